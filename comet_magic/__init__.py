@@ -1,0 +1,72 @@
+"""Ask Claude in a notebook: `%load_ext comet_magic`, then `%%claude`; or `comet_magic.ask("…")` in plain Python."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ._version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from .client import ask
+    from .errors import APIError, CometError, ConfigError, TransportError
+    from .messages import Message, Request, Usage
+    from .settings import CometSettings
+
+    last: Message | None
+
+# Where each name lives; looked up on first use, so that loading the extension costs next to nothing.
+_HOMES = {
+    "APIError": "errors",
+    "CometError": "errors",
+    "CometSettings": "settings",
+    "ConfigError": "errors",
+    "Message": "messages",
+    "Request": "messages",
+    "TransportError": "errors",
+    "Usage": "messages",
+    "ask": "client",
+}
+
+__all__ = [
+    "APIError",
+    "CometError",
+    "CometSettings",
+    "ConfigError",
+    "Message",
+    "Request",
+    "TransportError",
+    "Usage",
+    "__version__",
+    "ask",
+    "last",
+    "load_ipython_extension",
+    "unload_ipython_extension",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "last":
+        return import_module(".client", __name__).latest
+    if name in _HOMES:
+        value = globals()[name] = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def load_ipython_extension(ipython: InteractiveShell) -> None:
+    from .magic import load
+
+    load(ipython)
+
+
+def unload_ipython_extension(ipython: InteractiveShell) -> None:
+    from .magic import unload
+
+    unload(ipython)

@@ -1,0 +1,309 @@
+"""One `Request` → one `MessageStream`; and where settings become a client.
+
+Whatever an endpoint answers that is no reply becomes an `APIError` here.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any, Protocol
+
+from . import local
+from ._version import VERSION
+from .errors import APIError, CometError, ConfigError, TransportError, error_from
+from .messages import Message, Request
+from .settings import COMETAPI, CometSettings, Endpoint, base_url
+from .transport import (
+    LONGEST_WAIT_S,
+    HTTPRequest,
+    HTTPResponse,
+    RequestsTransport,
+    Retrying,
+    Transport,
+    decoded,
+    retry_after_s,
+)
+from .wire import MessageBuilder, StreamEvent, stream_events
+
+Announce = Callable[[str], None]
+HEADERS = {
+    # Version 2026-10-21 would turn temperature into an error.
+    "anthropic-version": "2023-06-01",
+    "content-type": "application/json",
+    "accept": "application/json",
+    "accept-encoding": "gzip, deflate",
+    "user-agent": f"comet_magic/{VERSION}",
+}
+_PASSING = {"overloaded_error", "api_error", "rate_limit_error", "timeout_error"}
+
+
+class Streams(Protocol):
+    """Whatever can answer a request: a `Client`, something that wraps one, a test's fake."""
+
+    def stream(self, request: Request) -> MessageStream: ...
+
+
+class MessageStream:
+    """A reply in progress: iterate its events, and ask for `message` or `text` at any time. Use it in a `with`.
+
+    Iterating raises, with what had arrived in the error's `partial`: APIError for an error in the stream,
+    TransportError when the reply is cut off.
+    """
+
+    def __init__(self, request: Request, response: HTTPResponse, began: float, label: str | None = None) -> None:
+        self._builder = MessageBuilder()
+        self._known = {
+            "limit": request.max_tokens,
+            "label": label,
+            "request_id": response.headers.get("request-id") or response.headers.get("x-request-id"),
+        }
+        self._response = response
+        self._began = began
+        self._elapsed_s: float | None = None
+        self._incomplete: str | None = None
+        self._events: Iterator[StreamEvent] = stream_events(response.chunks)
+
+    @property
+    def text(self) -> str:
+        return self._builder.text
+
+    @property
+    def has_text(self) -> bool:
+        return self._builder.has_text
+
+    @property
+    def message(self) -> Message:
+        elapsed_s = self._elapsed_s if self._elapsed_s is not None else time.monotonic() - self._began
+        return self._builder.message(elapsed_s=elapsed_s, incomplete=self._incomplete, **self._known)
+
+    def begins_with_passing_error(self) -> bool:
+        """Look at the first event: an overloaded endpoint may say so only after its 200."""
+        for event in self._events:
+            if event["type"] == "ping":
+                continue
+            self._events = chain([event], self._events)
+            error = event.get("error")
+            return event["type"] == "error" and isinstance(error, dict) and error.get("type") in _PASSING
+        return False
+
+    def __iter__(self) -> Iterator[StreamEvent]:
+        try:
+            for event in self._events:
+                if event["type"] == "error":
+                    raise error_from(200, {**event, "type": "error"})
+                self._builder.add(event)
+                yield event
+            if not self._builder.finished and not self._incomplete:
+                raise TransportError(
+                    "cut off: the stream ended in the middle of the reply", "run the cell again", kind="cut"
+                )
+        except CometError as error:
+            if self._incomplete:  # stopped from outside: the broken connection is our own doing
+                return
+            self._incomplete = error.what
+            self._end(at_once=True)
+            error.partial = self.message if self.has_text else None
+            raise
+        self._end()
+
+    def until_done(self) -> Message:
+        """Read to the end, and return the whole message."""
+        for _ in self:
+            pass
+        return self.message
+
+    def stop(self, why: str = "stopped by you") -> None:
+        """End the reply now, keeping what has arrived; from any thread."""
+        if self._elapsed_s is None:
+            self._incomplete = self._incomplete or why
+            self._end(at_once=True)
+
+    def _end(self, at_once: bool = False) -> None:
+        if self._elapsed_s is None:
+            self._elapsed_s = time.monotonic() - self._began
+            self._response.close(at_once=at_once)
+
+    def __enter__(self) -> MessageStream:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.stop("stopped by you" if kind is None or issubclass(kind, KeyboardInterrupt) else "stopped by an error")
+
+
+@dataclass(frozen=True)
+class Client:
+    """A Messages endpoint. Holds no state of its own, and may be used by many threads.
+
+    transport: how requests travel.        endpoint: where to, and with which key.
+    announce: gets a sentence when there is something to wait for.
+    limits: `connect_s`, `read_s` and `deadline_s` of every request.
+    """
+
+    transport: Transport
+    endpoint: Endpoint
+    announce: Announce = lambda text: None
+    limits: Mapping[str, float] | None = None
+
+    def stream(self, request: Request) -> MessageStream:
+        """Send `request`; return its reply as it begins to come.
+
+        Raises: APIError when the endpoint refuses; TransportError when it cannot be reached.
+        """
+        if self.endpoint.model:
+            request = replace(request, model=self.endpoint.model)
+        began = time.monotonic()
+        for again in (True, False):
+            response = self._send("/v1/messages", request.to_wire())
+            try:
+                stream = MessageStream(request, response, began, self.endpoint.label)
+                if not again or not stream.begins_with_passing_error():
+                    break
+                response.close(at_once=True)
+                self.announce("the endpoint is overloaded: asking once more")
+            except BaseException:
+                response.close(at_once=True)
+                raise
+        return stream
+
+    def models(self) -> list[dict[str, Any]]:
+        """What the endpoint offers: one object a model, with at least its `id`.
+
+        Raises: APIError when the endpoint has no such list.
+        """
+        body = decoded(self._send("/v1/models").body())
+        data = body.get("data") if isinstance(body, dict) else None
+        if isinstance(body, dict) and "error" in body:
+            raise error_from(200, body)
+        if not isinstance(data, list):
+            raise APIError("the endpoint has no list of models", "any model's name can be set all the same", status=200)
+        return [model for model in data if isinstance(model, dict) and isinstance(model.get("id"), str)]
+
+    def count_tokens(self, request: Request) -> int | None:
+        """The endpoint's own estimate of the prompt's tokens; None where it has none."""
+        body = {k: v for k, v in request.to_wire().items() if k not in ("max_tokens", "stream")}
+        try:
+            counted = decoded(self._send("/v1/messages/count_tokens", body).body())
+        except CometError:
+            return None
+        count = counted.get("input_tokens") if isinstance(counted, dict) else None
+        return count if isinstance(count, int) else None
+
+    def _send(self, path: str, body: dict[str, Any] | None = None) -> HTTPResponse:
+        limits = dict(self.limits or {})
+        if body is not None and not body.get("stream") and "deadline_s" in limits:
+            limits["read_s"] = limits["deadline_s"]  # a reply that comes in one piece is silent until then
+        request = HTTPRequest(
+            url=self.endpoint.base_url + path,
+            # ASCII, so that lone surrogates are legal and reach the server as they are.
+            body=None if body is None else json.dumps(body).encode("ascii"),
+            headers=HEADERS,
+            key=self.endpoint.key,
+            direct=self.endpoint.direct,
+            **limits,
+        )
+        response = self.transport(request)
+        if response.status >= 300:
+            raise _refusal(response)
+        return response
+
+
+def _refusal(response: HTTPResponse) -> APIError:
+    if response.status < 400:
+        location = response.headers.get("location", "an unnamed place")
+        return APIError(
+            f"{response.status}: the endpoint redirects to {location}, which is not followed: the key would go along",
+            "set CometSettings.endpoint to the address that answers itself",
+            status=response.status,
+        )
+    error = error_from(response.status, decoded(response.body()), response.headers)
+    error.retry_after = retry_after_s(response.headers)
+    if error.retry_after and error.retry_after > LONGEST_WAIT_S:
+        again = time.strftime("%H:%M", time.localtime(time.time() + error.retry_after))
+        error.hint = f"the endpoint asks to wait {error.retry_after:,.0f} s: run the cell again after {again}"
+    return error
+
+
+# ---- from settings to a reply
+
+_transport = RequestsTransport()
+latest: Message | None = None  # what comet_magic.last shows
+
+
+def connect(settings: CometSettings, announce: Announce = lambda text: None) -> Client:
+    """A client for the endpoint that `settings` name now. Raises: ConfigError when there is none to talk to."""
+    limits = {
+        "connect_s": settings.connect_timeout_s,
+        "read_s": settings.read_timeout_s,
+        "deadline_s": settings.deadline_s,
+    }
+    endpoint = find_endpoint(settings, announce)
+    return Client(Retrying(_transport, settings.retries, announce), endpoint, announce, limits)
+
+
+def find_endpoint(settings: CometSettings, announce: Announce = lambda text: None) -> Endpoint:
+    """The endpoint of `settings`; starts the local model where that is the one.
+
+    Raises: ConfigError, naming the ways to go on.
+    """
+    name = settings.endpoint
+    if name == "local":
+        return _local(settings, announce)
+    key = settings.key
+    if key:
+        key.check()
+    if name not in ("auto", "cometapi"):
+        return Endpoint(base_url(name), key)
+    if key or settings.base_url_variable:
+        return Endpoint(base_url(settings.base_url_variable or COMETAPI), key)
+    if name == "auto" and local.is_installed(settings.local_model):
+        return _local(settings, announce)
+    ways = "set COMETAPI_KEY, or enter a key with %claude_key"
+    if name == "auto":
+        ways += f"; or try a small local model: {local.INSTALL}; or set CometSettings.endpoint"
+    raise ConfigError("no API key was found", ways)
+
+
+def _local(settings: CometSettings, announce: Announce) -> Endpoint:
+    server = local.serve(settings.local_model, announce)
+    return Endpoint(server.base_url, server.key, server.label, server.model, direct=True)
+
+
+def remember(message: Message) -> None:
+    """Make `message` what `comet_magic.last` shows."""
+    global latest
+    latest = message
+
+
+def ask(prompt: str, **flags: Any) -> Message:
+    """Ask, and return the reply, which displays itself as Markdown in a notebook.
+
+    flags: as of `%%claude`: model, max_tokens, system, temperature, stop, effort, thinking, stream.
+    Raises: ConfigError, TransportError or APIError; the last two with what had arrived in `partial`.
+    """
+    settings = CometSettings.instance()
+    request = settings.request((user_message(prompt),), **checked(flags))
+    with connect(settings).stream(request) as stream:
+        message = stream.until_done()
+    remember(message)
+    return message
+
+
+FLAGS = ("model", "max_tokens", "system", "temperature", "stop", "effort", "thinking", "stream")
+
+
+def checked(flags: dict[str, Any]) -> dict[str, Any]:
+    """`flags`, if all of them are known. Raises: TypeError, as Python does for an unknown argument."""
+    if unknown := set(flags) - set(FLAGS):
+        raise TypeError(f"ask() got an unexpected keyword argument {min(unknown)!r}; it takes {', '.join(FLAGS)}")
+    return flags
+
+
+def user_message(prompt: str) -> Message:
+    """Raises: ConfigError when there is nothing to send; endpoints refuse empty text."""
+    if not prompt.strip():
+        raise ConfigError("there is nothing to send: the prompt is empty", "write it below the %%claude line")
+    return Message.user(prompt)

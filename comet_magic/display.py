@@ -1,0 +1,177 @@
+"""A reply on the screen: painted through one display while it grows, and left there as one output that stands alone.
+
+The browser is the bottleneck: it needs about 11 ms for each kB of Markdown that it paints, and what it cannot paint
+queues. So the time between two paints grows with the text.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any, Protocol
+
+from .markdown import clean, escaped, safe_markdown
+from .messages import Message, shown, to_markdown, to_plain
+
+PAINT_S = 0.1  # seconds between paints at least; faster only flickers
+PAINT_BYTES_PER_S = 40_000  # what JupyterLab keeps up with
+PATIENCE_S = 0.3  # seconds without text until a placeholder says that something is going on
+
+
+class Growing(Protocol):
+    """What is painted: a `MessageStream`."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def message(self) -> Message: ...
+    def __iter__(self) -> Iterator[Any]: ...
+    def stop(self) -> None: ...
+
+
+class Screen(Protocol):
+    """Where it is painted."""
+
+    def note(self, text: str) -> None: ...
+    def paint(self, text: str) -> int: ...
+    def finish(self, message: Message) -> None: ...
+
+
+class LiveDisplay:
+    """Paints one reply. `note` may be called before there is any.
+
+    ended: gets the message, whole or partial, when the reply is over, however it ended.
+    """
+
+    def __init__(self, screen: Screen, ended: Callable[[Message], None] = lambda message: None) -> None:
+        self._screen = screen
+        self._ended = ended
+        self._due = 0.0
+        self._painted = ""
+        self._patience = time.monotonic() + PATIENCE_S
+        self.note = screen.note
+
+    def show(self, stream: Growing) -> Message:
+        """Paint `stream` as it grows. Raises what it raises, with what had arrived left on the screen."""
+        try:
+            for _ in stream:
+                self.paint(stream)
+        except KeyboardInterrupt:
+            stream.stop()
+            raise
+        finally:
+            message = stream.message
+            self._ended(message)
+            self._screen.finish(message)
+        return message
+
+    def paint(self, stream: Growing) -> None:
+        """Paint what has arrived, if it is time to. Costs nothing if not."""
+        now = time.monotonic()
+        if now < self._due:
+            return
+        text = stream.text
+        if len(text) != len(self._painted):
+            size = self._screen.paint(text)
+            self._painted = text
+            self._due = now + max(PAINT_S, size / PAINT_BYTES_PER_S)
+        elif not text and now > self._patience:
+            self._patience = float("inf")
+            self._screen.note("waiting for the first words …")
+
+
+class Notebook:
+    """A screen that shows Markdown: one output, updated in place."""
+
+    def __init__(self, publish: Callable[..., None], *, show_usage: bool, remote_images: bool) -> None:
+        self._publish = publish
+        self._show_usage = show_usage
+        self._remote_images = remote_images
+        self._id = uuid.uuid4().hex
+        self._is_open = False
+        self._notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self._notes.append(text)
+        lines = "\n\n".join(f"*{escaped(note)}*" for note in self._notes)
+        self._update({"text/markdown": lines, "text/plain": "\n".join(map(clean, self._notes))})
+
+    def paint(self, text: str) -> int:
+        part, notes = shown(text)
+        markdown = safe_markdown(part, remote_images=self._remote_images, growing=True)
+        # Only the last paint is kept, so only it needs plain text, too.
+        self._update({"text/markdown": "\n\n".join([markdown, *notes])})
+        return len(markdown.encode())
+
+    def finish(self, message: Message) -> None:
+        bundle = {
+            "text/markdown": to_markdown(message, show_usage=self._show_usage, remote_images=self._remote_images),
+            "text/plain": to_plain(message, show_usage=self._show_usage),
+        }
+        self._update(bundle, {"comet_magic": facts(message)})
+
+    def _update(self, bundle: dict[str, str], metadata: dict[str, Any] | None = None) -> None:
+        self._publish(data=bundle, metadata=metadata or {}, transient={"display_id": self._id}, update=self._is_open)
+        self._is_open = True
+
+
+class Terminal:
+    """A screen that can only go on: text is printed as it comes, then how it ended and the usage."""
+
+    def __init__(self, *, show_usage: bool) -> None:
+        self._show_usage = show_usage
+        self._printed = ""
+
+    def note(self, text: str) -> None:
+        print(f"[{clean(text)}]", flush=True)
+
+    def paint(self, text: str) -> int:
+        # A replacement at the end may be the first half of a character.
+        ready = clean(text).rstrip("\ufffd")
+        print(ready[len(self._printed) :], end="", flush=True)
+        self._printed = ready
+        return 0
+
+    def finish(self, message: Message) -> None:
+        rest = clean(message.text)[len(self._printed) :]
+        lines = [f"[{clean(note)}]" for note in message.notes()]
+        if self._show_usage:
+            lines.append(clean(message.usage_line()))
+        print(rest, *lines, sep="\n" if self._printed or rest else "", flush=True)
+
+
+def screen_for(shell: Any, *, show_usage: bool, remote_images: bool) -> Screen:
+    """A notebook's output where there is one (also one that is being captured), else the terminal."""
+    terminal = sys.modules.get("IPython.terminal.interactiveshell")
+    in_terminal = terminal is not None and isinstance(shell, terminal.TerminalInteractiveShell)
+    if in_terminal and not type(shell.display_pub).__name__.startswith("Capturing"):
+        return Terminal(show_usage=show_usage)
+    return Notebook(shell.display_pub.publish, show_usage=show_usage, remote_images=remote_images)
+
+
+def facts(message: Message) -> dict[str, Any]:
+    """What an output's metadata says of a reply: enough to know where it came from, and never a key."""
+    known = {
+        "id": message.id,
+        "request_id": message.request_id,
+        "model": message.model,
+        "stop_reason": message.stop_reason,
+        "incomplete": message.incomplete,
+        "usage": {name: count for name, count in asdict(message.usage).items() if count is not None},
+    }
+    return {name: value for name, value in known.items() if value}
+
+
+@contextmanager
+def brief_interrupt() -> Iterator[None]:
+    """Let a KeyboardInterrupt through with two lines in place of its traceback."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        lines = ["KeyboardInterrupt: stopped by you", "  → what had arrived is above, and in comet_magic.last"]
+        interrupt._render_traceback_ = lambda: lines  # type: ignore[attr-defined]  # IPython asks for it
+        raise

@@ -1,0 +1,155 @@
+"""The API key as a value that cannot be seen, and the places where one is kept.
+
+Nothing here puts a key into an exception, and no function that can raise holds one in a local variable.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from .errors import ConfigError
+
+# CometAPI's own tools read the first; the others are what its third-party clients use.
+KEY_NAMES = ("COMETAPI_KEY", "COMET_API_KEY", "COMETAPI_API_KEY")
+_SERVICE = "comet_magic"
+
+
+class Key:
+    """An API key. Shows at most its last four characters; is never pickled.
+
+    source: where it was found, in words.
+    """
+
+    __slots__ = ("__secret", "source")
+
+    def __init__(self, secret: str, source: str) -> None:
+        self.__secret = secret.strip()
+        self.source = source
+
+    def reveal(self) -> str:
+        """The key itself, for the one place that puts it on a request."""
+        return self.__secret
+
+    @property
+    def hint(self) -> str:
+        """`…f3a9`; a short key shows nothing, for its end would be too much of it."""
+        return f"…{self.__secret[-4:]}" if len(self.__secret) >= 12 else "…"
+
+    def check(self) -> None:
+        """Raises: ConfigError when no header can carry it; http libraries would print it while refusing it."""
+        if not self.__secret:
+            problem = "is empty"
+        elif any(char.isspace() for char in self.__secret):
+            problem = "has a space or a line break in it"
+        elif not re.fullmatch(r"[\x21-\x7e]+", self.__secret):
+            problem = "has a character that is not plain ASCII, such as a curly quote"
+        elif self.__secret[0] in "'\"" or self.__secret[-1] in "'\"":
+            problem = "has quotes around it"
+        else:
+            return
+        raise ConfigError(f"the key from {self.source} {problem}", "copy it again, or enter it with %claude_key")
+
+    def __repr__(self) -> str:
+        return f"Key({self.hint} from {self.source})"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return repr(self)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a key is not pickled")
+
+
+def key_in_environment(environ: Mapping[str, str]) -> Key | None:
+    for name in KEY_NAMES:
+        if environ.get(name):
+            return Key(environ[name], name)
+    return None
+
+
+def find_kept_key() -> Key | None:
+    """The first key in: `.env` beside the notebook, Colab's secrets, the system keyring, our own file."""
+    for place in (_in_dotenv, _in_colab, _in_keyring, _in_file):
+        if key := place():
+            return key
+    return None
+
+
+def _in_dotenv() -> Key | None:
+    path = Path(".env")
+    if not path.is_file():
+        return None
+    line = rf"\s*(?:export\s+)?({'|'.join(KEY_NAMES)})\s*=\s*(?:'([^']*)'|\"([^\"]*)\"|([^#\n]*))"
+    found = {}
+    for match in re.finditer(rf"(?m)^{line}", path.read_text("utf-8", "replace")):
+        found[match[1]] = Key(match[2] or match[3] or match[4] or "", ".env")
+    return next((found[name] for name in KEY_NAMES if name in found), None)
+
+
+def _in_colab() -> Key | None:
+    if "google.colab" not in sys.modules:
+        return None
+    userdata = sys.modules["google.colab"].userdata
+    for name in KEY_NAMES:
+        try:
+            return Key(userdata.get(name), f"Colab's secret {name}")
+        except Exception:  # noqa: BLE001  # Colab has one exception for "no such secret" and one for "not allowed"
+            continue
+    return None
+
+
+def keyring_here() -> Any | None:
+    """The `keyring` module where it has a real, encrypting backend; else None. It may take 50 ms."""
+    try:
+        import keyring
+        from keyring.backends.fail import Keyring as NoKeyring
+    except ImportError:
+        return None
+    backend = keyring.get_keyring()
+    plaintext = type(backend).__module__.startswith("keyrings.alt")
+    usable = not isinstance(backend, NoKeyring) and not plaintext and backend.priority >= 1
+    return keyring if usable else None
+
+
+def _in_keyring() -> Key | None:
+    keyring = keyring_here()
+    if keyring is None:
+        return None
+    try:
+        secret = keyring.get_password(_SERVICE, KEY_NAMES[0])
+    except keyring.errors.KeyringError:  # locked, or refused by the user
+        return None
+    return Key(secret, "the system keyring") if secret else None
+
+
+def key_file() -> Path:
+    from platformdirs import user_config_path
+
+    return user_config_path("comet_magic") / "key"
+
+
+def _in_file() -> Key | None:
+    path = key_file()
+    try:
+        return Key(path.read_text("utf-8"), str(path))
+    except OSError:
+        return None
+
+
+def keep(key: Key) -> str:
+    """Keep `key` in the system keyring or, without one, in a file that only the user can read; return where."""
+    keyring = keyring_here()
+    if keyring is not None:
+        keyring.set_password(_SERVICE, KEY_NAMES[0], key.reveal())
+        return "the system keyring"
+    path = key_file()
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(key.reveal(), "utf-8")
+    return str(path)

@@ -1,0 +1,306 @@
+"""The Messages API's nouns as values: what is asked, what is answered, what it cost.
+
+Source: POST /v1/messages of the provider's reference. Blocks stay the wire's own JSON: ones we do not know survive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, TypedDict
+
+from .markdown import clean, escaped, safe_markdown, wrapped
+
+
+class ContentBlock(TypedDict, total=False):
+    """One block of a message, as on the wire; `type` says which of the other keys are there.
+
+    Only what this library reads is named. A block keeps whatever else it came with.
+    """
+
+    type: str
+    text: str | None
+    thinking: str
+    signature: str
+    id: str
+    name: str
+    input: Any
+    citations: list[Any] | None
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Token counts; None is "not reported", which is not 0. `a + b` adds what was reported.
+
+    input_tokens: without the cached ones, as the API counts.
+    output_tokens: thinking included.
+    cache_read_input_tokens, cache_creation_input_tokens: read from, and written to, the prompt cache.
+    web_search_requests: searches that the server ran.
+    """
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    web_search_requests: int | None = None
+
+    @classmethod
+    def from_wire(cls, wire: object) -> Usage:
+        """Counts from a `usage` object, however incomplete: 3.0 and "3" are 3, null and nonsense are not reported."""
+        if not isinstance(wire, Mapping):
+            return cls()
+        flat = {**wire}
+        if isinstance(tools := wire.get("server_tool_use"), Mapping):
+            flat.update(tools)
+        return cls(**{name: _count(flat.get(name)) for name in _USAGE_FIELDS})
+
+    def merged(self, later: Usage) -> Usage:
+        """The counts of one reply, of which `later` came later: it wins, but 0 never replaces a positive number."""
+        counts = {}
+        for name in _USAGE_FIELDS:
+            old, new = getattr(self, name), getattr(later, name)
+            counts[name] = old if new is None or (new == 0 and old) else new
+        return Usage(**counts)
+
+    def __add__(self, other: Usage) -> Usage:
+        def total(a: int | None, b: int | None) -> int | None:
+            return (a or 0) + (b or 0) if (a, b) != (None, None) else None
+
+        return Usage(**{name: total(getattr(self, name), getattr(other, name)) for name in _USAGE_FIELDS})
+
+    @property
+    def prompt_tokens(self) -> int | None:
+        """All tokens of the prompt, cached ones included."""
+        parts = (self.input_tokens, self.cache_read_input_tokens, self.cache_creation_input_tokens)
+        return sum(part or 0 for part in parts) if self.input_tokens is not None else None
+
+    def __str__(self) -> str:
+        """`1,204 in (980 cached) · 310 out`, or what of it was reported."""
+        prompt = self.prompt_tokens
+        if prompt is None and self.output_tokens is None:
+            return "usage not reported"
+        cached = [
+            f"{count:,} {word}"
+            for count, word in (
+                (self.cache_read_input_tokens, "cached"),
+                (self.cache_creation_input_tokens, "written to cache"),
+            )
+            if count
+        ]
+        parts = [
+            "input not reported" if prompt is None else f"{prompt:,} in",
+            "output not reported" if self.output_tokens is None else f"{self.output_tokens:,} out",
+        ]
+        if cached:
+            parts[0] += f" ({', '.join(cached)})"
+        if self.web_search_requests:
+            parts.append(f"{self.web_search_requests} web searches")
+        return " · ".join(parts)
+
+
+_USAGE_FIELDS = tuple(field.name for field in fields(Usage))
+
+
+def _count(value: object) -> int | None:
+    if isinstance(value, bool) or value is None:
+        return None
+    try:
+        count = int(float(value))  # type: ignore[arg-type]  # whatever float() refuses is not a count
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return count if count >= 0 else None
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message: the user's, or a reply with all that is known about how it came and how it ended.
+
+    content: the blocks, in order.                     stop_reason: the wire's own word; None if it never came.
+    stop_details: why a refusal was one, if said.      usage: what was reported.
+    id, request_id: for the endpoint's support.        elapsed_s: seconds from the request to the last byte.
+    incomplete: why the reply is only a part, in words ("stopped by you", "cut off: …"); None when it is whole.
+    limit: the max_tokens that it was asked with.      label: what the usage line says in place of `model`.
+    warnings: what was odd on the way, in words.
+    """
+
+    role: Literal["user", "assistant"]
+    content: tuple[ContentBlock, ...]
+    model: str | None = None
+    stop_reason: str | None = None
+    stop_sequence: str | None = None
+    stop_details: Mapping[str, Any] | None = None
+    usage: Usage = field(default_factory=Usage)
+    id: str | None = None
+    request_id: str | None = None
+    elapsed_s: float | None = None
+    incomplete: str | None = None
+    limit: int | None = None
+    label: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def user(cls, text: str) -> Message:
+        return cls("user", ({"type": "text", "text": text},))
+
+    @property
+    def text(self) -> str:
+        """The text blocks, joined; surrogate halves that came in two deltas are whole again."""
+        return whole_text("".join(block.get("text") or "" for block in self.content if block.get("type") == "text"))
+
+    @property
+    def thinking(self) -> str:
+        return "\n\n".join(text for block in self.content if (text := block.get("thinking") or ""))
+
+    @property
+    def ending(self) -> str:
+        """How the reply ended, in words, or "" when it ended as replies do."""
+        if self.incomplete:
+            return self.incomplete
+        details = self.stop_details or {}
+        match self.stop_reason:
+            case "end_turn" | "stop_sequence":
+                return "" if self.text.strip() else "(empty reply)"
+            case "max_tokens":
+                limit = f" = {self.limit:,}" if self.limit else ""
+                return f"cut at max_tokens{limit}: raise it with -t, or ask to go on"
+            case "refusal":
+                category = f" ({details['category']})" if details.get("category") else ""
+                why = f": {details['explanation']}" if details.get("explanation") else ""
+                return f"refused{category}{why}"
+            case "model_context_window_exceeded":
+                return "the model's context is full: ask with less text"
+            case "tool_use":
+                calls = ", ".join(str(b.get("name")) for b in self.content if b.get("type") == "tool_use")
+                return f"a tool call is pending: {calls or 'unnamed'}"
+            case "pause_turn":
+                return "paused by the server: send the turn back to go on"
+            case None:
+                return "no stop reason was given" if self.text.strip() else "(empty reply)"
+            case other:
+                return f"stop reason: {other}"
+
+    @property
+    def unknown_blocks(self) -> list[str]:
+        """Types of the blocks that are not shown, because nobody knows how to."""
+        return sorted({str(block.get("type")) for block in self.content} - _KNOWN_BLOCKS)
+
+    def usage_line(self) -> str:
+        """`claude-sonnet-4-6 · 1,204 in (980 cached) · 310 out · 2.1 s`."""
+        partial = " (partial)" if self.incomplete and str(self.usage) != "usage not reported" else ""
+        parts = [self.label or self.model or "model not reported", f"{self.usage}{partial}"]
+        if self.elapsed_s is not None:
+            parts.append(f"{self.elapsed_s:.1f} s")
+        return " · ".join(parts)
+
+    def notes(self) -> list[str]:
+        """What a reader must know besides the text: how it ended, what is not shown, what was odd."""
+        notes = [self.ending] if self.ending else []
+        if self.unknown_blocks:
+            notes.append(f"not shown: {', '.join(self.unknown_blocks)}")
+        return [*notes, *self.warnings]
+
+    def to_wire(self) -> dict[str, Any]:
+        """As in a request's `messages`: a lone text block as the plain string that every gateway takes."""
+        if len(self.content) == 1 and set(self.content[0]) == {"type", "text"}:
+            return {"role": self.role, "content": self.content[0].get("text")}
+        return {"role": self.role, "content": list(self.content)}
+
+    def __str__(self) -> str:
+        return self.text
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return {"text/markdown": to_markdown(self), "text/plain": to_plain(self)}
+
+    def _repr_markdown_(self) -> str:
+        return to_markdown(self)
+
+
+_KNOWN_BLOCKS = {"text", "thinking", "redacted_thinking", "tool_use"}
+SHOWN_CHARACTERS = 200_000  # beyond it, a browser needs seconds for one reply
+
+
+def to_markdown(message: Message, *, show_usage: bool = True, remote_images: bool = False) -> str:
+    """A reply as safe Markdown: collapsed thinking, text, how it ended, usage."""
+    parts = []
+    if message.thinking:
+        thinking = safe_markdown(message.thinking[:SHOWN_CHARACTERS], remote_images=remote_images)
+        parts.append(f"<details><summary>Thinking</summary>\n\n{thinking}\n\n</details>")
+    text, more = shown(message.text)
+    if text:
+        parts.append(safe_markdown(text, remote_images=remote_images))
+    parts += [f"> **{escaped(note)}**" for note in [*more, *message.notes()]]
+    if show_usage:
+        parts.append(f"<small>{escaped(message.usage_line())}</small>")
+    return "\n\n".join(parts)
+
+
+def to_plain(message: Message, *, show_usage: bool = True) -> str:
+    """A reply as text for a terminal: folded, without control characters."""
+    text, more = shown(message.text)
+    parts = [wrapped(clean(text))] if text else []
+    parts += [f"[{clean(note)}]" for note in [*more, *message.notes()]]
+    if show_usage:
+        parts.append(clean(message.usage_line()))
+    return "\n\n".join(parts)
+
+
+def shown(text: str) -> tuple[str, list[str]]:
+    """As much of a reply as a page can carry, and a note about the rest."""
+    if len(text) <= SHOWN_CHARACTERS:
+        return text.strip("\n"), []
+    note = f"shown: the first {SHOWN_CHARACTERS:,} of {len(text):,} characters; all of it is in comet_magic.last.text"
+    return text[:SHOWN_CHARACTERS], [note]
+
+
+def whole_text(text: str) -> str:
+    """Surrogate pairs joined, lone halves replaced; what JSON may carry and UTF-8 may not."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked. None means that the field is not sent, so that the server's own default holds.
+
+    thinking: "off", "adaptive", or a budget in tokens.
+    """
+
+    model: str
+    max_tokens: int
+    messages: tuple[Message, ...]
+    system: str | None = None
+    temperature: float | None = None
+    stop_sequences: tuple[str, ...] = ()
+    effort: str | None = None
+    thinking: str | int | None = None
+    stream: bool = True
+
+    def to_wire(self) -> dict[str, Any]:
+        """The body of POST /v1/messages: these fields, and no null among them."""
+        body: dict[str, Any] = {
+            "model": self.model,
+            "max_tokens": self.max_tokens,
+            "messages": [message.to_wire() for message in self.messages],
+        }
+        if self.system:
+            body["system"] = self.system
+        if self.temperature is not None:
+            body["temperature"] = self.temperature
+        if self.stop_sequences:
+            body["stop_sequences"] = list(self.stop_sequences)
+        if self.effort:
+            body["output_config"] = {"effort": self.effort}
+        if self.thinking is not None:
+            body["thinking"] = _thinking(self.thinking)
+        if self.stream:
+            body["stream"] = True
+        return body
+
+
+def _thinking(thinking: str | int) -> dict[str, Any]:
+    if isinstance(thinking, int):
+        return {"type": "enabled", "budget_tokens": thinking}
+    return {"type": "disabled" if thinking == "off" else thinking}

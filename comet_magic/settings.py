@@ -1,0 +1,225 @@
+"""Defaults as traits, each with its help; and where they meet a cell's flags, the environment and the key.
+
+One mechanism for all: `%config CometSettings.model = …`, `ipython_config.py`, `COMET_MAGIC_MODEL`, and the flags.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import warnings
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from traitlets import Bool, Dict, Enum, Float, Int, TraitError, Unicode, Union, validate
+from traitlets.config import SingletonConfigurable
+
+from .errors import ConfigError
+from .keys import Key, find_kept_key, key_in_environment
+from .messages import Message, Request
+
+COMETAPI = "https://api.cometapi.com"
+EFFORTS = ("low", "medium", "high", "xhigh", "max")
+SMALLEST_BUDGET = 1024  # tokens; the API refuses less
+# What CometAPI's documentation names; any other name may be set or typed.
+ALIASES = {"opus": "claude-opus-5", "sonnet": "claude-sonnet-4-6", "haiku": "claude-haiku-4-5-20251001"}
+
+
+class CometSettings(SingletonConfigurable):
+    """What a `%%claude` cell uses unless a flag says otherwise."""
+
+    model = Unicode("sonnet", help="Model, or an alias of one.").tag(config=True)
+    max_tokens = Int(4096, min=1, help="Most tokens in a reply, thinking included.").tag(config=True)
+    system = Unicode("", help="System prompt; empty: none is sent.").tag(config=True)
+    temperature = Float(
+        None, allow_none=True, min=0, max=1, help="0 to 1; None: not sent. Current models refuse it."
+    ).tag(config=True)
+    effort = Enum(
+        EFFORTS, None, allow_none=True, help=f"How hard the model works: {', '.join(EFFORTS)}; None: not sent."
+    ).tag(config=True)
+    thinking = Union(
+        [Int(), Unicode()],
+        default_value=None,
+        allow_none=True,
+        help="'off', 'adaptive', or a budget in tokens; None: not sent.",
+    ).tag(config=True)
+    stream = Bool(True, help="Show the reply while it is written.").tag(config=True)
+    endpoint = Unicode(
+        "auto",
+        help="'auto' (CometAPI with a key, else the local model), 'cometapi', 'local', or a base URL.",
+    ).tag(config=True)
+    aliases = Dict(
+        value_trait=Unicode(), key_trait=Unicode(), default_value=ALIASES, help="Short names for models."
+    ).tag(config=True)
+    local_model = Unicode("", help="Path of a GGUF file for the local endpoint; empty: SmolLM2-135M.").tag(config=True)
+    connect_timeout_s = Float(10, min=0.1, help="Seconds until a connection must stand.").tag(config=True)
+    read_timeout_s = Float(120, min=0.1, help="Seconds of silence that end a reply.").tag(config=True)
+    deadline_s = Float(600, min=0.1, help="Seconds that a whole reply may take.").tag(config=True)
+    retries = Int(2, min=0, max=10, help="How often a failed request is sent again.").tag(config=True)
+    show_usage = Bool(True, help="Show model, tokens and seconds under a reply.").tag(config=True)
+    remote_images = Bool(
+        False, help="Show images from the network in replies; they tell their server that you look."
+    ).tag(config=True)
+
+    def __init__(self, **kwargs: Any) -> None:
+        self._session_key: Key | None = None
+        super().__init__(**kwargs)
+        self._read_environment()
+
+    @classmethod
+    def configured(cls, config: Any) -> CometSettings:
+        """The settings of this process, with IPython's configuration applied; the environment still beats it."""
+        settings = cls.instance(config=config)
+        settings.update_config(config)
+        settings._read_environment()
+        return settings
+
+    def _read_environment(self) -> None:
+        for name in self.trait_names(config=True):
+            variable = f"COMET_MAGIC_{name.upper()}"
+            if variable not in os.environ:
+                continue
+            try:
+                setattr(self, name, _from_text(os.environ[variable], self.traits()[name]))
+            except (TraitError, ValueError, SyntaxError) as error:
+                warnings.warn(f"{variable} is not used: {error}", stacklevel=2)
+
+    @validate("model", "endpoint")
+    def _validate_words(self, proposal: dict[str, Any]) -> str:
+        name, text = proposal["trait"].name, str(proposal["value"]).strip()
+        if not text:
+            raise TraitError(f"CometSettings.{name} must not be empty")
+        if name == "endpoint" and text not in ("auto", "cometapi", "local"):
+            try:
+                base_url(text)
+            except ConfigError as error:
+                raise TraitError(str(error)) from None
+        return text
+
+    @validate("thinking")
+    def _validate_thinking(self, proposal: dict[str, Any]) -> str | int | None:
+        try:
+            return thinking_from(proposal["value"])
+        except ValueError as error:
+            raise TraitError(f"CometSettings.thinking: {error}") from None
+
+    def model_named(self, name: str) -> str:
+        """The model behind an alias; any other name is its own."""
+        return {**ALIASES, **self.aliases}.get(name, name)
+
+    def request(self, messages: tuple[Message, ...], **flags: Any) -> Request:
+        """What will be asked: a flag that is not None beats its setting. The only place where they meet.
+
+        flags: model, max_tokens, system, temperature, stop, effort, thinking, stream.
+        Raises: ConfigError when they contradict one another.
+        """
+
+        def chosen(name: str) -> Any:
+            return flags[name] if flags.get(name) is not None else getattr(self, name)
+
+        thinking, max_tokens = chosen("thinking"), chosen("max_tokens")
+        if isinstance(thinking, int) and thinking >= max_tokens:
+            raise ConfigError(
+                f"a thinking budget of {thinking:,} leaves nothing of max_tokens = {max_tokens:,} for the answer",
+                "raise max_tokens (-t) or lower the budget (--think)",
+            )
+        return Request(
+            model=self.model_named(chosen("model")),
+            max_tokens=max_tokens,
+            messages=messages,
+            system=chosen("system") or None,
+            temperature=chosen("temperature"),
+            stop_sequences=tuple(flags.get("stop") or ()),
+            effort=chosen("effort"),
+            thinking=thinking,
+            stream=chosen("stream"),
+        )
+
+    # ---- the key: never a trait, for %config prints every trait
+
+    @property
+    def key(self) -> Key | None:
+        """The key in use: this session's, the environment's, or one that was kept. None when there is none."""
+        return self._session_key or key_in_environment(os.environ) or find_kept_key()
+
+    def use_key(self, key: Key) -> None:
+        """Use `key` until the kernel ends. Raises: ConfigError when no header can carry it."""
+        key.check()
+        self._session_key = key
+
+    @property
+    def base_url_variable(self) -> str:
+        return os.environ.get("COMETAPI_BASE_URL", "").strip()
+
+
+def _from_text(text: str, trait: Any) -> Any:
+    """An environment variable's text as the value that its trait takes."""
+    if isinstance(trait, Unicode):
+        return text
+    if isinstance(trait, Bool):
+        return {"1": True, "true": True, "yes": True, "on": True}.get(text.lower(), False if _is_no(text) else text)
+    if text.lower() in ("", "none"):
+        return None
+    return ast.literal_eval(text) if re.match(r"[-+\d.{]", text) else text
+
+
+def _is_no(text: str) -> bool:
+    return text.lower() in ("0", "false", "no", "off")
+
+
+def thinking_from(value: object) -> str | int | None:
+    """`off`, `adaptive`, or a budget in tokens. Raises: ValueError, saying what is possible."""
+    if value is None or value in ("off", "adaptive"):
+        return value
+    if isinstance(value, str) and value.strip().isdigit():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value >= SMALLEST_BUDGET:
+            return value
+        raise ValueError(f"a thinking budget of {value} is too small: at least {SMALLEST_BUDGET:,} tokens")
+    raise ValueError(f"{value!r} is none of: off, adaptive, or a budget in tokens")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where requests go.
+
+    base_url: without /v1.            key: None where none is sent.
+    label: what usage lines say in place of the model's name, if anything.
+    model: the one model it has, if it has but one.            direct: past any proxy.
+    """
+
+    base_url: str
+    key: Key | None = None
+    label: str | None = None
+    model: str | None = None
+    direct: bool = False
+
+
+def base_url(text: str) -> str:
+    """One base URL for all the ways to write it: with or without scheme, `/v1`, `/v1/messages`, a trailing slash.
+
+    Raises: ConfigError, for anything that is no http(s) address.
+    """
+    hint = "an endpoint looks like https://api.cometapi.com or http://127.0.0.1:8080"
+    address = text.strip()
+    if "://" not in address:
+        loopback = re.match(r"(localhost|127\.|\[::1\])", address)
+        address = f"{'http' if loopback else 'https'}://{address}"
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise ConfigError(f"the endpoint {text!r} is not a URL", hint) from None
+    if parts.username or parts.password:
+        raise ConfigError("the endpoint must not carry a user name or password", "set the key in COMETAPI_KEY")
+    if parts.scheme not in ("http", "https") or not re.fullmatch(r"[\w.:-]+", host) or re.search(r"\s", address):
+        raise ConfigError(f"the endpoint {text!r} is not an http(s) URL", hint)
+    if parts.query or parts.fragment:
+        raise ConfigError(f"the endpoint {text!r} has a query or fragment", hint)
+    if "." not in host and ":" not in host and host != "localhost" and port is None:
+        raise ConfigError(f"the endpoint {text!r} is none of auto, cometapi, local, or a URL", hint)
+    path = re.sub(r"/+(v1(/+messages)?)?/*$", "", parts.path)
+    return f"{parts.scheme}://{parts.netloc}{path}"

@@ -1,0 +1,407 @@
+"""The only HTTP: `HTTPRequest` → `HTTPResponse`, read by one thread into a queue on which the caller waits.
+
+That one shape gives the interrupt (a wait on a queue can be interrupted everywhere, a blocked read cannot), our own
+deadline under endless pings, and a moment's silence as an empty chunk, so that what waits to be painted can be.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import email.utils
+import json
+import random
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from .errors import TransportError, error_from
+from .keys import Key
+
+QUIET_S = 0.05  # seconds of silence after which the caller gets an empty chunk
+DRAIN_S = 0.05  # seconds given to a finished reply to end its body, so that the connection can be used again
+CHUNK = 65536
+
+
+@dataclass(frozen=True)
+class HTTPRequest:
+    """One request. body: None for a GET. key: goes into the Authorization header. direct: past any proxy.
+
+    connect_s, read_s: seconds for the connection to stand, and of silence. deadline_s: seconds for all of it.
+    """
+
+    url: str
+    body: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    key: Key | None = None
+    direct: bool = False
+    connect_s: float = 10
+    read_s: float = 120
+    deadline_s: float = 600
+
+
+def _nothing(at_once: bool = False) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class HTTPResponse:
+    """One response, which whoever asked for it closes.
+
+    headers: names in lower case.        chunks: the decoded body as it comes; b"" is a moment's silence.
+    close(at_once): ends it. Without at_once, a body that is about to end is let end.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    chunks: Iterable[bytes]
+    close: Callable[..., None] = _nothing
+
+    def body(self, most: int = 2**25) -> bytes:
+        """The whole body, up to `most` bytes; closes the response."""
+        got = bytearray()
+        try:
+            for chunk in self.chunks:
+                got += chunk
+                if len(got) > most:
+                    break
+        finally:
+            self.close()
+        return bytes(got)
+
+
+Transport = Callable[[HTTPRequest], HTTPResponse]
+
+
+class RequestsTransport:
+    """A `Transport` over requests. Sessions are kept for their connections; none is used by two requests at once."""
+
+    def __init__(self) -> None:
+        self._idle: deque[requests.Session] = deque(maxlen=8)
+
+    def __call__(self, request: HTTPRequest) -> HTTPResponse:
+        """Raises: TransportError when no answer came; KeyboardInterrupt at any moment."""
+        exchange = _Exchange(request, self._idle)
+        try:
+            return exchange.response()
+        except BaseException:
+            exchange.close(at_once=True)
+            raise
+
+
+class _Bearer(requests.auth.AuthBase):
+    """Puts the key on. An auth object, because a ~/.netrc entry for the host replaces a plain Authorization header."""
+
+    def __init__(self, key: Key | None) -> None:
+        self.key = key
+
+    def __call__(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self.key:
+            prepared.headers["Authorization"] = f"Bearer {self.key.reveal()}"
+        return prepared
+
+
+_END = object()
+_running = threading.local()  # which exchange the reader thread is reading for
+
+
+class _Exchange:
+    """One request and its response: the reader thread fills the queue, the caller empties it."""
+
+    def __init__(self, request: HTTPRequest, idle: deque[requests.Session]) -> None:
+        self.request = request
+        self.socket: socket.socket | None = None
+        self.queue: SimpleQueue[Any] = SimpleQueue()
+        self.ended = False
+        self.abandoned = False
+        self.deadline = time.monotonic() + request.deadline_s
+        self._idle = idle
+        threading.Thread(target=self._read, name="comet_magic reader", daemon=True).start()
+
+    # ---- the reader thread
+
+    def _read(self) -> None:
+        _running.exchange = self
+        answered = False
+        try:
+            session = self._idle.pop()
+        except IndexError:
+            session = _new_session()
+        try:
+            with self._send(session) as response:
+                self.queue.put(response)
+                answered = True
+                while chunk := response.raw.read1(CHUNK, decode_content=True):
+                    self.queue.put(chunk)
+            self.queue.put(_END)
+            self._idle.append(session)
+        except Exception as error:  # noqa: BLE001  # whatever went wrong belongs to the thread that waits for it
+            session.close()
+            self.queue.put(_failure(error, self.request, answered))
+
+    def _send(self, session: requests.Session) -> requests.Response:
+        request = self.request
+        return session.request(
+            "GET" if request.body is None else "POST",
+            request.url,
+            data=request.body,
+            headers=dict(request.headers),
+            auth=_Bearer(request.key),
+            stream=True,
+            allow_redirects=False,
+            timeout=(request.connect_s, request.read_s),
+            proxies={"no_proxy": urlsplit(request.url).hostname or ""} if request.direct else None,
+        )
+
+    # ---- the caller's thread
+
+    def response(self) -> HTTPResponse:
+        while (item := self._next()) is None:
+            if time.monotonic() > self.deadline:
+                raise _timed_out(self.request.deadline_s, answered=False)
+        if isinstance(item, Exception):
+            raise item
+        headers = {name.lower(): value for name, value in item.headers.items()}
+        return HTTPResponse(item.status_code, headers, self._chunks(), self.close)
+
+    def _next(self) -> Any:
+        try:
+            return self.queue.get(timeout=QUIET_S)
+        except Empty:
+            return None
+
+    def _chunks(self) -> Iterator[bytes]:
+        while True:
+            item = self._next()
+            if item is None:
+                yield b""
+            elif isinstance(item, bytes):
+                yield item
+            else:
+                self.ended = True
+                if isinstance(item, Exception):
+                    raise item
+                return
+            if time.monotonic() > self.deadline:
+                raise _timed_out(self.request.deadline_s, answered=True)
+
+    def close(self, at_once: bool = False) -> None:
+        """Let go of the connection: to be used again if the body ends in a moment, else for good."""
+        if not at_once:
+            until = time.monotonic() + DRAIN_S
+            while not self.ended and (left := until - time.monotonic()) > 0:
+                with contextlib.suppress(Empty):
+                    self.ended = not isinstance(self.queue.get(timeout=left), bytes)
+        if not self.ended and not self.abandoned:
+            self.abandoned = True
+            if self.socket:
+                # Wakes the reader thread; closing the response from here would wait for the server's next byte.
+                with contextlib.suppress(OSError):
+                    self.socket.shutdown(socket.SHUT_RDWR)
+
+
+class _HTTPConnection(HTTPConnection):
+    def getresponse(self) -> Any:
+        _note_socket(self.sock)
+        return super().getresponse()
+
+
+class _HTTPSConnection(HTTPSConnection):
+    def getresponse(self) -> Any:
+        _note_socket(self.sock)
+        return super().getresponse()
+
+
+def _note_socket(sock: socket.socket | None) -> None:
+    """From here on the exchange can be ended from outside, also while the server is silent."""
+    exchange: _Exchange = _running.exchange
+    exchange.socket = sock
+    if exchange.abandoned:
+        raise TransportError("the request was given up")
+
+
+class _HTTPPool(HTTPConnectionPool):
+    ConnectionCls = _HTTPConnection
+
+
+class _HTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
+
+
+class _Adapter(HTTPAdapter):
+    """requests' adapter, with connections that tell their exchange which socket they wait on."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        if isinstance(manager, urllib3.ProxyManager):
+            manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+        return manager
+
+
+def _new_session() -> requests.Session:
+    session = requests.Session()
+    session.headers.clear()
+    adapter = _Adapter(pool_connections=2, pool_maxsize=1)
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session
+
+
+# ---- failures, in our words. Built here and raised elsewhere, so that none drags frames along in which the key stands.
+
+
+def _failure(error: Exception, request: HTTPRequest, answered: bool) -> TransportError:
+    """The exception of requests or urllib3 as ours. answered: whether the response had begun."""
+    if isinstance(error, TransportError):
+        return error
+    where = urlsplit(request.url).netloc
+    if answered:
+        if isinstance(error, urllib3.exceptions.ReadTimeoutError):
+            return _timed_out(request.read_s, answered=True, silent=True)
+        return TransportError("cut off: the connection broke in the middle of the reply", _AGAIN, kind="cut")
+    if isinstance(error, requests.exceptions.ProxyError):
+        return TransportError(f"the proxy for {where} cannot be reached", _PROXY, kind="proxy")
+    if isinstance(error, requests.exceptions.SSLError):
+        return TransportError(f"the TLS connection to {where} failed: {_reason(error)}", _TLS, kind="tls")
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        what = f"cannot connect to {where}: no connection within {request.connect_s:g} s"
+        return TransportError(what, _CONNECT, kind="connect")
+    if isinstance(error, requests.exceptions.ReadTimeout):
+        return _timed_out(request.read_s, answered=False, silent=True)
+    if isinstance(error, requests.exceptions.ConnectionError):
+        if "NewConnectionError" in repr(error) or "NameResolutionError" in repr(error):
+            return TransportError(f"cannot connect to {where}: {_reason(error)}", _CONNECT, kind="connect")
+        what = f"{where} closed the connection before it answered; the request may have been billed"
+        return TransportError(what, _AGAIN, kind="reset")
+    return TransportError(f"the request to {where} failed: {type(error).__name__}", _CONNECT, kind="other")
+
+
+_AGAIN = "run the cell again"
+_CONNECT = "check the network and CometSettings.endpoint"
+_PROXY = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY in the environment"
+_TLS = "check the clock, the proxy and REQUESTS_CA_BUNDLE; certificates are always verified"
+
+
+def _reason(error: BaseException) -> str:
+    """The operating system's or the TLS library's own words, from inside the wrappers around them."""
+    text = str(error)
+    for mark, words in (
+        ("Name or service not known", "the name is unknown"),
+        ("nodename nor servname", "the name is unknown"),
+        ("getaddrinfo failed", "the name is unknown"),
+        ("Temporary failure in name resolution", "the name cannot be looked up"),
+        ("Connection refused", "nothing listens there"),
+        ("CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted"),
+        ("Network is unreachable", "the network cannot be reached"),
+    ):
+        if mark in text:
+            return words
+    return text.rsplit(":", 1)[-1].strip(" ')\">") or type(error).__name__
+
+
+def _timed_out(seconds: float, *, answered: bool, silent: bool = False) -> TransportError:
+    setting = "read_timeout_s" if silent else "deadline_s"
+    what = {
+        (True, True): f"cut off: nothing came for {seconds:g} s",
+        (True, False): f"cut off: the reply took more than {seconds:g} s",
+        (False, True): f"no answer within {seconds:g} s; the request may have been billed, so it was not sent again",
+        (False, False): f"no answer within {seconds:g} s; the request may have been billed, so it was not sent again",
+    }[answered, silent]
+    return TransportError(what, f"run the cell again, or raise CometSettings.{setting}", kind="timeout")
+
+
+# ---- retries
+
+NEVER_CODES = {
+    *("invalid_request", "model_not_found", "insufficient_user_quota"),
+    *("enforced_spend_limit_reached", "contract_spend_limit_reached"),
+}
+NEVER_TYPES = {"invalid_request_error", "authentication_error", "permission_error", "not_found_error"}
+LONGEST_WAIT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Retrying:
+    """A `Transport` that asks again where that can help, and says so; nothing has been shown by then.
+
+    announce: gets `429: waiting 2 s, try 2 of 3`.
+    """
+
+    transport: Transport
+    retries: int = 2
+    announce: Callable[[str], None] = lambda text: None
+    sleep: Callable[[float], None] = time.sleep
+
+    def __call__(self, request: HTTPRequest) -> HTTPResponse:
+        """Raises: TransportError when the last try got no answer."""
+        for tried in range(self.retries + 1):
+            last = tried == self.retries
+            try:
+                response = self.transport(request)
+            except TransportError as error:
+                if last or error.kind not in ("connect", "reset"):
+                    raise
+                why, wait = error.what, backoff_s(tried)
+            else:
+                if response.status < 400:
+                    return response
+                body = response.body()
+                response = HTTPResponse(response.status, response.headers, [body])
+                asked = retry_after_s(response.headers)
+                if last or not is_retryable(response, body) or (asked or 0) > LONGEST_WAIT_S:
+                    return response
+                why, wait = str(response.status), asked or backoff_s(tried)
+            self.announce(f"{why}: waiting {wait:.2g} s, try {tried + 2} of {self.retries + 1}")
+            self.sleep(wait)
+        raise AssertionError("the last try returns or raises")
+
+
+def is_retryable(response: HTTPResponse, body: bytes) -> bool:
+    """Whether the same request could do better a little later. Gateways send 500 and 503 for what never will."""
+    if (word := response.headers.get("x-should-retry")) in ("true", "false"):
+        return word == "true"
+    error = error_from(response.status, decoded(body), response.headers)
+    if error.code in NEVER_CODES or error.type in NEVER_TYPES:
+        return False
+    return response.status in (408, 409, 429) or response.status >= 500
+
+
+def decoded(body: bytes) -> object:
+    """A body as JSON, else as text; always UTF-8, whatever the headers say."""
+    text = body.decode("utf-8-sig", "replace")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def backoff_s(tried: int) -> float:
+    return float(min(0.5 * 2**tried, 8) * random.uniform(0.75, 1))
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the server asks to wait: from `retry-after-ms`, or `retry-after` in seconds or as a date."""
+    milliseconds, after = headers.get("retry-after-ms", ""), headers.get("retry-after", "")
+    for text, unit in ((milliseconds, 0.001), (after, 1.0)):
+        with contextlib.suppress(ValueError):
+            if (seconds := float(text) * unit) > 0:
+                return seconds
+    with contextlib.suppress(ValueError, TypeError):
+        seconds = email.utils.parsedate_to_datetime(after).timestamp() - time.time()
+        return seconds if seconds > 0 else None
+    return None

@@ -1,0 +1,273 @@
+"""A reply made safe to show: what must stay as it was, what must lose its meaning, and no way around it."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from nbconvert.filters.markdown_mistune import markdown2html_mistune
+
+from comet_magic.markdown import HARMLESS_TAGS, clean, escaped, safe_markdown, wrapped
+
+MARKDOWN_TAGS = HARMLESS_TAGS | set(
+    "p h1 h2 h3 h4 h5 h6 ul ol li blockquote pre code a hr table thead tbody tr th td span div".split()
+)
+ALLOWED_ATTRIBUTES = {"href", "class", "id", "start", "style", "align", "title", "rel", "target"}
+
+
+class Findings(HTMLParser):
+    """What a browser would find in a page that could act."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "img" and re.match(r"(?!//)[^:]*$", dict(attrs).get("src") or "") and len(attrs) <= 2:
+            return  # a picture beside the notebook
+        if tag not in MARKDOWN_TAGS:
+            self.found.append(f"<{tag}>")
+        for name, value in attrs:
+            if name not in ALLOWED_ATTRIBUTES:
+                self.found.append(f"<{tag} {name}>")
+            scheme = re.match(r"\s*([a-z]+):", value or "", re.I)
+            if name == "href" and scheme and scheme[1].lower() not in {"http", "https", "mailto"}:
+                self.found.append(f"{name}={value}")
+
+    handle_startendtag = handle_starttag
+
+    def handle_comment(self, data: str) -> None:
+        self.found.append("<!--")
+
+    def handle_decl(self, decl: str) -> None:
+        self.found.append("<!")
+
+    def handle_pi(self, data: str) -> None:
+        self.found.append("<?")
+
+
+COMMONMARK = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+COMMONMARK.validateLink = lambda url: True  # the parser's own guard off: ours is under test
+
+
+def rendered(markdown: str) -> dict[str, str]:
+    return {"markdown-it": COMMONMARK.render(markdown), "nbconvert": markdown2html_mistune(markdown)}
+
+
+def findings(text: str) -> dict[str, list[str]]:
+    return {name: found for name, html in rendered(safe_markdown(text)).items() if (found := Findings(html).found)}
+
+
+HOSTILE = [
+    "<img src=x onerror=alert(1)>",
+    "<svg onload=alert(1)>",
+    "<iframe srcdoc='<script>alert(1)</script>'></iframe>",
+    "<script>alert(1)</script>",
+    "<details open ontoggle=alert(1)>",
+    "<b onmouseover=alert(1)>x</b>",
+    "<style>*{background:url(http://127.0.0.1/)}</style>",
+    "<!-- --> <? ?> <![CDATA[x]]>",
+    "[x](javascript:alert(1))",
+    "[x]( javascript:alert(1))",
+    "[x](<javascript:alert(1)>)",
+    "[x](java&Tab;script:alert(1))",
+    "[x](javascript&colon;alert(1))",
+    "[x](data:text/html,<script>alert(1)</script>)",
+    "[x]\n\n[x]: javascript:alert(1)",
+    "[x][y]\n\n[y]:\njavascript:alert(1)",
+    "<javascript:alert(1)>",
+    "![x](http://127.0.0.1/?q=secret)",
+    "![x][y]\n\n[y]: http://127.0.0.1/?q=secret",
+    "![y]\n\n[y]: http://127.0.0.1/?q=secret",
+    "!![x](//127.0.0.1/x)",
+    "- ```\n<img src=x onerror=alert(1)>\n- ```",
+    "text\n2. ```\n<img src=x onerror=alert(1)>",
+    "> ```\n<img src=x onerror=alert(1)>\n> ```",
+    "    ```\n<img src=x onerror=alert(1)>\n    ```",
+    "text\n    ```\n    <img src=x onerror=alert(1)>",
+    "```\n```~\n<img src=x onerror=alert(1)>\n```",
+    "| `a | <img src=x onerror=alert(1)>` |\n|---|---|\n| `b | <svg onload=x>` |",
+    "- `a <img src=x onerror=alert(1)>\n- b`",
+    "`a\n<div onclick=alert(1)>\nb`",
+    "`a\n\n<img src=x onerror=alert(1)>`",
+    "[a](`) <img src=x onerror=alert(1)> `",
+    r"\`<img src=x onerror=alert(1)>`",
+    r"\\`<img src=x onerror=alert(1)>\`",
+    "<b>\n`<img src=x onerror=alert(1)>`\n</b>",
+    "<pre>`<img src=x onerror=alert(1)>`</pre>",
+    "```\na $b\n```\n$x$\n```\n<img src=x onerror=alert(1)>\n```",
+    r"\begin{x} ` \end{x} <img src=x onerror=alert(1)> `",
+    r"$`$ <img src=x onerror=alert(1)> `",
+    r"\\(` \\) <img src=x onerror=alert(1)> `",
+    r"$\text{<img src=x onerror=alert(1)>}$",
+    r"\(<img src=x onerror=alert(1)>\)",
+    "# `a\n<img src=x onerror=alert(1)>`",
+    "``` `\n<img src=x onerror=alert(1)>\n```",
+    "1. a\n\n       <img src=x onerror=alert(1)>",
+    "`$$`\n\n```\n$$\n<img src=x onerror=alert(1)>\n```",
+    "http://a/`<img src=x onerror=alert(1)>`",
+    "[\n```\n]:;\n<img src=x onerror=alert(1)>",
+    "- a\n\n      <img src=x onerror=alert(1)>",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_finds_nothing_that_acts(text: str) -> None:
+    assert findings(text) == {}
+
+
+FRAGMENTS = st.sampled_from(
+    [
+        *("`", "``", "```", "~~~", "````", "\n", "\n\n", "\n    ", "\n   ", "\n  ", "\n\t", "\n> ", "> ", "\n- ", "- "),
+        *(
+            "\n1. ",
+            "2) ",
+            "\n# ",
+            "|",
+            "\n|---|---|\n",
+            "\n---\n",
+            "\n===\n",
+            "[",
+            "]",
+            "(",
+            ")",
+            "](",
+            "]:",
+            "][",
+            "!",
+        ),
+        *(
+            "![",
+            "$",
+            "$$",
+            "\\",
+            "\\(",
+            "\\)",
+            "\\[",
+            "\\]",
+            "\\begin{a}",
+            "\\end{a}",
+            "{",
+            "}",
+            "<",
+            ">",
+            "</",
+            "&lt;",
+        ),
+        *("<img src=x onerror=alert(1)>", "<div onclick=x>", "<b>", "</b>", "<br>", "<sub>", "<!--", "-->", "<pre>"),
+        *(
+            "javascript:x",
+            "http://a.b/",
+            "<http://a.b>",
+            '"',
+            "'",
+            "*",
+            "_",
+            "a",
+            "b c",
+            "1",
+            " ",
+            "  ",
+            "~",
+            "\r",
+            "\t",
+        ),
+    ]
+)
+
+
+@settings(max_examples=3000, deadline=None)
+@given(st.lists(FRAGMENTS, min_size=1, max_size=25).map("".join))
+def test_no_mixture_finds_anything_that_acts(text: str) -> None:
+    assert findings(text) == {}
+
+
+KEPT = [
+    "plain text, *emphasis*, **strong**, ~~gone~~",
+    "inline `code <b> $x$ & more` here",
+    "``a ` b``",
+    "```html\n<img src=x onerror=1>\n$5 and $6\n```\n",
+    "~~~py\nx = {'a': 1}\n~~~\n",
+    "    indented = code\n    more",
+    "[link](https://example.org/a_(b)?x=1#y) and <br> and H<sub>2</sub>O",
+    "| a | b |\n|---|---|\n| `x \\| y` | 2 |",
+    "- item\n  - nested\n    1. deep",
+    "$x^2$ and $$\\int_0^1 x\\,dx$$",
+    "$a_1 * b_2$, $\\{x\\}$ and $n$",
+    "a < b and 3 > 2 & c",
+    "> quoted\n> more",
+    "> ```py\n> x = 1\n> ```\n> ",
+    "1. Step:\n\n   ```sh\n   ls\n   ```\n   ",
+]
+
+
+@pytest.mark.parametrize("text", KEPT)
+def test_harmless_markdown_stays_as_it_was(text: str) -> None:
+    assert safe_markdown(text) == text
+
+
+def test_dollars_that_are_money_are_no_mathematics() -> None:
+    for money in ("$5 to $9", "from $5, then $9.", "$5 and 10$", "US$5 or A$6", "$HOME/$USER", "$5-$9 ($7)"):
+        assert "$" not in safe_markdown(money), money
+        assert re.sub("<[^>]*>", "", rendered(safe_markdown(money))["markdown-it"]).strip() == f"{money}"
+
+
+def test_one_dollar_alone_is_left_alone() -> None:
+    assert safe_markdown("it costs $5") == "it costs $5"
+
+
+def test_tex_brackets_become_dollars() -> None:
+    assert safe_markdown(r"so \(x\) and \[ y \]") == "so $x$ and $$y$$"
+
+
+def test_an_unclosed_fence_is_closed_and_its_half_closing_held_back() -> None:
+    assert safe_markdown("```py\nx = 1") == "```py\nx = 1\n```"
+    assert safe_markdown("```py\nx = 1\n``", growing=True) == "```py\nx = 1\n```"
+
+
+def test_code_in_a_list_ends_where_the_item_ends() -> None:
+    assert safe_markdown("- ```\n  x\ny").splitlines() == ["- ```", "  x", "  ```", "", "y"]
+
+
+def test_remote_images_are_links_unless_wanted() -> None:
+    image = "![a plot](https://example.org/p.png)"
+    assert safe_markdown(image) == "[image: a plot](https://example.org/p.png)"
+    assert safe_markdown(image, remote_images=True) == image
+    assert safe_markdown("![a plot](plot.png)") == "![a plot](plot.png)"
+
+
+def test_a_link_that_could_run_is_shown_as_text() -> None:
+    html = COMMONMARK.render(safe_markdown("[x](javascript:alert(1))"))
+    assert "[x](javascript:alert(1))" in html
+    assert "<a" not in html
+
+
+def test_control_characters_and_surrogates_are_replaced() -> None:
+    assert clean("a\x1b[31m\x00b\r\nc\rd\u202e\ud83d\ude00\ud800") == "a\ufffd[31m\ufffdb\nc\nd\ufffd😀\ufffd"
+
+
+def test_a_name_is_shown_literally_on_one_line() -> None:
+    assert COMMONMARK.render(escaped("*a*\n<b>`c`[d](e)$1$")).strip() == "<p>*a* &lt;b&gt;`c`[d](e)$1$</p>"
+
+
+def test_plain_text_is_folded_outside_code_and_tables() -> None:
+    words = " ".join(["word"] * 30)
+    code = "```\n" + "x" * 120 + "\n```"
+    row = "| " + "cell | " * 30
+    folded = wrapped(f"- {words}\n{code}\n{row}", width=40).split("\n")
+    assert folded[1].startswith("  word")
+    assert max(map(len, folded[:4])) <= 40
+    assert "\n".join(folded).endswith(f"{code}\n{row}")
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.text(max_size=200))
+def test_any_text_is_taken(text: str) -> None:
+    assert isinstance(safe_markdown(text), str)
+    assert not re.search("[\x00-\x08\x1b\ud800-\udfff]", safe_markdown(text))
