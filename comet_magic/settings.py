@@ -219,7 +219,7 @@ def base_url(text: str) -> str:
         raise ConfigError(f"the endpoint {text!r} is not an http(s) URL", hint)
     if parts.query or parts.fragment:
         raise ConfigError(f"the endpoint {text!r} has a query or fragment", hint)
-    if "." not in host and ":" not in host and host != "localhost" and port is None:
+    if "://" not in text and re.fullmatch(r"\w+", host) and host != "localhost" and port is None:
         raise ConfigError(f"the endpoint {text!r} is none of auto, cometapi, local, or a URL", hint)
     path = re.sub(r"/+(v1(/+messages)?)?/*$", "", parts.path)
     return f"{parts.scheme}://{parts.netloc}{path}"

@@ -208,10 +208,10 @@ class MessageBuilder:
         if kind == "content_block_delta":
             delta = event.get("delta")
             if isinstance(delta, dict):
-                self._delta(event.get("index") or 0, delta)
+                self._delta(_index(event), delta)
         elif kind == "content_block_start":
             if isinstance(block := event.get("content_block"), dict):
-                self._blocks[event.get("index") or 0] = dict(block)
+                self._blocks[_index(event)] = dict(block)
         elif kind == "message_start":
             if isinstance(message := event.get("message"), dict):
                 self._begin(message)
@@ -227,7 +227,7 @@ class MessageBuilder:
 
     def _delta(self, index: int, delta: dict[str, Any]) -> None:
         kind = delta.get("type")
-        field = _GROWING.get(kind)  # type: ignore[arg-type]  # an unknown type is not among the keys
+        field = _GROWING.get(kind) if isinstance(kind, str) else None
         if field:
             parts = self._parts.get(index)
             if parts is None:
@@ -323,6 +323,11 @@ _EMPTY_BLOCKS: dict[str, dict[str, Any]] = {
     "thinking": {"type": "thinking", "thinking": ""},
     "partial_json": {"type": "tool_use", "input": {}},
 }
+
+
+def _index(event: StreamEvent) -> int:
+    index = event.get("index")
+    return index if isinstance(index, int) else 0
 
 
 def _str(value: object) -> str | None:

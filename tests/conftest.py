@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from comet_magic.settings import CometSettings
+
+for name in [name for name in os.environ if name.startswith(("COMET", "HTTP_PROXY", "HTTPS_PROXY"))]:
+    del os.environ[name]
+
+
+@pytest.fixture(autouse=True)
+def nobody_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """No key, no settings and no netrc of whoever runs the tests; a fresh folder to work in."""
+    for variable in ("HOME", "XDG_CONFIG_HOME", "IPYTHONDIR", "APPDATA"):
+        monkeypatch.setenv(variable, str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    monkeypatch.chdir(tmp_path)
+    CometSettings.clear_instance()
+    yield tmp_path
+    CometSettings.clear_instance()
