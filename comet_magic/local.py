@@ -7,6 +7,7 @@ address, and ends when that input does, which is when the parent ends, however i
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import secrets
 import subprocess
@@ -65,10 +66,7 @@ class LocalServer:
         return self.process.poll() is None
 
     def stop(self) -> None:
-        if self.process.stdin:
-            self.process.stdin.close()
-        self.process.terminate()
-        self.process.wait(5)
+        _end(self.process)
 
 
 _servers: dict[Path, LocalServer] = {}
@@ -90,6 +88,15 @@ def serve(local_model: str = "", announce: Callable[[str], None] = lambda text: 
             server = _servers[path] = _start(path, name, toy=not local_model)
             atexit.register(server.stop)
     return server
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe:
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
 
 
 def stop_all() -> None:
@@ -117,7 +124,7 @@ def _start(path: Path, name: str, toy: bool) -> LocalServer:
     process.stdin.flush()
     address = _first_line(process)
     if not address.startswith("http://127.0.0.1:"):
-        process.kill()
+        _end(process)
         raise ConfigError(f"the local model did not start: {address or 'its server ended'}", f"reinstall it: {INSTALL}")
     note = "a toy; set COMETAPI_KEY for Claude" if toy else ""
     label = " · ".join(part for part in ("local", name, note) if part)
@@ -134,7 +141,7 @@ def _first_line(process: subprocess.Popen[str]) -> str:
     try:
         reader.join(START_S)
     except BaseException:
-        process.kill()
+        _end(process)
         raise
     return lines[0] if lines else f"nothing within {START_S:g} s"
 

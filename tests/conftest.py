@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,3 +23,38 @@ def nobody_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Pat
     CometSettings.clear_instance()
     yield tmp_path
     CometSettings.clear_instance()
+
+
+@pytest.fixture
+def shell(nobody_home: Path) -> Iterator[Any]:
+    """An IPython without a kernel, with the extension loaded."""
+    from IPython.core.interactiveshell import InteractiveShell
+
+    InteractiveShell.clear_instance()
+    shell = InteractiveShell.instance()
+    shell.run_line_magic("load_ext", "comet_magic")
+    yield shell
+    shell.run_line_magic("unload_ext", "comet_magic")
+    shell.history_manager.end_session()
+    InteractiveShell.clear_instance()
+
+
+class Ran:
+    """What running a cell gave: outputs shown, text printed, the error if there was one."""
+
+    def __init__(self, shell: Any, cell: str) -> None:
+        from IPython.utils.capture import capture_output
+
+        with capture_output() as captured:
+            self.result = shell.run_cell(cell, store_history=True)
+        self.printed = captured.stdout + captured.stderr
+        self.outputs = captured.outputs
+        self.error = self.result.error_in_exec or self.result.error_before_exec
+
+    @property
+    def markdown(self) -> str:
+        return str(self.outputs[-1].data["text/markdown"])
+
+    @property
+    def plain(self) -> str:
+        return str(self.outputs[-1].data["text/plain"])

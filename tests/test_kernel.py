@@ -1,0 +1,184 @@
+"""In a real kernel, over the messages that a front end sees."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from jupyter_client.manager import KernelManager
+from nbclient import NotebookClient
+from nbconvert import HTMLExporter
+from wire_server import CLOSE, HOLD, OPEN_HEAD, WireServer, block, canonical, chunk, delta, event, start, stream
+
+SECRET = "sk-test-SECRETSECRET-f3a9"
+
+
+class Kernel:
+    """A kernel and what came of each cell."""
+
+    def __init__(self) -> None:
+        self.manager = KernelManager(kernel_name="python3", transport="ipc")
+        self.manager.start_kernel(extra_arguments=["--log-level=ERROR"])
+        self.client = self.manager.client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=30)
+
+    def close(self) -> None:
+        self.client.stop_channels()
+        self.manager.shutdown_kernel(now=True)
+
+    def run(self, code: str, interrupt_when: str | None = None) -> Ran:
+        """Run a cell; interrupt it once an output has `interrupt_when` in it."""
+        asked = self.client.execute(code)
+        ran = Ran()
+        while True:
+            message = self.client.get_iopub_msg(timeout=30)
+            if message["parent_header"].get("msg_id") != asked:
+                continue
+            ran.messages.append(message)
+            kind, content = message["msg_type"], message["content"]
+            if kind == "status" and content["execution_state"] == "idle":
+                ran.ended = time.monotonic()
+                ran.reply = self.answer_to(asked)
+                return ran
+            if interrupt_when is not None and interrupt_when in json.dumps(content, ensure_ascii=False):
+                interrupt_when = None
+                ran.interrupted = time.monotonic()
+                self.manager.interrupt_kernel()
+
+    def answer_to(self, asked: str) -> dict[str, Any]:
+        while (message := self.client.get_shell_msg(timeout=10))["parent_header"].get("msg_id") != asked:
+            pass
+        return dict(message["content"])
+
+
+class Ran:
+    def __init__(self) -> None:
+        self.messages: list[dict[str, Any]] = []
+        self.reply: dict[str, Any] = {}
+        self.interrupted = self.ended = 0.0
+
+    def bundles(self) -> list[dict[str, str]]:
+        return [m["content"]["data"] for m in self.messages if m["msg_type"] in ("display_data", "update_display_data")]
+
+    @property
+    def plain(self) -> str:
+        return self.bundles()[-1]["text/plain"]
+
+    @property
+    def error(self) -> list[str]:
+        return next((m["content"]["traceback"] for m in self.messages if m["msg_type"] == "error"), [])
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
+    monkeypatch.setenv("COMETAPI_KEY", SECRET)
+    kernel = Kernel()
+    yield kernel
+    kernel.close()
+
+
+def use(kernel: Kernel, server: WireServer) -> None:
+    assert kernel.run("%load_ext comet_magic").reply["status"] == "ok"
+    kernel.run(f"%config CometSettings.endpoint = {server.url!r}")
+
+
+PINGING = [step for _ in range(300) for step in (0.1, chunk(event("ping")))]
+HELLO = (start(), block(), delta("Hello"))
+
+
+@pytest.mark.parametrize(
+    ("script", "seen"),
+    [
+        (stream(*HELLO, end=[HOLD]), "Hello"),
+        (stream(*HELLO, end=PINGING), "Hello"),
+        ([OPEN_HEAD, b"".join(HELLO), HOLD], "Hello"),
+        (stream(start(), end=[HOLD]), "waiting for the first words"),
+    ],
+    ids=["stalled", "only pings", "un-chunked", "no text yet"],
+)
+def test_66_an_interrupt_ends_the_cell_at_once(kernel: Kernel, script: Any, seen: str) -> None:
+    with WireServer(script, canonical()) as server:
+        use(kernel, server)
+        ran = kernel.run("%%claude\nhi", interrupt_when=seen)
+        assert ran.reply["status"] == "error"
+        assert ran.reply["ename"] == "KeyboardInterrupt"
+        assert ran.ended - ran.interrupted < 1  # measured 0.02 to 0.1 s; the machine may be busy
+        assert len(ran.error) == 2
+        assert "[stopped by you]" in ran.plain
+        assert server.closed_by_client.wait(2)
+        said = kernel.run("import comet_magic\nprint(comet_magic.last.incomplete)").messages
+        assert any(m["content"].get("text") == "stopped by you\n" for m in said)
+        assert kernel.run("%%claude\nhi").plain.startswith("4\n")
+
+
+def test_an_interrupt_before_any_answer(kernel: Kernel) -> None:
+    with WireServer([HOLD], canonical()) as server:
+        use(kernel, server)
+        asked = kernel.client.execute("%%claude\nhi")
+        while not server.received:
+            time.sleep(0.01)
+        began = time.monotonic()
+        kernel.manager.interrupt_kernel()
+        assert kernel.answer_to(asked)["ename"] == "KeyboardInterrupt"
+        assert time.monotonic() - began < 1
+        assert server.closed_by_client.wait(2)
+        assert kernel.run("%%claude\nhi").plain.startswith("4\n")
+
+
+def test_a_failing_cell_stops_run_all(kernel: Kernel) -> None:
+    with WireServer(stream(*HELLO, end=[CLOSE])) as server:
+        use(kernel, server)
+        ran = kernel.run("%%claude\nhi")
+    assert ran.reply["status"] == "error"
+    assert [line.split(":")[0] for line in ran.error] == ["TransportError", "  → run the cell again"]
+
+
+def test_the_kernels_result_history_is_left_alone(kernel: Kernel) -> None:
+    with WireServer(canonical()) as server:
+        use(kernel, server)
+        kernel.run("1 + 1")
+        kernel.run("%%claude\nhi")
+        assert kernel.run("%%claude\nhi").reply["status"] == "ok"
+        shown = kernel.run("_, len([key for key in Out])").messages
+    assert any(m["content"].get("data", {}).get("text/plain") == "(2, 1)" for m in shown)
+
+
+def test_what_a_notebook_keeps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("COMETAPI_KEY", SECRET)
+    text = "# Title\n\nIt costs $5 to $9, $x^2$.\n\n```python\nx = 1\n```\n<img src=x onerror=alert(1)>\n"
+    with WireServer(canonical(text)) as server:
+        cells = ["%load_ext comet_magic", f"%config CometSettings.endpoint = {server.url!r}", "%%claude\nhi"]
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        NotebookClient(notebook, kernel_name="python3", extra_arguments=["--log-level=ERROR"]).execute()
+    nbformat.validate(notebook)
+    (output,) = notebook.cells[2].outputs
+    assert set(output.data) == {"text/markdown", "text/plain"}
+    assert output.metadata["comet_magic"]["stop_reason"] == "end_turn"
+    assert output.data["text/plain"].startswith("# Title\n\nIt costs $5 to $9, $x^2$.\n\n```python")
+    assert "SECRETSECRET" not in nbformat.writes(notebook)
+    page, _ = HTMLExporter().from_notebook_node(notebook)
+    assert "&lt;img src=x onerror" in page
+    assert "<img src=x" not in page
+    assert "Title</h1>" in page.replace('<a class="anchor-link" href="#Title">¶</a>', "")
+
+
+def test_a_terminal_streams_without_escape_codes(monkeypatch: pytest.MonkeyPatch) -> None:
+    import subprocess
+    import sys
+
+    with WireServer(canonical("Hello \x1b[31mred\x1b[0m $5")) as server:
+        monkeypatch.setenv("COMET_MAGIC_ENDPOINT", server.url)
+        code = "%load_ext comet_magic\n%claude what is up?\n"
+        done = subprocess.run(
+            [sys.executable, "-m", "IPython", "--no-banner", "--simple-prompt", "--colors=NoColor"],
+            input=code, capture_output=True, text=True, timeout=60, check=True,
+        )  # fmt: skip
+    assert "Hello \ufffd[31mred\ufffd[0m $5\nm · 11 in · 5 out · " in done.stdout
+    assert "\x1b[31mred" not in done.stdout
+    assert "IPython.core.display" not in done.stdout

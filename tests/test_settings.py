@@ -1,0 +1,113 @@
+"""Settings: refused with a sentence, read from everywhere, met by flags in one place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from conftest import Ran
+from traitlets import TraitError
+from traitlets.config import Config
+
+from comet_magic.client import find_endpoint
+from comet_magic.errors import ConfigError
+from comet_magic.messages import Message
+from comet_magic.settings import CometSettings
+
+
+@pytest.mark.parametrize(
+    ("name", "bad", "words"),
+    [
+        ("max_tokens", 0, "less than 1"),
+        ("max_tokens", "many", "int"),
+        ("temperature", 2.0, "greater than 1"),
+        ("effort", "huge", "low"),
+        ("thinking", "deep", "off, adaptive"),
+        ("thinking", 5, "at least 1,024"),
+        ("model", "  ", "must not be empty"),
+        ("endpoint", "nonsense", "none of auto"),
+        ("endpoint", "https://u:p@host.org", "user name"),
+        ("read_timeout_s", 0, "0.1"),
+    ],
+)
+def test_a_bad_value_is_refused_and_the_old_one_stays(shell: Any, name: str, bad: object, words: str) -> None:
+    settings = CometSettings.instance()
+    before = getattr(settings, name)
+    with pytest.raises(TraitError, match=words):
+        setattr(settings, name, bad)
+    assert getattr(settings, name) == before
+    Ran(shell, f"%config CometSettings.{name} = {bad!r}")
+    assert getattr(settings, name) == before
+
+
+def test_config_shows_every_setting_with_its_help(shell: Any) -> None:
+    shown = Ran(shell, "%config CometSettings").printed
+    for name, trait in CometSettings.class_traits(config=True).items():
+        assert f"CometSettings.{name}" in shown
+        assert trait.help
+
+
+def test_the_environment_beats_the_configuration_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in {
+        "MODEL": "opus",
+        "MAX_TOKENS": "77",
+        "STREAM": "no",
+        "THINKING": "adaptive",
+        "ALIASES": "{'a': 'b'}",
+    }.items():
+        monkeypatch.setenv(f"COMET_MAGIC_{name}", text)
+    settings = CometSettings.configured(Config({"CometSettings": {"model": "haiku", "effort": "low"}}))
+    assert (settings.model, settings.max_tokens, settings.stream, settings.thinking) == ("opus", 77, False, "adaptive")
+    assert (settings.effort, settings.aliases) == ("low", {"a": "b"})
+
+
+def test_a_bad_variable_is_named_and_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMET_MAGIC_MAX_TOKENS", "lots")
+    with pytest.warns(UserWarning, match="COMET_MAGIC_MAX_TOKENS is not used"):
+        assert CometSettings.instance().max_tokens == 4096
+
+
+def test_the_users_aliases_join_the_built_in_ones() -> None:
+    settings = CometSettings.instance(aliases={"fast": "claude-x", "opus": "claude-y"})
+    assert [settings.model_named(n) for n in ("fast", "opus", "haiku", "other")] == [
+        "claude-x", "claude-y", "claude-haiku-4-5-20251001", "other"
+    ]  # fmt: skip
+
+
+def test_a_flag_beats_its_setting_also_when_it_is_nothing() -> None:
+    settings = CometSettings.instance(system="s", temperature=0.5)
+    request = settings.request((Message.user("x"),), system="", temperature=0.0)
+    assert (request.system, request.temperature) == (None, 0.0)
+
+
+# ---- endpoints
+
+
+def test_auto_is_cometapi_with_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMETAPI_KEY", "sk-test-0123456789abcdef")
+    endpoint = find_endpoint(CometSettings.instance())
+    assert (endpoint.base_url, endpoint.label, endpoint.direct) == ("https://api.cometapi.com", None, False)
+    monkeypatch.setenv("COMETAPI_BASE_URL", "http://127.0.0.1:1/x/v1/")
+    assert find_endpoint(CometSettings.instance()).base_url == "http://127.0.0.1:1/x"
+
+
+def test_no_key_and_no_local_model_names_the_ways_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("comet_magic.local.find_spec", lambda name: None)
+    with pytest.raises(ConfigError) as caught:
+        find_endpoint(CometSettings.instance())
+    for way in ("COMETAPI_KEY", "%claude_key", "pip install 'comet_magic[local]'", "CometSettings.endpoint"):
+        assert way in caught.value.hint
+    CometSettings.instance().endpoint = "local"
+    with pytest.raises(ConfigError, match="xllamacpp"):
+        find_endpoint(CometSettings.instance())
+
+
+def test_cometapi_without_a_key_never_means_the_toy() -> None:
+    CometSettings.instance(endpoint="cometapi")
+    with pytest.raises(ConfigError, match="no API key"):
+        find_endpoint(CometSettings.instance())
+
+
+def test_an_endpoint_of_ones_own_needs_no_key() -> None:
+    CometSettings.instance(endpoint="localhost:8080/v1")
+    assert find_endpoint(CometSettings.instance()).key is None
