@@ -16,7 +16,7 @@ from . import local
 from ._version import VERSION
 from .errors import APIError, CometError, ConfigError, TransportError, error_from
 from .messages import Message, Request
-from .settings import COMETAPI, CometSettings, Endpoint, base_url
+from .settings import COMETAPI, CometSettings, Endpoint, base_url, network_environment
 from .transport import (
     LONGEST_WAIT_S,
     HTTPRequest,
@@ -140,13 +140,13 @@ class Client:
 
     transport: how requests travel.        endpoint: where to, and with which key.
     announce: gets a sentence when there is something to wait for.
-    limits: `connect_s`, `read_s` and `deadline_s` of every request.
+    limits: `connect_s`, `read_s` and `deadline_s` of every request, and its `environment`.
     """
 
     transport: Transport
     endpoint: Endpoint
     announce: Announce = lambda text: None
-    limits: Mapping[str, float] | None = None
+    limits: Mapping[str, Any] | None = None
 
     def stream(self, request: Request) -> MessageStream:
         """Send `request`; return its reply as it begins to come.
@@ -239,6 +239,7 @@ def connect(settings: CometSettings, announce: Announce = lambda text: None) -> 
         "connect_s": settings.connect_timeout_s,
         "read_s": settings.read_timeout_s,
         "deadline_s": settings.deadline_s,
+        "environment": network_environment(),
     }
     endpoint = find_endpoint(settings, announce)
     return Client(Retrying(_transport, settings.retries, announce), endpoint, announce, limits)

@@ -6,6 +6,7 @@ import argparse
 import keyword
 import shlex
 from difflib import get_close_matches
+from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from IPython.core.inputtransformer2 import EscapedCommand
@@ -128,6 +129,7 @@ def _nearest(word: str, words: Any) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
+@cache
 def _parser() -> _Flags:
     parser = _Flags(prog="%%claude", add_help=False, allow_abbrev=False, usage="%%%%claude [flags]")
     add = parser.add_argument

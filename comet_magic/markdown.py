@@ -42,6 +42,8 @@ def escaped(text: str) -> str:
 
 def wrapped(text: str, width: int | None = None) -> str:
     """Prose folded at `width` columns (the terminal's, when None) for plain text; code and tables keep their lines."""
+    if len(text) <= 40:
+        return text
     columns = min(width or shutil.get_terminal_size().columns, 100)
     out, in_fence = [], ""
     for line in text.split("\n"):

@@ -154,6 +154,12 @@ class CometSettings(SingletonConfigurable):
         return os.environ.get("COMETAPI_BASE_URL", "").strip()
 
 
+def network_environment() -> tuple[str, ...]:
+    """The variables that say how to reach the network, as they are now."""
+    names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+    return tuple(os.environ.get(name, os.environ.get(name.lower(), "")) for name in names)
+
+
 def _from_text(text: str, trait: Any) -> Any:
     """An environment variable's text as the value that its trait takes."""
     if isinstance(trait, Unicode):

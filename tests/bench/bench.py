@@ -1,0 +1,377 @@
+"""What `comet_magic` costs, as ratios to a floor measured in the same run.
+
+    make bench                  all of it, about two minutes
+    make bench ARGS="load cell"  some of it: load, first, cell, stream, lag, paint, size, page
+
+Machines are noisy: read the ratios. The servers run in processes of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parent)]
+
+from wire_server import (  # noqa: E402
+    CLOSE,
+    LAST_CHUNK,
+    MESSAGE,
+    OPEN_HEAD,
+    SSE_HEAD,
+    Script,
+    WireServer,
+    block,
+    chunk,
+    delta,
+    reply,
+    start,
+    stop,
+)
+
+DELTAS = 20_000
+Row = tuple[str, str, str, str, str]  # what, ours, floor, ratio, demand
+
+
+def serve(script: Script, pipe: Any) -> None:
+    with WireServer(script) as server:
+        pipe.send(server.url)
+        pipe.recv()
+
+
+@contextmanager
+def server(script: Script) -> Iterator[str]:
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=serve, args=(script, theirs), daemon=True)
+    process.start()
+    yield ours.recv()
+    ours.send(None)
+    process.join(5)
+
+
+def median_of(times: int, run: Callable[[], float]) -> float:
+    return statistics.median(run() for _ in range(times))
+
+
+def row(what: str, ours: float, floor: float | None, demand: str, unit: str, digits: int = 1) -> Row:
+    ratio = f"{ours / floor:.2f} x" if floor else ""
+    return what, f"{ours:.{digits}f} {unit}", f"{floor:.{digits}f} {unit}" if floor is not None else "", ratio, demand
+
+
+def in_process(code: str, **environment: str) -> dict[str, float]:
+    """Run `code` in a fresh process; it prints a JSON object."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment}, check=True
+    )
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+# ---- loading
+
+SHELL = """
+import json, resource, sys, time
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+shell = InteractiveShell.instance()
+shell.run_cell("1 + 1")
+def rss():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 1e6
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+"""
+
+
+def load() -> list[Row]:
+    """In a running kernel: what `%load_ext comet_magic` adds."""
+    with kernel() as run:
+        code = "import time, resource\ndef _rss(): return int(open('/proc/self/statm').read().split()[1]) * 4096 / 1e6"
+        run(code)
+        run("_cpu, _mem = time.process_time(), _rss()\n%load_ext comet_magic\n_cpu, _mem = time.process_time() - _cpu, _rss() - _mem")
+        run("_cpu0 = time.process_time()\n%load_ext storemagic\n_cpu0 = time.process_time() - _cpu0")
+        cpu, mem, floor = json.loads(run("print([_cpu * 1e3, _mem, _cpu0 * 1e3])"))
+    return [
+        row("%load_ext in a kernel, CPU (floor: storemagic)", cpu, floor, "10 ms", "ms"),
+        row("%load_ext in a kernel, memory", mem, None, "1 MB", "MB", 2),
+    ]
+
+
+def first() -> list[Row]:
+    """From a bare shell to the first reply."""
+    ask = (
+        SHELL + "began, before = time.process_time(), rss()\n"
+        "with capture_output():\n    shell.run_line_magic('load_ext', 'comet_magic'); shell.run_cell('%%claude\\nhi')\n"
+        "import comet_magic; assert comet_magic.last.text\n"
+        "print(json.dumps([['cpu', (time.process_time() - began) * 1e3], ['more', rss() - before], ['peak', peak()]]))"
+    )
+    plain = (
+        SHELL + "import os; began, before = time.process_time(), rss()\n"
+        "import requests; requests.post(os.environ['COMET_MAGIC_ENDPOINT'] + '/v1/messages', json={}).json()\n"
+        "print(json.dumps([['cpu', (time.process_time() - began) * 1e3], ['more', rss() - before], ['peak', peak()]]))"
+    )
+    bare = SHELL + "print(json.dumps([['peak', peak()]]))"
+    with server(reply(MESSAGE)) as url:
+        environment = {"COMET_MAGIC_ENDPOINT": url, "COMETAPI_KEY": "sk-0123456789abcdef"}
+        ours = [in_process(ask, **environment) for _ in range(5)]
+        floor = [in_process(plain, **environment) for _ in range(5)]
+        shell = [in_process(bare, **environment) for _ in range(3)]
+    of = lambda runs, name: statistics.median(run[name] for run in runs)  # noqa: E731
+    return [
+        row("first reply over a bare shell, CPU (floor: requests)", of(ours, "cpu"), of(floor, "cpu"), "100 ms", "ms"),
+        row("the same, memory", of(ours, "more"), of(floor, "more"), "", "MB"),
+        row("the same, peak (floor: the bare shell)", of(ours, "peak"), of(shell, "peak"), "45 MB more", "MB"),
+    ]
+
+
+# ---- one cell
+
+
+def cell() -> list[Row]:
+    """A warm cell, non-streamed, against: a requests session's call + an empty cell + one Markdown display."""
+    code = """
+import os, statistics
+import requests
+from IPython.display import Markdown, display
+url = os.environ['COMET_MAGIC_ENDPOINT'] + '/v1/messages'
+session = requests.Session()
+body = {'model': 'm', 'max_tokens': 9, 'messages': [{'role': 'user', 'content': 'hi'}]}
+shell.run_line_magic('load_ext', 'comet_magic')
+shell.run_line_magic('config', 'CometSettings.stream = False')
+def timed(run):
+    began = time.perf_counter(); run(); return (time.perf_counter() - began) * 1e3
+shell.user_ns.update(session=session, url=url, body=body, Markdown=Markdown, display=display)
+cells = {'ours': '%%claude\\nhi', 'call': 'session.post(url, json=body).json()', 'empty': 'None', 'shown': 'display(Markdown("4"))'}
+with capture_output():
+    for text in cells.values():
+        shell.run_cell(text)
+    got = {name: [] for name in cells}
+    for _ in range(400):
+        for name, text in cells.items():
+            if name != 'call':
+                got[name].append(timed(lambda: shell.run_cell(text)))
+        got['call'].append(timed(lambda: session.post(url, json=body).json()))
+print(json.dumps([[name, statistics.median(seen)] for name, seen in got.items()]))
+"""
+    with server(reply(MESSAGE)) as url:
+        got = in_process(SHELL + code, COMET_MAGIC_ENDPOINT=url, COMETAPI_KEY="sk-0123456789abcdef")
+    floor = got["call"] + got["empty"] + (got["shown"] - got["empty"])
+    return [row("a warm cell (floor: session call + empty cell + display)", got["ours"], floor, "1.3 x", "ms", 2)]
+
+
+# ---- streams
+
+
+def bodies() -> dict[str, Script]:
+    import gzip
+
+    events = [start(), block(), *[delta("word")] * DELTAS, stop()]
+    data = b"".join(events)
+    chunked = b"".join(map(chunk, events))
+    rechunked = b"".join(chunk(data[i : i + 1460]) for i in range(0, len(data), 1460))
+    packed = gzip.compress(data)
+    zipped = SSE_HEAD[:-2] + b"content-encoding: gzip\r\n\r\n"
+    return {
+        "chunked per event": [SSE_HEAD, chunked + LAST_CHUNK],
+        "re-chunked": [SSE_HEAD, rechunked + LAST_CHUNK],
+        "un-chunked": [OPEN_HEAD, data, CLOSE],
+        "gzipped": [zipped, b"".join(chunk(packed[i : i + 1460]) for i in range(0, len(packed), 1460)) + LAST_CHUNK],
+    }
+
+
+STREAM = """
+import json, os, sys, time, requests
+from comet_magic.client import Client
+from comet_magic.messages import Message, Request
+from comet_magic.settings import Endpoint
+from comet_magic.transport import RequestsTransport
+url = os.environ['BENCH_URL']
+client = Client(RequestsTransport(), Endpoint(url))
+request = Request('m', 9, (Message.user('x'),))
+def ours():
+    with client.stream(request) as stream:
+        for _ in stream: pass
+    assert len(stream.text) == 4 * 20000
+session = requests.Session()
+def bare():
+    with session.post(url + '/v1/messages', json={}, stream=True) as r:
+        buffer, n = b'', 0
+        while chunk := r.raw.read1(65536, decode_content=True):
+            *lines, buffer = (buffer + chunk).split(b'\\n')
+            for line in lines:
+                if line.startswith(b'data: '):
+                    json.loads(line[6:]); n += 1
+    assert n > 20000
+times = {'ours': [], 'bare': []}
+for _ in range(7):
+    for name, run in (('ours', ours), ('bare', bare)):
+        began = time.process_time(); run(); times[name].append((time.process_time() - began) / 20000 * 1e6)
+print(json.dumps([[name, sorted(seen)[len(seen) // 2]] for name, seen in times.items()]))
+"""
+
+
+def stream() -> list[Row]:
+    """CPU for each delta, unthrottled, nothing painted."""
+    rows = []
+    for name, script in bodies().items():
+        with server(script) as url:
+            got = in_process(STREAM, BENCH_URL=url)
+        rows.append(row(f"a delta, {name} (floor: read1 + json.loads)", got["ours"], got["bare"], "1.5 x", "µs"))
+    return rows
+
+
+def lag() -> list[Row]:
+    """How long after its bytes a delta is seen, 80 deltas a second; and the first paint."""
+    from comet_magic.client import Client
+    from comet_magic.display import LiveDisplay, Notebook
+    from comet_magic.messages import Message, Request
+    from comet_magic.settings import Endpoint
+    from comet_magic.transport import RequestsTransport
+
+    rows = []
+    for name, head, wrap in (("chunked", SSE_HEAD, chunk), ("un-chunked", OPEN_HEAD, bytes)):
+        sent: list[float] = []
+
+        def script(_: Any, head: bytes = head, wrap: Any = wrap, sent: list[float] = sent) -> Iterator[Any]:
+            yield head + wrap(start() + block())
+            for _ in range(240):
+                time.sleep(1 / 80)
+                sent.append(time.perf_counter())
+                yield wrap(delta("word"))
+            yield wrap(stop())
+            yield LAST_CHUNK if wrap is chunk else CLOSE
+
+        with WireServer(script) as wire:  # type: ignore[arg-type]  # a generator is a script that knows the time
+            client = Client(RequestsTransport(), Endpoint(wire.url))
+            seen, painted = [], []
+            with client.stream(Request("m", 9, (Message.user("x"),))) as replying:
+                for event in replying:
+                    if event["type"] == "content_block_delta":
+                        seen.append(time.perf_counter())
+            lags = sorted((b - a) * 1e3 for a, b in zip(sent, seen, strict=True))
+            rows.append(row(f"lag of a delta, {name}, median", lags[len(lags) // 2], None, "0.5 ms", "ms", 2))
+            rows.append(row(f"lag of a delta, {name}, 95 %", lags[int(len(lags) * 0.95)], None, "2 ms", "ms", 2))
+            sent.clear()
+            screen = Notebook(lambda painted=painted, **_: painted.append(time.perf_counter()), show_usage=True, remote_images=False)
+            with client.stream(Request("m", 9, (Message.user("x"),))) as replying:
+                LiveDisplay(screen).show(replying)
+            rows.append(row(f"first text painted, {name}", (painted[0] - sent[0]) * 1e3, None, "15 ms", "ms", 2))
+    return rows
+
+
+# ---- painting in a real kernel
+
+
+@contextmanager
+def kernel(**environment: str) -> Iterator[Callable[[str], str]]:
+    from jupyter_client.manager import KernelManager
+
+    with tempfile.TemporaryDirectory() as home:
+        manager = KernelManager(kernel_name="python3", transport="ipc")
+        manager.start_kernel(extra_arguments=["--log-level=ERROR"], env={**os.environ, "IPYTHONDIR": home, **environment})
+        client = manager.client()
+        client.start_channels()
+        client.wait_for_ready(timeout=60)
+        sizes: list[int] = []
+
+        def run(code: str) -> str:
+            printed: list[str] = []
+            sizes.clear()
+
+            def note(message: dict[str, Any]) -> None:
+                if message["msg_type"] == "stream":
+                    printed.append(message["content"]["text"])
+                elif message["msg_type"] in ("display_data", "update_display_data"):
+                    parts = (message["header"], message["parent_header"], message["metadata"], message["content"])
+                    sizes.append(sum(len(json.dumps(part, default=str, ensure_ascii=False).encode()) for part in parts))
+
+            got = client.execute_interactive(code, timeout=300, output_hook=note)
+            assert got["content"]["status"] == "ok", got["content"]
+            return "".join(printed)
+
+        run.sizes = sizes  # type: ignore[attr-defined]  # what was published by the last cell
+        yield run
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
+def paced(seconds: float, size: int, count: int) -> Script:
+    text = ("Some **bold** words, `code`, and a line.\n\n" * (size * count // 40 + 1))[: size * count]
+    deltas = [delta(text[i : i + size]) for i in range(0, len(text), size)]
+    steps = [step for data in deltas for step in (seconds / count, chunk(data))]
+    return [SSE_HEAD, chunk(start() + block()), *steps, chunk(stop()), LAST_CHUNK]
+
+
+def paint() -> list[Row]:
+    rows = []
+    for name, seconds, size, count, cpu_demand, bytes_demand in (
+        ("10 s at 80 deltas a second", 10, 4, 800, "150 ms", "300 kB"),
+        ("80 kB in 20 s", 20, 40, 2000, "", f"{(20 * 50_000 + 3 * 80_000) / 1e3:.0f} kB"),
+    ):
+        with server(paced(seconds, size, count)) as url, kernel(COMET_MAGIC_ENDPOINT=url) as run:
+            run("%load_ext comet_magic\nimport time, comet_magic.client, comet_magic.display")
+            run("_cpu = time.process_time()")
+            run("%%claude\nhi")
+            published = sum(run.sizes) / 1e3  # type: ignore[attr-defined]
+            messages = len(run.sizes)  # type: ignore[attr-defined]
+            cpu = float(run("print((time.process_time() - _cpu) * 1e3)"))
+        rows.append(row(f"painting {name}: kernel CPU", cpu, None, cpu_demand, "ms"))
+        rows.append(row(f"painting {name}: {messages} messages", published, None, bytes_demand, "kB"))
+    return rows
+
+
+# ---- size
+
+
+def size() -> list[Row]:
+    """Distributions and MB that a plain `pip install` of the project adds to ipython."""
+    root = HERE.parent.parent
+    with tempfile.TemporaryDirectory() as folder:
+        counts, sizes = [], []
+        for what in (["ipython"], [str(root)]):
+            place = Path(folder) / str(len(counts))
+            pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-compile"]
+            pins = ["-c", str(root / "tests" / "constraints.txt")]
+            subprocess.run(["python3", *pip[1:], *pins, "--target", str(place), *what], check=True, capture_output=True)
+            counts.append(len(list(place.glob("*.dist-info"))))
+            sizes.append(sum(f.stat().st_size for f in place.rglob("*") if f.is_file()) / 1e6)
+    return [
+        row("distributions beyond ipython", counts[1] - counts[0], None, "12", "", 0),
+        row("MB beyond ipython", sizes[1] - sizes[0], None, "14 MB", "MB"),
+    ]
+
+
+def page() -> list[Row]:
+    """How far JupyterLab lags behind when 80 kB come in 20 s."""
+    import lab_lag
+
+    with server(paced(20, 40, 2000)) as url:
+        return [row("JupyterLab behind the end of 80 kB in 20 s", lab_lag.measure(url), None, "2 s", "s")]
+
+
+PARTS = {"load": load, "first": first, "cell": cell, "stream": stream, "lag": lag, "paint": paint, "size": size, "page": page}
+
+
+def main() -> None:
+    for name in [name for name in os.environ if name.startswith("COMET")]:
+        del os.environ[name]
+    wanted = sys.argv[1:] or list(PARTS)
+    widths = (58, 12, 12, 9, 14)
+    print("".join(text.ljust(width) for text, width in zip(("what", "ours", "floor", "ratio", "demand"), widths, strict=True)))
+    for name in wanted:
+        for cells in PARTS[name]():
+            print("".join(text.ljust(width) for text, width in zip(cells, widths, strict=True)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
