@@ -14,9 +14,11 @@ from typing import Any, Protocol
 
 from . import local
 from ._version import VERSION
-from .errors import APIError, CometError, ConfigError, TransportError, error_from
+from .errors import APIError, CometError, ConfigError, TransportError
+from .keys import Key
 from .messages import Message, Request
-from .settings import COMETAPI, CometSettings, Endpoint, base_url, network_environment
+from .refusals import error_from
+from .settings import COMETAPI, CometSettings, base_url, network_environment
 from .transport import (
     LONGEST_WAIT_S,
     HTTPRequest,
@@ -132,6 +134,22 @@ class MessageStream:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.stop("stopped by you" if kind is None or issubclass(kind, KeyboardInterrupt) else "stopped by an error")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where requests go.
+
+    base_url: without /v1.            key: None where none is sent.
+    label: what usage lines say in place of the model's name, if anything.
+    model: the one model it has, if it has but one.            direct: past any proxy.
+    """
+
+    base_url: str
+    key: Key | None = None
+    label: str | None = None
+    model: str | None = None
+    direct: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import keyword
 import shlex
-from difflib import get_close_matches
 from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -33,9 +33,27 @@ class CometMagics(Magics):
     @no_var_expand
     @cell_magic("claude")
     def claude_cell(self, line: str, cell: str) -> None:
+        """Send the cell to Claude; show the reply, and what it cost.
+
+            %%claude -m opus -t 500
+            What is the difference between a list and a tuple?
+
+        Flags, each for this cell alone:
+          -m, --model NAME      model or alias (opus, sonnet, haiku, and your own)
+          -t, --max-tokens N    most tokens in the reply
+          -s, --system TEXT     system prompt
+          --temperature X       0 to 1; current models refuse it
+          --stop TEXT           stop where the reply says TEXT; may be repeated
+          --effort LEVEL        low, medium, high, xhigh or max
+          --think HOW           off, adaptive, or a budget in tokens
+          -o, --into NAME       put the reply, a Message, into this variable
+          -h, --help            show this, and send nothing
+
+        The text below the line is sent as it stands, and nothing else is. Settings: %config CometSettings
+        """
         flags = parse_flags(line)
         if flags.pop("help"):
-            print(f"{flag_help()}\n\nNothing was sent.")
+            print(f"{inspect.getdoc(self.claude_cell)}\n\nNothing was sent.")
             return
         into = flags.pop("into")
         message = self._answer(cell, flags)
@@ -125,23 +143,25 @@ def _thinking(text: str) -> str | int | None:
 
 
 def _nearest(word: str, words: Any) -> str:
+    from difflib import get_close_matches
+
     close = get_close_matches(word, list(words), n=1, cutoff=0.5)
     return f"; did you mean {close[0]}?" if close else ""
 
 
 @cache
 def _parser() -> _Flags:
-    parser = _Flags(prog="%%claude", add_help=False, allow_abbrev=False, usage="%%%%claude [flags]")
+    parser = _Flags(prog="%%claude", add_help=False, allow_abbrev=False)
     add = parser.add_argument
-    add("-m", "--model", metavar="NAME", help="model or alias")
-    add("-t", "--max-tokens", metavar="N", type=_number(int, 1), help="most tokens in the reply")
-    add("-s", "--system", metavar="TEXT", help="system prompt")
-    add("--temperature", metavar="X", type=_number(float, 0, 1), help="0 to 1; current models refuse it")
-    add("--stop", metavar="TEXT", action="append", help="stop where the reply says TEXT; may be repeated")
-    add("--effort", metavar="LEVEL", type=_effort, help=", ".join(EFFORTS))
-    add("--think", metavar="HOW", dest="thinking", type=_thinking, help="off, adaptive, or a budget in tokens")
-    add("-o", "--into", metavar="NAME", type=_name, help="put the reply, a Message, into this variable")
-    add("-h", "--help", action="store_true", help="show this, and send nothing")
+    add("-m", "--model")
+    add("-t", "--max-tokens", type=_number(int, 1))
+    add("-s", "--system")
+    add("--temperature", type=_number(float, 0, 1))
+    add("--stop", action="append")
+    add("--effort", type=_effort)
+    add("--think", dest="thinking", type=_thinking)
+    add("-o", "--into", type=_name)
+    add("-h", "--help", action="store_true")
     return parser
 
 
@@ -162,18 +182,6 @@ def parse_flags(line: str) -> dict[str, Any]:
     if rest:
         parser.error(f"{rest[0]!r} is no flag; the prompt goes below the line, a text of several words in quotes")
     return vars(flags)
-
-
-def flag_help() -> str:
-    """What `%%claude?` and `%%claude --help` show."""
-    flags = "\n".join(line for line in _parser().format_help().splitlines()[3:] if line)
-    return (
-        "Send the cell to Claude; show the reply, and what it cost.\n\n"
-        "    %%claude -m opus -t 500\n"
-        "    What is the difference between a list and a tuple?\n\n"
-        f"Flags, each for this cell alone:\n{flags}\n\n"
-        "The text below the line is sent as it stands, and nothing else is. Settings: %config CometSettings"
-    )
 
 
 # ---- loading and unloading
@@ -200,7 +208,6 @@ def _is_question(text: str) -> bool:
 
 def load(shell: InteractiveShell) -> None:
     settings = CometSettings.configured(shell.config)
-    CometMagics.claude_cell.__doc__ = flag_help()
     magics = CometMagics(shell, settings)
     shell.register_magics(magics)
     shell.configurables.append(settings)

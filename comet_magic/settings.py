@@ -9,16 +9,17 @@ import ast
 import os
 import re
 import warnings
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from traitlets import Bool, Dict, Enum, Float, Int, TraitError, Unicode, Union, validate
 from traitlets.config import SingletonConfigurable
 
 from .errors import ConfigError
-from .keys import Key, find_kept_key, key_in_environment
-from .messages import Message, Request
+
+if TYPE_CHECKING:
+    from .keys import Key
+    from .messages import Message, Request
 
 COMETAPI = "https://api.cometapi.com"
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
@@ -71,15 +72,17 @@ class CometSettings(SingletonConfigurable):
     @classmethod
     def configured(cls, config: Any) -> CometSettings:
         """The settings of this process, with IPython's configuration applied; the environment still beats it."""
-        settings = cls.instance(config=config)
+        if not cls.initialized():
+            return cls.instance(config=config)
+        settings = cls.instance()
         settings.update_config(config)
         settings._read_environment()
         return settings
 
     def _read_environment(self) -> None:
-        for name in self.trait_names(config=True):
-            variable = f"COMET_MAGIC_{name.upper()}"
-            if variable not in os.environ:
+        for variable in [name for name in os.environ if name.startswith("COMET_MAGIC_")]:
+            name = variable.removeprefix("COMET_MAGIC_").lower()
+            if name not in self.trait_names(config=True):
                 continue
             try:
                 setattr(self, name, _from_text(os.environ[variable], self.traits()[name]))
@@ -115,6 +118,7 @@ class CometSettings(SingletonConfigurable):
         flags: model, max_tokens, system, temperature, stop, effort, thinking, stream.
         Raises: ConfigError when they contradict one another.
         """
+        from .messages import Request  # not at the top: it would be half the cost of %load_ext
 
         def chosen(name: str) -> Any:
             return flags[name] if flags.get(name) is not None else getattr(self, name)
@@ -142,6 +146,8 @@ class CometSettings(SingletonConfigurable):
     @property
     def key(self) -> Key | None:
         """The key in use: this session's, the environment's, or one that was kept. None when there is none."""
+        from .keys import find_kept_key, key_in_environment
+
         return self._session_key or key_in_environment(os.environ) or find_kept_key()
 
     def use_key(self, key: Key) -> None:
@@ -186,22 +192,6 @@ def thinking_from(value: object) -> str | int | None:
             return value
         raise ValueError(f"a thinking budget of {value} is too small: at least {SMALLEST_BUDGET:,} tokens")
     raise ValueError(f"{value!r} is none of: off, adaptive, or a budget in tokens")
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """Where requests go.
-
-    base_url: without /v1.            key: None where none is sent.
-    label: what usage lines say in place of the model's name, if anything.
-    model: the one model it has, if it has but one.            direct: past any proxy.
-    """
-
-    base_url: str
-    key: Key | None = None
-    label: str | None = None
-    model: str | None = None
-    direct: bool = False
 
 
 def base_url(text: str) -> str:

@@ -27,8 +27,9 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from .errors import TransportError, error_from
+from .errors import TransportError
 from .keys import Key
+from .refusals import error_from
 
 QUIET_S = 0.05  # seconds of silence after which the caller gets an empty chunk
 DRAIN_S = 0.05  # seconds given to a finished reply to end its body, so that the connection can be used again

@@ -10,8 +10,9 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, TypedDict
 
-from .errors import APIError, TransportError, error_from
+from .errors import APIError, TransportError
 from .messages import ContentBlock, Message, Usage, whole_text
+from .refusals import error_from
 
 
 class StreamEvent(TypedDict, total=False):

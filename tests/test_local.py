@@ -53,8 +53,7 @@ def test_a_cell_is_answered_by_a_real_model(shell: Any) -> None:
 
 
 def test_it_refuses_others_and_ends_on_unload(shell: Any) -> None:
-    from comet_magic.client import Client
-    from comet_magic.settings import Endpoint
+    from comet_magic.client import Client, Endpoint
     from comet_magic.transport import RequestsTransport
 
     server = local.serve()

@@ -12,7 +12,7 @@ from wire_server import MESSAGE, Received, Script, WireServer, canonical, delta,
 
 import comet_magic
 from comet_magic.errors import ConfigError
-from comet_magic.magic import completions, parse_flags
+from comet_magic.magic import _parser, completions, parse_flags
 
 
 @pytest.fixture
@@ -72,7 +72,8 @@ def test_a_question_in_a_string_is_left_alone(shell: Any, server: WireServer) ->
 
 def test_help_is_still_help(shell: Any, server: WireServer) -> None:
     shown = Ran(shell, "%%claude?").printed
-    assert "-t N, --max-tokens N" in shown
+    for flag in _parser()._option_string_actions:
+        assert f"{flag} " in shown or f"{flag}," in shown
     assert "Ask one question" in Ran(shell, "%claude?").printed
     assert "Nothing was sent" in Ran(shell, "%%claude --help\nhello").printed
     assert server.received == []
