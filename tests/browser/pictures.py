@@ -1,0 +1,76 @@
+"""Take the README's pictures: `python tests/browser/pictures.py`. The embedded model answers; more views go to build/shots."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "tests")]
+
+from lab import LAUNCH, JupyterServer, OpenNotebook  # noqa: E402
+from playwright.sync_api import Browser, Locator, Page, sync_playwright  # noqa: E402
+
+IMAGES = ROOT / "notebooks" / "images"
+SHOTS = ROOT / "build" / "shots"
+REPLY = ["%load_ext comet_magic", "%%claude\nExplain in two sentences what a p-value is."]
+
+
+def only_the_cells(page: Page) -> None:
+    """JupyterLab without its side bar, so that the picture is of the notebook."""
+    page.evaluate("() => window.jupyterapp.shell.collapseLeft()")
+    page.evaluate("() => { document.activeElement.blur(); }")
+    page.wait_for_timeout(1500)
+
+
+def around(page: Page, first: Locator, last: Locator, path: Path, margin: int = 8) -> None:
+    top, bottom = first.bounding_box(), last.bounding_box()
+    assert top is not None
+    assert bottom is not None
+    height = bottom["y"] + bottom["height"] - top["y"] + 2 * margin
+    page.screenshot(path=path, clip={"x": top["x"], "y": top["y"] - margin, "width": top["width"], "height": height})
+
+
+def take(
+    browser: Browser, server: JupyterServer, cells: list[str], name: str, *, width: int = 900, dark: bool = False
+) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 1000}, device_scale_factor=1.5)
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    notebook = OpenNotebook(page, server, cells, f"{name}.ipynb")
+    if dark:
+        page.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
+    for index in range(len(cells)):
+        notebook.run(index)
+    only_the_cells(page)
+    around(
+        page,
+        notebook.cells.first,
+        notebook.cells.nth(len(cells) - 1),
+        (IMAGES if name in KEPT else SHOTS) / f"{name}.png",
+    )
+    if dark:
+        page.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Light'})")
+        page.wait_for_timeout(500)
+    context.close()
+
+
+KEPT = {"reply"}
+
+
+def main() -> None:
+    IMAGES.mkdir(exist_ok=True)
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    server = JupyterServer("lab")
+    try:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(**LAUNCH)
+            take(browser, server, REPLY, "reply")
+            take(browser, server, REPLY, "reply-dark", dark=True)
+            browser.close()
+    finally:
+        server.close()
+
+
+if __name__ == "__main__":
+    main()
