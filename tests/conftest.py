@@ -37,24 +37,3 @@ def shell(nobody_home: Path) -> Iterator[Any]:
     shell.run_line_magic("unload_ext", "comet_magic")
     shell.history_manager.end_session()
     InteractiveShell.clear_instance()
-
-
-class Ran:
-    """What running a cell gave: outputs shown, text printed, the error if there was one."""
-
-    def __init__(self, shell: Any, cell: str) -> None:
-        from IPython.utils.capture import capture_output
-
-        with capture_output() as captured:
-            self.result = shell.run_cell(cell, store_history=True)
-        self.printed = captured.stdout + captured.stderr
-        self.outputs = captured.outputs
-        self.error = self.result.error_in_exec or self.result.error_before_exec
-
-    @property
-    def markdown(self) -> str:
-        return str(self.outputs[-1].data["text/markdown"])
-
-    @property
-    def plain(self) -> str:
-        return str(self.outputs[-1].data["text/plain"])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Ran
+from cells import Ran
 
 import comet_magic
 from comet_magic import local

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import Ran
+from cells import Ran
 from wire_server import MESSAGE, Received, Script, WireServer, canonical, delta, reply, start, stop, stream
 
 import comet_magic

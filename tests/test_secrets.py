@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Ran
+from cells import Ran
 from wire_server import RESET, WireServer, canonical, reply
 
 from comet_magic.asking import ask_for_key

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import Ran
+from cells import Ran
 from traitlets import TraitError
 from traitlets.config import Config
 

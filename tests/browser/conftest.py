@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab import CHROMIUM, LAUNCH, JupyterServer, OpenNotebook
+from lab import CHROMIUM, LAUNCH, SECRET, JupyterServer, OpenNotebook
 from playwright.sync_api import Browser, Page, sync_playwright
 
 SHOTS = Path(__file__).parents[2] / "build" / "shots"
-SECRET = "sk-test-SECRETSECRET-f3a9"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

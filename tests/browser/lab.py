@@ -34,6 +34,7 @@ LAUNCH: dict[str, Any] = {
 }
 _NUMBERED = re.compile(r"^\[\d+\]:$")
 _INTERRUPT = re.compile("interrupt", re.I)
+SECRET = "sk-test-SECRETSECRET-f3a9"
 KERNELSPEC = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
 READY = """async () => {
   const panel = window.jupyterapp.shell.currentWidget;

@@ -6,8 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from conftest import SECRET  # type: ignore[attr-defined]
-from lab import JupyterServer, OpenNotebook
+from lab import SECRET, JupyterServer, OpenNotebook
 from playwright.sync_api import Page, expect
 from wire_server import HOLD, LAST_CHUNK, WireServer, block, canonical, chunk, delta, reply, start, stop, stream
 
