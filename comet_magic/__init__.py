@@ -10,6 +10,7 @@ from ._version import VERSION as __version__
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from . import panel
     from .client import ask
     from .errors import APIError, CometError, ConfigError, TransportError
     from .messages import Message, Request, Usage
@@ -43,6 +44,7 @@ __all__ = [
     "ask",
     "last",
     "load_ipython_extension",
+    "panel",
     "unload_ipython_extension",
 ]
 
@@ -50,6 +52,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name == "last":
         return import_module(".client", __name__).latest
+    if name == "panel":
+        return import_module(".panel", __name__)  # a module that can be called
     if name in _HOMES:
         value = globals()[name] = getattr(import_module(f".{_HOMES[name]}", __name__), name)
         return value

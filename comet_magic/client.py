@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from . import local
 from ._version import VERSION
 from .errors import APIError, CometError, ConfigError, TransportError
 from .keys import Key
-from .messages import Message, Request
+from .messages import Message, Request, Usage
 from .refusals import error_from
 from .settings import COMETAPI, CometSettings, base_url, network_environment
 from .transport import (
@@ -251,6 +251,21 @@ _transport = RequestsTransport()
 latest: Message | None = None  # what comet_magic.last shows
 
 
+class Totals(NamedTuple):
+    """What this process has asked for so far."""
+
+    replies: int
+    usage: Usage
+
+    def __str__(self) -> str:
+        if not self.replies:
+            return "no replies yet"
+        return f"{self.replies:,} {'reply' if self.replies == 1 else 'replies'} · {self.usage}"
+
+
+totals = Totals(0, Usage())
+
+
 def connect(settings: CometSettings, announce: Announce = lambda text: None) -> Client:
     """A client for the endpoint that `settings` name now. Raises: ConfigError when there is none to talk to."""
     limits = {
@@ -292,9 +307,37 @@ def _local(settings: CometSettings, announce: Announce) -> Endpoint:
 
 
 def remember(message: Message) -> None:
-    """Make `message` what `comet_magic.last` shows."""
-    global latest
+    """Make `message` what `comet_magic.last` shows, and count it."""
+    global latest, totals
     latest = message
+    totals = Totals(totals.replies + 1, totals.usage + message.usage)
+
+
+def check(settings: CometSettings, announce: Announce = lambda text: None) -> str:
+    """Ask the endpoint something free; say in a line whether it answers, takes the key, and offers the model.
+
+    Raises: ConfigError, TransportError or APIError, as a cell would.
+    """
+    client = connect(settings, announce)
+    limits = {**(client.limits or {}), "read_s": 10.0, "deadline_s": 10.0}
+    client = replace(client, transport=_transport, limits=limits)
+    began = time.monotonic()
+    try:
+        offered: list[str] | None = [model["id"] for model in client.models()]
+    except APIError as error:
+        if error.status in (401, 403):
+            raise
+        offered = None
+    milliseconds = (time.monotonic() - began) * 1000
+    endpoint = client.endpoint
+    model = endpoint.model or settings.model_named(settings.model)
+    key = "no key is needed" if endpoint.model else "key accepted" if endpoint.key else "no key was sent"
+    if offered is None:
+        return (
+            f"reachable in {milliseconds:.0f} ms · it has no list of models, so key and model show with the first cell"
+        )
+    found = f"{model} is offered" if model in offered else f"{model} is not in its list of {len(offered)} models"
+    return f"reachable in {milliseconds:.0f} ms · {key} · {found}"
 
 
 def ask(prompt: str, **flags: Any) -> Message:

@@ -144,6 +144,19 @@ class Terminal:
         print(rest, *lines, sep="\n" if self._printed or rest else "", flush=True)
 
 
+def current_shell() -> Any | None:
+    """The IPython that this runs in, if it does."""
+    from IPython.core.getipython import get_ipython
+
+    return get_ipython()
+
+
+def publish(bundle: dict[str, Any]) -> None:
+    """Show an output, where there is somewhere to show it."""
+    if shell := current_shell():
+        shell.display_pub.publish(data=bundle)
+
+
 def screen_for(shell: Any, *, show_usage: bool, remote_images: bool) -> Screen:
     """A notebook's output where there is one (also one that is being captured), else the terminal."""
     terminal = sys.modules.get("IPython.terminal.interactiveshell")

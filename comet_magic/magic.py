@@ -7,6 +7,7 @@ import inspect
 import keyword
 import shlex
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from IPython.core.inputtransformer2 import EscapedCommand
@@ -99,6 +100,39 @@ class CometMagics(Magics):
         for model in self.offered:
             short = ", ".join(alias for alias, name in names.items() if name == model)
             print(f"{model}  ({short})" if short else model)
+
+    @line_magic
+    def claude_panel(self, line: str) -> None:
+        """Show the settings as a panel of widgets or, without them, as a table with the line that changes each."""
+        if not hasattr(self.shell, "kernel"):
+            from .overview import plain_table, settings_table
+
+            print(plain_table(settings_table(self.settings)))
+            return
+        from .panel import panel
+
+        panel()._ipython_display_()
+
+    @line_magic
+    def claude_test(self, line: str) -> None:
+        """Ask the endpoint something free: does it answer, take the key, offer the model?"""
+        from .client import check
+
+        print(check(self.settings, print))
+
+    @line_magic
+    def claude_keep(self, line: str) -> None:
+        """Keep the settings as they are now as defaults for the next start, in your IPython profile."""
+        from .defaults import keep
+
+        print(f"kept in {keep(self.settings, Path(self.shell.profile_dir.location))}")
+
+    @line_magic
+    def claude_reset(self, line: str) -> None:
+        """Set the settings back to how they were at the start."""
+        from .defaults import reset
+
+        reset(self.settings)
 
 
 # ---- flags
@@ -225,6 +259,9 @@ def unload(shell: InteractiveShell) -> None:
         for name in [name for name, function in kind.items() if getattr(function, "__self__", None) is magics]:
             del kind[name]
     shell.configurables[:] = [c for c in shell.configurables if not isinstance(c, (CometSettings, CometMagics))]
+    for function in list(shell.events.callbacks["post_run_cell"]):
+        if type(getattr(function, "__self__", None)).__module__ == "comet_magic.panel":
+            shell.events.unregister("post_run_cell", function)
     transformers = shell.input_transformer_manager.token_transformers
     transformers[:] = [transformer for transformer in transformers if transformer is not QuestionLine]
     if magics and (completer := getattr(shell, "Completer", None)):

@@ -75,9 +75,17 @@ class CometSettings(SingletonConfigurable):
         if not cls.initialized():
             return cls.instance(config=config)
         settings = cls.instance()
-        settings.update_config(config)
-        settings._read_environment()
+        settings.apply(config)
         return settings
+
+    def apply(self, config: Any) -> None:
+        """Set what `config` says, then what the environment does."""
+        self.update_config(config)
+        # Config that was already there is not news to traitlets, but may have been changed since by hand.
+        for name, value in config.get(type(self).__name__, {}).items():
+            if name in self.trait_names(config=True):
+                setattr(self, name, value)
+        self._read_environment()
 
     def _read_environment(self) -> None:
         for variable in [name for name in os.environ if name.startswith("COMET_MAGIC_")]:

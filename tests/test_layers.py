@@ -11,13 +11,14 @@ import comet_magic
 
 PACKAGE = Path(comet_magic.__file__).parent
 LAYERS = [
-    {"_version", "markdown"},
+    {"_version", "catalog", "markdown"},
     {"messages"},
     {"errors"},
     {"keys", "refusals"},
     {"wire"},
     {"transport", "settings", "local"},
-    {"client", "display", "asking"},
+    {"client", "display", "asking", "defaults", "overview"},
+    {"panel"},
     {"magic"},
     {"__init__"},
 ]

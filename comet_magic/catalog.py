@@ -1,0 +1,76 @@
+"""What is known of models: sizes, list prices, and what each refuses. A name that is not here is as good as any other.
+
+As of 2026-11: the provider's model pages and migration guides. CometAPI's own prices are usually lower.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+
+class KnownModel(NamedTuple):
+    """context, max_output: tokens.        price_in, price_out: list price, US dollars per million tokens.
+
+    sampling: takes a temperature.        thinking: which of "off", "adaptive" and "budget" it takes.
+    """
+
+    context: int
+    max_output: int
+    price_in: float
+    price_out: float
+    sampling: bool
+    thinking: frozenset[str]
+
+    def __str__(self) -> str:
+        price = f"list price ${self.price_in:g} in, ${self.price_out:g} out per million tokens"
+        return f"{_short(self.context)} context · {_short(self.max_output)} output · {price}"
+
+
+def _short(tokens: int) -> str:
+    return f"{tokens // 1_000_000}M" if tokens >= 1_000_000 else f"{tokens // 1000}k"
+
+
+_M, _LARGE, _SMALL = 1_000_000, 128_000, 64_000
+_ALWAYS = frozenset(("adaptive",))  # always on
+_NEWER = frozenset(("off", "adaptive"))
+_OLDER = frozenset(("off", "budget"))
+_ALL = frozenset(("off", "adaptive", "budget"))
+
+KNOWN: dict[str, KnownModel] = {
+    "claude-fable-5-2": KnownModel(_M, _LARGE, 8, 40, False, _ALWAYS),
+    "claude-fable-5-1": KnownModel(_M, _LARGE, 10, 50, False, _ALWAYS),
+    "claude-fable-5": KnownModel(_M, _LARGE, 10, 50, False, _ALWAYS),
+    "claude-opus-5-5": KnownModel(_M, _LARGE, 4, 20, False, _ALWAYS),
+    "claude-opus-5": KnownModel(_M, _LARGE, 5, 25, False, _NEWER),
+    "claude-opus-4-8": KnownModel(_M, _LARGE, 5, 25, False, _NEWER),
+    "claude-opus-4-7": KnownModel(_M, _LARGE, 5, 25, False, _NEWER),
+    "claude-opus-4-6": KnownModel(_M, _LARGE, 5, 25, True, _ALL),
+    "claude-opus-4-5": KnownModel(200_000, _SMALL, 5, 25, True, _OLDER),
+    "claude-sonnet-5-5": KnownModel(_M, _LARGE, 2, 10, False, _ALWAYS),
+    "claude-sonnet-5": KnownModel(_M, _LARGE, 2, 10, False, _NEWER),
+    "claude-sonnet-4-6": KnownModel(_M, _LARGE, 3, 15, True, _ALL),
+    "claude-sonnet-4-5": KnownModel(200_000, _SMALL, 3, 15, True, _OLDER),
+    "claude-haiku-5-5": KnownModel(_M, _LARGE, 0.1, 0.5, False, _NEWER),
+    "claude-haiku-4-5": KnownModel(200_000, _SMALL, 1, 5, True, _OLDER),
+}
+
+
+def known(model: str) -> KnownModel | None:
+    """What is known of `model`; a vendor's prefix, a date and a gateway's `-thinking` do not make it another one."""
+    name = model.rpartition("/")[2].removeprefix("cometapi-")
+    name = re.sub(r"(-\d{8})?(-thinking)?$", "", name)
+    return KNOWN.get(name) or KNOWN.get(f"claude-{name}")
+
+
+def refusal(model: str, parameter: str) -> str | None:
+    """Why `model` will not take `parameter`; None if it may.
+
+    parameter: "temperature", or a way of thinking: "off", "adaptive", "budget".
+    """
+    facts = known(model)
+    if facts is None:
+        return None
+    if parameter == "temperature":
+        return None if facts.sampling else f"{model} refuses a temperature"
+    return None if parameter in facts.thinking else f"{model} refuses thinking: {parameter}"

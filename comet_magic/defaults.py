@@ -1,0 +1,68 @@
+"""Settings kept for the next start, in the user's IPython profile.
+
+IPython reads `ipython_config.json` beside `ipython_config.py` and lets it win; being JSON, it can be changed by a
+program without touching a word that a person wrote.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from .errors import ConfigError
+from .settings import CometSettings
+
+
+def keep(settings: CometSettings, profile: Path) -> Path:
+    """Write the settings that are not at their built-in defaults where `%config` finds them at the next start.
+
+    Everything else in the file stays. Raises: ConfigError when the file cannot be understood or written.
+    """
+    path = profile / "ipython_config.json"
+    try:
+        config = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        if not isinstance(config, dict):
+            raise ValueError("it holds no JSON object")
+        section = changed(settings)
+        config = {**config, "CometSettings": section}
+        if not section:
+            del config["CometSettings"]
+        _replace(path, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"the settings were not kept: {path}: {error}", "mend the file, or its folder") from None
+    return path
+
+
+def changed(settings: CometSettings) -> dict[str, Any]:
+    """The settings that differ from the built-in defaults."""
+    values = {name: getattr(settings, name) for name in settings.trait_names(config=True)}
+    return {name: value for name, value in sorted(values.items()) if value != default(settings, name)}
+
+
+def default(settings: CometSettings, name: str) -> Any:
+    return settings.traits()[name].default(settings)
+
+
+def reset(settings: CometSettings) -> None:
+    """Back to the built-in defaults, then to what the profile and the environment say."""
+    for name in settings.trait_names(config=True):
+        setattr(settings, name, default(settings, name))
+    settings.apply(settings.config)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write the whole file or nothing of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        if path.exists():
+            os.chmod(temporary, path.stat().st_mode & 0o777)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
