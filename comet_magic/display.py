@@ -75,13 +75,13 @@ class LiveDisplay:
         if now < self._due:
             return
         text = stream.text
-        if len(text) != len(self._painted):
+        if text != self._painted:
             size = self._screen.paint(text)
             self._painted = text
             self._due = now + max(PAINT_S, size / PAINT_BYTES_PER_S)
         elif not text and now > self._patience:
             self._patience = float("inf")
-            self._screen.note("waiting for the first words …")
+            self._screen.note("thinking …")
 
 
 class Notebook:
@@ -141,7 +141,7 @@ class Terminal:
         lines = [f"[{clean(note)}]" for note in message.notes()]
         if self._show_usage:
             lines.append(clean(message.usage_line()))
-        print(rest, *lines, sep="\n" if self._printed or rest else "", flush=True)
+        print("\n".join([rest, *lines] if self._printed or rest else lines), flush=True)
 
 
 def current_shell() -> Any | None:

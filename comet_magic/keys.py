@@ -53,6 +53,10 @@ class Key:
             return
         raise ConfigError(f"the key from {self.source} {problem}", "copy it again, or enter it with %claude_key")
 
+    def hidden_in(self, text: str) -> str:
+        """`text` without the key: endpoints have been seen to echo it."""
+        return text.replace(self.__secret, self.hint) if len(self.__secret) >= 8 else text
+
     def __repr__(self) -> str:
         return f"Key({self.hint} from {self.source})"
 
@@ -81,13 +85,16 @@ def find_kept_key() -> Key | None:
 
 
 def _in_dotenv() -> Key | None:
-    path = Path(".env")
-    if not path.is_file():
+    try:
+        text = Path(".env").read_text("utf-8-sig", "replace")
+    except OSError:
         return None
-    line = rf"\s*(?:export\s+)?({'|'.join(KEY_NAMES)})\s*=\s*(?:'([^']*)'|\"([^\"]*)\"|([^#\n]*))"
+    name, value = "|".join(KEY_NAMES), r"'([^'\n]*)'|\"([^\"\n]*)\"|(.*?)"
+    line = rf"^[ \t]*(?:export[ \t]+)?({name})[ \t]*=[ \t]*(?:{value})[ \t]*(?: #.*)?$"
     found = {}
-    for match in re.finditer(rf"(?m)^{line}", path.read_text("utf-8", "replace")):
-        found[match[1]] = Key(match[2] or match[3] or match[4] or "", ".env")
+    for match in re.finditer(line, text, re.M):
+        if match[2] or match[3] or match[4]:
+            found[match[1]] = Key(match[2] or match[3] or match[4], ".env")
     return next((found[name] for name in KEY_NAMES if name in found), None)
 
 
@@ -136,20 +143,43 @@ def key_file() -> Path:
 def _in_file() -> Key | None:
     path = key_file()
     try:
-        return Key(path.read_text("utf-8"), str(path))
+        text = path.read_text("utf-8")
     except OSError:
         return None
+    return Key(text, str(path)) if text.strip() else None
 
 
 def keep(key: Key) -> str:
-    """Keep `key` in the system keyring or, without one, in a file that only the user can read; return where."""
+    """Keep `key` in the system keyring or, without one, in a file that only the user can read; return where.
+
+    Raises: ConfigError when it could not be kept.
+    """
+    problem = _kept_in_keyring(key) if keyring_here() else _kept_in_file(key)
+    if problem:
+        raise ConfigError(f"the key was not kept: {problem}", "it is in use all the same, until the kernel ends")
+    return "the system keyring" if keyring_here() else str(key_file())
+
+
+# These return what went wrong in place of raising it: the frames of an exception from below would have the key in them.
+
+
+def _kept_in_keyring(key: Key) -> str:
     keyring = keyring_here()
-    if keyring is not None:
+    assert keyring is not None
+    try:
         keyring.set_password(_SERVICE, KEY_NAMES[0], key.reveal())
-        return "the system keyring"
+    except keyring.errors.KeyringError as error:
+        return f"the system keyring refused it ({type(error).__name__})"
+    return ""
+
+
+def _kept_in_file(key: Key) -> str:
     path = key_file()
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    path.touch(mode=0o600)
-    path.write_text(key.reveal(), "utf-8")
-    return str(path)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(key.reveal(), "utf-8")
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+    return ""

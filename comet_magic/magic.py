@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import keyword
+import re
 import shlex
 from functools import cache
 from pathlib import Path
@@ -83,7 +84,8 @@ class CometMagics(Magics):
         """Enter a key: typed unseen, used for this session, and kept if you say so."""
         if line.strip():
             raise ConfigError(
-                "a key does not go on the line: it would be saved with the notebook", "run %claude_key alone"
+                "a key does not go on the line: the notebook and IPython's history keep it there",
+                "delete this cell, think of replacing the key, and run %claude_key alone",
             )
         from .asking import ask_for_key
 
@@ -130,9 +132,7 @@ class CometMagics(Magics):
     @line_magic
     def claude_reset(self, line: str) -> None:
         """Set the settings back to how they were at the start."""
-        from .defaults import reset
-
-        reset(self.settings)
+        self.settings.reset()
 
 
 # ---- flags
@@ -140,7 +140,12 @@ class CometMagics(Magics):
 
 class _Flags(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"%%claude: {message}", "nothing was sent; %%claude? shows the flags")
+        wanting = re.match(r"argument (\S+): expected one argument", message)
+        if wanting:
+            message = f"{wanting[1]} needs a value; one that begins with - is written as {wanting[1].split('/')[-1]}=…"
+        raise ConfigError(
+            f"%%claude: {message.removeprefix('argument ')}", "nothing was sent; %%claude? shows the flags"
+        )
 
 
 def _number(kind: type, least: float, most: float = float("inf")) -> Any:
@@ -155,6 +160,12 @@ def _number(kind: type, least: float, most: float = float("inf")) -> Any:
         return value
 
     return number
+
+
+def _not_empty(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("an empty text stops nothing")
+    return text
 
 
 def _name(text: str) -> str:
@@ -191,7 +202,7 @@ def _parser() -> _Flags:
     add("-t", "--max-tokens", type=_number(int, 1))
     add("-s", "--system")
     add("--temperature", type=_number(float, 0, 1))
-    add("--stop", action="append")
+    add("--stop", action="append", type=_not_empty)
     add("--effort", type=_effort)
     add("--think", dest="thinking", type=_thinking)
     add("-o", "--into", type=_name)
@@ -236,8 +247,8 @@ class QuestionLine(EscapedCommand):
 
 
 def _is_question(text: str) -> bool:
-    magic, _, rest = text.strip().partition(" ")
-    return magic == "%claude" and rest.endswith("?") and bool(rest.strip("? "))
+    magic, *rest = text.split(None, 1)
+    return magic == "%claude" and bool(rest) and rest[0].rstrip().endswith("?") and bool(rest[0].strip("? \n"))
 
 
 def load(shell: InteractiveShell) -> None:
@@ -286,8 +297,8 @@ def _completer(magics: CometMagics) -> Any:
 
 def completions(line: str, magics: CometMagics) -> list[str]:
     """What may stand at the end of a `%%claude` line: flags, or the values of the flag before it."""
-    magic, _, rest = line.lstrip().partition(" ")
-    if magic != "%%claude" or not _:
+    magic, space, rest = line.lstrip().partition(" ")
+    if magic != "%%claude" or not space:
         return []
     *before, word = rest.split(" ")
     models = [*{**ALIASES, **magics.settings.aliases}, *magics.offered]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypedDict
 
-from .markdown import clean, escaped, safe_markdown, wrapped
+from .markdown import clean, escaped, safe_markdown, whole_text, wrapped
 
 
 class ContentBlock(TypedDict, total=False):
@@ -94,7 +94,7 @@ class Usage:
         if cached:
             parts[0] += f" ({', '.join(cached)})"
         if self.web_search_requests:
-            parts.append(f"{self.web_search_requests} web searches")
+            parts.append(f"web searches: {self.web_search_requests}")
         return " · ".join(parts)
 
 
@@ -120,7 +120,7 @@ class Message:
     id, request_id: for the endpoint's support.        elapsed_s: seconds from the request to the last byte.
     incomplete: why the reply is only a part, in words ("stopped by you", "cut off: …"); None when it is whole.
     limit: the max_tokens that it was asked with.      label: what the usage line says in place of `model`.
-    warnings: what was odd on the way, in words.
+    warnings: what was odd on the way, in words.       shows_usage: whether it displays itself with its usage.
     """
 
     role: Literal["user", "assistant"]
@@ -137,6 +137,7 @@ class Message:
     limit: int | None = None
     label: str | None = None
     warnings: tuple[str, ...] = ()
+    shows_usage: bool = True
 
     @classmethod
     def user(cls, text: str) -> Message:
@@ -209,10 +210,13 @@ class Message:
         return self.text
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        return {"text/markdown": to_markdown(self), "text/plain": to_plain(self)}
+        return {
+            "text/markdown": to_markdown(self, show_usage=self.shows_usage),
+            "text/plain": to_plain(self, show_usage=self.shows_usage),
+        }
 
     def _repr_markdown_(self) -> str:
-        return to_markdown(self)
+        return to_markdown(self, show_usage=self.shows_usage)
 
 
 _KNOWN_BLOCKS = {"text", "thinking", "redacted_thinking", "tool_use"}
@@ -250,15 +254,6 @@ def shown(text: str) -> tuple[str, list[str]]:
         return text.strip("\n"), []
     note = f"shown: the first {SHOWN_CHARACTERS:,} of {len(text):,} characters; all of it is in comet_magic.last.text"
     return text[:SHOWN_CHARACTERS], [note]
-
-
-def whole_text(text: str) -> str:
-    """Surrogate pairs joined, lone halves replaced; what JSON may carry and UTF-8 may not."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
 
 
 @dataclass(frozen=True)

@@ -96,10 +96,7 @@ class Panel(widgets.VBox):
             self._result,
             _heading("Session"),
             self._session,
-            _row(
-                *(keeping if self._profile else []),
-                self._button("Reset", "Back to how they were at the start", self._reset),
-            ),
+            _row(*(keeping if self._profile else []), reset, indent=True),
             self._said,
         ]
 
@@ -357,7 +354,7 @@ class Panel(widgets.VBox):
         return f"kept in {defaults.keep(self._settings, self._profile)}; IPython reads it at the next start"
 
     def _reset(self) -> str:
-        defaults.reset(self._settings)
+        self._settings.reset()
         return "the settings are as they were at the start"
 
     # ---- what is shown

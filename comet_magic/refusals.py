@@ -74,7 +74,7 @@ def _page_title(text: str) -> str:
     if "<" in text[:200]:
         title = re.search(r"<title[^>]*>(.*?)</title>|<h1[^>]*>(.*?)</h1>", text, re.I | re.S)
         words = re.sub(r"<[^>]*>", " ", (title[1] or title[2] or "") if title else "")
-        return _sentence(unescape(words)) if words.strip() else "an HTML page, where JSON was expected"
+        return _sentence(unescape(words)) if words.strip() else "a page of HTML without a title"
     return _sentence(text) if text.strip() else "no text came with it"
 
 
@@ -84,7 +84,9 @@ def _hint(status: int, kind: str | None, code: str | None) -> str:
     if code in ("insufficient_user_quota", "enforced_spend_limit_reached", "contract_spend_limit_reached"):
         return "the account has no credit or has met its spending limit"
     match status:
-        case 400 | 422 | 500 if kind == "invalid_request_error" or code == "invalid_request" or status != 500:
+        case 500 if "invalid_request" not in f"{kind} {code}":
+            pass
+        case 400 | 422 | 500:
             return "the endpoint refuses what was asked: look at the flags and settings that it names"
         case 401:
             return "the key was rejected: check COMETAPI_KEY, or enter another one with %claude_key"
@@ -92,7 +94,7 @@ def _hint(status: int, kind: str | None, code: str | None) -> str:
             return "the account needs credit"
         case 403:
             return "the key is not allowed to do this: check the account's access to the model"
-        case 404:
+        case 404 | 405:
             return "check CometSettings.endpoint: it is the base URL, without /v1/messages"
         case 413:
             return "the request is too large: send less text or fewer images"

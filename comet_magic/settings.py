@@ -6,13 +6,14 @@ One mechanism for all: `%config CometSettings.model = …`, `ipython_config.py`,
 from __future__ import annotations
 
 import ast
+import contextlib
 import os
 import re
 import warnings
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from traitlets import Bool, Dict, Enum, Float, Int, TraitError, Unicode, Union, validate
+from traitlets import Bool, Dict, Enum, Float, Int, TraitError, Unicode, Union, observe, validate
 from traitlets.config import SingletonConfigurable
 
 from .errors import ConfigError
@@ -66,36 +67,48 @@ class CometSettings(SingletonConfigurable):
 
     def __init__(self, **kwargs: Any) -> None:
         self._session_key: Key | None = None
+        self._endpoint_problem = ""
+        self._configuration: Any = {}
         super().__init__(**kwargs)
         self._read_environment()
 
     @classmethod
     def configured(cls, config: Any) -> CometSettings:
         """The settings of this process, with IPython's configuration applied; the environment still beats it."""
-        if not cls.initialized():
-            return cls.instance(config=config)
         settings = cls.instance()
         settings.apply(config)
         return settings
 
+    def reset(self) -> None:
+        """Back to the built-in defaults, then to what the configuration and the environment say."""
+        for name, trait in self.traits(config=True).items():
+            setattr(self, name, trait.default(self))
+        self.apply(self._configuration)
+
     def apply(self, config: Any) -> None:
         """Set what `config` says, then what the environment does."""
-        self.update_config(config)
-        # Config that was already there is not news to traitlets, but may have been changed since by hand.
+        self._configuration = config
         for name, value in config.get(type(self).__name__, {}).items():
-            if name in self.trait_names(config=True):
-                setattr(self, name, value)
+            if name not in self.trait_names(config=True):
+                continue
+            # A value that %config refused stays in IPython's configuration; it is refused once more.
+            with contextlib.suppress(TraitError):
+                as_trait = getattr(value, "get_value", lambda trait, value=value: value)  # of a command line, a string
+                setattr(self, name, as_trait(self.traits()[name]))
         self._read_environment()
 
     def _read_environment(self) -> None:
         for variable in [name for name in os.environ if name.startswith("COMET_MAGIC_")]:
             name = variable.removeprefix("COMET_MAGIC_").lower()
             if name not in self.trait_names(config=True):
+                warnings.warn(f"{variable} is not used: there is no setting {name}", stacklevel=3)
                 continue
             try:
                 setattr(self, name, _from_text(os.environ[variable], self.traits()[name]))
             except (TraitError, ValueError, SyntaxError) as error:
-                warnings.warn(f"{variable} is not used: {error}", stacklevel=2)
+                warnings.warn(f"{variable} is not used: {error}", stacklevel=3)
+                if name == "endpoint":
+                    self._endpoint_problem = str(error)
 
     @validate("model", "endpoint")
     def _validate_words(self, proposal: dict[str, Any]) -> str:
@@ -129,7 +142,7 @@ class CometSettings(SingletonConfigurable):
         from .messages import Request  # not at the top: it would be half the cost of %load_ext
 
         def chosen(name: str) -> Any:
-            return flags[name] if flags.get(name) is not None else getattr(self, name)
+            return getattr(self, name) if flags.get(name) is None else self._checked(name, flags[name])
 
         thinking, max_tokens = chosen("thinking"), chosen("max_tokens")
         if isinstance(thinking, int) and thinking >= max_tokens:
@@ -143,11 +156,22 @@ class CometSettings(SingletonConfigurable):
             messages=messages,
             system=chosen("system") or None,
             temperature=chosen("temperature"),
-            stop_sequences=tuple(flags.get("stop") or ()),
+            stop_sequences=_stops(flags.get("stop")),
             effort=chosen("effort"),
             thinking=thinking,
             stream=chosen("stream"),
         )
+
+    def _checked(self, name: str, value: Any) -> Any:
+        """A flag's value, under the rules of its setting. Raises: ConfigError."""
+        try:
+            if name == "thinking":
+                return thinking_from(value)
+            if name == "model" and not str(value).strip():
+                raise TraitError("the model's name is empty")
+            return self.traits()[name]._validate(self, value)
+        except (TraitError, ValueError) as error:
+            raise ConfigError(f"{name} = {value!r}: {error}", "nothing was sent") from None
 
     # ---- the key: never a trait, for %config prints every trait
 
@@ -164,6 +188,15 @@ class CometSettings(SingletonConfigurable):
         self._session_key = key
 
     @property
+    def endpoint_problem(self) -> str:
+        """Why COMET_MAGIC_ENDPOINT was refused; until an endpoint is set, nothing may be sent to another one."""
+        return self._endpoint_problem
+
+    @observe("endpoint")
+    def _endpoint_chosen(self, change: object) -> None:
+        self._endpoint_problem = ""
+
+    @property
     def base_url_variable(self) -> str:
         return os.environ.get("COMETAPI_BASE_URL", "").strip()
 
@@ -172,6 +205,19 @@ def network_environment() -> tuple[str, ...]:
     """The variables that say how to reach the network, as they are now."""
     names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
     return tuple(os.environ.get(name, os.environ.get(name.lower(), "")) for name in names)
+
+
+def _stops(stop: Any) -> tuple[str, ...]:
+    stops = (
+        (stop,)
+        if isinstance(stop, str)
+        else tuple(stop or ())
+        if isinstance(stop, (list, tuple, type(None)))
+        else (stop,)
+    )
+    if not all(isinstance(text, str) and text.strip() for text in stops):
+        raise ConfigError(f"stop = {stop!r}: a stop sequence is a text that is not empty", "nothing was sent")
+    return stops
 
 
 def _from_text(text: str, trait: Any) -> Any:
@@ -202,7 +248,7 @@ def thinking_from(value: object) -> str | int | None:
     raise ValueError(f"{value!r} is none of: off, adaptive, or a budget in tokens")
 
 
-def base_url(text: str) -> str:
+def base_url(text: str, name: str = "the endpoint") -> str:
     """One base URL for all the ways to write it: with or without scheme, `/v1`, `/v1/messages`, a trailing slash.
 
     Raises: ConfigError, for anything that is no http(s) address.
@@ -216,14 +262,14 @@ def base_url(text: str) -> str:
         parts = urlsplit(address)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        raise ConfigError(f"the endpoint {text!r} is not a URL", hint) from None
+        raise ConfigError(f"{name} {text!r} is not a URL", hint) from None
     if parts.username or parts.password:
         raise ConfigError("the endpoint must not carry a user name or password", "set the key in COMETAPI_KEY")
     if parts.scheme not in ("http", "https") or not re.fullmatch(r"[\w.:-]+", host) or re.search(r"\s", address):
-        raise ConfigError(f"the endpoint {text!r} is not an http(s) URL", hint)
+        raise ConfigError(f"{name} {text!r} is not an http(s) URL", hint)
     if parts.query or parts.fragment:
-        raise ConfigError(f"the endpoint {text!r} has a query or fragment", hint)
+        raise ConfigError(f"{name} {text!r} has a query or fragment", hint)
     if "://" not in text and re.fullmatch(r"\w+", host) and host != "localhost" and port is None:
-        raise ConfigError(f"the endpoint {text!r} is none of auto, cometapi, local, or a URL", hint)
+        raise ConfigError(f"{name} {text!r} is none of auto, cometapi, local, or a URL", hint)
     path = re.sub(r"/+(v1(/+messages)?)?/*$", "", parts.path)
     return f"{parts.scheme}://{parts.netloc}{path}"

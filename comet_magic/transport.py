@@ -10,6 +10,7 @@ import _thread
 import contextlib
 import email.utils
 import json
+import math
 import random
 import socket
 import threading
@@ -209,7 +210,8 @@ class _Exchange:
             if self.socket:
                 # Wakes the reader thread; closing the response from here would wait for the server's next byte.
                 with contextlib.suppress(OSError):
-                    self.socket.shutdown(socket.SHUT_RDWR)
+                    # TLS inside a proxy's TLS is a wrapper around the socket.
+                    getattr(self.socket, "socket", self.socket).shutdown(socket.SHUT_RDWR)
 
 
 def _options(url: str, direct: bool, environment: tuple[str, ...] | None) -> dict[str, Any]:
@@ -221,24 +223,34 @@ def _options(url: str, direct: bool, environment: tuple[str, ...] | None) -> dic
 _known_options = lru_cache(maxsize=32)(_options)  # working it out takes a tenth of a call to a local server
 
 
-class _HTTPConnection(HTTPConnection):
-    def getresponse(self) -> Any:
-        _note_socket(self.sock)
-        return super().getresponse()
+class _Watched:
+    """A connection that tells its exchange which socket it waits on, and sends nothing for one that was given up."""
+
+    sock: Any
+    debuglevel = 0  # at 1, http.client prints the Authorization header
+
+    def connect(self) -> None:
+        super().connect()  # type: ignore[misc]  # urllib3's, in the classes below
+        self._note_socket()
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        self._note_socket()
+        super().request(*args, **kwargs)  # type: ignore[misc]
+
+    def _note_socket(self) -> None:
+        """From here on the exchange can be ended from outside, also while the server is silent."""
+        exchange: _Exchange = _running.exchange
+        exchange.socket = self.sock
+        if exchange.abandoned:
+            raise TransportError("the request was given up")
 
 
-class _HTTPSConnection(HTTPSConnection):
-    def getresponse(self) -> Any:
-        _note_socket(self.sock)
-        return super().getresponse()
+class _HTTPConnection(_Watched, HTTPConnection):
+    pass
 
 
-def _note_socket(sock: socket.socket | None) -> None:
-    """From here on the exchange can be ended from outside, also while the server is silent."""
-    exchange: _Exchange = _running.exchange
-    exchange.socket = sock
-    if exchange.abandoned:
-        raise TransportError("the request was given up")
+class _HTTPSConnection(_Watched, HTTPSConnection):
+    pass
 
 
 class _HTTPPool(HTTPConnectionPool):
@@ -273,7 +285,7 @@ def _failure(error: Exception, request: HTTPRequest, answered: bool) -> Transpor
     where = urlsplit(request.url).netloc
     if answered:
         if isinstance(error, urllib3.exceptions.ReadTimeoutError):
-            return _timed_out(request.read_s, answered=True, silent=True)
+            return _timed_out(request.read_s, answered=True, silent=request.read_s < request.deadline_s)
         return TransportError("cut off: the connection broke in the middle of the reply", _AGAIN, kind="cut")
     if isinstance(error, requests.exceptions.ProxyError):
         return TransportError(f"the proxy for {where} cannot be reached", _PROXY, kind="proxy")
@@ -283,7 +295,7 @@ def _failure(error: Exception, request: HTTPRequest, answered: bool) -> Transpor
         what = f"cannot connect to {where}: no connection within {request.connect_s:g} s"
         return TransportError(what, _CONNECT, kind="connect")
     if isinstance(error, requests.exceptions.ReadTimeout):
-        return _timed_out(request.read_s, answered=False, silent=True)
+        return _timed_out(request.read_s, answered=False, silent=request.read_s < request.deadline_s)
     if isinstance(error, requests.exceptions.ConnectionError):
         if "NewConnectionError" in repr(error) or "NameResolutionError" in repr(error):
             return TransportError(f"cannot connect to {where}: {_reason(error)}", _CONNECT, kind="connect")
@@ -316,21 +328,24 @@ def _reason(error: BaseException) -> str:
 
 
 def _timed_out(seconds: float, *, answered: bool, silent: bool = False) -> TransportError:
+    if not answered:
+        what = f"no answer within {seconds:g} s; the request may have been billed, so it was not sent again"
+    elif silent:
+        what = f"cut off: nothing came for {seconds:g} s"
+    else:
+        what = f"cut off: the reply took more than {seconds:g} s"
     setting = "read_timeout_s" if silent else "deadline_s"
-    what = {
-        (True, True): f"cut off: nothing came for {seconds:g} s",
-        (True, False): f"cut off: the reply took more than {seconds:g} s",
-        (False, True): f"no answer within {seconds:g} s; the request may have been billed, so it was not sent again",
-        (False, False): f"no answer within {seconds:g} s; the request may have been billed, so it was not sent again",
-    }[answered, silent]
     return TransportError(what, f"run the cell again, or raise CometSettings.{setting}", kind="timeout")
 
 
 # ---- retries
 
 NEVER_CODES = {
-    *("invalid_request", "model_not_found", "insufficient_user_quota"),
-    *("enforced_spend_limit_reached", "contract_spend_limit_reached"),
+    "invalid_request",
+    "model_not_found",
+    "insufficient_user_quota",
+    "enforced_spend_limit_reached",
+    "contract_spend_limit_reached",
 }
 NEVER_TYPES = {"invalid_request_error", "authentication_error", "permission_error", "not_found_error"}
 LONGEST_WAIT_S = 60.0
@@ -400,7 +415,7 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     milliseconds, after = headers.get("retry-after-ms", ""), headers.get("retry-after", "")
     for text, unit in ((milliseconds, 0.001), (after, 1.0)):
         with contextlib.suppress(ValueError):
-            if (seconds := float(text) * unit) > 0:
+            if (seconds := float(text) * unit) > 0 and math.isfinite(seconds):
                 return seconds
     with contextlib.suppress(ValueError, TypeError):
         seconds = email.utils.parsedate_to_datetime(after).timestamp() - time.time()

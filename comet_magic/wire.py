@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple, TypedDict
 
 from .errors import APIError, TransportError
-from .messages import ContentBlock, Message, Usage, whole_text
+from .markdown import whole_text
+from .messages import ContentBlock, Message, Usage
 from .refusals import error_from
 
 
@@ -170,9 +172,8 @@ def whole_reply(body: bytes) -> dict[str, Any]:
     """The Messages reply in a JSON body. Raises: APIError when it is something else, saying what."""
     hint = "check CometSettings.endpoint: it must be the base URL of a Messages endpoint"
     if body[:1] == b"<":
-        raise APIError(
-            f"an HTML page came back instead of a reply: {error_from(200, _text(body)).what}", hint, status=200
-        )
+        title = error_from(200, body.decode("utf-8", "replace")).what
+        raise APIError(f"an HTML page came back instead of a reply: {title}", hint, status=200)
     reply = _json_or_none(body)
     if isinstance(reply, dict) and "error" in reply and reply.get("type") != "message":
         raise error_from(200, reply)
@@ -184,10 +185,6 @@ def whole_reply(body: bytes) -> dict[str, Any]:
     raise APIError(f"not a Messages reply: {len(body):,} bytes that are not whole JSON", hint, status=200)
 
 
-def _text(body: bytes) -> str:
-    return body.decode("utf-8", "replace")
-
-
 class MessageBuilder:
     """Folds the events of one reply into a `Message`, which may be asked for at any time. Lives for one reply.
 
@@ -196,7 +193,6 @@ class MessageBuilder:
 
     def __init__(self) -> None:
         self.finished = False
-        self.warnings: list[str] = []
         self._head: dict[str, Any] = {}
         self._usage = Usage()
         self._blocks: dict[int, dict[str, Any]] = {}
@@ -280,9 +276,9 @@ class MessageBuilder:
 
     def message(self, **known: Any) -> Message:
         """The message as it stands. known: fields of `Message` that the wire does not carry."""
-        warnings = list(self.warnings)
+        warnings: list[str] = []
         if self._unreadable:
-            warnings.append(f"{self._unreadable} events of the stream could not be read and were skipped")
+            warnings.append(f"events that could not be read, and were skipped: {self._unreadable}")
         if self.finished and not self._stopped:
             warnings.append("the stream ended without message_stop")
         content = tuple(self._whole_block(index, dict(block), warnings) for index, block in self._ordered())
@@ -295,7 +291,8 @@ class MessageBuilder:
             stop_reason=_str(head.get("stop_reason")),
             stop_sequence=_str(head.get("stop_sequence")),
             stop_details=details if isinstance(details, dict) else None,
-            usage=self._usage,
+            # The count at a stream's beginning is no count of what was written.
+            usage=self._usage if self.finished else replace(self._usage, output_tokens=None),
             id=_str(head.get("id")),
             warnings=tuple(warnings),
             **known,

@@ -73,7 +73,7 @@ def show(clock: Clock, *steps: float | str | BaseException) -> Published:
 def test_the_first_text_is_painted_at_once_and_the_last_in_full(clock: Clock) -> None:
     published = show(clock, 5.0, "a", 0.01, "b", 0.01, "c")
     texts = [sent["data"]["text/markdown"] for _, sent in published]
-    assert texts[0] == "*waiting for the first words …*"
+    assert texts[0] == "*thinking …*"
     assert texts[1] == "a"
     assert texts[-1].startswith("abc\n\n<small>m · 1 in · 2 out")
     assert len(texts) == 3

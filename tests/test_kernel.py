@@ -98,7 +98,7 @@ HELLO = (start(), block(), delta("Hello"))
         (stream(*HELLO, end=[HOLD]), "Hello"),
         (stream(*HELLO, end=PINGING), "Hello"),
         ([OPEN_HEAD, b"".join(HELLO), HOLD], "Hello"),
-        (stream(start(), end=[HOLD]), "waiting for the first words"),
+        (stream(start(), end=[HOLD]), "thinking …"),
     ],
     ids=["stalled", "only pings", "un-chunked", "no text yet"],
 )

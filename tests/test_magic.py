@@ -117,7 +117,7 @@ def test_into_leaves_a_message_and_nothing_else(shell: Any, server: WireServer) 
         ("--modl=opus", "did you mean --model?"),
         ("--max_tokens 5", "did you mean --max-tokens?"),
         ("-x", "unknown flag -x"),
-        ("-m", "expected one argument"),
+        ("-m", "needs a value"),
         ("-t many", "'many' is not a number"),
         ("-t 0", "at least 1"),
         ("--temperature 3", "between 0 and 1"),
@@ -209,6 +209,39 @@ def test_ask_is_the_same_engine(shell: Any, server: WireServer) -> None:
     )
     with pytest.raises(TypeError, match="modle"):
         comet_magic.ask("x", modle="opus")
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"max_tokens": -1}, {"max_tokens": "5"}, {"temperature": 9}, {"thinking": "on"}, {"thinking": True}, {"effort": "huge"},
+        {"model": ""}, {"stop": 5}, {"stop": [""]},
+    ],
+)  # fmt: skip
+def test_ask_refuses_what_a_flag_would(shell: Any, server: WireServer, flags: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        comet_magic.ask("hi", **flags)
+    with pytest.raises(ConfigError, match="int"):
+        comet_magic.ask(5)  # type: ignore[arg-type]
+    assert server.received == []
+    comet_magic.ask("hi", stop="END")
+    assert server.received[0].json["stop_sequences"] == ["END"]
+
+
+def test_a_failing_ask_leaves_what_came(shell: Any, server: WireServer) -> None:
+    server.scripts[:] = [stream(start(), delta("Hello"), end=[0.05, "reset"])]
+    with pytest.raises(comet_magic.TransportError):
+        comet_magic.ask("hi")
+    assert comet_magic.last is not None
+    assert comet_magic.last.text == "Hello"
+    assert "output not reported (partial)" in comet_magic.last.usage_line()
+
+
+def test_a_refused_value_does_not_stop_the_next_loading(shell: Any) -> None:
+    Ran(shell, "%config CometSettings.temperature = 5")
+    shell.run_line_magic("unload_ext", "comet_magic")
+    shell.run_line_magic("load_ext", "comet_magic")
+    assert Ran(shell, "%config CometSettings.temperature").printed.strip() in ("None", "")
 
 
 def test_unloading_undoes_everything(shell: Any) -> None:

@@ -549,6 +549,29 @@ def test_70_passing_troubles_are_tried_three_times(status: int) -> None:
     assert asking.announced[1].endswith("try 3 of 3")
 
 
+def test_a_wait_without_end_is_not_waited_for() -> None:
+    for after in ("inf", "1e300", "nan"):
+        with WireServer(reply(REFUSED, status=429, retry_after=after)) as server, pytest.raises(APIError):
+            Asking(server.url).ask()
+
+
+def test_a_request_given_up_before_it_is_sent_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    import urllib3.util.connection as connection
+
+    connect = connection.create_connection
+
+    def slowly(*args: Any, **kwargs: Any) -> Any:
+        time.sleep(0.6)
+        return connect(*args, **kwargs)
+
+    monkeypatch.setattr(connection, "create_connection", slowly)
+    with WireServer(canonical()) as server:
+        with pytest.raises(TransportError, match="no answer"):
+            Asking(server.url, deadline_s=0.2).ask()
+        time.sleep(0.8)
+        assert server.received == []
+
+
 def waited(**headers: str) -> list[float]:
     with WireServer(reply("{}", status=429, **headers), canonical()) as server:
         asking = Asking(server.url)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from cells import Ran
-from wire_server import RESET, WireServer, canonical, reply
+from wire_server import RESET, WireServer, canonical, delta, reply, start, stream
 
 from comet_magic.asking import ask_for_key
 from comet_magic.client import connect
@@ -41,6 +41,38 @@ def test_the_key_is_found_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found(settings) == "COMETAPI_KEY"
     settings.use_key(Key(SECRET, "what you typed"))
     assert found(settings) == "what you typed"
+
+
+def test_a_line_without_a_value_is_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMETAPI_KEY", "")
+    Path(".env").write_text(f"\ufeffCOMETAPI_KEY=\nAWS_SECRET={SECRET}\n")
+    assert CometSettings.instance().key is None
+    Path(".env").write_text(f"\ufeffCOMETAPI_KEY = {SECRET} # mine\n")
+    assert found(CometSettings.instance()) == ".env"
+
+
+def test_a_key_that_the_endpoint_sends_back_is_hidden(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMETAPI_KEY", SECRET)
+    echo = {"error": {"message": f"bad header Bearer {SECRET}"}}
+    streamed = b'data: {"error":{"message":"no %s"}}\n\n' % SECRET.encode()
+    for script in (reply(echo, status=401), reply("", status=307, location=f"http://x.y/?k={SECRET}"), reply(echo),
+                   stream(start(), delta("Hel"), streamed)):  # fmt: skip
+        with WireServer(script) as server:
+            CometSettings.instance().endpoint = server.url
+            ran = Ran(shell, "%%claude\nhi")
+        assert isinstance(ran.error, CometError)
+        assert "SECRETSECRET" not in f"{ran.printed}{ran.outputs}{ran.error!r}{ran.error.partial!r}"
+        assert "…f3a9" in str(ran.error)
+
+
+def test_http_clients_debugging_does_not_print_the_key(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import http.client
+
+    monkeypatch.setattr(http.client.HTTPConnection, "debuglevel", 1)
+    monkeypatch.setenv("COMETAPI_KEY", SECRET)
+    with WireServer(canonical()) as server:
+        CometSettings.instance().endpoint = server.url
+        assert "SECRETSECRET" not in Ran(shell, "%%claude\nhi").printed
 
 
 def test_colabs_secrets_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
