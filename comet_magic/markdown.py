@@ -21,7 +21,7 @@ from typing import NamedTuple
 HARMLESS_TAGS = frozenset(
     ["b", "br", "del", "em", "i", "ins", "kbd", "mark", "s", "small", "strong", "sub", "sup", "u"]
 )
-SAFE_SCHEMES = frozenset(("http", "https", "mailto"))
+SAFE_SCHEMES = frozenset(("http", "https", "mailto", "tel"))
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff]")
 
@@ -87,6 +87,7 @@ def safe_markdown(text: str, *, remote_images: bool = False, growing: bool = Fal
 class _Fence(NamedTuple):
     mark: str  # "```" or longer, or tildes
     indent: int  # columns before the mark, within `depth` block quotes
+    base: int  # the column at which its code ends, whatever follows
     depth: int
     prefix: str  # the quote marks that its lines begin with
 
@@ -120,11 +121,14 @@ class _Scanner:
         self.run: list[str] = []  # the lines of the paragraph being read
         self.indented: list[str] = []  # the lines of the indented code being read
         self.depth = 0  # block quotes
+        self.dollars = 0  # in all of the text
+        self.seen_list = False
+        self.after_table = False  # a table takes in whatever follows it at once
 
     def scan(self, text: str) -> str:
         lines = text.split("\n")
-        dollars = sum(line.count("$") for line in lines)
-        self.inline.lone_dollar = dollars == 1
+        self.dollars = text.count("$")
+        self.inline.lone_dollar = self.dollars == 1
         for number, line in enumerate(lines):
             last = number == len(lines) - 1
             if self.fence and not self.read_code(self.fence, line, last):
@@ -142,8 +146,8 @@ class _Scanner:
         quotes = re.match(rf"(?: {{0,3}}> ?){{{fence.depth}}}", line)
         body = line[quotes.end() :] if quotes else line
         indent = _indent(body)
-        if not quotes or (body.strip() and indent < fence.indent):
-            # In a list item or a quote the code ends here; outside of one it would go on. Say which.
+        if not quotes or (body.strip() and indent < fence.base):
+            # The item or the quote ends here, and the code with it; not every parser would say so.
             self.end_fence(fence)
             return True
         bare = body.strip()
@@ -161,10 +165,13 @@ class _Scanner:
 
     def start_fence(self, prefix: str, lead: str, mark: str, info: str) -> None:
         """lead: what stands before the mark on its line: spaces, or a list item's marker."""
-        self.empty_line_before(prefix)
+        # Whether a list is still open is where parsers differ; without any, less indented code is still code.
+        base = len(lead) if self.seen_list or len(lead) > 3 else 0
+        if len(lead) > 3 or lead.strip() or self.dollars or self.after_table:
+            self.empty_line_before(prefix)
         language = re.sub(r"[^\w+#.{}=:,/ -]", "", info)
         self.out.append(f"{prefix}{lead}<pre><code>" if self.spelled else f"{prefix}{lead}{mark}{language}")
-        self.fence = _Fence(mark, len(lead), self.depth, prefix)
+        self.fence = _Fence(mark, len(lead), base, self.depth, prefix)
 
     def empty_line_before(self, prefix: str) -> None:
         if self.out and self.out[-1].strip(" >"):
@@ -215,8 +222,11 @@ class _Scanner:
             lead += marker[0]
             rest = rest[marker.end() :]
             indent = len(lead)
-            self.lists.append(indent)
+            self.lists.append(indent if rest else len(lead.rstrip()) + 1)
+            self.seen_list = True
         fence = _FENCE.match(rest)
+        while fence and self.lists and self.lists[-1] > indent:
+            self.lists.pop()  # a fence is never a lazy line
         if fence and self.may_fence(indent):
             self.flush()
             self.start_fence(prefix, lead, fence[1] or fence[3], fence[2] or fence[4] or "")
@@ -245,10 +255,12 @@ class _Scanner:
         run, self.run = self.run, []
         if not run:
             return
-        if any(_is_delimiter_row(_unquoted(line)) for line in run):
-            self.out += [self.inline.row(line) for line in run]
-        else:
-            self.out += self.inline.text("\n".join(run)).split("\n")
+        delimiter = next((n for n, line in enumerate(run) if _is_delimiter_row(_unquoted(line))), len(run) + 1)
+        self.after_table = delimiter < len(run)
+        text, table = run[: max(delimiter - 1, 0)], run[max(delimiter - 1, 0) :]
+        if text:
+            self.out += self.inline.text("\n".join(text)).split("\n")
+        self.out += [self.inline.row(line) for line in table]
 
     def flush_indented(self) -> None:
         code, self.indented = self.indented, []
@@ -295,11 +307,12 @@ def _unquoted(line: str) -> str:
 
 
 # A character of text that can start something: escapes and TeX, code, mathematics, HTML, images and links.
-_SPECIAL = re.compile(r"\\|`+|\$\$?|<|!+(?=[\[<])|\](?=[(:])|\[(?=[^\]\n]*(?:\n|$))|\bhttps?://|\bwww\.", re.I)
+_SPECIAL = re.compile(r"\\|`+|\$\$?|<|(?<!!)!+(?=[\[<])|\](?=[(:])|\[|https?://|www\.", re.I)
 _URL = r"(?:[^\s()<>`\\\"'\[\]{}|^]|\([^\s()<>`\\\"'\[\]{}|^]*\))*"
-_TARGET = re.compile(rf"\][(][ ]?({_URL})(?:[ ]+\"[^\"`<>\\$\[\]\n]*\")?[ ]?[)]")
-_DEFINITION = re.compile(rf"\]:[ \t]*(?=\S)({_URL})[ \t]*(?=\n|$)")
-_AUTOLINK = re.compile(rf"<((?:https?://|mailto:){_URL})>")
+_TITLE = r"(?:[ ]+(?:\"([^\"`<>\\\[\]\n]*)\"|'([^'\"`<>\\\[\]\n]*)'))?"
+_TARGET = re.compile(rf"\][(][ ]?(?:<([^<>\n`\\\[\]()]*)>|({_URL})){_TITLE}[ ]?[)]")
+_DEFINITION = re.compile(rf"\]:[ \t]*(?=\S)(?:<({_URL})>|({_URL})){_TITLE}[ \t]*(?=\n|$)")
+_AUTOLINK = re.compile(rf"<((?:https?://|mailto:){_URL}|[\w.+-]+@[\w.-]+)>")
 _TAG = re.compile(r"<(/?)([a-z]+) ?/?>", re.I)
 _IMAGE = re.compile(rf"!\[([^\[\]`<>\\$\n]*)\][(]({_URL})[)]")
 _ENVIRONMENT = re.compile(r"\\begin\{([a-z]*\*?)\}.*?\\end\{\1\}", re.S)
@@ -314,10 +327,15 @@ class _Inline:
         self.spelled = spelled
         self.code: list[str] = []
         self.lone_dollar = False
+        self.in_row = False
 
     def row(self, line: str) -> str:
         """A table's row: a cell ends at a bar, whatever stands around it."""
-        return "|".join(self.text(cell) for cell in re.split(r"(?<!\\)\|", line))
+        cells = re.split(r"(?<!\\)\|", line)
+        self.in_row = len(cells) > 1
+        row = "|".join(map(self.text, cells))
+        self.in_row = False
+        return row
 
     def text(self, text: str) -> str:
         return "".join(self.pieces(text)) if _SPECIAL.search(text) else text
@@ -336,11 +354,14 @@ class _Inline:
                 case "$":
                     piece, at = self.dollar(text, at, special[0])
                 case "<":
-                    piece, at = _angle(text, at, tags)
+                    piece, at = self.angle(text, at, tags)
                 case "!":
                     piece, at = self.image(text, at, len(special[0]))
                 case "[":
-                    piece, at = "&#91;", at + 1  # it could be closed beyond the next block's beginning
+                    # Closed on a later line, it could swallow the beginning of a block between.
+                    end = text.find("\n", at)
+                    piece = "[" if text.rfind("]", at, end if end >= 0 else len(text)) > 0 else "&#91;"
+                    at += 1
                 case "]":
                     piece, at = _link_target(text, at)
                 case _:
@@ -365,12 +386,12 @@ class _Inline:
         pair = text[at : at + 2]
         if pair in (r"\(", r"\["):
             end = text.find(r"\)" if pair == r"\(" else r"\]", at + 2)
-            tex = text[at + 2 : end].strip() if end > 0 else ""
+            tex = text[at + 2 : end] if end > 0 else ""
             if _is_tex(tex):
-                mark = "$" if pair == r"\(" else "$$"
-                return f"{mark}{_tex(tex)}{mark}", end + 2
-        if environment := _ENVIRONMENT.match(text, at):
-            if _is_tex(environment[0]):
+                return (f"${_tex(tex).strip()}$" if pair == r"\(" else f"$${_tex(tex)}$$"), end + 2
+        if text.startswith(r"\begin{", at) and text.find(r"\end{", at) > 0:
+            environment = _ENVIRONMENT.match(text, at)
+            if environment and _is_tex(environment[0]):
                 return _tex(environment[0]), environment.end()
         if pair == r"\$":
             return self.literal_dollar(), at + 2
@@ -397,6 +418,17 @@ class _Inline:
         # only one in an element of its own is left alone.
         return "$" if self.lone_dollar else "<span>&#36;</span>"
 
+    def angle(self, text: str, at: int, tags: frozenset[int]) -> tuple[str, int]:
+        if at in tags and (tag := _TAG.match(text, at)):
+            # A tag alone on its line would begin a block in which Markdown is off.
+            line = text[text.rfind("\n", 0, at) + 1 :].split("\n", 1)[0]
+            alone = not self.in_row and not _TAG.sub("", line).strip(" >-+*.)0123456789")
+            return ("&#8203;" if alone else "") + tag[0].lower(), tag.end()
+        if link := _AUTOLINK.match(text, at):
+            scheme = "" if ":" in link[1] else "mailto:"
+            return f"[{escaped(link[1])}]({scheme}{_url(link[1])})", link.end()
+        return ("&lt;" if _HTML_LIKE.match(text, at) else "<"), at + 1
+
     def image(self, text: str, at: int, bangs: int) -> tuple[str, int]:
         before = "&#33;" * (bangs - 1)
         at += bangs - 1
@@ -422,9 +454,11 @@ def _inline_math_end(text: str, at: int) -> int:
         if closing[0] == "\n" or not tex or tex[0].isspace():
             return 0
         after = text[end + 1 : end + 2]
-        if tex[-1].isspace() or after.isalnum() or after == "$":
+        is_ordinal = re.compile(r"(?:th|st|nd|rd|s)\b").match(text, end + 1) and re.fullmatch(r"[A-Za-z](_\w)?", tex)
+        if tex[-1].isspace() or (after.isalnum() and not is_ordinal) or after == "$":
             return 0
-        if tex[0].isdigit() and not re.search(r"[\\^_=+<>{}*/]", tex) and _WORDS.search(tex) and len(tex) > 3:
+        is_number = re.fullmatch(r"[\d.,]*\d", tex)
+        if tex[0].isdigit() and not is_number and not re.search(r"[\\^_=+<>{}]", tex) and _WORDS.search(tex):
             return 0
         return end if _is_tex(tex) else 0
     return 0
@@ -438,21 +472,15 @@ def _is_tex(tex: str) -> bool:
         depth += 1 if brace == "{" else -1
         if depth < 0:
             return False
-    return bool(tex.strip()) and depth == 0 and not re.search(r"`|\n\s*\n|\$", plain)
+    return bool(tex.strip()) and depth == 0 and not re.search(r"`|\n\s*\n|\$|\][(:]", plain)
 
 
 def _tex(tex: str) -> str:
+    if any(_QUOTES.match(line) for line in tex.split("\n")[1:]):
+        tex = " ".join(
+            _unquoted(line).strip() for line in tex.split("\n")
+        )  # JupyterLab would typeset the quote's marks
     return re.sub(r"<(?=[A-Za-z/!?])", r"\\lt ", tex)
-
-
-def _angle(text: str, at: int, tags: frozenset[int]) -> tuple[str, int]:
-    if at in tags and (tag := _TAG.match(text, at)):
-        # A tag that begins a line may begin a block, in which Markdown is off.
-        first = not text[text.rfind("\n", 0, at) + 1 : at].strip(" >-+*.)0123456789")
-        return ("&#8203;" if first else "") + tag[0].lower(), tag.end()
-    if link := _AUTOLINK.match(text, at):
-        return f"[{escaped(link[1])}]({_url(link[1])})", link.end()
-    return ("&lt;" if _HTML_LIKE.match(text, at) else "<"), at + 1
 
 
 def _paired_tags(text: str) -> frozenset[int]:
@@ -475,14 +503,20 @@ def _link_target(text: str, at: int) -> tuple[str, int]:
     """The part of a link behind its text; its opening character is disarmed unless the target is harmless."""
     if text[at + 1] == "(":
         target = _TARGET.match(text, at)
-        if target and _is_safe(target[1]):
-            return _url(target[0]), target.end()
+        if target and _is_safe(target[1] or target[2] or ""):
+            return f"]({_url_and_title(target)})", target.end()
         return "]&#40;", at + 2
     target = _DEFINITION.match(text, at)
     label = text[text.rfind("\n", 0, at) + 1 : at].strip()
-    if target and re.fullmatch(r"\[[\w .:-]+", label) and _is_safe(target[1]):
-        return _url(target[0]), target.end()
+    if target and re.fullmatch(r"\[[\w .:-]+", label) and _is_safe(target[1] or target[2]):
+        return f"]: {_url_and_title(target)}", target.end()
     return "]&#58;", at + 2
+
+
+def _url_and_title(target: re.Match[str]) -> str:
+    """A link's target, in the one way of writing it that needs no brackets."""
+    url, title = _url(target[1] or target[2] or ""), target[3] or target[4]
+    return f'{url} "{title.replace("$", "&#36;")}"' if title else url
 
 
 def _bare_url(text: str, at: int) -> tuple[str, int]:
@@ -490,12 +524,12 @@ def _bare_url(text: str, at: int) -> tuple[str, int]:
     found = re.compile(r"[^\s<>`|\[\]()\\!]+").match(text, at)
     end = found.end() if found else at + 4
     # A parser that goes on would swallow the backtick of a code span.
-    gap = " " if re.compile(r"[^\s<]*`").match(text, end) else ""
+    gap = " " if re.compile(r"\S*`").match(text, end) else ""
     return _url(text[at:end]) + gap, end
 
 
 def _url(url: str) -> str:
-    return url.replace("$", "%24")  # JupyterLab would look for mathematics in it
+    return url.replace("$", "%24").replace(" ", "%20")  # JupyterLab would look for mathematics between dollars
 
 
 def _is_safe(url: str) -> bool:

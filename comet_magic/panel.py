@@ -59,6 +59,7 @@ class Panel(widgets.VBox):
         self._settings = settings
         self._profile = profile
         self._shown: dict[str, Callable[[Any], None]] = {}  # how to show a setting's value
+        self._showing: set[int] = set()  # threads that are moving controls, which then is no hand's doing
         self._late: list[str] | None = None
         self._said = _said()
         self._facts = _said()
@@ -67,7 +68,8 @@ class Panel(widgets.VBox):
         self._key_status = _said()
         super().__init__([widgets.HTML(STYLE), *self._rows()])
         self.add_class("comet-panel")
-        self._shown["temperature"](settings.temperature)
+        for name in self._shown:
+            self._show(name, getattr(settings, name))
         settings.observe(self._on_setting)
         self._fetch_models()
         self.refresh()
@@ -118,10 +120,9 @@ class Panel(widgets.VBox):
             box.value = value or NOT_SENT
 
         def changed(change: dict[str, Any]) -> None:
-            self._set("effort", None if change["new"] == NOT_SENT else change["new"], show)
+            self._set("effort", None if change["new"] == NOT_SENT else change["new"])
 
         self._shown["effort"] = show
-        show(self._settings.effort)
         box.observe(changed, "value")
         return box
 
@@ -147,14 +148,13 @@ class Panel(widgets.VBox):
         def typed(change: dict[str, Any]) -> None:
             most = self._limit()
             if change["new"] > most:
-                self._refuse("max_tokens", f"{change['new']:,} is more than the model's {most:,} tokens", show)
+                self._refuse("max_tokens", f"{change['new']:,} is more than the model's {most:,} tokens")
             else:
-                self._set("max_tokens", change["new"], show)
+                self._set("max_tokens", change["new"])
 
         self._shown["max_tokens"] = show
-        show(self._settings.max_tokens)
         number.observe(typed, "value")
-        slider.observe(lambda change: self._set("max_tokens", _rounded(change["new"]), show), "value")
+        slider.observe(lambda change: self._set("max_tokens", _rounded(change["new"])), "value")
         return _row(number, slider)
 
     def _temperature(self) -> Any:
@@ -175,7 +175,7 @@ class Panel(widgets.VBox):
             self._follow_model()
 
         def changed(_: object) -> None:
-            self._set("temperature", slider.value if switch.value else None, show)
+            self._set("temperature", slider.value if switch.value else None)
 
         self._shown["temperature"] = show
         switch.observe(changed, "value")
@@ -200,10 +200,9 @@ class Panel(widgets.VBox):
 
         def changed(_: object) -> None:
             values = {NOT_SENT: None, "budget": budget.value}
-            self._set("thinking", values.get(kind.value, kind.value), show)
+            self._set("thinking", values.get(kind.value, kind.value))
 
         self._shown["thinking"] = show
-        show(self._settings.thinking)
         kind.observe(changed, "value")
         budget.observe(lambda change: changed(change) if kind.value == "budget" else None, "value")
         return _row(kind, budget)
@@ -259,30 +258,38 @@ class Panel(widgets.VBox):
             box.value = value
 
         self._shown[name] = show
-        show(getattr(self._settings, name))
-        box.observe(lambda change: self._set(name, change["new"], show), "value")
+        box.observe(lambda change: self._set(name, change["new"]), "value")
 
-    def _set(self, name: str, value: Any, show: Callable[[Any], None]) -> None:
+    def _set(self, name: str, value: Any) -> None:
         """A hand moved a control: the setting follows, or the control goes back."""
-        if value == getattr(self._settings, name):
+        if threading.get_ident() in self._showing or value == getattr(self._settings, name):
             return
         try:
             setattr(self._settings, name, value)
             _say(self._said, "")
         except TraitError as error:
-            self._refuse(name, str(error).split("\n")[0], show)
+            self._refuse(name, str(error).split("\n")[0])
 
-    def _refuse(self, name: str, why: str, show: Callable[[Any], None]) -> None:
+    def _refuse(self, name: str, why: str) -> None:
         old = getattr(self._settings, name)
-        show(old)
+        self._show(name, old)
         _say(self._said, f"{name} stays {old!r}: {why}", is_error=True)
 
     def _on_setting(self, change: Any) -> None:
         """The setting moved, whoever moved it: the control follows."""
-        if show := self._shown.get(change["name"]):
-            show(change["new"])
+        self._show(change["name"], change["new"])
         if change["name"] == "model":
             self._follow_model()
+
+    def _show(self, name: str, value: Any) -> None:
+        thread = threading.get_ident()
+        if name not in self._shown or thread in self._showing:
+            return
+        self._showing.add(thread)
+        try:
+            self._shown[name](value)
+        finally:
+            self._showing.discard(thread)
 
     # ---- what follows from the model
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from html.parser import HTMLParser
 
 import pytest
@@ -113,6 +114,8 @@ HOSTILE = [
     "`$$`\n\n```\n$$\n<img src=x onerror=alert(1)>\n```",
     "http://a/`<img src=x onerror=alert(1)>`",
     "[\n```\n]:;\n<img src=x onerror=alert(1)>",
+    "*\n    ~~~\n `<img src=x onerror=alert(1)>",
+    "<br>\n-|\n}\n```\n<img src=x onerror=alert(1)>",
     "- a\n\n      <img src=x onerror=alert(1)>",
 ]
 
@@ -223,7 +226,7 @@ def test_one_dollar_alone_is_left_alone() -> None:
 
 
 def test_tex_brackets_become_dollars() -> None:
-    assert safe_markdown(r"so \(x\) and \[ y \]") == "so $x$ and $$y$$"
+    assert safe_markdown(r"so \(x\) and \[ y \]") == "so $x$ and $$ y $$"
 
 
 def test_an_unclosed_fence_is_closed_and_its_half_closing_held_back() -> None:
@@ -233,6 +236,39 @@ def test_an_unclosed_fence_is_closed_and_its_half_closing_held_back() -> None:
 
 def test_code_in_a_list_ends_where_the_item_ends() -> None:
     assert safe_markdown("- ```\n  x\ny").splitlines() == ["- ```", "  x", "  ```", "", "y"]
+    assert safe_markdown("Text:\n\n  ```sh\nls\n  ```") == "Text:\n\n  ```sh\nls\n  ```"
+
+
+def test_numbers_and_ordinals_are_mathematics() -> None:
+    for text in ("$0.05$ or $1,000$", "the $n$th and $x_i$s", "$p < 0.05$, $2^{10}$"):
+        assert safe_markdown(text) == text
+
+
+def test_mathematics_in_a_quote_loses_the_quotes_marks() -> None:
+    assert safe_markdown("> \\[\n> x = 1\n> \\]") == "> $$ x = 1 $$"
+
+
+def test_links_are_written_in_one_way() -> None:
+    for text, link in (
+        ("[a](https://b.c 't')", '[a](https://b.c "t")'),
+        ("[a](<https://b.c/x y>)", "[a](https://b.c/x%20y)"),
+        ('[a](https://b.c "$5")', '[a](https://b.c "&#36;5")'),
+        ("[1]: <https://b.c> 't'", '[1]: https://b.c "t"'),
+        ("<me@b.c>", "[me@b.c](mailto:me@b.c)"),
+    ):
+        assert safe_markdown(text) == link
+
+
+def test_a_paragraph_above_a_table_keeps_its_code() -> None:
+    text = "Text `a|b`:\n| a | b |\n|---|---|\n| <kbd>x</kbd> | 1 |"
+    assert safe_markdown(text) == text
+
+
+def test_long_lines_of_one_character_take_no_time() -> None:
+    began = time.monotonic()
+    for piece in ("!", "[", "![a", "\\begin{a} ", "\\(", "$", "`a", "<b>", "]("):
+        safe_markdown(piece * 20_000)
+    assert time.monotonic() - began < 30  # measured 1.5 s; the quadratic way takes minutes
 
 
 def test_remote_images_are_links_unless_wanted() -> None:
