@@ -298,7 +298,7 @@ def _indent(line: str) -> int:
 
 def _is_delimiter_row(line: str) -> bool:
     """Whether this line makes a table of its neighbours, for the most generous of the parsers."""
-    return set(line) <= set(" \t|:+-") and "-" in line and bool({"|", ":"} & set(line))
+    return set(line) <= set(" \t|:+-") and bool({"|", ":"} & set(line))
 
 
 def _unquoted(line: str) -> str:

@@ -114,6 +114,7 @@ HOSTILE = [
     "`$$`\n\n```\n$$\n<img src=x onerror=alert(1)>\n```",
     "http://a/`<img src=x onerror=alert(1)>`",
     "[\n```\n]:;\n<img src=x onerror=alert(1)>",
+    "b`|``<v onclick=alert(1)>`\n|",
     "*\n    ~~~\n `<img src=x onerror=alert(1)>",
     "<br>\n-|\n}\n```\n<img src=x onerror=alert(1)>",
     "- a\n\n      <img src=x onerror=alert(1)>",
