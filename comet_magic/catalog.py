@@ -23,7 +23,7 @@ class KnownModel(NamedTuple):
     thinking: frozenset[str]
 
     def __str__(self) -> str:
-        price = f"list price ${self.price_in:g} in, ${self.price_out:g} out per million tokens"
+        price = f"list price ${self.price_in:g} in, ${self.price_out:g} out per MTok"
         return f"{_short(self.context)} context · {_short(self.max_output)} output · {price}"
 
 

@@ -103,8 +103,10 @@ class Notebook:
     def paint(self, text: str) -> int:
         part, notes = shown(text)
         markdown = safe_markdown(part, remote_images=self._remote_images, growing=True)
-        # Only the last paint is kept, so only it needs plain text, too.
-        self._update({"text/markdown": "\n\n".join([markdown, *notes])})
+        bundle = {"text/markdown": "\n\n".join([markdown, *notes])}
+        if not self._is_open:
+            bundle["text/plain"] = clean(part)  # a console shows the first display only, and only this of it
+        self._update(bundle)
         return len(markdown.encode())
 
     def finish(self, message: Message) -> None:

@@ -13,6 +13,7 @@ import secrets
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -116,6 +117,7 @@ def _start(path: Path, name: str, toy: bool) -> LocalServer:
         stderr=subprocess.DEVNULL,
         text=True,
         start_new_session=True,  # the kernel's interrupt is not for it
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
         cwd=Path(__file__).parent.parent,
     )
     assert process.stdin is not None
@@ -139,7 +141,9 @@ def _first_line(process: subprocess.Popen[str]) -> str:
     reader = threading.Thread(target=lambda: lines.append(output.readline().strip()), daemon=True)
     reader.start()
     try:
-        reader.join(START_S)
+        deadline = time.monotonic() + START_S
+        while reader.is_alive() and time.monotonic() < deadline:
+            reader.join(0.1)  # in short steps, for Windows interrupts nothing longer
     except BaseException:
         _end(process)
         raise
@@ -157,6 +161,8 @@ def _serve_until_input_ends() -> None:
         params.hostnames = ["127.0.0.1"]
         params.port = 0
         params.api_keys = [asked["key"]]
+        params.cpuparams.poll = 0  # threads that wait do not spin: the kernel, too, wants the processor
+        params.cpuparams_batch.poll = 0
         if asked["toy"]:
             # So small a model rambles on for minutes at the server's own defaults.
             params.sampling.temp = 0.1

@@ -224,13 +224,13 @@ class Panel(widgets.VBox):
         return _row(*boxes, indent=True)
 
     def _key(self) -> Any:
-        place = "keyring" if keyring_here() else "my folder"
+        place = "the system keyring" if keyring_here() else "a file that only you can read"
         hidden = HiddenText(self._use_key, description="New key", placeholder="type or paste, then Enter", **_style())
         hidden.tooltip = "Used at once; it is not kept in the notebook"
         hidden.layout = widgets.Layout(flex="1 1 18em", min_width="17em")
-        self._keep_key = widgets.Checkbox(description=f"keep in {place}", indent=False)
-        self._keep_key.tooltip = "Otherwise the key is forgotten when the kernel ends"
-        self._keep_key.layout = widgets.Layout(width="9.5em")
+        self._keep_key = widgets.Checkbox(description="keep it", indent=False)
+        self._keep_key.tooltip = f"In {place}; otherwise the key is forgotten when the kernel ends"
+        self._keep_key.layout = widgets.Layout(width="6em")
         return _row(hidden, self._keep_key)
 
     def _button(self, label: str, tooltip: str, act: Callable[[], str]) -> Any:

@@ -81,13 +81,10 @@ def test_the_first_text_is_painted_at_once_and_the_last_in_full(clock: Clock) ->
     assert len({sent["transient"]["display_id"] for _, sent in published}) == 1
 
 
-def test_only_the_last_paint_carries_plain_text_and_facts(clock: Clock) -> None:
-    published = show(clock, "a", 1.0, "b")
-    assert [set(sent["data"]) for _, sent in published] == [
-        {"text/markdown"},
-        {"text/markdown"},
-        {"text/markdown", "text/plain"},
-    ]
+def test_only_the_first_and_the_last_paint_carry_plain_text(clock: Clock) -> None:
+    published = show(clock, "a", 1.0, "b", 1.0, "c")
+    both = {"text/markdown", "text/plain"}
+    assert [set(sent["data"]) for _, sent in published] == [both, {"text/markdown"}, {"text/markdown"}, both]
     assert published[-1][1]["metadata"]["comet_magic"]["usage"] == {"input_tokens": 1, "output_tokens": 2}
 
 

@@ -27,7 +27,7 @@ def around(page: Page, first: Locator, last: Locator, path: Path, margin: int = 
     top, bottom = first.bounding_box(), last.bounding_box()
     assert top is not None
     assert bottom is not None
-    height = bottom["y"] + bottom["height"] - top["y"] + 2 * margin
+    height = bottom["y"] + bottom["height"] - top["y"] + margin
     page.screenshot(path=path, clip={"x": top["x"], "y": top["y"] - margin, "width": top["width"], "height": height})
 
 
@@ -55,7 +55,8 @@ def take(
     context.close()
 
 
-KEPT = {"reply"}
+KEPT = {"reply", "panel"}
+PANEL = ["%load_ext comet_magic", "%claude_panel"]
 
 
 def main() -> None:
@@ -67,6 +68,9 @@ def main() -> None:
             browser = playwright.chromium.launch(**LAUNCH)
             take(browser, server, REPLY, "reply")
             take(browser, server, REPLY, "reply-dark", dark=True)
+            take(browser, server, PANEL, "panel")
+            take(browser, server, PANEL, "panel-dark", dark=True)
+            take(browser, server, PANEL, "panel-narrow", width=520)
             browser.close()
     finally:
         server.close()
