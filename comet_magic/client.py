@@ -18,17 +18,9 @@ from .errors import APIError, CometError, ConfigError, TransportError
 from .keys import Key
 from .messages import Message, Request, Usage
 from .refusals import error_from
+from .retrying import LONGEST_WAIT_S, Retrying, decoded, retry_after_s
 from .settings import COMETAPI, CometSettings, base_url, network_environment
-from .transport import (
-    LONGEST_WAIT_S,
-    HTTPRequest,
-    HTTPResponse,
-    RequestsTransport,
-    Retrying,
-    Transport,
-    decoded,
-    retry_after_s,
-)
+from .transport import HTTPRequest, HTTPResponse, RequestsTransport, Transport
 from .wire import MessageBuilder, StreamEvent, stream_events
 
 Announce = Callable[[str], None]

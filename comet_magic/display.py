@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, Protocol
 
-from .markdown import clean, escaped, safe_markdown
+from .inline import clean, escaped
+from .markdown import safe_markdown
 from .messages import Message, shown, to_markdown, to_plain
 
 PAINT_S = 0.1  # seconds between paints at least; faster only flickers

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypedDict
 
-from .markdown import clean, escaped, safe_markdown, whole_text, wrapped
+from .inline import clean, escaped, whole_text
+from .markdown import safe_markdown, wrapped
 
 
 class ContentBlock(TypedDict, total=False):

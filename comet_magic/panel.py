@@ -34,12 +34,11 @@ INDENT = "calc(7em + 6px)"  # where the controls begin
 
 STYLE = """<style>
 .comet-panel { max-width: 46em; padding: 2px 0 6px; }
-.comet-panel .widget-inline-hbox { min-width: 0; }
 .comet-panel h4 { margin: 10px 0 2px; font-size: 12px; font-weight: 600; letter-spacing: .04em;
   text-transform: uppercase; color: var(--jp-ui-font-color2, #777); line-height: 22px;
   border-bottom: 1px solid var(--jp-border-color2, #ddd); }
-.comet-panel .comet-said { color: var(--jp-ui-font-color2, #777); line-height: 1.35; font-size: 12px; }
-.comet-panel .comet-error { color: var(--jp-error-color1, #c33); line-height: 1.35; font-size: 12px; }
+.comet-panel [role=status] { line-height: 1.35; font-size: 12px; color: var(--jp-ui-font-color2, #777); }
+.comet-panel .comet-error { color: var(--jp-error-color1, #c33); }
 .comet-panel .widget-html-content { white-space: normal; overflow: visible; }
 </style>"""
 
@@ -81,7 +80,7 @@ class Panel(widgets.VBox):
         reset = self._button("Reset", "Back to how the settings were at the start", self._reset)
         return [
             _heading("Model"),
-            self._model(),
+            self._combo("model", "Model", [*ALIASES, *self._settings.aliases]),
             self._facts,
             self._max_tokens(),
             self._temperature(),
@@ -94,16 +93,16 @@ class Panel(widgets.VBox):
             self._combo("endpoint", "Endpoint", ["auto", "cometapi", "local"]),
             self._key_status,
             self._key(),
-            _row(self._button("Test", "Ask the endpoint something free", self._test), indent=True),
+            _row(
+                self._button("Test", "Ask the endpoint something free", lambda: client.check(self._settings)),
+                indent=True,
+            ),
             self._result,
             _heading("Session"),
             self._session,
             _row(*(keeping if self._profile else []), reset, indent=True),
             self._said,
         ]
-
-    def _model(self) -> Any:
-        return self._combo("model", "Model", [*ALIASES, *self._settings.aliases])
 
     def _combo(self, name: str, label: str, options: list[str]) -> Any:
         box = widgets.Combobox(
@@ -354,9 +353,6 @@ class Panel(widgets.VBox):
             _say(self._result, str(error), is_error=True)
         self.refresh()
 
-    def _test(self) -> str:
-        return client.check(self._settings)
-
     def _keep(self) -> str:
         return f"kept in {defaults.keep(self._settings, self._profile)}; IPython reads it at the next start"
 
@@ -366,7 +362,7 @@ class Panel(widgets.VBox):
 
     # ---- what is shown
 
-    def refresh(self) -> None:
+    def refresh(self, _: object = None) -> None:
         """Show what has changed besides settings: the session, the key, a list of models that came late."""
         if self._late is not None:
             offered, self._late = self._late, None
@@ -374,9 +370,6 @@ class Panel(widgets.VBox):
         _say(self._session, str(client.totals))
         _say(self._key_status, f"Key: {key_status(self._settings)}")
         self._follow_model()
-
-    def on_cell(self, result: object) -> None:
-        self.refresh()
 
     def close(self) -> None:
         self._settings.unobserve(self._on_setting)
@@ -447,7 +440,7 @@ def panel() -> Panel:
     if shell is None:
         return Panel(CometSettings.instance())
     shown = Panel(CometSettings.instance(), Path(shell.profile_dir.location))
-    shell.events.register("post_run_cell", shown.on_cell)
+    shell.events.register("post_run_cell", shown.refresh)
     return shown
 
 

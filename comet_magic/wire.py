@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple, TypedDict
 
 from .errors import APIError, TransportError
-from .markdown import whole_text
+from .inline import whole_text
 from .messages import ContentBlock, Message, Usage
 from .refusals import error_from
 

@@ -11,12 +11,14 @@ import comet_magic
 
 PACKAGE = Path(comet_magic.__file__).parent
 LAYERS = [
-    {"_version", "catalog", "markdown"},
+    {"_version", "catalog", "inline"},
+    {"markdown"},
     {"messages"},
     {"errors"},
     {"keys", "refusals"},
     {"wire"},
     {"transport", "settings", "local"},
+    {"retrying"},
     {"client", "display", "asking", "defaults", "overview"},
     {"panel"},
     {"magic"},

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
-from comet_magic.markdown import HARMLESS_TAGS, clean, escaped, safe_markdown, wrapped
+from comet_magic.inline import HARMLESS_TAGS, clean, escaped
+from comet_magic.markdown import safe_markdown, wrapped
 
 MARKDOWN_TAGS = HARMLESS_TAGS | set(
     "p h1 h2 h3 h4 h5 h6 ul ol li blockquote pre code a hr table thead tbody tr th td span div".split()

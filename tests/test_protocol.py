@@ -41,8 +41,9 @@ from comet_magic.client import Client, Endpoint, MessageStream
 from comet_magic.errors import APIError, CometError, ConfigError, TransportError
 from comet_magic.keys import Key
 from comet_magic.messages import Message, Request, Usage, to_markdown, to_plain
+from comet_magic.retrying import Retrying
 from comet_magic.settings import CometSettings, base_url
-from comet_magic.transport import RequestsTransport, Retrying
+from comet_magic.transport import RequestsTransport
 
 KEY = "sk-test-0123456789abcdef"
 
