@@ -60,11 +60,7 @@ class Panel(widgets.VBox):
         self._shown: dict[str, Callable[[Any], None]] = {}  # how to show a setting's value
         self._showing: set[int] = set()  # threads that are moving controls, which then is no hand's doing
         self._late: list[str] | None = None
-        self._said = _said()
-        self._facts = _said()
-        self._session = _said()
-        self._result = _said()
-        self._key_status = _said()
+        self._facts, self._key_status, self._result, self._session, self._said = (_said() for _ in range(5))
         super().__init__([widgets.HTML(STYLE), *self._rows()])
         self.add_class("comet-panel")
         for name in self._shown:
