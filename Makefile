@@ -49,7 +49,7 @@ ifdef UV
 	@uv pip install -q --python $(BIN)/python $(PIN) $(MODEL)
 else
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install -q --disable-pip-version-check $(PIN) -e '.[dev]'
-	@$(BIN)/python -m pip install -q --disable-pip-version-check $(PIN) $(MODEL)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIN) -e '.[dev]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIN) $(MODEL)
 endif
 	@touch $(READY)
