@@ -188,6 +188,6 @@ def brief_interrupt() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        lines = ["KeyboardInterrupt: stopped by you", "  → what had arrived is above, and in comet_magic.last"]
+        lines = ["KeyboardInterrupt: stopped by you", "  → whatever had arrived is above"]
         interrupt._render_traceback_ = lambda: lines  # type: ignore[attr-defined]  # IPython asks for it
         raise
