@@ -25,6 +25,7 @@ from .wire import MessageBuilder, StreamEvent, stream_events
 
 Announce = Callable[[str], None]
 PATIENCE_S = 0.3  # seconds without a word until it is said that something is going on
+NO_LIST = "no_list"
 WAITING = "waiting for the first words …"
 HEADERS = {
     # Version 2026-10-21 would turn temperature into an error.
@@ -209,9 +210,9 @@ class Client:
         body = decoded(self._send("/v1/models").body())
         data = body.get("data") if isinstance(body, dict) else None
         if isinstance(body, dict) and "error" in body:
-            raise error_from(200, body)
+            raise self.without_key(error_from(200, body))
         if not isinstance(data, list):
-            raise APIError("the endpoint has no list of models", "any model's name can be set all the same", status=200)
+            raise APIError("the endpoint has no list of models", "any name can be set all the same", code=NO_LIST)
         return [model for model in data if isinstance(model, dict) and isinstance(model.get("id"), str)]
 
     def count_tokens(self, request: Request) -> int | None:
@@ -350,7 +351,7 @@ def check(settings: CometSettings, announce: Announce = lambda text: None) -> st
     try:
         offered: list[str] | None = [model["id"] for model in client.models()]
     except APIError as error:
-        if error.status in (401, 403):
+        if error.code != NO_LIST and error.status not in (404, 405):
             raise
         offered = None
     milliseconds = (time.monotonic() - began) * 1000
@@ -372,13 +373,14 @@ def ask(prompt: str, **flags: Any) -> Message:
     Raises: ConfigError, TransportError or APIError; the last two with what had arrived in `partial`.
     """
     settings = CometSettings.instance()
+    shows_usage = settings.show_usage
     request = settings.request((user_message(prompt),), **checked(flags))
     with connect(settings).stream(request) as stream:
         try:
             stream.until_done()
         finally:
             stream.stop()
-            message = replace(stream.message, shows_usage=settings.show_usage)
+            message = replace(stream.message, shows_usage=shows_usage)
             remember(message)
     return message
 

@@ -21,7 +21,7 @@ def keep(settings: CometSettings, profile: Path) -> Path:
 
     Everything else in the file stays. Raises: ConfigError when the file cannot be understood or written.
     """
-    path = profile / "ipython_config.json"
+    path = (profile / "ipython_config.json").resolve()  # which may be a link to where its owner keeps it
     try:
         config = json.loads(path.read_text("utf-8")) if path.exists() else {}
         if not isinstance(config, dict):
@@ -37,13 +37,13 @@ def keep(settings: CometSettings, profile: Path) -> Path:
 
 
 def changed(settings: CometSettings) -> dict[str, Any]:
-    """The settings that differ from the built-in defaults."""
-    values = {name: getattr(settings, name) for name in settings.trait_names(config=True)}
-    return {name: value for name, value in sorted(values.items()) if value != default(settings, name)}
-
-
-def default(settings: CometSettings, name: str) -> Any:
-    return settings.traits()[name].default(settings)
+    """The settings that differ from the built-in defaults, or that another file would set to something else."""
+    values = {name: (getattr(settings, name), trait) for name, trait in sorted(settings.traits(config=True).items())}
+    return {
+        name: value
+        for name, (value, trait) in values.items()
+        if value != trait.default(settings) or name in settings.configured_names
+    }
 
 
 def _replace(path: Path, text: str) -> None:

@@ -168,7 +168,7 @@ def _kept_in_keyring(key: Key) -> str:
     assert keyring is not None
     try:
         keyring.set_password(_SERVICE, KEY_NAMES[0], key.reveal())
-    except keyring.errors.KeyringError as error:
+    except Exception as error:  # noqa: BLE001  # backends raise what they like, and its frames hold the key
         return f"the system keyring refused it ({type(error).__name__})"
     return ""
 

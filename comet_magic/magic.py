@@ -7,6 +7,7 @@ import inspect
 import keyword
 import re
 import shlex
+import sys
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -107,9 +108,9 @@ class CometMagics(Magics):
     def claude_panel(self, line: str) -> None:
         """Show the settings as a panel of widgets or, without them, as a table with the line that changes each."""
         if not hasattr(self.shell, "kernel"):
-            from .overview import plain_table, settings_table
+            from .overview import key_status, plain_table, settings_table
 
-            print(plain_table(settings_table(self.settings)))
+            print(plain_table(settings_table(self.settings, key_status(self.settings))))
             return
         from .panel import panel
 
@@ -270,9 +271,8 @@ def unload(shell: InteractiveShell) -> None:
         for name in [name for name, function in kind.items() if getattr(function, "__self__", None) is magics]:
             del kind[name]
     shell.configurables[:] = [c for c in shell.configurables if not isinstance(c, (CometSettings, CometMagics))]
-    for function in list(shell.events.callbacks["post_run_cell"]):
-        if type(getattr(function, "__self__", None)).__module__ == "comet_magic.panel":
-            shell.events.unregister("post_run_cell", function)
+    if "comet_magic.panel" in sys.modules:
+        sys.modules["comet_magic.panel"].close_panel()
     transformers = shell.input_transformer_manager.token_transformers
     transformers[:] = [transformer for transformer in transformers if transformer is not QuestionLine]
     if magics and (completer := getattr(shell, "Completer", None)):

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 from html import escape
 
+from .keys import Key
 from .settings import CometSettings
+
+
+def described(key: Key) -> str:
+    return f"found in {key.source}, ends {key.hint}"
 
 
 def key_status(settings: CometSettings) -> str:
     key = settings.key
-    return f"found in {key.source}, ends {key.hint}" if key else "none"
+    return described(key) if key else "none"
 
 
-def settings_table(settings: CometSettings) -> list[tuple[str, str, str]]:
-    """(setting, value, the line that changes it), and the key's status."""
-    rows = [
-        (name, repr(getattr(settings, name)), f"%config CometSettings.{name} = …")
-        for name in settings.trait_names(config=True)
-        if name != "aliases"
-    ]
-    return [*rows, ("key", key_status(settings), "%claude_key")]
+def settings_table(settings: CometSettings, key: str = "") -> list[tuple[str, str, str]]:
+    """(setting, value, the line that changes it); and the key's status, if given."""
+    names = settings.trait_names(config=True)
+    rows = [(name, repr(getattr(settings, name)), f"%config CometSettings.{name} = …") for name in names]
+    return [*rows, ("key", key, "%claude_key")] if key else rows
 
 
 def plain_table(rows: list[tuple[str, str, str]]) -> str:
     wide = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    return "\n".join(f"{name:<{wide[0]}}  {value:<{min(wide[1], 32)}}  {line}" for name, value, line in rows)
+    width = min(wide[1], 48)
+    shown = [(name, value if len(value) <= width else f"{value[: width - 1]}…", line) for name, value, line in rows]
+    return "\n".join(f"{name:<{wide[0]}}  {value:<{width}}  {line}" for name, value, line in shown)
 
 
 def html_table(rows: list[tuple[str, str, str]]) -> str:

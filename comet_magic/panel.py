@@ -1,7 +1,7 @@
 """A panel of widgets for the settings: linked both ways to `CometSettings`, and owner of nothing.
 
 A widget's callback may come on another thread, or late: each sets one trait, and a cell reads its settings once, at its
-start. The panel itself sends only from the thread that runs cells, for ipykernel 7.4 follows the last sender.
+start. What comes from neither a hand nor a cell, the list of models, is shown after a cell, on the thread that ran it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from html import escape
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +24,7 @@ from . import catalog, client, defaults
 from .display import current_shell, publish
 from .errors import CometError
 from .keys import Key, keep, keyring_here
-from .overview import html_table, key_status, plain_table, settings_table
+from .overview import described, html_table, key_status, plain_table, settings_table
 from .settings import ALIASES, EFFORTS, SMALLEST_BUDGET, CometSettings
 
 PATIENCE_S = 2.0  # seconds that the list of models may keep the kernel waiting
@@ -59,15 +61,17 @@ class Panel(widgets.VBox):
         self._profile = profile
         self._shown: dict[str, Callable[[Any], None]] = {}  # how to show a setting's value
         self._showing: set[int] = set()  # threads that are moving controls, which then is no hand's doing
-        self._late: list[str] | None = None
-        self._facts, self._key_status, self._result, self._session, self._said = (_said() for _ in range(5))
+        self._listed: tuple[list[str], str] | None = None  # models, or why there are none; until it is shown
+        self._kept_key = ""
+        self.release: Callable[[], None] = lambda: None  # lets go of the shell
+        self._facts, self._list, self._key_status, self._result, self._session, self._said = (_said() for _ in range(6))
         super().__init__([widgets.HTML(STYLE), *self._rows()])
         self.add_class("comet-panel")
-        for name in self._shown:
-            self._show(name, getattr(settings, name))
+        with self._moving():
+            for name in self._shown:
+                self._shown[name](getattr(settings, name))
         settings.observe(self._on_setting)
-        self._fetch_models()
-        self.refresh()
+        self.look_again()
 
     # ---- what it holds
 
@@ -76,8 +80,9 @@ class Panel(widgets.VBox):
         reset = self._button("Reset", "Back to how the settings were at the start", self._reset)
         return [
             _heading("Model"),
-            self._combo("model", "Model", [*ALIASES, *self._settings.aliases]),
+            self._combo("model", "Model", self._aliases()),
             self._facts,
+            self._list,
             self._max_tokens(),
             self._temperature(),
             self._effort(),
@@ -149,7 +154,7 @@ class Panel(widgets.VBox):
 
         self._shown["max_tokens"] = show
         number.observe(typed, "value")
-        slider.observe(lambda change: self._set("max_tokens", _rounded(change["new"])), "value")
+        slider.observe(lambda change: self._set("max_tokens", min(_rounded(change["new"]), self._limit())), "value")
         return _row(number, slider)
 
     def _temperature(self) -> Any:
@@ -183,12 +188,20 @@ class Panel(widgets.VBox):
             options=[NOT_SENT, *WAYS], description="Thinking", style=look["style"], tooltip=look["tooltip"]
         )
         kind.layout = widgets.Layout(flex="1 1 14em", min_width="14em")
-        budget = widgets.IntText(value=SMALLEST_BUDGET, continuous_update=False, tooltip="Budget in tokens")
-        budget.layout.width = "6.5em"
+        budget = widgets.IntText(
+            value=SMALLEST_BUDGET, description="tokens", continuous_update=False, tooltip=look["tooltip"]
+        )
+        budget.style.description_width = "4em"
+        budget.layout.width = "11em"
         self._thinking_parts = (kind, budget)
 
         def show(value: str | int | None) -> None:
-            kind.value = "budget" if isinstance(value, int) else value or NOT_SENT
+            model = self._settings.model_named(self._settings.model)
+            now = "budget" if isinstance(value, int) else value or NOT_SENT
+            options = (NOT_SENT, *(way for way in WAYS if way == now or not catalog.refusal(model, way)))
+            if tuple(kind.options) != options:
+                kind.options = options
+            kind.value = now
             budget.layout.display = None if isinstance(value, int) else "none"
             if isinstance(value, int):
                 budget.value = value
@@ -238,7 +251,7 @@ class Panel(widgets.VBox):
                 _say(out, act())
             except CometError as error:
                 _say(out, str(error), is_error=True)
-            self.refresh()
+            self.look_again()
 
         button.on_click(clicked)
         return button
@@ -261,6 +274,7 @@ class Panel(widgets.VBox):
             return
         try:
             setattr(self._settings, name, value)
+            self._show(name, getattr(self._settings, name))
             _say(self._said, "")
         except TraitError as error:
             self._refuse(name, str(error).split("\n")[0])
@@ -273,18 +287,33 @@ class Panel(widgets.VBox):
     def _on_setting(self, change: Any) -> None:
         """The setting moved, whoever moved it: the control follows."""
         self._show(change["name"], change["new"])
-        if change["name"] == "model":
-            self._follow_model()
+        if change["name"] in ("model", "aliases"):
+            with self._moving():
+                self._model_box.options = tuple(dict.fromkeys([*self._aliases(), *self._model_box.options]))
+                self._follow_model()
+        elif change["name"] == "endpoint":
+            self._fetch_models()
 
     def _show(self, name: str, value: Any) -> None:
+        if name in self._shown:
+            with self._moving():
+                self._shown[name](value)
+
+    @contextmanager
+    def _moving(self) -> Iterator[None]:
+        """While this thread moves controls, that is no hand's doing."""
         thread = threading.get_ident()
-        if name not in self._shown or thread in self._showing:
+        if thread in self._showing:
+            yield
             return
         self._showing.add(thread)
         try:
-            self._shown[name](value)
+            yield
         finally:
             self._showing.discard(thread)
+
+    def _aliases(self) -> list[str]:
+        return list({**ALIASES, **self._settings.aliases})
 
     # ---- what follows from the model
 
@@ -297,6 +326,7 @@ class Panel(widgets.VBox):
         facts = catalog.known(model)
         alias = f"{model} · " if model != self._settings.model else ""
         _say(self._facts, f"{alias}{facts or 'nothing is known of this model; it can be used all the same'}")
+        self._shown["thinking"](self._settings.thinking)
         self._slider.max = math.log10(max(facts.max_output if facts else MOST_TOKENS, self._settings.max_tokens)) + 1e-9
         why = catalog.refusal(model, "temperature")
         switch, slider = self._temperature_parts
@@ -307,36 +337,30 @@ class Panel(widgets.VBox):
         slider.disabled = bool(why) or self._settings.temperature is None
         refused = [text for way in WAYS if (text := catalog.refusal(model, way))]
         self._thinking_parts[0].tooltip = "; ".join(refused) or self._settings.traits()["thinking"].help
-        self._offer_thinking(model)
-
-    def _offer_thinking(self, model: str) -> None:
-        kind, _ = self._thinking_parts
-        now = kind.value
-        options = (NOT_SENT, *(way for way in WAYS if way == now or not catalog.refusal(model, way)))
-        if tuple(kind.options) != options:
-            kind.options = options
-            kind.value = now
 
     def _fetch_models(self) -> None:
-        """Fill the list from the endpoint: now if it answers soon, else after a later cell."""
-        if not (self._settings.key or self._settings.base_url_variable or "://" in self._settings.endpoint):
-            _say(self._result, "no key, so no list of models: any name can be typed")
-            return
-        failed: list[str] = []
+        """Ask the endpoint for its list: shown now if it comes soon, else after a later cell."""
+        name = self._settings.endpoint
+        if name == "local":
+            return _say(self._list, "the local model answers, whatever name is set")
+        if name in ("auto", "cometapi") and not (self._settings.key or self._settings.base_url_variable):
+            return _say(self._list, "no key, so no list of models: any name can be typed")
 
         def fetch() -> None:
             try:
-                self._late = sorted(model["id"] for model in client.connect(self._settings).models())
+                found = sorted(model["id"] for model in client.connect(self._settings).models())
+                self._listed = found, "" if found else "the endpoint's list of models is empty; any name can be typed"
             except CometError as error:
-                failed.append(error.what)
+                self._listed = [], f"no list of models ({error.what}); any name can be typed"
+            except Exception as error:  # noqa: BLE001  # nobody else would hear of it
+                self._listed = [], f"no list of models ({type(error).__name__}); any name can be typed"
 
         thread = threading.Thread(target=fetch, daemon=True)
         thread.start()
         thread.join(PATIENCE_S)
         if thread.is_alive():
-            _say(self._result, "the list of models is slow to come; any name can be typed")
-        elif failed:
-            _say(self._result, f"no list of models ({failed[0]}); any name can be typed")
+            _say(self._list, "the list of models is slow to come; any name can be typed")
+        return self.refresh()
 
     # ---- what buttons do
 
@@ -347,7 +371,7 @@ class Panel(widgets.VBox):
             _say(self._result, f"kept in {place}" if place else "in use until the kernel ends")
         except CometError as error:
             _say(self._result, str(error), is_error=True)
-        self.refresh()
+        self.look_again()
 
     def _keep(self) -> str:
         return f"kept in {defaults.keep(self._settings, self._profile)}; IPython reads it at the next start"
@@ -358,24 +382,43 @@ class Panel(widgets.VBox):
 
     # ---- what is shown
 
+    def look_again(self) -> None:
+        """Look up what a cell does not change: the key that is kept somewhere, the endpoint's models."""
+        self._kept_key = key_status(self._settings)
+        self._follow_model()
+        self._fetch_models()
+        self.refresh()
+
     def refresh(self, _: object = None) -> None:
         """Show what has changed besides settings: the session, the key, a list of models that came late."""
-        if self._late is not None:
-            offered, self._late = self._late, None
-            self._model_box.options = tuple(dict.fromkeys([*ALIASES, *self._settings.aliases, *offered]))
+        if self._listed is not None:
+            (found, why), self._listed = self._listed, None
+            self._model_box.options = tuple(dict.fromkeys([*self._aliases(), *found]))
+            _say(self._list, why)
         _say(self._session, str(client.totals))
-        _say(self._key_status, f"Key: {key_status(self._settings)}")
-        self._follow_model()
+        at_hand = self._settings.key_at_hand
+        _say(self._key_status, f"Key: {described(at_hand) if at_hand else self._kept_key}")
+
+    def shows(self, settings: CometSettings) -> bool:
+        return self._settings is settings
 
     def close(self) -> None:
+        """Take the panel from every page, and let go of what it follows."""
+        if self.comm is None:
+            return
         self._settings.unobserve(self._on_setting)
-        super().close()
+        self.release()
+        for widget in _all(self):
+            widgets.Widget.close(widget)
+
+    def __repr__(self) -> str:
+        return "Panel()"
 
     def _ipython_display_(self) -> None:
         table = settings_table(self._settings)
         publish({"text/html": TABLE_STYLE + html_table(table), "text/plain": plain_table(table)})
-        bundle = self._repr_mimebundle_()
-        publish({**bundle, "text/plain": ""})
+        if hasattr(current_shell(), "kernel"):
+            publish({**self._repr_mimebundle_(), "text/plain": ""})
 
 
 class HiddenText(widgets.Password):
@@ -405,7 +448,8 @@ def _said() -> Any:
 
 
 def _say(box: Any, text: str, is_error: bool = False) -> None:
-    shown = f'<div class="comet-{"error" if is_error else "said"}" role="status">{escape(text)}</div>' if text else ""
+    lines = "<br>".join(map(escape, text.split("\n")))
+    shown = f'<div class="comet-{"error" if is_error else "said"}" role="status">{lines}</div>' if text else ""
     if box.value != shown:
         box.value = shown
     box.layout.display = None if text else "none"
@@ -413,6 +457,10 @@ def _say(box: Any, text: str, is_error: bool = False) -> None:
 
 def _heading(text: str) -> Any:
     return widgets.HTML(f"<h4>{text}</h4>")
+
+
+def _all(widget: Any) -> list[Any]:
+    return [widget, *(inner for child in getattr(widget, "children", ()) for inner in _all(child))]
 
 
 def _row(*boxes: Any, indent: bool = False) -> Any:
@@ -430,14 +478,29 @@ def _rounded(value: float) -> int:
     return int(max(1, round(value / 10**digits) * 10**digits))
 
 
+_open: Panel | None = None  # one for each process: however often it is displayed, its views agree
+
+
 def panel() -> Panel:
-    """A panel for the settings, which displays itself; brought up to date after each cell."""
-    shell = current_shell()
-    if shell is None:
-        return Panel(CometSettings.instance())
-    shown = Panel(CometSettings.instance(), Path(shell.profile_dir.location))
-    shell.events.register("post_run_cell", shown.refresh)
-    return shown
+    """The panel for the settings, which displays itself; brought up to date after each cell."""
+    global _open
+    settings, shell = CometSettings.instance(), current_shell()
+    if _open is not None and _open.comm is not None and _open.shows(settings):
+        _open.look_again()
+        return _open
+    close_panel()
+    _open = Panel(settings, Path(shell.profile_dir.location) if shell else None)
+    if shell:
+        shell.events.register("post_run_cell", _open.refresh)
+        _open.release = partial(shell.events.unregister, "post_run_cell", _open.refresh)
+    return _open
+
+
+def close_panel() -> None:
+    global _open
+    if _open is not None:
+        _open.close()
+        _open = None
 
 
 class _CallableModule(ModuleType):

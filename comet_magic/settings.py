@@ -33,11 +33,11 @@ class CometSettings(SingletonConfigurable):
     """What a `%%claude` cell uses unless a flag says otherwise."""
 
     model = Unicode("sonnet", help="Model, or an alias of one.").tag(config=True)
-    max_tokens = Int(4096, min=1, help="Most tokens in a reply, thinking included.").tag(config=True)
+    max_tokens = Int(4096, help="Most tokens in a reply, thinking included.").tag(config=True)
     system = Unicode("", help="System prompt; empty: none is sent.").tag(config=True)
-    temperature = Float(
-        None, allow_none=True, min=0, max=1, help="0 to 1; None: not sent. Current models refuse it."
-    ).tag(config=True)
+    temperature = Float(None, allow_none=True, help="0 to 1; None: not sent. Current models refuse it.").tag(
+        config=True
+    )
     effort = Enum(
         EFFORTS, None, allow_none=True, help=f"How hard the model works: {', '.join(EFFORTS)}; None: not sent."
     ).tag(config=True)
@@ -85,6 +85,11 @@ class CometSettings(SingletonConfigurable):
             setattr(self, name, trait.default(self))
         self.apply(self._configuration)
 
+    @property
+    def configured_names(self) -> set[str]:
+        """The settings that the configuration mentions."""
+        return set(self._configuration.get(type(self).__name__, {})) & set(self.trait_names(config=True))
+
     def apply(self, config: Any) -> None:
         """Set what `config` says, then what the environment does."""
         self._configuration = config
@@ -121,6 +126,20 @@ class CometSettings(SingletonConfigurable):
             except ConfigError as error:
                 raise TraitError(str(error)) from None
         return text
+
+    @validate("max_tokens")
+    def _validate_max_tokens(self, proposal: dict[str, Any]) -> int:
+        if not 1 <= proposal["value"] <= 10**9:
+            raise TraitError(
+                f"CometSettings.max_tokens must be at least 1, and {proposal['value']:.6g} is not possible"
+            )
+        return int(proposal["value"])
+
+    @validate("temperature")
+    def _validate_temperature(self, proposal: dict[str, Any]) -> float | None:
+        if proposal["value"] is not None and not 0 <= proposal["value"] <= 1:  # not a number is neither
+            raise TraitError(f"CometSettings.temperature is between 0 and 1, not {proposal['value']:g}")
+        return None if proposal["value"] is None else float(proposal["value"])
 
     @validate("thinking")
     def _validate_thinking(self, proposal: dict[str, Any]) -> str | int | None:
@@ -178,9 +197,16 @@ class CometSettings(SingletonConfigurable):
     @property
     def key(self) -> Key | None:
         """The key in use: this session's, the environment's, or one that was kept. None when there is none."""
-        from .keys import find_kept_key, key_in_environment
+        from .keys import find_kept_key
 
-        return self._session_key or key_in_environment(os.environ) or find_kept_key()
+        return self.key_at_hand or find_kept_key()
+
+    @property
+    def key_at_hand(self) -> Key | None:
+        """The key of this session or of the environment, which takes no time to find."""
+        from .keys import key_in_environment
+
+        return self._session_key or key_in_environment(os.environ)
 
     def use_key(self, key: Key) -> None:
         """Use `key` until the kernel ends. Raises: ConfigError when no header can carry it."""

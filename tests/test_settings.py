@@ -18,9 +18,10 @@ from comet_magic.settings import CometSettings
 @pytest.mark.parametrize(
     ("name", "bad", "words"),
     [
-        ("max_tokens", 0, "less than 1"),
+        ("max_tokens", 0, "at least 1"),
         ("max_tokens", "many", "int"),
-        ("temperature", 2.0, "greater than 1"),
+        ("temperature", 2.0, "between 0 and 1"),
+        ("temperature", float("nan"), "between 0 and 1"),
         ("effort", "huge", "low"),
         ("thinking", "deep", "off, adaptive"),
         ("thinking", 5, "at least 1,024"),

@@ -59,7 +59,11 @@ def test_mouse_and_keyboard_change_the_settings_and_the_next_request(open_in: An
         number = box(output, "Max tokens")
         number.fill("1234")
         number.press("Enter")
-        output.get_by_text("Stream", exact=True).click()  # by mouse
+        output.locator(".noUi-base").first.click(position={"x": 5, "y": 2})  # by mouse
+        expect(number).not_to_have_value("1234")
+        number.fill("1234")
+        number.press("Enter")
+        output.get_by_text("Stream", exact=True).click()
         output.get_by_text("send", exact=True).click()
         expect(output.get_by_text("nothing is known of this model")).to_be_visible()
         box(output, "System").fill("be brief")
