@@ -7,6 +7,13 @@ from html import escape
 from .keys import Key
 from .settings import CometSettings
 
+# A widget is not saved with the notebook: without a kernel JupyterLab shows a broken line where it was. So a table goes
+# before it, and the page shows whichever of the two it can.
+TABLE_STYLE = """<style>
+.jp-OutputArea-child:has(.comet-settings):has(+ .jp-OutputArea-child .comet-panel) { display: none; }
+.jp-OutputArea-child:has(.comet-settings) + .jp-OutputArea-child:not(:has(.comet-panel)) { display: none; }
+</style>"""
+
 
 def described(key: Key) -> str:
     return f"found in {key.source}, ends {key.hint}"
@@ -38,4 +45,4 @@ def html_table(rows: list[tuple[str, str, str]]) -> str:
         for name, value, line in rows
     )
     head = "<tr><th>setting</th><th>value</th><th>change it with</th></tr>"
-    return f"<table class='comet-settings'><thead>{head}</thead><tbody>{cells}</tbody></table>"
+    return f"{TABLE_STYLE}<table class='comet-settings'><thead>{head}</thead><tbody>{cells}</tbody></table>"

@@ -24,6 +24,7 @@ from . import catalog, client, defaults
 from .display import current_shell, publish
 from .errors import CometError
 from .keys import Key, keep, keyring_here
+from .listing import Listing
 from .overview import described, html_table, key_status, plain_table, settings_table
 from .settings import ALIASES, EFFORTS, SMALLEST_BUDGET, CometSettings
 
@@ -33,23 +34,6 @@ NOT_SENT = "not sent"
 WAYS = ("off", "adaptive", "budget")  # of thinking
 LABEL = "7em"
 INDENT = "calc(7em + 6px)"  # where the controls begin
-
-STYLE = """<style>
-.comet-panel { max-width: 46em; padding: 2px 0 6px; }
-.comet-panel h4 { margin: 10px 0 2px; font-size: 12px; font-weight: 600; letter-spacing: .04em;
-  text-transform: uppercase; color: var(--jp-ui-font-color2, #777); line-height: 22px;
-  border-bottom: 1px solid var(--jp-border-color2, #ddd); }
-.comet-panel [role=status] { line-height: 1.35; font-size: 12px; color: var(--jp-ui-font-color2, #777); }
-.comet-panel .comet-error { color: var(--jp-error-color1, #c33); }
-.comet-panel .widget-html-content { white-space: normal; overflow: visible; }
-</style>"""
-
-# A widget is not saved with the notebook: without a kernel JupyterLab shows a broken line where it was. So a table goes
-# before it, and the page shows whichever of the two it can.
-TABLE_STYLE = """<style>
-.jp-OutputArea-child:has(.comet-settings):has(+ .jp-OutputArea-child .comet-panel) { display: none; }
-.jp-OutputArea-child:has(.comet-settings) + .jp-OutputArea-child:not(:has(.comet-panel)) { display: none; }
-</style>"""
 
 
 class Panel(widgets.VBox):
@@ -61,11 +45,13 @@ class Panel(widgets.VBox):
         self._profile = profile
         self._shown: dict[str, Callable[[Any], None]] = {}  # how to show a setting's value
         self._showing: set[int] = set()  # threads that are moving controls, which then is no hand's doing
-        self._listed: tuple[list[str], str] | None = None  # models, or why there are none; until it is shown
+        self._listing: Listing | None = None  # until it is shown
         self._kept_key = ""
         self.release: Callable[[], None] = lambda: None  # lets go of the shell
         self._facts, self._list, self._key_status, self._result, self._session, self._said = (_said() for _ in range(6))
-        super().__init__([widgets.HTML(STYLE), *self._rows()])
+        super().__init__(
+            [widgets.HTML(f"<style>{Path(__file__).with_suffix('.css').read_text('utf-8')}</style>"), *self._rows()]
+        )
         self.add_class("comet-panel")
         with self._moving():
             for name in self._shown:
@@ -346,19 +332,8 @@ class Panel(widgets.VBox):
         if name in ("auto", "cometapi") and not (self._settings.key or self._settings.base_url_variable):
             return _say(self._list, "no key, so no list of models: any name can be typed")
 
-        def fetch() -> None:
-            try:
-                found = sorted(model["id"] for model in client.connect(self._settings).models())
-                self._listed = found, "" if found else "the endpoint's list of models is empty; any name can be typed"
-            except CometError as error:
-                self._listed = [], f"no list of models ({error.what}); any name can be typed"
-            except Exception as error:  # noqa: BLE001  # nobody else would hear of it
-                self._listed = [], f"no list of models ({type(error).__name__}); any name can be typed"
-
-        thread = threading.Thread(target=fetch, daemon=True)
-        thread.start()
-        thread.join(PATIENCE_S)
-        if thread.is_alive():
+        self._listing = Listing(self._settings)
+        if not self._listing.wait(PATIENCE_S):
             _say(self._list, "the list of models is slow to come; any name can be typed")
         return self.refresh()
 
@@ -391,10 +366,10 @@ class Panel(widgets.VBox):
 
     def refresh(self, _: object = None) -> None:
         """Show what has changed besides settings: the session, the key, a list of models that came late."""
-        if self._listed is not None:
-            (found, why), self._listed = self._listed, None
-            self._model_box.options = tuple(dict.fromkeys([*self._aliases(), *found]))
-            _say(self._list, why)
+        if self._listing and self._listing.wait(0):
+            self._model_box.options = tuple(dict.fromkeys([*self._aliases(), *self._listing.models]))
+            _say(self._list, self._listing.why_none)
+            self._listing = None
         _say(self._session, str(client.totals))
         at_hand = self._settings.key_at_hand
         _say(self._key_status, f"Key: {described(at_hand) if at_hand else self._kept_key}")
@@ -416,7 +391,7 @@ class Panel(widgets.VBox):
 
     def _ipython_display_(self) -> None:
         table = settings_table(self._settings)
-        publish({"text/html": TABLE_STYLE + html_table(table), "text/plain": plain_table(table)})
+        publish({"text/html": html_table(table), "text/plain": plain_table(table)})
         if hasattr(current_shell(), "kernel"):
             publish({**self._repr_mimebundle_(), "text/plain": ""})
 

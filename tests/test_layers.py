@@ -20,6 +20,7 @@ LAYERS = [
     {"transport", "settings", "local"},
     {"retrying"},
     {"client", "display", "asking", "defaults", "overview"},
+    {"listing"},
     {"panel"},
     {"magic"},
     {"__init__"},
