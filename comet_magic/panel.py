@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from html import escape
@@ -62,11 +62,15 @@ class Panel(widgets.VBox):
     # ---- what it holds
 
     def _rows(self) -> list[Any]:
-        keeping = [self._button("Keep as my defaults", "Write these settings into your IPython profile", self._keep)]
-        reset = self._button("Reset", "Back to how the settings were at the start", self._reset)
+        test = self._button("Test", "Ask the endpoint something free", self._test, self._result)
+        buttons = [self._button("Reset", "Back to how the settings were at the start", self._reset, self._said)]
+        if self._profile:
+            tooltip = "Write these settings into your IPython profile"
+            buttons.insert(0, self._button("Keep as my defaults", tooltip, self._keep, self._said))
+        self._model_box = self._combo("model", "Model", self._aliases())
         return [
             _heading("Model"),
-            self._combo("model", "Model", self._aliases()),
+            self._model_box,
             self._facts,
             self._list,
             self._max_tokens(),
@@ -80,22 +84,16 @@ class Panel(widgets.VBox):
             self._combo("endpoint", "Endpoint", ["auto", "cometapi", "local"]),
             self._key_status,
             self._key(),
-            _row(
-                self._button("Test", "Ask the endpoint something free", lambda: client.check(self._settings)),
-                indent=True,
-            ),
+            _row(test, indent=True),
             self._result,
             _heading("Session"),
             self._session,
-            _row(*(keeping if self._profile else []), reset, indent=True),
+            _row(*buttons, indent=True),
             self._said,
         ]
 
     def _combo(self, name: str, label: str, options: list[str]) -> Any:
-        box = widgets.Combobox(
-            options=tuple(dict.fromkeys(options)), continuous_update=False, description=label, **self._look(name)
-        )
-        setattr(self, f"_{name}_box", box)
+        box = widgets.Combobox(options=options, continuous_update=False, description=label, **self._look(name))
         self._link(name, box)
         return box
 
@@ -227,17 +225,18 @@ class Panel(widgets.VBox):
         self._keep_key.layout = widgets.Layout(width="6em")
         return _row(hidden, self._keep_key)
 
-    def _button(self, label: str, tooltip: str, act: Callable[[], str]) -> Any:
+    def _button(self, label: str, tooltip: str, act: Callable[[], str], out: Any) -> Any:
+        """act: what a click does; what it returns, or how it failed, goes to `out`."""
         button = widgets.Button(description=label, tooltip=tooltip)
         button.layout.width = "auto"
-        out = self._result if label == "Test" else self._said
 
         def clicked(_: object) -> None:
             try:
                 _say(out, act())
             except CometError as error:
                 _say(out, str(error), is_error=True)
-            self.look_again()
+            self._look_up_key()
+            self.refresh()
 
         button.on_click(clicked)
         return button
@@ -275,10 +274,11 @@ class Panel(widgets.VBox):
         self._show(change["name"], change["new"])
         if change["name"] in ("model", "aliases"):
             with self._moving():
-                self._model_box.options = tuple(dict.fromkeys([*self._aliases(), *self._model_box.options]))
+                self._offer(self._model_box.options)
                 self._follow_model()
         elif change["name"] == "endpoint":
             self._fetch_models()
+            self.refresh()
 
     def _show(self, name: str, value: Any) -> None:
         if name in self._shown:
@@ -300,6 +300,9 @@ class Panel(widgets.VBox):
 
     def _aliases(self) -> list[str]:
         return list({**ALIASES, **self._settings.aliases})
+
+    def _offer(self, models: Iterable[str]) -> None:
+        self._model_box.options = tuple(dict.fromkeys([*self._aliases(), *models]))
 
     # ---- what follows from the model
 
@@ -327,15 +330,15 @@ class Panel(widgets.VBox):
     def _fetch_models(self) -> None:
         """Ask the endpoint for its list: shown now if it comes soon, else after a later cell."""
         name = self._settings.endpoint
+        self._listing = None  # an older question's answer would be another endpoint's
         if name == "local":
-            return _say(self._list, "the local model answers, whatever name is set")
-        if name in ("auto", "cometapi") and not (self._settings.key or self._settings.base_url_variable):
-            return _say(self._list, "no key, so no list of models: any name can be typed")
-
-        self._listing = Listing(self._settings)
-        if not self._listing.wait(PATIENCE_S):
-            _say(self._list, "the list of models is slow to come; any name can be typed")
-        return self.refresh()
+            _say(self._list, "the local model answers, whatever name is set")
+        elif name in ("auto", "cometapi") and not (self._settings.key or self._settings.base_url_variable):
+            _say(self._list, "no key, so no list of models: any name can be typed")
+        else:
+            self._listing = Listing(self._settings)
+            if not self._listing.wait(PATIENCE_S):
+                _say(self._list, "the list of models is slow to come; any name can be typed")
 
     # ---- what buttons do
 
@@ -348,6 +351,9 @@ class Panel(widgets.VBox):
             _say(self._result, str(error), is_error=True)
         self.look_again()
 
+    def _test(self) -> str:
+        return client.check(self._settings)
+
     def _keep(self) -> str:
         return f"kept in {defaults.keep(self._settings, self._profile)}; IPython reads it at the next start"
 
@@ -359,15 +365,19 @@ class Panel(widgets.VBox):
 
     def look_again(self) -> None:
         """Look up what a cell does not change: the key that is kept somewhere, the endpoint's models."""
-        self._kept_key = key_status(self._settings)
-        self._follow_model()
+        self._look_up_key()
+        with self._moving():
+            self._follow_model()
         self._fetch_models()
         self.refresh()
+
+    def _look_up_key(self) -> None:
+        self._kept_key = key_status(self._settings)
 
     def refresh(self, _: object = None) -> None:
         """Show what has changed besides settings: the session, the key, a list of models that came late."""
         if self._listing and self._listing.wait(0):
-            self._model_box.options = tuple(dict.fromkeys([*self._aliases(), *self._listing.models]))
+            self._offer(self._listing.models)
             _say(self._list, self._listing.why_none)
             self._listing = None
         _say(self._session, str(client.totals))
