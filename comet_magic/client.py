@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from . import local
 from ._version import VERSION
 from .errors import APIError, CometError, ConfigError, TransportError
 from .keys import Key
-from .messages import Message, Request, Usage
+from .messages import Message, Request
 from .refusals import error_from
 from .retrying import LONGEST_WAIT_S, Retrying, decoded, retry_after_s
 from .settings import COMETAPI, CometSettings, base_url, network_environment
@@ -26,6 +26,7 @@ from .wire import MessageBuilder, StreamEvent, stream_events
 Announce = Callable[[str], None]
 PATIENCE_S = 0.3  # seconds without a word until it is said that something is going on
 NO_LIST = "no_list"
+MOST_PAGES = 10  # of the list of prices
 WAITING = "waiting for the first words …"
 HEADERS = {
     # Version 2026-10-21 would turn temperature into an error.
@@ -155,6 +156,8 @@ class Endpoint:
     base_url: without /v1.            key: None where none is sent.
     label: what usage lines say in place of the model's name, if anything.
     model: the one model it has, if it has but one.            direct: past any proxy.
+    local_model: the setting of that name, for the embedded model while it is not known to run; its base_url is "".
+    publishes_prices: it is CometAPI, which does.
     """
 
     base_url: str
@@ -162,6 +165,20 @@ class Endpoint:
     label: str | None = None
     model: str | None = None
     direct: bool = False
+    local_model: str | None = None
+    publishes_prices: bool = False
+
+    @property
+    def name(self) -> str:
+        """What it is in the store: the same tomorrow, also where the address is not."""
+        return f"local:{self.model}" if self.local_model is not None else self.base_url
+
+    def opened(self, announce: Announce) -> Endpoint:
+        """Itself, running. Raises: ConfigError when it cannot be started."""
+        if self.local_model is None:
+            return self
+        server = local.serve(self.local_model, announce)
+        return Endpoint(server.base_url, server.key, server.label, server.model, direct=True)
 
 
 @dataclass(frozen=True)
@@ -215,6 +232,25 @@ class Client:
             raise APIError("the endpoint has no list of models", "any name can be set all the same", code=NO_LIST)
         return [model for model in data if isinstance(model, dict) and isinstance(model.get("id"), str)]
 
+    def published_prices(self) -> dict[str, tuple[float, float]]:
+        """(input, output) by model, in US dollars per million tokens, as CometAPI publishes them for everyone.
+
+        Source: GET /api/models of its documentation, which asks for no key; none is sent.
+        """
+        prices: dict[str, tuple[float, float]] = {}
+        client = replace(self, endpoint=replace(self.endpoint, key=None))
+        for page in range(1, MOST_PAGES + 1):
+            body = decoded(client._send(f"/api/models?page={page}&page_size=1000").body())
+            models = body.get("data") if isinstance(body, dict) else None
+            found = dict(price for model in models if (price := _published(model))) if isinstance(models, list) else {}
+            total = body.get("total") if isinstance(body, dict) else None
+            if not found.keys() - prices.keys():
+                break
+            prices.update(found)
+            if not isinstance(total, int) or len(models or ()) * page >= total:
+                break
+        return prices
+
     def count_tokens(self, request: Request) -> int | None:
         """The endpoint's own estimate of the prompt's tokens; None where it has none."""
         body = {k: v for k, v in request.to_wire().items() if k not in ("max_tokens", "stream")}
@@ -251,6 +287,17 @@ class Client:
         return error
 
 
+def _published(model: object) -> tuple[str, tuple[float, float]] | None:
+    """The price in one object of the list; None where it is priced otherwise, or not at all."""
+    pricing = model.get("pricing") if isinstance(model, dict) else None
+    if not isinstance(model, dict) or not isinstance(pricing, dict) or not isinstance(model.get("id"), str):
+        return None
+    amounts = (pricing.get("input"), pricing.get("output"))
+    if "M Tokens" not in str(pricing.get("currency")) or not all(isinstance(a, int | float) and a > 0 for a in amounts):
+        return None
+    return model["id"], (float(amounts[0]), float(amounts[1]))  # type: ignore[arg-type]  # both are numbers
+
+
 def _refusal(response: HTTPResponse) -> APIError:
     if response.status < 400:
         location = response.headers.get("location", "an unnamed place")
@@ -272,22 +319,6 @@ def _refusal(response: HTTPResponse) -> APIError:
 # ---- from settings to a reply
 
 _transport = RequestsTransport()
-latest: Message | None = None  # what comet_magic.last shows
-
-
-class Totals(NamedTuple):
-    """What this process has asked for so far."""
-
-    replies: int
-    usage: Usage
-
-    def __str__(self) -> str:
-        if not self.replies:
-            return "no replies yet"
-        return f"{self.replies:,} {'reply' if self.replies == 1 else 'replies'} · {self.usage}"
-
-
-totals = Totals(0, Usage())
 
 
 def connect(settings: CometSettings, announce: Announce = lambda text: None) -> Client:
@@ -298,45 +329,43 @@ def connect(settings: CometSettings, announce: Announce = lambda text: None) -> 
         "deadline_s": settings.deadline_s,
         "environment": network_environment(),
     }
-    endpoint = find_endpoint(settings, announce)
+    endpoint = find_endpoint(settings).opened(announce)
     return Client(Retrying(_transport, settings.retries, announce), endpoint, announce, limits)
 
 
-def find_endpoint(settings: CometSettings, announce: Announce = lambda text: None) -> Endpoint:
-    """The endpoint of `settings`; starts the local model where that is the one.
+def find_endpoint(settings: CometSettings, *, offline: bool = False) -> Endpoint:
+    """The endpoint of `settings`, not started yet where it is the embedded model.
 
+    offline: it is only wanted by name; then a key that is missing is no matter.
     Raises: ConfigError, naming the ways to go on.
     """
     name = settings.endpoint
     if settings.endpoint_problem:
         raise ConfigError(f"COMET_MAGIC_ENDPOINT is not usable: {settings.endpoint_problem}", "mend it, or set %config")
     if name == "local":
-        return _local(settings, announce)
+        return _local(settings)
     key = settings.key
     if key:
         key.check()
     if name not in ("auto", "cometapi"):
-        return Endpoint(base_url(name), key)
+        url = base_url(name)
+        return Endpoint(url, key, publishes_prices=url == COMETAPI)
     if key or settings.base_url_variable:
-        return Endpoint(base_url(settings.base_url_variable or COMETAPI, "COMETAPI_BASE_URL"), key)
+        return Endpoint(
+            base_url(settings.base_url_variable or COMETAPI, "COMETAPI_BASE_URL"), key, publishes_prices=True
+        )
     if name == "auto" and local.is_installed(settings.local_model):
-        return _local(settings, announce)
+        return _local(settings)
+    if offline:
+        return Endpoint(COMETAPI)
     ways = "set COMETAPI_KEY, or enter a key with %claude_key"
     if name == "auto":
         ways += f"; or try a small local model: {local.INSTALL}; or set CometSettings.endpoint"
     raise ConfigError("no API key was found", ways)
 
 
-def _local(settings: CometSettings, announce: Announce) -> Endpoint:
-    server = local.serve(settings.local_model, announce)
-    return Endpoint(server.base_url, server.key, server.label, server.model, direct=True)
-
-
-def remember(message: Message) -> None:
-    """Make `message` what `comet_magic.last` shows, and count it."""
-    global latest, totals
-    latest = message
-    totals = Totals(totals.replies + 1, totals.usage + message.usage)
+def _local(settings: CometSettings) -> Endpoint:
+    return Endpoint("", model=local.name_of(settings.local_model), local_model=settings.local_model)
 
 
 def check(settings: CometSettings, announce: Announce = lambda text: None) -> str:
@@ -364,35 +393,6 @@ def check(settings: CometSettings, announce: Announce = lambda text: None) -> st
         )
     found = f"{model} is offered" if model in offered else f"{model} is not in its list of {len(offered)} models"
     return f"reachable in {milliseconds:.0f} ms · {key} · {found}"
-
-
-def ask(prompt: str, **flags: Any) -> Message:
-    """Ask, and return the reply, which displays itself as Markdown in a notebook.
-
-    flags: as of `%%claude`: model, max_tokens, system, temperature, stop, effort, thinking, stream.
-    Raises: ConfigError, TransportError or APIError; the last two with what had arrived in `partial`.
-    """
-    settings = CometSettings.instance()
-    shows_usage = settings.show_usage
-    request = settings.request((user_message(prompt),), **checked(flags))
-    with connect(settings).stream(request) as stream:
-        try:
-            stream.until_done()
-        finally:
-            stream.stop()
-            message = replace(stream.message, shows_usage=shows_usage)
-            remember(message)
-    return message
-
-
-FLAGS = ("model", "max_tokens", "system", "temperature", "stop", "effort", "thinking", "stream")
-
-
-def checked(flags: dict[str, Any]) -> dict[str, Any]:
-    """`flags`, if all of them are known. Raises: TypeError, as Python does for an unknown argument."""
-    if unknown := set(flags) - set(FLAGS):
-        raise TypeError(f"ask() got an unexpected keyword argument {min(unknown)!r}; it takes {', '.join(FLAGS)}")
-    return flags
 
 
 def user_message(prompt: str) -> Message:

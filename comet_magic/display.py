@@ -31,7 +31,7 @@ class Growing(Protocol):
     @property
     def message(self) -> Message: ...
     def __iter__(self) -> Iterator[Any]: ...
-    def stop(self) -> None: ...
+    def stop(self, why: str = ...) -> None: ...
 
 
 class Screen(Protocol):
@@ -45,10 +45,10 @@ class Screen(Protocol):
 class LiveDisplay:
     """Paints one reply. `note` may be called before there is any.
 
-    ended: gets the message, whole or partial, when the reply is over, however it ended.
+    ended: gets the message, whole or partial, when the reply is over, however it ended; what it returns is shown.
     """
 
-    def __init__(self, screen: Screen, ended: Callable[[Message], None] = lambda message: None) -> None:
+    def __init__(self, screen: Screen, ended: Callable[[Message], Message] = lambda message: message) -> None:
         self._screen = screen
         self._ended = ended
         self._due = 0.0
@@ -64,9 +64,11 @@ class LiveDisplay:
         except KeyboardInterrupt:
             stream.stop()
             raise
+        except BaseException:
+            stream.stop("stopped by an error")
+            raise
         finally:
-            message = stream.message
-            self._ended(message)
+            message = self._ended(stream.message)
             self._screen.finish(message)
         return message
 
@@ -143,7 +145,7 @@ class Terminal:
         rest = clean(message.text)[len(self._printed) :]
         lines = [f"[{clean(note)}]" for note in message.notes()]
         if self._show_usage:
-            lines.append(clean(message.usage_line()))
+            lines += map(clean, message.account())
         print("\n".join([rest, *lines] if self._printed or rest else lines), flush=True)
 
 
@@ -177,6 +179,7 @@ def facts(message: Message) -> dict[str, Any]:
         "model": message.model,
         "stop_reason": message.stop_reason,
         "incomplete": message.incomplete,
+        "replayed": message.receipt.replayed,
         "usage": {name: count for name, count in asdict(message.usage).items() if count is not None},
     }
     return {name: value for name, value in known.items() if value}

@@ -53,6 +53,11 @@ def model_path(local_model: str) -> Path:
     return bundled
 
 
+def name_of(local_model: str) -> str:
+    """What the model is called; whether it is there is another question."""
+    return Path(local_model).stem if local_model else TOY
+
+
 @dataclass(frozen=True)
 class LocalServer:
     """A running server. label: what usage lines call it."""
@@ -84,7 +89,7 @@ def serve(local_model: str = "", announce: Callable[[str], None] = lambda text: 
     with _starting:
         server = _servers.get(path)
         if server is None or not server.is_alive():
-            name = path.stem if local_model else TOY
+            name = name_of(local_model)
             announce(f"starting the local model {name} …")
             server = _servers[path] = _start(path, name, toy=not local_model)
             atexit.register(server.stop)

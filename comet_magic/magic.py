@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import argparse
 import inspect
-import keyword
-import re
-import shlex
 import sys
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from IPython.core.inputtransformer2 import EscapedCommand
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
 from .errors import ConfigError
-from .settings import ALIASES, EFFORTS, CometSettings, thinking_from
+from .flags import parse_flags, parser
+from .settings import ALIASES, EFFORTS, CometSettings
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from .messages import Message
+    from .records import Attempt
+    from .session import Place
 
 
 @magics_class
@@ -50,16 +48,21 @@ class CometMagics(Magics):
           --effort LEVEL        low, medium, high, xhigh or max
           --think HOW           off, adaptive, or a budget in tokens
           -o, --into NAME       put the reply, a Message, into this variable
+          -c, --chat NAME       in this conversation; else in the notebook's own
+          --alone               without any conversation
+          --new                 begin the conversation afresh; the old one stays in the store
+          --fresh               ask again, also where the store has the reply
           -h, --help            show this, and send nothing
 
-        The text below the line is sent as it stands, and nothing else is. Settings: %config CometSettings
+        The text below the line is sent as it stands, after the earlier turns of the conversation, and nothing else is.
+        Settings: %config CometSettings
         """
         flags = parse_flags(line)
         if flags.pop("help"):
             print(f"{inspect.getdoc(self.claude_cell)}\n\nNothing was sent.")
             return
         into = flags.pop("into")
-        message = self._answer(cell, flags)
+        message = self._answer(cell, **flags)
         if into:
             self.shell.user_ns[into] = message
 
@@ -67,18 +70,81 @@ class CometMagics(Magics):
     @line_magic("claude")
     def claude_line(self, line: str) -> None:
         """Ask one question: `%claude what is a p-value?` sends the rest of its line as it stands; it reads no flags."""
-        self._answer(line, {})
+        self._answer(line)
 
-    def _answer(self, prompt: str, flags: dict[str, Any]) -> Message:
-        from .client import connect, remember, user_message
+    @line_magic
+    def claude_continue(self, line: str) -> None:
+        """Let the latest reply that was cut or stopped go on; `%claude_continue NAME`: in that conversation."""
+        from .history import to_continue
+
+        place = self._place(line.strip(), alone=False)
+        part = to_continue(self.settings, place.conversation)
+        self._exchange(part.question, place._replace(execution=part.execution), continued=part)
+
+    def _answer(
+        self, prompt: str, *, chat: str | None = None, alone: bool = False, new: bool = False, fresh: bool = False,
+        **flags: Any,
+    ) -> Message:  # fmt: skip
+        from .client import user_message
+
+        return self._exchange(user_message(prompt), self._place(chat, alone=alone), new=new, fresh=fresh, **flags)
+
+    def _place(self, chat: str | None, *, alone: bool) -> Place:
+        from .session import current
+
+        session = current()
+        conversation = "" if alone else chat or session.conversation_of(self.settings, self.shell)
+        return session.place_in(self.shell, conversation)
+
+    def _exchange(
+        self, question: Message, place: Place, *, new: bool = False, fresh: bool = False,
+        continued: Attempt | None = None, **flags: Any,
+    ) -> Message:  # fmt: skip
         from .display import LiveDisplay, brief_interrupt, screen_for
+        from .exchange import Exchange
+        from .session import current
 
         settings = self.settings
-        request = settings.request((user_message(prompt),), **flags)
+        exchange = Exchange(settings, current(), question, place, new=new, fresh=fresh, continued=continued)
+        request = exchange.request(**flags)
         screen = screen_for(self.shell, show_usage=settings.show_usage, remote_images=settings.remote_images)
-        live = LiveDisplay(screen, ended=remember)
-        with brief_interrupt(), connect(settings, live.note).stream(request) as stream:
+        live = LiveDisplay(screen, ended=exchange.keep)
+        with brief_interrupt(), exchange.stream(request, live.note) as stream:
             return live.show(stream)
+
+    @no_var_expand
+    @line_magic
+    def claude_history(self, line: str) -> object:
+        """Show the turns of this notebook's conversation; with flags, of another one, or do something with it.
+
+            %claude_history                     the turns: cell, question, tokens, cost, and whether they still stand
+            %claude_history -c NAME             of that conversation
+            %claude_history --all               all conversations
+            %claude_history --forget 3          remove turn 3, and every reply to its cell
+            %claude_history --fork NAME         a copy that goes its own way; %%claude -c NAME
+            %claude_history --rename NAME
+            %claude_history --delete
+            %claude_history --export FILE       as Markdown, or FILE.jsonl: one wire message a line
+            %claude_history --import FILE -c NAME
+            %claude_history --prune 90d         remove what is older, of all conversations
+
+        The same in Python: comet_magic.conversations
+        """
+        from .commands import history_command
+
+        return history_command(self.settings, line, self._place(None, alone=False).conversation)
+
+    @no_var_expand
+    @line_magic
+    def claude_usage(self, line: str) -> object:
+        """Show what this session has used and cost, by model, conversation and day; `%claude_usage --all`: all time."""
+        from .usage import usage
+
+        if line.strip() not in ("", "--all"):
+            raise ConfigError(
+                f"%claude_usage: {line.strip()!r} is no flag of it", "%claude_usage, or %claude_usage --all"
+            )
+        return usage(self.settings, all_time=bool(line.strip()))
 
     @line_magic
     def claude_key(self, line: str) -> None:
@@ -136,100 +202,6 @@ class CometMagics(Magics):
         self.settings.reset()
 
 
-# ---- flags
-
-
-class _Flags(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        wanting = re.match(r"argument (\S+): expected one argument", message)
-        if wanting:
-            message = f"{wanting[1]} needs a value; one that begins with - is written as {wanting[1].split('/')[-1]}=…"
-        raise ConfigError(
-            f"%%claude: {message.removeprefix('argument ')}", "nothing was sent; %%claude? shows the flags"
-        )
-
-
-def _number(kind: type, least: float, most: float = float("inf")) -> Any:
-    def number(text: str) -> Any:
-        try:
-            value = kind(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-        if not least <= value <= most:
-            bound = f"at least {least:g}" if most == float("inf") else f"between {least:g} and {most:g}"
-            raise argparse.ArgumentTypeError(f"{text} is out of range: {bound}")
-        return value
-
-    return number
-
-
-def _not_empty(text: str) -> str:
-    if not text.strip():
-        raise argparse.ArgumentTypeError("an empty text stops nothing")
-    return text
-
-
-def _name(text: str) -> str:
-    if not text.isidentifier() or keyword.iskeyword(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a variable's name")
-    return text
-
-
-def _effort(text: str) -> str:
-    if text not in EFFORTS:
-        raise argparse.ArgumentTypeError(f"{text!r} is none of: {', '.join(EFFORTS)}{_nearest(text, EFFORTS)}")
-    return text
-
-
-def _thinking(text: str) -> str | int | None:
-    try:
-        return thinking_from(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _nearest(word: str, words: Any) -> str:
-    from difflib import get_close_matches
-
-    close = get_close_matches(word, list(words), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
-@cache
-def _parser() -> _Flags:
-    parser = _Flags(prog="%%claude", add_help=False, allow_abbrev=False)
-    add = parser.add_argument
-    add("-m", "--model")
-    add("-t", "--max-tokens", type=_number(int, 1))
-    add("-s", "--system")
-    add("--temperature", type=_number(float, 0, 1))
-    add("--stop", action="append", type=_not_empty)
-    add("--effort", type=_effort)
-    add("--think", dest="thinking", type=_thinking)
-    add("-o", "--into", type=_name)
-    add("-h", "--help", action="store_true")
-    return parser
-
-
-def parse_flags(line: str) -> dict[str, Any]:
-    """The flags of a `%%claude` line; one that is not given is None.
-
-    Raises: ConfigError, naming the nearest flag, for whatever is no flag. Nothing has been sent by then.
-    """
-    parser = _parser()
-    try:
-        words = shlex.split(line)
-    except ValueError:
-        parser.error("a quote on the line is not closed")
-    flags, rest = parser.parse_known_args(words)
-    if rest and rest[0].startswith("-"):
-        name = rest[0].split("=")[0]
-        parser.error(f"unknown flag {name}{_nearest(name, parser._option_string_actions)}")
-    if rest:
-        parser.error(f"{rest[0]!r} is no flag; the prompt goes below the line, a text of several words in quotes")
-    return vars(flags)
-
-
 # ---- loading and unloading
 
 
@@ -281,6 +253,8 @@ def unload(shell: InteractiveShell) -> None:
     from .local import stop_all
 
     stop_all()
+    if "comet_magic.session" in sys.modules:
+        sys.modules["comet_magic.session"].reset()
 
 
 def _completer(magics: CometMagics) -> Any:
@@ -304,5 +278,5 @@ def completions(line: str, magics: CometMagics) -> list[str]:
     models = [*{**ALIASES, **magics.settings.aliases}, *magics.offered]
     values = {"-m": models, "--model": models, "--effort": EFFORTS, "--think": ("off", "adaptive")}
     known = values.get(before[-1]) if before else None
-    words = known or [flag for flag in _parser()._option_string_actions if flag.startswith("--")]
+    words = known or [flag for flag in parser()._option_string_actions if flag.startswith("--")]
     return [candidate for candidate in words if candidate.startswith(word)]

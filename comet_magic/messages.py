@@ -5,6 +5,8 @@ Source: POST /v1/messages of the provider's reference. Blocks stay the wire's ow
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypedDict
@@ -36,6 +38,7 @@ class Usage:
     input_tokens: without the cached ones, as the API counts.
     output_tokens: thinking included.
     cache_read_input_tokens, cache_creation_input_tokens: read from, and written to, the prompt cache.
+    ephemeral_1h_input_tokens: those of the written ones that stay for an hour, which costs more.
     web_search_requests: searches that the server ran.
     """
 
@@ -43,6 +46,7 @@ class Usage:
     output_tokens: int | None = None
     cache_read_input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
+    ephemeral_1h_input_tokens: int | None = None
     web_search_requests: int | None = None
 
     @classmethod
@@ -51,8 +55,9 @@ class Usage:
         if not isinstance(wire, Mapping):
             return cls()
         flat = {**wire}
-        if isinstance(tools := wire.get("server_tool_use"), Mapping):
-            flat.update(tools)
+        for name in ("server_tool_use", "cache_creation"):
+            if isinstance(part := wire.get(name), Mapping):
+                flat.update(part)
         return cls(**{name: _count(flat.get(name)) for name in _USAGE_FIELDS})
 
     def merged(self, later: Usage) -> Usage:
@@ -113,6 +118,22 @@ def _count(value: object) -> int | None:
 
 
 @dataclass(frozen=True)
+class Receipt:
+    """What is known of a reply besides itself, in the words of the lines under it.
+
+    cost_usd: what it cost, by the prices that are known; None where none is.
+    session: what the session has cost so far, in words, or "".
+    sent: what went along with the question, in words, or "".
+    replayed: when the reply was first asked for, in seconds since 1970, if it came from the store.
+    """
+
+    cost_usd: float | None = None
+    session: str = ""
+    sent: str = ""
+    replayed: float | None = None
+
+
+@dataclass(frozen=True)
 class Message:
     """A message: the user's, or a reply with all that is known about how it came and how it ended.
 
@@ -122,6 +143,7 @@ class Message:
     incomplete: why the reply is only a part, in words ("stopped by you", "cut off: …"); None when it is whole.
     limit: the max_tokens that it was asked with.      label: what the usage line says in place of `model`.
     warnings: what was odd on the way, in words.       shows_usage: whether it displays itself with its usage.
+    receipt: what was sent, what it cost, whether it is a replay.
     """
 
     role: Literal["user", "assistant"]
@@ -139,6 +161,7 @@ class Message:
     label: str | None = None
     warnings: tuple[str, ...] = ()
     shows_usage: bool = True
+    receipt: Receipt = Receipt()
 
     @classmethod
     def user(cls, text: str) -> Message:
@@ -154,6 +177,11 @@ class Message:
         return "\n\n".join(text for block in self.content if (text := block.get("thinking") or ""))
 
     @property
+    def is_whole(self) -> bool:
+        """Whether it can stand in a conversation: ended by itself, with text, and neither cut nor refused."""
+        return not self.incomplete and self.stop_reason not in _NOT_WHOLE and bool(self.text.strip())
+
+    @property
     def ending(self) -> str:
         """How the reply ended, in words, or "" when it ended as replies do."""
         if self.incomplete:
@@ -164,7 +192,7 @@ class Message:
                 return "" if self.text.strip() else "(empty reply)"
             case "max_tokens":
                 limit = f" = {self.limit:,}" if self.limit else ""
-                return f"cut at max_tokens{limit}: raise it with -t, or ask to go on"
+                return f"cut at max_tokens{limit}: raise it with -t, or run %claude_continue"
             case "refusal":
                 category = f" ({details['category']})" if details.get("category") else ""
                 why = f": {details['explanation']}" if details.get("explanation") else ""
@@ -187,12 +215,22 @@ class Message:
         return sorted({str(block.get("type")) for block in self.content} - _KNOWN_BLOCKS)
 
     def usage_line(self) -> str:
-        """`claude-sonnet-4-6 · 1,204 in (980 cached) · 310 out · 2.1 s`."""
+        """`claude-sonnet-4-6 · 1,204 in (980 cached) · 310 out · 2.1 s · ≈ $0.0083 · session ≈ $0.21`."""
+        receipt, name = self.receipt, self.label or self.model or "model not reported"
+        if receipt.replayed is not None:
+            day = time.strftime("%d %b %Y", time.localtime(receipt.replayed)).lstrip("0")
+            return f"{name} · replayed from {day} · 0 tokens · --fresh asks again"
         partial = " (partial)" if self.incomplete and str(self.usage) != "usage not reported" else ""
-        parts = [self.label or self.model or "model not reported", f"{self.usage}{partial}"]
+        parts = [name, f"{self.usage}{partial}"]
         if self.elapsed_s is not None:
             parts.append(f"{self.elapsed_s:.1f} s")
-        return " · ".join(parts)
+        if receipt.cost_usd is not None:
+            parts.append(f"≈ {dollars(receipt.cost_usd)}")
+        return " · ".join([*parts, *filter(None, [receipt.session])])
+
+    def account(self) -> list[str]:
+        """The lines under a reply: what it cost, and what was sent besides the question."""
+        return [self.usage_line(), *([f"sent: {self.receipt.sent}"] if self.receipt.sent else [])]
 
     def notes(self) -> list[str]:
         """What a reader must know besides the text: how it ended, what is not shown, what was odd."""
@@ -200,6 +238,16 @@ class Message:
         if self.unknown_blocks:
             notes.append(f"not shown: {', '.join(self.unknown_blocks)}")
         return [*notes, *self.warnings]
+
+    def to_history(self) -> Message:
+        """As it is sent in later requests: text and tool calls, and no thinking.
+
+        Thinking blocks are bound to a model, an account and all that came before them; left out, they are never wrong.
+        """
+        kept = [block for block in self.content if block.get("type") != "text" or block.get("text")]
+        if self.role == "assistant":
+            kept = [sent for block in kept if (sent := _sent_back(block))]
+        return Message(self.role, tuple(kept))
 
     def to_wire(self) -> dict[str, Any]:
         """As in a request's `messages`: a lone text block as the plain string that every gateway takes."""
@@ -220,6 +268,15 @@ class Message:
         return to_markdown(self, show_usage=self.shows_usage)
 
 
+_SENT_BACK = {"text": ("type", "text"), "tool_use": ("type", "id", "name", "input")}
+
+
+def _sent_back(block: ContentBlock) -> ContentBlock | None:
+    names = _SENT_BACK.get(block["type"], ())
+    return {name: value for name, value in block.items() if name in names} if names else None  # type: ignore[return-value]
+
+
+_NOT_WHOLE = {"max_tokens", "refusal", "tool_use", "pause_turn", "model_context_window_exceeded", "compaction"}
 _KNOWN_BLOCKS = {"text", "thinking", "redacted_thinking", "tool_use"}
 SHOWN_CHARACTERS = 200_000  # beyond it, a browser needs seconds for one reply
 
@@ -235,7 +292,7 @@ def to_markdown(message: Message, *, show_usage: bool = True, remote_images: boo
         parts.append(safe_markdown(text, remote_images=remote_images))
     parts += [f"> **{escaped(note)}**" for note in [*more, *message.notes()]]
     if show_usage:
-        parts.append(f"<small>{escaped(message.usage_line())}</small>")
+        parts.append("<br>".join(f"<small>{escaped(line)}</small>" for line in message.account()))
     return "\n\n".join(parts)
 
 
@@ -245,8 +302,16 @@ def to_plain(message: Message, *, show_usage: bool = True) -> str:
     parts = [wrapped(clean(text))] if text else []
     parts += [f"[{clean(note)}]" for note in [*more, *message.notes()]]
     if show_usage:
-        parts.append(clean(message.usage_line()))
+        parts.append("\n".join(map(clean, message.account())))
     return "\n\n".join(parts)
+
+
+def dollars(usd: float) -> str:
+    """`$12.30`, `$0.21`, `$0.0083`; never $0 for what did cost something."""
+    if usd >= 0.1:
+        return f"${usd:,.2f}"
+    digits = 1 - math.floor(math.log10(usd)) if usd > 0 else 2
+    return f"${usd:.{digits}f}"
 
 
 def shown(text: str) -> tuple[str, list[str]]:
@@ -262,6 +327,7 @@ class Request:
     """What is asked. None means that the field is not sent, so that the server's own default holds.
 
     thinking: "off", "adaptive", or a budget in tokens.
+    cached: places of messages up to which the endpoint is asked to cache the prompt; at most 4, says the API.
     """
 
     model: str
@@ -273,6 +339,7 @@ class Request:
     effort: str | None = None
     thinking: str | int | None = None
     stream: bool = True
+    cached: tuple[int, ...] = ()
 
     def to_wire(self) -> dict[str, Any]:
         """The body of POST /v1/messages: these fields, and no null among them."""
@@ -281,6 +348,8 @@ class Request:
             "max_tokens": self.max_tokens,
             "messages": [message.to_wire() for message in self.messages],
         }
+        for place in self.cached:
+            body["messages"][place] = _marked(self.messages[place])
         if self.system:
             body["system"] = self.system
         if self.temperature is not None:
@@ -294,6 +363,11 @@ class Request:
         if self.stream:
             body["stream"] = True
         return body
+
+
+def _marked(message: Message) -> dict[str, Any]:
+    *blocks, last = message.content
+    return {"role": message.role, "content": [*blocks, {**last, "cache_control": {"type": "ephemeral"}}]}
 
 
 def _thinking(thinking: str | int) -> dict[str, Any]:

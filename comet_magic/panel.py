@@ -20,7 +20,7 @@ from typing import Any
 import ipywidgets as widgets
 from traitlets import TraitError
 
-from . import catalog, client, defaults
+from . import catalog, client, defaults, session
 from .display import current_shell, publish
 from .errors import CometError
 from .keys import Key, keep, keyring_here
@@ -380,7 +380,7 @@ class Panel(widgets.VBox):
             self._offer(self._listing.models)
             _say(self._list, self._listing.why_none)
             self._listing = None
-        _say(self._session, str(client.totals))
+        _say(self._session, str(session.current().totals))
         at_hand = self._settings.key_at_hand
         _say(self._key_status, f"Key: {described(at_hand) if at_hand else self._kept_key}")
 

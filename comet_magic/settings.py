@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 COMETAPI = "https://api.cometapi.com"
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
+REPLAYS = ("auto", "always", "never", "only")
 SMALLEST_BUDGET = 1024  # tokens; the API refuses less
 # What CometAPI's documentation names; any other name may be set or typed.
 ALIASES = {"opus": "claude-opus-5", "sonnet": "claude-sonnet-4-6", "haiku": "claude-haiku-4-5-20251001"}
@@ -60,7 +61,28 @@ class CometSettings(SingletonConfigurable):
     read_timeout_s = Float(120, min=0.1, help="Seconds of silence that end a reply.").tag(config=True)
     deadline_s = Float(600, min=0.1, help="Seconds that a whole reply may take.").tag(config=True)
     retries = Int(2, min=0, max=10, help="How often a failed request is sent again.").tag(config=True)
-    show_usage = Bool(True, help="Show model, tokens and seconds under a reply.").tag(config=True)
+    conversation = Unicode("", help="Conversation that cells talk in; empty: the notebook's own.").tag(config=True)
+    history_turns = Int(50, min=0, help="Most earlier turns that go along with a question.").tag(config=True)
+    history_tokens = Int(50_000, min=0, help="Most estimated tokens of them.").tag(config=True)
+    prompt_cache = Bool(True, help="Ask the endpoint to cache long histories, which makes them cheaper.").tag(
+        config=True
+    )
+    replay = Enum(
+        REPLAYS,
+        "auto",
+        help="Answer from the store: 'auto' (a cell's first run in a kernel), 'always', 'never', or 'only'.",
+    ).tag(config=True)
+    keep = Bool(True, help="Keep conversations and replies; False: in memory only.").tag(config=True)
+    store = Unicode("", help="File to keep them in; empty: in your data folder.").tag(config=True)
+    store_limit_mb = Float(500, min=1, help="Size of that file beyond which the oldest goes.").tag(config=True)
+    budget = Union(
+        [Float(), Dict()],
+        default_value=None,
+        allow_none=True,
+        help="US dollars that a session, and a day, may cost; or {'session': 1, 'day': 5}.",
+    ).tag(config=True)
+    prices = Dict(help="Prices you know better: {'model': [input, output]} in US dollars per MTok.").tag(config=True)
+    show_usage = Bool(True, help="Show model, tokens, seconds and price under a reply.").tag(config=True)
     remote_images = Bool(
         False, help="Show images from the network in replies; they tell their server that you look."
     ).tag(config=True)
@@ -148,6 +170,27 @@ class CometSettings(SingletonConfigurable):
         except ValueError as error:
             raise TraitError(f"CometSettings.thinking: {error}") from None
 
+    @validate("budget")
+    def _validate_budget(self, proposal: dict[str, Any]) -> float | dict[str, float] | None:
+        try:
+            spans = budget_spans(proposal["value"])
+        except (ValueError, TypeError):
+            raise TraitError(
+                f"CometSettings.budget is US dollars, or {{'session': 1, 'day': 5}}, not {proposal['value']!r}"
+            ) from None
+        return spans if isinstance(proposal["value"], dict) else next(iter(spans.values()), None)
+
+    @validate("prices")
+    def _validate_prices(self, proposal: dict[str, Any]) -> dict[str, Any]:
+        from .prices import own_price  # not at the top: loading stays quick
+
+        for model, price in proposal["value"].items():
+            try:
+                own_price(price)
+            except (ValueError, TypeError) as error:
+                raise TraitError(f"CometSettings.prices[{model!r}]: {error}") from None
+        return dict(proposal["value"])
+
     def model_named(self, name: str) -> str:
         """The model behind an alias; any other name is its own."""
         return {**ALIASES, **self.aliases}.get(name, name)
@@ -223,8 +266,24 @@ class CometSettings(SingletonConfigurable):
         self._endpoint_problem = ""
 
     @property
+    def notebook_variable(self) -> str:
+        """The path of the notebook that this kernel was started for, where Jupyter's server says so."""
+        return os.environ.get("JPY_SESSION_NAME", "")
+
+    @property
     def base_url_variable(self) -> str:
         return os.environ.get("COMETAPI_BASE_URL", "").strip()
+
+
+def budget_spans(value: Any) -> dict[str, float]:
+    """US dollars by "session" and "day", as far as they are limited. Raises: ValueError or TypeError."""
+    if value is None:
+        return {}
+    given = value if isinstance(value, dict) else {"session": value, "day": value}
+    spans = {name: float(usd) for name, usd in given.items() if usd is not None}
+    if not set(spans) <= {"session", "day"} or not all(usd >= 0 for usd in spans.values()):
+        raise ValueError("a budget is not below 0, for a session and for a day")
+    return spans
 
 
 def network_environment() -> tuple[str, ...]:

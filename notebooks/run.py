@@ -2,6 +2,8 @@
 
 python notebooks/run.py notebooks/quickstart.ipynb      executed copies, as .ipynb and .html, go to build/
 python notebooks/run.py --keep notebooks/*.ipynb        outputs go into the notebooks themselves
+python notebooks/run.py --beside notebooks/conversation.ipynb
+                                     with the store beside it, conversation.sqlite; --keep makes that anew
 """
 
 from __future__ import annotations
@@ -25,12 +27,14 @@ BUILD = Path("build")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", action="store_true", help="write the outputs into the notebooks")
+    parser.add_argument("--beside", action="store_true", help="use the store beside each notebook")
     parser.add_argument("notebooks", nargs="+", type=Path)
     options = parser.parse_args()
     # The demo costs nothing, also for those who have a key.
     os.environ.setdefault("COMET_MAGIC_ENDPOINT", "local")
     for path in options.notebooks:
         began = time.monotonic()
+        choose_store(path, beside=options.beside, anew=options.keep)
         notebook = executed(path)
         show(notebook)
         target = path if options.keep else BUILD / path.name
@@ -40,6 +44,18 @@ def main() -> None:
         page.parent.mkdir(exist_ok=True)
         page.write_text(HTMLExporter().from_notebook_node(notebook)[0], "utf-8")
         print(f"\n{path} ran in {time.monotonic() - began:.0f} s.\n  notebook  {target}\n  page      {page}")
+
+
+def choose_store(path: Path, *, beside: bool, anew: bool) -> None:
+    """A demo keeps nothing and replays nothing, unless it has a store of its own."""
+    if not beside:
+        os.environ.setdefault("COMET_MAGIC_KEEP", "False")
+        return
+    store = path.with_suffix(".sqlite").resolve()
+    if anew:
+        for file in store.parent.glob(f"{store.name}*"):
+            file.unlink()
+    os.environ["COMET_MAGIC_STORE"] = str(store)
 
 
 def executed(path: Path) -> Any:

@@ -7,22 +7,25 @@ from typing import Any
 
 import pytest
 
+from comet_magic import session
 from comet_magic.settings import CometSettings
 
-for name in [name for name in os.environ if name.startswith(("COMET", "HTTP_PROXY", "HTTPS_PROXY"))]:
+for name in [name for name in os.environ if name.startswith(("COMET", "HTTP_PROXY", "HTTPS_PROXY", "JPY_SESSION"))]:
     del os.environ[name]
 
 
 @pytest.fixture(autouse=True)
 def nobody_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """No key, no settings and no netrc of whoever runs the tests; a fresh folder to work in."""
-    for variable in ("HOME", "XDG_CONFIG_HOME", "IPYTHONDIR", "APPDATA"):
+    for variable in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "IPYTHONDIR", "APPDATA", "LOCALAPPDATA"):
         monkeypatch.setenv(variable, str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
     monkeypatch.chdir(tmp_path)
     CometSettings.clear_instance()
+    session.reset()
     yield tmp_path
     CometSettings.clear_instance()
+    session.reset()
 
 
 @pytest.fixture

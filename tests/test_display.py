@@ -108,7 +108,8 @@ def test_an_interrupt_keeps_what_came_and_goes_on(clock: Clock) -> None:
     published: Published = []
     ended: list[Message] = []
     live = LiveDisplay(
-        Notebook(lambda **sent: published.append((0, sent)), show_usage=True, remote_images=False), ended.append
+        Notebook(lambda **sent: published.append((0, sent)), show_usage=True, remote_images=False),
+        lambda message: ended.append(message) or message,
     )
     with pytest.raises(KeyboardInterrupt):
         live.show(Growing(clock, "Hel", KeyboardInterrupt()))

@@ -12,7 +12,8 @@ from wire_server import MESSAGE, Received, Script, WireServer, canonical, delta,
 
 import comet_magic
 from comet_magic.errors import ConfigError
-from comet_magic.magic import _parser, completions, parse_flags
+from comet_magic.flags import parse_flags, parser
+from comet_magic.magic import completions
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def test_a_question_in_a_string_is_left_alone(shell: Any, server: WireServer) ->
 
 def test_help_is_still_help(shell: Any, server: WireServer) -> None:
     shown = Ran(shell, "%%claude?").printed
-    for flag in _parser()._option_string_actions:
+    for flag in parser()._option_string_actions:
         assert f"{flag} " in shown or f"{flag}," in shown
     assert "Ask one question" in Ran(shell, "%claude?").printed
     assert "Nothing was sent" in Ran(shell, "%%claude --help\nhello").printed
@@ -269,7 +270,7 @@ def test_unloading_undoes_everything(shell: Any) -> None:
 
 def test_two_cells_in_a_row_are_two_requests(shell: Any, server: WireServer) -> None:
     def echo(received: Received) -> Script:
-        return canonical(str(received.json["messages"][0]["content"]))
+        return canonical(str(received.json["messages"][-1]["content"]))
 
     server.scripts[:] = [echo]
     for text in ("one\n", "two\n"):
@@ -281,4 +282,4 @@ def test_stop_reasons_are_told(shell: Any, server: WireServer) -> None:
     ran = Ran(shell, "%%claude -t 3\nhi")
     assert ran.error is None
     assert "> **cut at max&#95;tokens = 3" in ran.markdown
-    assert "[cut at max_tokens = 3: raise it with -t, or ask to go on]" in ran.plain
+    assert "[cut at max_tokens = 3: raise it with -t, or run %claude_continue]" in ran.plain

@@ -54,3 +54,35 @@ def test_what_is_committed_is_clean(path: Path) -> None:
         for cell in notebook.cells
         if cell.cell_type == "code" and cell.source.startswith(("%%claude", "%claude "))
     )
+
+
+@pytest.mark.timeout(300)
+def test_the_conversation_runs_again_from_its_store_with_the_server_down(tmp_path: Path) -> None:
+    """As Restart & Run All does it: nothing is set, and there is nobody who could answer."""
+    notebook = tmp_path / "conversation.ipynb"
+    notebook.write_bytes((ROOT / "notebooks" / "conversation.ipynb").read_bytes())
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "xllamacpp.py").write_text("raise RuntimeError('the server is down')")
+    command = [sys.executable, str(ROOT / "notebooks" / "run.py"), "--beside", str(notebook)]
+    texts = []
+    for more in ({}, {"PYTHONPATH": str(broken)}, {"PYTHONPATH": str(broken), "COMET_MAGIC_REPLAY": "only"}):
+        environment = {**os.environ, **more}
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr[-3000:]
+        executed = nbformat.read(tmp_path / "build" / "conversation.ipynb", as_version=4)
+        replies = [c.outputs[0].data["text/plain"] for c in executed.cells if c.source.startswith("%%claude")]
+        texts.append([reply.split("\n\nlocal · ")[0] for reply in replies])
+        assert all(("replayed from" in reply) == bool(more) for reply in replies)
+    assert texts[0] == texts[1] == texts[2]
+
+
+def test_the_store_beside_the_notebook_is_enough_to_run_it_offline(tmp_path: Path) -> None:
+    """The very command of the README."""
+    environment = {**os.environ, "COMET_MAGIC_REPLAY": "only"}
+    command = ["make", "-o", ".venv/.ready", "test-notebooks", f"BIN={Path(sys.executable).parent}"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("replayed from") == 5
+    kept = (ROOT / "notebooks" / "conversation.sqlite").read_bytes()
+    assert not re.search(rb"sk-[A-Za-z0-9]{8}|/home/|/root/|/work/|/tmp/", kept)

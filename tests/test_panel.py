@@ -284,17 +284,13 @@ def test_the_test_button_says_what_it_found(settings: CometSettings, monkeypatch
 
 
 def test_the_session_is_counted_after_each_cell(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from comet_magic import client
-    from comet_magic.messages import Usage
-
-    monkeypatch.setattr(client, "totals", client.Totals(0, Usage()))
     panel = comet_magic.panel()
     assert "no replies yet" in text(panel._session)
     with WireServer(canonical()) as server:
         CometSettings.instance().endpoint = server.url
         for _ in range(2):
             Ran(shell, "%%claude\nhi")
-    assert "2 replies · 22 in · 10 out" in text(panel._session)
+    assert "2 replies · 22 in · 10 out · ≈ $0.00022" in text(panel._session)
 
 
 def test_defaults_are_kept_beside_all_else(settings: CometSettings, tmp_path: Path) -> None:

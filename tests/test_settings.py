@@ -100,7 +100,7 @@ def test_no_key_and_no_local_model_names_the_ways_on(monkeypatch: pytest.MonkeyP
         assert way in caught.value.hint
     CometSettings.instance().endpoint = "local"
     with pytest.raises(ConfigError, match="xllamacpp"):
-        find_endpoint(CometSettings.instance())
+        find_endpoint(CometSettings.instance()).opened(print)
 
 
 def test_cometapi_without_a_key_never_means_the_toy() -> None:

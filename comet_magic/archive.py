@@ -1,0 +1,193 @@
+"""Conversations as wholes: listed, set aside, renamed, forked, deleted, and pruned when they are old."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .conversation import Turn
+from .errors import ConfigError
+from .records import conversation_id, put_turn, turns_of
+from .store import Connection, Row, Store
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A conversation in a list. began, latest: seconds since 1970."""
+
+    name: str
+    turns: int
+    began: float
+    latest: float
+    cost_usd: float | None
+
+
+def conversations(store: Store) -> list[Summary]:
+    """All conversations, the latest first."""
+
+    def act(db: Connection) -> list[Row]:
+        return db.execute(
+            "SELECT name, count(cell) AS turns, began, coalesce(max(at), began) AS latest, sum(cost_usd) AS cost_usd"
+            " FROM conversations LEFT JOIN turns ON conversation = id GROUP BY id ORDER BY latest DESC, id DESC"
+        ).fetchall()
+
+    rows = [*store.read(act), *(store.look_behind(act) or ())]
+    return list({row["name"]: Summary(**dict(row)) for row in reversed(rows)}.values())[::-1]
+
+
+def set_aside(store: Store, name: str) -> str | None:
+    """Begin the conversation afresh: what there is of it goes on under another name, which is returned."""
+
+    def act(db: Connection) -> str | None:
+        old = conversation_id(store, db, name)
+        if not db.execute("SELECT 1 FROM turns WHERE conversation = ?", (old,)).fetchone():
+            return None
+        number = 1
+        while db.execute("SELECT 1 FROM conversations WHERE name = ?", (f"{name}.{number}",)).fetchone():
+            number += 1
+        db.execute("UPDATE conversations SET name = ? WHERE id = ?", (f"{name}.{number}", old))
+        db.execute("INSERT INTO conversations (name, began) VALUES (?, ?)", (name, time.time()))
+        return f"{name}.{number}"
+
+    return store.write(act)
+
+
+def rename(store: Store, name: str, new: str) -> None:
+    """Raises: ConfigError when there is no such conversation, or one of the new name."""
+
+    def act(db: Connection) -> None:
+        _check_free(store, db, new)
+        db.execute("UPDATE conversations SET name = ? WHERE id = ?", (new, _existing(store, db, name)))
+
+    store.write(act)
+
+
+def fork(store: Store, name: str, new: str) -> None:
+    """A second conversation with the same turns, which goes its own way. One that began so already is left as it is.
+
+    Raises: as `rename`.
+    """
+
+    def act(db: Connection) -> None:
+        old = _existing(store, db, name)
+        turns = turns_of(db, name)
+        if [turn.wire for turn in _turns_there(store, db, new)][: len(turns)] == [turn.wire for turn in turns]:
+            return
+        _check_free(store, db, new)
+        made = conversation_id(store, db, new)
+        columns = "cell, place, wire, asked_after, request, at, session, execution, cost_usd, tokens"
+        db.execute(f"INSERT INTO turns SELECT ?, {columns} FROM turns WHERE conversation = ?", (made, old))
+
+    store.write(act)
+
+
+def put(store: Store, name: str, turns: Iterable[Turn]) -> None:
+    """A new conversation of those turns. Raises: ConfigError when there is one of that name."""
+
+    def act(db: Connection) -> None:
+        _check_free(store, db, name)
+        made = conversation_id(store, db, name)
+        for turn in turns:
+            put_turn(db, made, turn)
+
+    store.write(act)
+
+
+def forget(store: Store, name: str, cell: str) -> None:
+    """Remove a turn, with every reply to its cell."""
+
+    def act(db: Connection) -> None:
+        old = _existing(store, db, name)
+        db.execute("DELETE FROM turns WHERE conversation = ? AND cell = ?", (old, cell))
+        db.execute("DELETE FROM requests WHERE conversation = ? AND cell = ? AND id NOT IN"
+                   " (SELECT request FROM turns WHERE request IS NOT NULL)", (old, cell))  # fmt: skip
+
+    store.write(act)
+
+
+def delete(store: Store, name: str) -> None:
+    """Remove a conversation with its turns and replies. What it cost stays in the ledger."""
+
+    def act(db: Connection) -> None:
+        _delete(db, _existing(store, db, name))
+
+    store.write(act)
+
+
+def _delete(db: Connection, conversation: int) -> None:
+    mine = db.execute("SELECT id FROM requests WHERE conversation = ?", (conversation,)).fetchall()
+    db.execute("DELETE FROM conversations WHERE id = ?", (conversation,))
+    db.executemany("DELETE FROM requests WHERE id = ? AND id NOT IN"
+                   " (SELECT request FROM turns WHERE request IS NOT NULL)", mine)  # fmt: skip
+
+
+def _existing(store: Store, db: Connection, name: str) -> int:
+    if not _exists(db, name) and not store.look_behind(lambda behind: _exists(behind, name)):
+        raise ConfigError(f"there is no conversation {name!r}", "%claude_history --all lists them")
+    return conversation_id(store, db, name)
+
+
+def _exists(db: Connection, name: str) -> bool:
+    return db.execute("SELECT 1 FROM conversations WHERE name = ?", (name,)).fetchone() is not None
+
+
+def _turns_there(store: Store, db: Connection, name: str) -> tuple[Turn, ...]:
+    return turns_of(db, name) or store.look_behind(lambda behind: turns_of(behind, name)) or ()
+
+
+def _check_free(store: Store, db: Connection, name: str) -> None:
+    if _turns_there(store, db, name):
+        raise ConfigError(f"there is a conversation {name!r} already", "choose another name, or delete that one")
+    db.execute("DELETE FROM conversations WHERE name = ?", (name,))  # an empty one is in nobody's way
+
+
+# ---- what goes
+
+
+def prune(store: Store, before: float, keep: str = "") -> int:
+    """Remove what is older than `before`: conversations by their latest turn, replies by their own.
+
+    before: seconds since 1970. keep: a conversation that stays. Returns: how many replies went.
+    What they cost stays in the ledger.
+    """
+
+    def act(db: Connection) -> int:
+        old = db.execute(
+            "SELECT id FROM conversations LEFT JOIN turns ON conversation = id WHERE name <> ?"
+            " GROUP BY id HAVING coalesce(max(at), began) < ?",
+            (keep, before),
+        ).fetchall()
+        gone = _count(db)
+        for (conversation,) in old:
+            _delete(db, conversation)
+        db.execute(
+            "DELETE FROM requests WHERE at < ? AND state <> 'in flight' AND id NOT IN"
+            " (SELECT request FROM turns WHERE request IS NOT NULL)",
+            (before,),
+        )
+        return gone - _count(db)
+
+    gone = store.write(act)
+    store.give_back()
+    return gone
+
+
+def _count(db: Connection) -> int:
+    return int(db.execute("SELECT count(*) FROM requests").fetchone()[0])
+
+
+def shrink(store: Store, most_mb: float, keep: str = "") -> int:
+    """Remove the oldest until the file is under nine tenths of `most_mb`. Returns: how many replies went."""
+    gone = 0
+    while store.size_mb() > most_mb * 0.9:
+        middle = store.read(
+            lambda db: db.execute(
+                "SELECT at FROM requests ORDER BY at LIMIT 1 OFFSET (SELECT count(*) / 5 FROM requests)"
+            ).fetchone()
+        )
+        went = prune(store, middle[0], keep) if middle else 0
+        if not went:
+            break
+        gone += went
+    return gone

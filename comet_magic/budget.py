@@ -1,0 +1,35 @@
+"""The budget: what a session and a day may cost, in US dollars; held before anything is sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import ledger
+from .errors import ConfigError
+from .messages import dollars
+from .records import Asked
+from .settings import CometSettings, budget_spans
+from .store import Store
+
+
+def check(store: Store, settings: CometSettings, asked: Asked) -> str:
+    """Why the budget cannot be kept, "" if it can.
+
+    asked: written down by now, for kernels that ask at once must see one another.
+    Raises: ConfigError when the request could pass the budget, saying by how much.
+    """
+    spans = budget_spans(settings.budget)
+    model, most = asked.request.model, asked.most_usd
+    if spans and most is None:
+        mend = f"CometSettings.prices = {{{model!r}: [input, output]}} says one"
+        return f"the budget cannot be kept: no price is known for {model}; {mend}"
+    for span, limit in spans.items():
+        of: dict[str, Any] = {"session": asked.session} if span == "session" else {"since": ledger.midnight()}
+        may = ledger.spent(store, **of).usd + ledger.in_flight_usd(store, **of)
+        if most is not None and may > limit:
+            raise ConfigError(
+                f"not sent: it may cost {dollars(most)}, which passes the {span}'s budget of {dollars(limit)}"
+                f" by {dollars(may - limit)}: {dollars(may - most)} is spent or promised",
+                "lower max_tokens (-t), take a cheaper model (-m), or raise CometSettings.budget",
+            )
+    return ""

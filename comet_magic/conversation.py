@@ -1,0 +1,141 @@
+"""A conversation as a value: whole turns in order, each keyed by the cell that asked it.
+
+Running a cell again replaces its turn in place. The turns after it stay, and are stale: what they were asked after is
+no longer what stands before them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from hashlib import sha256
+from itertools import accumulate
+
+from .messages import Message
+from .prices import estimated_tokens
+
+MOST_BREAKPOINTS = 4  # says the API
+ANCHOR_TURNS = 8  # turns between the older breakpoints, so that running an older cell again finds one
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A question and its whole reply, with the tool calls between, as they are sent in later requests.
+
+    cell: the cell's key in the conversation.        wire: JSON array of the messages.
+    asked_after: digest of the turns before it when it was asked, "" if none was.
+    request: the id of its request in the store, None if it was imported.        at: seconds since 1970.
+    execution: the cell's In[] number, in the session `session`.
+    """
+
+    cell: str
+    wire: str
+    asked_after: str = ""
+    request: str | None = None
+    at: float = 0.0
+    session: str | None = None
+    execution: int | None = None
+    cost_usd: float | None = None
+    tokens: int | None = None
+
+    @classmethod
+    def of(cls, cell: str, messages: Iterable[Message], **known: object) -> Turn:
+        """Raises: ValueError unless the messages begin with the user's and end with the assistant's, taking turns."""
+        wire = [message.to_history().to_wire() for message in messages]
+        if [message["role"] for message in wire] != ["user", "assistant"] * max(1, len(wire) // 2):
+            raise ValueError("a turn is a question and its reply")
+        return cls(cell, json.dumps(wire), **known)  # type: ignore[arg-type]  # the fields above
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        return _messages(self.wire)
+
+    @property
+    def question(self) -> str:
+        return self.messages[0].text
+
+    @cached_property
+    def digest(self) -> str:
+        return sha256(self.wire.encode()).hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def _messages(wire: str) -> tuple[Message, ...]:
+    def content(value: object) -> object:
+        return ({"type": "text", "text": value},) if isinstance(value, str) else tuple(value)  # type: ignore[arg-type]
+
+    return tuple(Message(message["role"], content(message["content"])) for message in json.loads(wire))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """Whole turns, in the order in which their cells were first run. name: "" for one that is not kept."""
+
+    name: str = ""
+    turns: tuple[Turn, ...] = ()
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        return tuple(message for turn in self.turns for message in turn.messages)
+
+    def place_of(self, cell: str) -> int:
+        """Where the cell's turn is, or where it would be put."""
+        places = (place for place, turn in enumerate(self.turns) if turn.cell == cell)
+        return next(places, len(self.turns))
+
+    def before(self, cell: str) -> Conversation:
+        """The turns that a run of `cell` is asked after."""
+        return replace(self, turns=self.turns[: self.place_of(cell)])
+
+    def with_turn(self, turn: Turn) -> Conversation:
+        place = self.place_of(turn.cell)
+        return replace(self, turns=(*self.turns[:place], turn, *self.turns[place + 1 :]))
+
+    def without(self, cell: str) -> Conversation:
+        return replace(self, turns=tuple(turn for turn in self.turns if turn.cell != cell))
+
+    @property
+    def digest(self) -> str:
+        """Of all that is in it; "" of nothing."""
+        return self._digests()[-1]
+
+    def _digests(self) -> list[str]:
+        """Of the turns before each turn, and of all."""
+        return list(accumulate(self.turns, _after, initial=""))
+
+    def stale(self) -> tuple[Turn, ...]:
+        """The turns that were asked after something else than what stands before them now."""
+        return tuple(turn for turn, now in zip(self.turns, self._digests(), strict=False) if turn.asked_after != now)
+
+    def bounded(self, turns: int, tokens: int) -> tuple[Conversation, int]:
+        """What of it is sent, given at most so many turns and estimated tokens; and how many turns are left out.
+
+        They are left out from the oldest on, a few at a time, so that the endpoint's cache holds for a while.
+        """
+        sizes = [estimated_tokens(turn.wire) for turn in self.turns]
+        excess = max(0, len(sizes) - turns)
+        rest = sum(sizes[excess:])
+        while rest > tokens:
+            rest -= sizes[excess]
+            excess += 1
+        step = max(1, min(turns, len(sizes)) // 4)
+        left_out = min(len(sizes), -(-excess // step) * step)
+        return replace(self, turns=self.turns[left_out:]), left_out
+
+    def breakpoints(self, cacheable: int, before: int = 0) -> tuple[int, ...]:
+        """Places of messages up to which it pays to cache the prompt: its end, and older anchors.
+
+        cacheable: tokens that a prefix needs to be cached at all.        before: tokens of the system prompt.
+        """
+        ends = list(accumulate(len(turn.messages) for turn in self.turns))
+        sizes = accumulate((estimated_tokens(turn.wire) for turn in self.turns), initial=before)
+        long_enough = [place for place, size in enumerate(list(sizes)[1:]) if size >= cacheable]
+        anchors = [place for place in long_enough[:-1] if (place + 1) % ANCHOR_TURNS == 0]
+        chosen = [*anchors[-(MOST_BREAKPOINTS - 1) :], *long_enough[-1:]]
+        return tuple(ends[place] - 1 for place in chosen)
+
+
+def _after(before: str, turn: Turn) -> str:
+    return sha256(f"{before} {turn.digest}".encode()).hexdigest()

@@ -1,0 +1,176 @@
+"""The conversations that are kept: listed, read, forked, renamed, forgotten, exported and imported.
+
+    comet_magic.conversations.names()
+    comet_magic.conversations.export("eda", "eda.md")
+
+Every function works on the store that the settings name. Without a name, they mean the conversation of this notebook.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from pathlib import Path
+
+from . import archive, records
+from .conversation import Conversation, Turn
+from .display import current_shell
+from .errors import ConfigError
+from .messages import Message
+from .session import current
+from .settings import CometSettings
+from .store import Store
+
+__all__ = ["delete", "export", "forget", "fork", "get", "load", "names", "prune", "rename"]
+
+
+def names() -> list[str]:
+    """The conversations in the store, the latest first."""
+    return [summary.name for summary in archive.conversations(_store())]
+
+
+def get(name: str = "") -> Conversation:
+    """The conversation, empty if there is none; `.turns`, `.messages`, `.stale()`."""
+    return records.conversation(_store(), _named(name))
+
+
+def fork(new: str, name: str = "") -> Conversation:
+    """A second conversation with the same turns, which goes its own way; done twice, it is the same one.
+
+    Raises: ConfigError when there is nothing to fork, or the new name is taken.
+    """
+    archive.fork(_store(), _named(name), _checked(new))
+    if cell := current().cell_before(_named(name)):
+        current().ran_in(new, cell)
+    return get(new)
+
+
+def rename(new: str, name: str = "") -> None:
+    """Raises: ConfigError when there is no such conversation, or the new name is taken."""
+    archive.rename(_store(), _named(name), _checked(new))
+
+
+def forget(turn: int, name: str = "") -> None:
+    """Remove a turn, with every reply to its cell. turn: its number, from 1, as `%claude_history` shows it.
+
+    Raises: ConfigError when there is no such turn.
+    """
+    turns = get(name).turns
+    if not 1 <= turn <= len(turns):
+        raise ConfigError(
+            f"{_named(name)!r} has no turn {turn}, but {len(turns)} turns", "%claude_history numbers them"
+        )
+    archive.forget(_store(), _named(name), turns[turn - 1].cell)
+
+
+def delete(name: str = "") -> None:
+    """Remove a conversation with its turns and replies. Raises: ConfigError when there is none of that name."""
+    archive.delete(_store(), _named(name))
+
+
+def export(path: str | Path, name: str = "") -> Path:
+    """Write the conversation into a file: Markdown, or one wire message a line where the name ends in `.jsonl`.
+
+    Raises: ConfigError when there is nothing to write, or it cannot be written.
+    """
+    conversation, target = get(name), Path(path).expanduser()
+    if not conversation.turns:
+        raise ConfigError(f"there are no turns in {conversation.name!r}", "%claude_history --all lists what there is")
+    text = to_lines(conversation) if target.suffix == ".jsonl" else to_markdown(conversation)
+    try:
+        target.write_text(text, "utf-8", errors="replace")
+    except OSError as error:
+        raise ConfigError(f"not exported: {target}: {error.strerror}", "name another file") from None
+    return target
+
+
+def load(path: str | Path, name: str) -> Conversation:
+    """Make a conversation of a file of wire messages, one a line, as `export` writes them.
+
+    Raises: ConfigError when they are no whole turns, or the name is taken.
+    """
+    source = Path(path).expanduser()
+    try:
+        turns = from_lines(source.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"not imported: {source}: {error.strerror}", "name a .jsonl file that export wrote") from None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ConfigError(
+            f"not imported: {source}: {error}", "each line is a message, and questions and replies take turns"
+        ) from None
+    archive.put(_store(), _checked(name), turns)
+    return get(name)
+
+
+def prune(age: str) -> int:
+    """Remove what is older than `age` (`90d`, `12h`, `2w`): conversations by their latest turn, replies by their own.
+
+    The conversation of this notebook stays. Returns: how many replies went. Raises: ConfigError for no such age.
+    """
+    return archive.prune(_store(), time.time() - seconds(age), keep=_named(""))
+
+
+# ---- formats
+
+
+def to_markdown(conversation: Conversation) -> str:
+    parts = [f"# {conversation.name}"]
+    for turn in conversation.turns:
+        for message in turn.messages:
+            parts += [f"## {'Question' if message.role == 'user' else 'Reply'}", message.text.strip("\n")]
+    return "\n\n".join(parts) + "\n"
+
+
+def to_lines(conversation: Conversation) -> str:
+    return "".join(json.dumps(message.to_wire()) + "\n" for message in conversation.messages)
+
+
+def from_lines(text: str) -> list[Turn]:
+    """Raises: ValueError, TypeError, KeyError or AttributeError when they are no whole turns."""
+    turns: list[Turn] = []
+    messages: list[Message] = []
+    after = ""
+    for line in filter(str.strip, text.split("\n")):
+        wire = json.loads(line)
+        content = wire["content"]
+        if wire["role"] == "user" and not isinstance(content, str) and content and content[0]["type"] == "tool_result":
+            pass  # it goes on with the turn before it
+        elif wire["role"] == "user" and messages:
+            turns.append(_imported(messages, len(turns) + 1, after))
+            after, messages = Conversation("", tuple(turns)).digest, []
+        blocks = ({"type": "text", "text": content},) if isinstance(content, str) else tuple(map(dict, content))
+        messages.append(Message(wire["role"], blocks))  # type: ignore[arg-type]  # the wire's own JSON
+    if messages:
+        turns.append(_imported(messages, len(turns) + 1, after))
+    if not turns:
+        raise ValueError("it holds no message")
+    return turns
+
+
+def _imported(messages: list[Message], number: int, after: str) -> Turn:
+    if not messages[-1].text.strip():
+        raise ValueError(f"turn {number} has no reply")
+    return Turn.of(f"imported/{number}", messages, asked_after=after, at=time.time())
+
+
+def seconds(age: str) -> float:
+    """Raises: ConfigError."""
+    found = re.fullmatch(r"(\d+)\s*([hdw])", age.strip().lower())
+    if not found:
+        raise ConfigError(f"{age!r} is no age", "an age is 12h, 90d or 8w")
+    return int(found[1]) * {"h": 3600, "d": 86_400, "w": 604_800}[found[2]]
+
+
+def _store() -> Store:
+    return current().store(CometSettings.instance())
+
+
+def _named(name: str) -> str:
+    return name or current().conversation_of(CometSettings.instance(), current_shell())
+
+
+def _checked(name: str) -> str:
+    if not isinstance(name, str) or not name.strip():
+        raise ConfigError("a conversation needs a name", "name it")
+    return name.strip()

@@ -1,0 +1,188 @@
+"""One question and its reply: what is asked, how it is answered, and what is written down of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from . import budget, prices, records
+from .archive import set_aside, shrink
+from .catalog import known
+from .client import Announce, Endpoint, MessageStream, Streams, connect, find_endpoint
+from .conversation import Turn
+from .errors import APIError, CometError, ConfigError
+from .messages import Message, Receipt, Request, Usage
+from .prices import Price
+from .records import Asked, Attempt, Found
+from .replies import Continued, Recorded, Replayed, Reply, to_replay
+from .session import Place, Session
+from .settings import CometSettings
+from .standing import standing
+
+CACHEABLE = 4096  # tokens; the most that any model asks of a prefix
+GO_ON = "Your reply was cut off. Continue exactly from where it ended, without repeating any of it. It ended with:\n\n"
+
+
+class Exchange:
+    """Lives for one question: ask for its `request`, `stream` that, `keep` what came."""
+
+    def __init__(
+        self, settings: CometSettings, session: Session, question: Message, place: Place, *, fresh: bool = False,
+        new: bool = False, continued: Attempt | None = None,
+    ) -> None:  # fmt: skip
+        """fresh: not from the store.  new: in a conversation begun afresh.  continued: the part that is to go on."""
+        self._settings, self._session, self._fresh, self._part = settings, session, fresh, continued
+        self._store = session.store(settings)
+        cell = continued.cell if continued else ""
+        self._standing = standing(self._store, session, settings, question, place, cell=cell, new=new)
+        self._shows_usage = settings.show_usage
+        self._asked: Asked | None = None
+        self._found: Found | None = None
+        self._price: Price | None = None
+        self._notes: list[str] = []
+
+    # ---- what is asked
+
+    def request(self, **flags: Any) -> Request:
+        """flags: as of `CometSettings.request`. Raises: ConfigError when they contradict one another."""
+        messages = (*self._standing.sent.messages, self._standing.question)
+        if self._part and self._part.message:
+            text = self._part.message.text.rstrip()
+            part = Message("assistant", ({"type": "text", "text": text},))
+            # Current models refuse a request that ends with the assistant's part.
+            messages = (*messages, part, Message.user(GO_ON + text[-200:]))
+            flags = {**{name: self._part.parameters.get(name) for name in ("model", "system")}, **flags}
+        request = self._settings.request(messages, **flags)
+        return replace(request, cached=self._breakpoints(request)) if self._settings.prompt_cache else request
+
+    def _breakpoints(self, request: Request) -> tuple[int, ...]:
+        facts = known(request.model)
+        system = prices.estimated_tokens(request.system or "")
+        return self._standing.sent.breakpoints(facts.cacheable if facts else CACHEABLE, system)
+
+    # ---- how it is answered
+
+    @contextmanager
+    def stream(self, request: Request, announce: Announce = lambda text: None) -> Iterator[Reply]:
+        """The reply, from the store or the endpoint. Raises: ConfigError before anything is sent, else as `Client`."""
+        endpoint = find_endpoint(self._settings, offline=self._settings.replay == "only")
+        if endpoint.model:
+            request = replace(request, model=endpoint.model)
+        self._found = to_replay(
+            self._settings, self._session, self._store, self._standing, endpoint, request,
+            fresh=self._fresh or self._part is not None,
+        )  # fmt: skip
+        if self._found:
+            yield Replayed(self._found)
+            return
+        asked = self._begin(endpoint, request)
+        try:
+            stream = self._send(request, endpoint, announce)
+        except BaseException as error:
+            why = error.what if isinstance(error, CometError) else "stopped by you"
+            records.finish(self._store, asked, None, why, None, Usage(), None)
+            raise
+        with stream:
+            reply: Reply = Continued(stream, self._part.message) if self._part and self._part.message else stream
+            yield Recorded(reply, lambda message: records.checkpoint(self._store, asked, message))
+
+    def _begin(self, endpoint: Endpoint, request: Request) -> Asked:
+        """Write the request down, before it is sent. Raises: ConfigError when it could pass the budget."""
+        self._price = self._find_price(endpoint, request.model)
+        most = self._price.most(prices.estimated_prompt(request), request.max_tokens) if self._price else None
+        place = self._standing.place
+        self._asked = Asked(
+            request, self._standing.question, endpoint.name, self._session.id, place.conversation, self._standing.cell,
+            place.execution, most,
+        )  # fmt: skip
+        records.begin(self._store, self._asked)
+        try:
+            if note := budget.check(self._store, self._settings, self._asked):
+                self._notes.append(note)
+            if self._standing.begins_afresh:
+                set_aside(self._store, place.conversation)
+        except ConfigError:
+            records.withdraw(self._store, self._asked)
+            raise
+        return self._asked
+
+    def _send(self, request: Request, endpoint: Endpoint, announce: Announce) -> MessageStream:
+        """Once more without cache marks, where the endpoint does not take them."""
+        client: Streams = connect(self._settings, announce)
+        if endpoint.name in self._session.refused_cache:
+            request = replace(request, cached=())
+        try:
+            return client.stream(request)
+        except APIError as error:
+            if not request.cached or "cache_control" not in error.what:
+                raise
+        self._session.refused_cache.add(endpoint.name)
+        announce("the endpoint takes no cache_control: asking without it from now on")
+        return client.stream(replace(request, cached=()))
+
+    def _find_price(self, endpoint: Endpoint, model: str) -> Price | None:
+        published: dict[str, tuple[float, float]] = {}
+        if endpoint.publishes_prices:
+            published = self._session.published_prices(
+                self._store, endpoint.name, lambda: connect(self._settings).published_prices()
+            )
+        return prices.price_of(model, self._settings.prices, published)
+
+    # ---- what is written down
+
+    def keep(self, message: Message) -> Message:
+        """Write down how it ended. Returns: the message, with what is to be said under it."""
+        message = self._keep_replay(self._found) if self._found else self._keep_reply(message)
+        if problem := self._session.news_of_store():
+            self._notes.append(problem)
+        message = replace(message, warnings=(*message.warnings, *self._notes), shows_usage=self._shows_usage)
+        self._session.latest = message
+        return message
+
+    def _keep_replay(self, found: Found) -> Message:
+        conversation = self._standing.place.conversation
+        known = {"request": found.request, "at": found.at, "cost_usd": found.cost_usd, "tokens": found.tokens}
+        if turn := self._turn(found.message, **known):
+            if self._standing.begins_afresh:
+                set_aside(self._store, conversation)
+            records.keep_turn(self._store, conversation, turn)
+        return replace(found.message, receipt=Receipt(sent=self._standing.sent_line, replayed=found.at))
+
+    def _keep_reply(self, message: Message) -> Message:
+        assert self._asked is not None
+        usage = message.usage
+        if message.incomplete:  # it costs all the same
+            usage = prices.estimated_usage(usage, self._asked.request, message.text)
+        cost = self._price.cost(usage) if self._price else None
+        tokens = None if usage.prompt_tokens is None else usage.prompt_tokens + (usage.output_tokens or 0)
+        turn = self._turn(message, request=self._asked.id, at=self._asked.at, cost_usd=cost, tokens=tokens)
+        why = "" if message.is_whole else message.ending
+        records.finish(self._store, self._asked, message, why, turn, message.usage, cost)
+        self._session.count(message.usage, cost)
+        if why and not message.incomplete and self._standing.place.conversation:
+            self._notes.append("later cells do not see this reply")
+        self._keep_small()
+        return replace(message, receipt=Receipt(cost, self._session.totals.money, self._standing.sent_line))
+
+    def _turn(self, message: Message, **known: Any) -> Turn | None:
+        """The turn that the reply makes; None where it makes none."""
+        place = self._standing.place
+        if not place.conversation or not message.is_whole:
+            return None
+        turn = Turn.of(
+            self._standing.cell, (self._standing.question, message), asked_after=self._standing.asked_after,
+            session=self._session.id, execution=place.execution, **known,
+        )  # fmt: skip
+        self._session.ran_in(place.conversation, turn.cell)
+        if stale := self._standing.stale_after(turn):
+            turns = "1 later turn" if stale == 1 else f"{stale} later turns"
+            self._notes.append(f"{turns} answered what stood here before: %claude_history shows which")
+        return turn
+
+    def _keep_small(self) -> None:
+        limit = self._settings.store_limit_mb
+        if self._store.is_file and self._store.size_mb() > limit:
+            gone = shrink(self._store, limit, keep=self._standing.place.conversation)
+            self._notes.append(f"the store passed {limit:g} MB: its {gone:,} oldest replies are gone")

@@ -1,0 +1,121 @@
+"""The flags of a magic's line: argparse and shlex, once; quotes and errors are handled here only."""
+
+from __future__ import annotations
+
+import argparse
+import keyword
+import re
+import shlex
+from functools import cache
+from typing import Any, NoReturn
+
+from .errors import ConfigError
+from .settings import EFFORTS, thinking_from
+
+
+class Flags(argparse.ArgumentParser):
+    """prog: the magic, which its errors name."""
+
+    def error(self, message: str) -> NoReturn:
+        wanting = re.match(r"argument (\S+): expected one argument", message)
+        if wanting:
+            message = f"{wanting[1]} needs a value; one that begins with - is written as {wanting[1].split('/')[-1]}=…"
+        raise ConfigError(
+            f"{self.prog}: {message.removeprefix('argument ')}", f"nothing was sent; {self.prog}? shows the flags"
+        )
+
+    def flags_of(self, line: str) -> argparse.Namespace:
+        """The flags of a line; one that is not given is None.
+
+        Raises: ConfigError, naming the nearest flag, for whatever is no flag.
+        """
+        try:
+            words = shlex.split(line)
+        except ValueError:
+            self.error("a quote on the line is not closed")
+        flags, rest = self.parse_known_args(words)
+        if rest and rest[0].startswith("-"):
+            name = rest[0].split("=")[0]
+            self.error(f"unknown flag {name}{_nearest(name, self._option_string_actions)}")
+        if rest:
+            self.error(f"{rest[0]!r} is no flag; {self.description}")
+        return flags
+
+
+def _number(kind: type, least: float, most: float = float("inf")) -> Any:
+    def number(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+        if not least <= value <= most:
+            bound = f"at least {least:g}" if most == float("inf") else f"between {least:g} and {most:g}"
+            raise argparse.ArgumentTypeError(f"{text} is out of range: {bound}")
+        return value
+
+    return number
+
+
+def _not_empty(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("an empty text is none")
+    return text
+
+
+def _name(text: str) -> str:
+    if not text.isidentifier() or keyword.iskeyword(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a variable's name")
+    return text
+
+
+def _effort(text: str) -> str:
+    if text not in EFFORTS:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of: {', '.join(EFFORTS)}{_nearest(text, EFFORTS)}")
+    return text
+
+
+def _thinking(text: str) -> str | int | None:
+    try:
+        return thinking_from(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _nearest(word: str, words: Any) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, list(words), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+@cache
+def parser() -> Flags:
+    """Of `%%claude`."""
+    words = "the prompt goes below the line, a text of several words in quotes"
+    parser = Flags("%%claude", description=words, add_help=False, allow_abbrev=False)
+    add = parser.add_argument
+    add("-m", "--model")
+    add("-t", "--max-tokens", type=_number(int, 1))
+    add("-s", "--system")
+    add("--temperature", type=_number(float, 0, 1))
+    add("--stop", action="append", type=_not_empty)
+    add("--effort", type=_effort)
+    add("--think", dest="thinking", type=_thinking)
+    add("-o", "--into", type=_name)
+    add("-c", "--chat", type=_not_empty)
+    add("--alone", action="store_true")
+    add("--new", action="store_true")
+    add("--fresh", action="store_true")
+    add("-h", "--help", action="store_true")
+    return parser
+
+
+def parse_flags(line: str) -> dict[str, Any]:
+    """The flags of a `%%claude` line; one that is not given is None.
+
+    Raises: ConfigError for whatever is no flag, or makes no sense beside another. Nothing has been sent by then.
+    """
+    flags = parser().flags_of(line)
+    if flags.alone and (flags.chat or flags.new):
+        parser().error("--alone is without a conversation: leave out -c and --new, or --alone")
+    return vars(flags)

@@ -1,0 +1,92 @@
+"""A conversation as a table: which cell asked what, what it cost, and whether it still stands."""
+
+from __future__ import annotations
+
+import time
+
+from . import archive, records
+from .errors import ConfigError
+from .grid import Table
+from .messages import dollars
+from .records import Attempt
+from .session import Session, current, shown_path
+from .settings import CometSettings
+
+LONGEST = 60  # characters of a question's first line
+
+
+def history(settings: CometSettings, name: str) -> Table:
+    """The turns of a conversation, and the attempts that made none."""
+    session = current()
+    store = session.store(settings)
+    conversation = records.conversation(store, name)
+    stale = {turn.cell for turn in conversation.stale()}
+    rows = [
+        (
+            str(number),
+            _cell(session, turn.cell, turn.session, turn.execution),
+            first_line(turn.question),
+            "" if turn.tokens is None else f"{turn.tokens:,}",
+            "" if turn.cost_usd is None else f"≈ {dollars(turn.cost_usd)}",
+            "stale: it answered an older text"
+            if turn.cell in stale
+            else "imported"
+            if turn.request is None and not turn.session
+            else "",
+        )
+        for number, turn in enumerate(conversation.turns, 1)
+    ]
+    for attempt in records.attempts(store, name):
+        cell = _cell(session, attempt.cell, attempt.session, attempt.execution)
+        state = "in flight" if attempt.state == records.IN_FLIGHT else f"{attempt.state}: {attempt.why}"
+        rows.append(("", cell, first_line(attempt.question.text), "", "", state))
+    notes = [store.problem] if store.problem else []
+    if not rows:
+        notes.insert(0, "nothing has been asked in it yet")
+    return Table(f"Conversation {name}", ("#", "cell", "question", "tokens", "cost", "state"), rows, notes)
+
+
+def all_conversations(settings: CometSettings) -> Table:
+    store = current().store(settings)
+    rows = [
+        (
+            summary.name,
+            str(summary.turns),
+            time.strftime("%Y-%m-%d %H:%M", time.localtime(summary.latest)),
+            "" if summary.cost_usd is None else f"≈ {dollars(summary.cost_usd)}",
+        )
+        for summary in archive.conversations(store)
+    ]
+    place = shown_path(store.path)
+    where = (
+        f"kept in {place}"
+        if store.is_file
+        else f"read from {place}; nothing is written"
+        if store.behind
+        else "kept in memory"
+    )
+    notes = [*([store.problem] if store.problem else []), where]
+    return Table("Conversations", ("name", "turns", "latest", "cost"), rows, notes)
+
+
+def to_continue(settings: CometSettings, name: str) -> Attempt:
+    """The latest reply of the conversation that is only a part. Raises: ConfigError when there is none."""
+    parts = [a for a in records.attempts(current().store(settings), name) if a.state == records.PARTIAL]
+    parts = [attempt for attempt in parts if attempt.message and attempt.message.text.strip()]
+    if not parts:
+        raise ConfigError(
+            f"no reply in {name!r} is waiting to go on", "run the cell again; %claude_history shows the turns"
+        )
+    return parts[-1]
+
+
+def first_line(text: str) -> str:
+    line = text.strip().split("\n")[0]
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
+
+
+def _cell(session: Session, cell: str, of: str | None, execution: int | None) -> str:
+    """`[5]` for a cell of this kernel, else what tells it from others."""
+    if of == session.id and execution:
+        return f"[{execution}]"
+    return f"[{execution}] earlier" if ":" in cell and execution else cell[:8]

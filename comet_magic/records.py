@@ -1,0 +1,296 @@
+"""What the store holds of conversations: requests, their replies, and the turns that became of them.
+
+Each function is one transaction. Nothing here holds a key: a request is written down as its body, never as its headers.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from hashlib import sha256
+from typing import Any
+
+from .conversation import Conversation, Turn
+from .messages import Message, Receipt, Request, Usage
+from .store import Connection, Row, Store
+
+IN_FLIGHT, WHOLE, PARTIAL, FAILED = "in flight", "whole", "partial", "failed"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request as it is written down.
+
+    endpoint: its name: a base URL, or "local:…".        conversation: "" for none.        most_usd: what it may cost.
+    question: what the turn begins with; the last of the request's messages, unless it continues a reply.
+    """
+
+    request: Request
+    question: Message
+    endpoint: str
+    session: str
+    conversation: str = ""
+    cell: str = ""
+    execution: int | None = None
+    most_usd: float | None = None
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    at: float = field(default_factory=time.time)
+
+    @property
+    def key(self) -> str:
+        return request_key(self.request)
+
+
+def request_key(request: Request) -> str:
+    """The same for the same model, parameters and messages; how the reply travels makes no difference."""
+    wire = replace(request, stream=False, cached=()).to_wire()
+    return sha256(json.dumps(wire, sort_keys=True).encode()).hexdigest()
+
+
+# ---- a request's life
+
+
+def begin(store: Store, asked: Asked) -> None:
+    """Before it is sent: whatever happens now, it will be known that it was."""
+    store.write(lambda db: _put_request(store, db, asked, IN_FLIGHT))
+
+
+def _put_request(store: Store, db: Connection, asked: Asked, state: str, why: str = "") -> None:
+    parameters = {**replace(asked.request, messages=(), cached=()).to_wire()}
+    del parameters["messages"]
+    conversation = conversation_id(store, db, asked.conversation) if asked.conversation else None
+    db.execute(
+        "INSERT INTO requests VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+        " ON CONFLICT (id) DO UPDATE SET state = excluded.state, why = excluded.why",
+        (asked.id, asked.session, asked.at, asked.endpoint, asked.key, asked.request.model, json.dumps(parameters),
+         json.dumps(asked.question.to_wire()), conversation, asked.cell, asked.execution, state, why, asked.most_usd),
+    )  # fmt: skip
+
+
+def withdraw(store: Store, asked: Asked) -> None:
+    """It was not sent after all."""
+    store.write(lambda db: db.execute("DELETE FROM requests WHERE id = ?", (asked.id,)))
+
+
+def checkpoint(store: Store, asked: Asked, message: Message) -> None:
+    """Write down what has arrived so far, for a kernel may be killed at any moment."""
+    store.write(lambda db: _put_reply(db, asked.id, message))
+
+
+def _put_reply(db: Connection, request: str, message: Message) -> None:
+    db.execute("INSERT OR REPLACE INTO replies VALUES (?,?,?)", (request, time.time(), to_json(message)))
+
+
+def finish(store: Store, asked: Asked, message: Message | None, why: str, turn: Turn | None, usage: Usage,
+           cost_usd: float | None) -> None:  # fmt: skip
+    """How it ended, all in one transaction: the reply, the turn that it makes, and what it cost.
+
+    message: what arrived, if anything did.        why: what it lacks to be whole, "" if nothing.
+    """
+
+    def act(db: Connection) -> None:
+        state = FAILED if message is None else PARTIAL if why else WHOLE
+        _put_request(store, db, asked, state, why)
+        if message is not None:
+            _put_reply(db, asked.id, message)
+            _put_entry(db, asked, usage, cost_usd)
+        if turn is not None:
+            put_turn(db, conversation_id(store, db, asked.conversation), turn)
+
+    store.write(act)
+
+
+def _put_entry(db: Connection, asked: Asked, usage: Usage, cost_usd: float | None) -> None:
+    counts = (usage.input_tokens, usage.output_tokens, usage.cache_read_input_tokens, usage.cache_creation_input_tokens)
+    db.execute(
+        "INSERT OR REPLACE INTO ledger VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+        (asked.id, asked.session, asked.at, asked.endpoint, asked.request.model, asked.conversation, *counts, cost_usd),
+    )
+
+
+# ---- replies
+
+
+def to_json(message: Message) -> str:
+    plain = asdict(replace(message, receipt=Receipt()))
+    for name in ("receipt", "shows_usage"):
+        del plain[name]
+    return json.dumps({name: value for name, value in plain.items() if value not in (None, (), [])})
+
+
+def from_json(text: str) -> Message:
+    plain = json.loads(text)
+    plain["usage"] = Usage(**plain.get("usage", {}))
+    for name in ("content", "warnings"):
+        plain[name] = tuple(plain.get(name, ()))
+    return Message(**plain)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A stored reply to the very request.
+
+    request: its id.  at: when it was asked for.  cost_usd, tokens: what it took then, where that is known.
+    """
+
+    message: Message
+    request: str
+    at: float
+    cost_usd: float | None = None
+    tokens: int | None = None
+
+
+def find_reply(store: Store, endpoint: str, request: Request) -> Found | None:
+    """The latest whole reply to the very same request at the same endpoint."""
+    key = request_key(request)
+
+    def act(db: Connection) -> Row | None:
+        found: Row | None = db.execute(
+            "SELECT message, id, r.at, cost_usd, input + output + ifnull(cached, 0) + ifnull(written, 0) AS tokens"
+            " FROM requests r JOIN replies ON replies.request = id LEFT JOIN ledger ON ledger.request = id"
+            " WHERE key = ? AND r.endpoint = ? AND state = 'whole' ORDER BY r.at DESC LIMIT 1",
+            (key, endpoint),
+        ).fetchone()
+        return found
+
+    row = store.read(act) or store.look_behind(act)
+    return Found(from_json(row["message"]), *row[1:]) if row else None
+
+
+def endpoints_that_answered(store: Store, request: Request) -> list[str]:
+    """Where the store has a reply to the very same request from."""
+    key = request_key(request)
+
+    def act(db: Connection) -> list[str]:
+        found = db.execute("SELECT DISTINCT endpoint FROM requests WHERE key = ? AND state = 'whole'", (key,))
+        return [row[0] for row in found]
+
+    return store.read(act) or store.look_behind(act) or []
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A request that made no turn. message: what had arrived of its reply.        why: what it lacks to be whole."""
+
+    id: str
+    at: float
+    cell: str
+    execution: int | None
+    session: str
+    question: Message
+    parameters: dict[str, Any]
+    message: Message | None
+    state: str
+    why: str
+
+
+def attempts(store: Store, conversation: str) -> list[Attempt]:
+    """The latest request of each cell, where it is later than the cell's turn and made none."""
+
+    def act(db: Connection) -> list[Row]:
+        return db.execute(
+            "SELECT r.*, message FROM requests r JOIN conversations c ON c.id = r.conversation"
+            " LEFT JOIN replies ON replies.request = r.id"
+            " LEFT JOIN turns t ON t.conversation = c.id AND t.cell = r.cell"
+            " WHERE c.name = ? AND r.state <> 'whole' AND (t.at IS NULL OR t.at < r.at)"
+            " AND NOT EXISTS (SELECT 1 FROM requests later WHERE later.conversation = r.conversation"
+            " AND later.state <> 'failed' AND later.cell = r.cell AND later.at > r.at) ORDER BY r.at",
+            (conversation,),
+        ).fetchall()
+
+    return [_attempt(row) for row in store.read(act)]
+
+
+def _attempt(row: Row) -> Attempt:
+    wire = json.loads(row["question"])
+    content = wire["content"]
+    blocks = ({"type": "text", "text": content},) if isinstance(content, str) else tuple(content)
+    return Attempt(
+        row["id"], row["at"], row["cell"], row["execution"], row["session"], Message("user", blocks),
+        json.loads(row["parameters"]), from_json(row["message"]) if row["message"] else None, row["state"], row["why"],
+    )  # fmt: skip
+
+
+# ---- turns
+
+
+def keep_turn(store: Store, conversation: str, turn: Turn) -> None:
+    """A turn whose reply is not new: a replay, an import."""
+    store.write(lambda db: put_turn(db, conversation_id(store, db, conversation), turn))
+
+
+def put_turn(db: Connection, conversation: int, turn: Turn) -> None:
+    """In the cell's place, or at the end."""
+    (end,) = db.execute(
+        "SELECT coalesce(max(place), 0) + 1 FROM turns WHERE conversation = ?", (conversation,)
+    ).fetchone()
+    known = db.execute("SELECT 1 FROM requests WHERE id = ?", (turn.request,)).fetchone()
+    db.execute(
+        "INSERT INTO turns VALUES (?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (conversation, cell) DO UPDATE SET"
+        " wire = excluded.wire, asked_after = excluded.asked_after, request = excluded.request, at = excluded.at,"
+        " session = excluded.session, execution = excluded.execution, cost_usd = excluded.cost_usd,"
+        " tokens = excluded.tokens",
+        (conversation, turn.cell, end, turn.wire, turn.asked_after, turn.request if known else None, turn.at,
+         turn.session, turn.execution, turn.cost_usd, turn.tokens),
+    )  # fmt: skip
+
+
+def conversation_id(store: Store, db: Connection, name: str) -> int:
+    """The row of the conversation; made if there is none, from what is behind the store if it is there."""
+    if row := db.execute("SELECT id FROM conversations WHERE name = ?", (name,)).fetchone():
+        return int(row[0])
+    made = db.execute("INSERT INTO conversations (name, began) VALUES (?, ?)", (name, time.time())).lastrowid
+    assert made is not None
+    for turn in store.look_behind(lambda behind: turns_of(behind, name)) or ():
+        put_turn(db, made, turn)
+    return made
+
+
+def conversation(store: Store, name: str) -> Conversation:
+    """The conversation of that name, empty if there is none."""
+
+    def act(db: Connection) -> tuple[bool, tuple[Turn, ...]]:
+        exists = db.execute("SELECT 1 FROM conversations WHERE name = ?", (name,)).fetchone() is not None
+        return exists, turns_of(db, name)
+
+    exists, turns = store.read(act)
+    if not exists:
+        turns = store.look_behind(lambda behind: turns_of(behind, name)) or ()
+    return Conversation(name, turns)
+
+
+def turns_of(db: Connection, name: str) -> tuple[Turn, ...]:
+    rows = db.execute(
+        "SELECT cell, wire, asked_after, request, at, session, execution, cost_usd, tokens FROM turns"
+        " WHERE conversation = (SELECT id FROM conversations WHERE name = ?) ORDER BY place",
+        (name,),
+    )
+    return tuple(Turn(*row) for row in rows)
+
+
+# ---- sessions
+
+
+def sweep(store: Store, is_dead: Callable[[str | None, int | None, float], bool]) -> int:
+    """Mark what ended kernels left in flight as partial. is_dead: of a kernel's host and pid, and when it asked."""
+
+    def act(db: Connection) -> int:
+        rows = db.execute(
+            "SELECT r.id, r.at, host, pid FROM requests r LEFT JOIN sessions s ON s.id = r.session"
+            " WHERE state = 'in flight'"
+        ).fetchall()
+        dead = [(row["id"],) for row in rows if is_dead(row["host"], row["pid"], row["at"])]
+        why = "the kernel ended before the reply did"
+        db.executemany(f"UPDATE requests SET state = '{PARTIAL}', why = '{why}' WHERE id = ?", dead)
+        return len(dead)
+
+    return store.write(act)
+
+
+def begin_session(store: Store, session: str, host: str, pid: int) -> None:
+    store.write(
+        lambda db: db.execute("INSERT OR IGNORE INTO sessions VALUES (?,?,?,?)", (session, host, pid, time.time()))
+    )

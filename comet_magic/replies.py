@@ -1,0 +1,123 @@
+"""What may stand for a reply in progress: one from the store, one written down as it grows, one that goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Protocol
+
+from . import records
+from .client import Endpoint
+from .errors import ConfigError
+from .messages import Message, Request
+from .records import Found
+from .session import Session
+from .settings import CometSettings
+from .standing import Standing
+from .store import Store
+from .wire import StreamEvent
+
+CHECKPOINT_S = 2.0  # seconds between two writings-down of a growing reply; a killed kernel loses less than that
+
+
+class Reply(Protocol):
+    """A reply in progress: a `MessageStream`, or something that stands for one."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def message(self) -> Message: ...
+    def __iter__(self) -> Iterator[StreamEvent]: ...
+    def stop(self, why: str = ...) -> None: ...
+
+
+class Replayed:
+    """A stored reply, in the place of one in progress."""
+
+    def __init__(self, found: Found) -> None:
+        self.message = found.message
+        self.text = found.message.text
+
+    def __iter__(self) -> Iterator[StreamEvent]:
+        return iter(())
+
+    def stop(self, why: str = "") -> None:
+        pass
+
+
+class Recorded:
+    """A reply in progress that is written down every now and then, for a kernel may be killed at any moment."""
+
+    def __init__(self, stream: Reply, write: Callable[[Message], None]) -> None:
+        self._stream = stream
+        self._write = write
+        self.stop = stream.stop
+
+    @property
+    def text(self) -> str:
+        return self._stream.text
+
+    @property
+    def message(self) -> Message:
+        return self._stream.message
+
+    def __iter__(self) -> Iterator[StreamEvent]:
+        due = time.monotonic() + CHECKPOINT_S
+        for event in self._stream:
+            if time.monotonic() > due:
+                self._write(self._stream.message)
+                due = time.monotonic() + CHECKPOINT_S
+            yield event
+
+
+class Continued:
+    """A reply in progress that goes on where another one broke off: both are one."""
+
+    def __init__(self, stream: Reply, before: Message) -> None:
+        self._stream = stream
+        self._before = before
+        self.stop = stream.stop
+
+    @property
+    def text(self) -> str:
+        return self._before.text + self._stream.text
+
+    @property
+    def message(self) -> Message:
+        message = self._stream.message
+        return replace(message, content=({"type": "text", "text": self._before.text + message.text},))
+
+    def __iter__(self) -> Iterator[StreamEvent]:
+        return iter(self._stream)
+
+
+def to_replay(
+    settings: CometSettings, session: Session, store: Store, standing: Standing, endpoint: Endpoint, request: Request,
+    *, fresh: bool,
+) -> Found | None:  # fmt: skip
+    """The stored reply that answers the question, under `settings.replay`; None if it is to be asked.
+
+    Raises: ConfigError when nothing may be asked, and nothing is there.
+    """
+    mode = settings.replay
+    if mode == "only" and fresh:
+        raise ConfigError("nothing is asked anew while CometSettings.replay = 'only'", "set it to 'auto' for that")
+    # A cell is known by its id; without one, its request is what it does.
+    cell = standing.cell if standing.place.cell else f"{endpoint.name} {records.request_key(request)}"
+    is_first = session.is_first_run(cell)
+    if fresh or mode == "never" or (mode == "auto" and not (is_first and standing.place.is_notebook)):
+        return None
+    found = records.find_reply(store, endpoint.name, request)
+    if mode == "only" and not found:
+        raise _missing(store, endpoint, request)
+    return found
+
+
+def _missing(store: Store, endpoint: Endpoint, request: Request) -> ConfigError:
+    others = records.endpoints_that_answered(store, request)
+    hint = "set CometSettings.replay = 'auto' and run the notebook once, or check CometSettings.store"
+    if others:
+        hint = f"it was answered by {others[0]}: set CometSettings.endpoint to that"
+    what = f"{store.path} has no reply of {endpoint.name} to this, and CometSettings.replay = 'only' asks nobody"
+    return ConfigError(what, hint)

@@ -1,0 +1,43 @@
+"""`comet_magic.ask`: the engine of the magics for Python, which shows nothing and returns the reply."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .client import user_message
+from .display import current_shell
+from .exchange import Exchange
+from .messages import Message
+from .session import current
+from .settings import CometSettings
+
+FLAGS = ("model", "max_tokens", "system", "temperature", "stop", "effort", "thinking", "stream")
+
+
+def ask(prompt: str, *, chat: str = "", new: bool = False, fresh: bool = False, **flags: Any) -> Message:
+    """Ask, and return the reply, which displays itself as Markdown in a notebook.
+
+    chat: the conversation that it is a turn of; "" for none.        new: begin that conversation afresh.
+    fresh: ask again, also where a notebook's first run would be answered from the store.
+    flags: as of `%%claude`: model, max_tokens, system, temperature, stop, effort, thinking, stream.
+    Raises: ConfigError, TransportError or APIError; the last two with what had arrived in `partial`.
+    """
+    if unknown := set(flags) - set(FLAGS):
+        known = ", ".join(("chat", "new", "fresh", *FLAGS))
+        raise TypeError(f"ask() got an unexpected keyword argument {min(unknown)!r}; it takes {known}")
+    settings, session = CometSettings.instance(), current()
+    place = session.place_in(current_shell(), chat)
+    exchange = Exchange(settings, session, user_message(prompt), place, new=new, fresh=fresh)
+    with exchange.stream(exchange.request(**flags)) as reply:
+        try:
+            for _ in reply:
+                pass
+        except KeyboardInterrupt:
+            reply.stop()
+            raise
+        except BaseException:
+            reply.stop("stopped by an error")
+            raise
+        finally:
+            message = exchange.keep(reply.message)
+    return message

@@ -1,0 +1,250 @@
+"""This process's part: its store, the cells that it ran, the latest reply, and what it has cost so far."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import socket
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from . import ledger, records
+from .messages import Message, Usage, dollars
+from .settings import CometSettings
+from .store import MEMORY, Store
+
+PRICES_HOLD_S = 86_400.0  # seconds until the endpoint's prices are looked up again
+PRICES_RETRY_S = 3600.0
+A_DAY_S = 86_400.0
+
+
+class Totals(NamedTuple):
+    """What this process has asked for so far. usd: of the replies with a known price, all but `unpriced`."""
+
+    replies: int = 0
+    usage: Usage = Usage()
+    usd: float = 0.0
+    unpriced: int = 0
+
+    def plus(self, usage: Usage, usd: float | None) -> Totals:
+        return Totals(
+            self.replies + 1, self.usage + usage, self.usd + (usd or 0), self.unpriced + (1 if usd is None else 0)
+        )
+
+    @property
+    def money(self) -> str:
+        """`session ≈ $0.21`, or "" where no price is known."""
+        if self.unpriced == self.replies:
+            return ""
+        rest = f", {self.unpriced} of {self.replies} replies without a price" if self.unpriced else ""
+        return f"session ≈ {dollars(self.usd)}{rest}"
+
+    def __str__(self) -> str:
+        if not self.replies:
+            return "no replies yet"
+        parts = [f"{self.replies:,} {'reply' if self.replies == 1 else 'replies'}", str(self.usage)]
+        return " · ".join([*parts, *([f"≈ {dollars(self.usd)}"] if self.money else [])])
+
+
+class Place(NamedTuple):
+    """Where a question stands. conversation: "" for none.
+
+    cell: the front end's id of the cell, "" where it gives none.        execution: the cell's In[] number.
+    run: what is the same for all questions of one execution.
+    is_notebook: its cells are run again as they stand, which is what replays are for.
+    """
+
+    conversation: str = ""
+    cell: str = ""
+    execution: int | None = None
+    run: object = None
+    is_notebook: bool = False
+
+
+class Session:
+    """One process from its start to its end, or what a test takes for one."""
+
+    def __init__(self) -> None:
+        self.id = uuid.uuid4().hex
+        self.process = os.getpid()
+        self.totals = Totals()
+        self.latest: Message | None = None
+        self._ran: set[str] = set()  # cells, or requests where cells have no id
+        self.refused_cache: set[str] = set()  # endpoints that take no cache_control
+        self._last_cells: dict[str, str] = {}  # by conversation: the cell that ran last
+        self._in_run: tuple[object, int] = (None, 0)  # an execution, and the questions that it has asked
+        self._store: Store | None = None
+        self._opened_as: tuple[object, ...] = ()
+        self._said = ""
+        self._lock = threading.Lock()
+        self._prices_asked: dict[str, float] = {}
+        self.began = time.strftime("%Y%m%d-%H%M%S")
+
+    # ---- the store
+
+    def store(self, settings: CometSettings) -> Store:
+        """The store that the settings name now; opened on first use."""
+        path: Path | str = store_path(settings) if settings.keep else MEMORY
+        opened_as = (str(path), settings.replay == "only")
+        if self._store is None or opened_as != self._opened_as:
+            self.close()
+            self._opened_as, self._said = opened_as, ""
+            self._store = Store(path, read_only=settings.replay == "only")
+            host = sha256(socket.gethostname().encode()).hexdigest()[:16]  # a store may be shared; its maker's name not
+            records.begin_session(self._store, self.id, host, os.getpid())
+            records.sweep(self._store, lambda *asked: _is_dead(host, *asked))
+            atexit.register(self.close)
+        return self._store
+
+    def news_of_store(self) -> str:
+        """What is wrong with the store, said once."""
+        said, self._said = self._said, self._store.problem if self._store else ""
+        return self._said if self._said != said else ""
+
+    def close(self) -> None:
+        if self._store is not None:
+            atexit.unregister(self.close)
+            self._store.close()
+            self._store = None
+
+    # ---- cells
+
+    def cell_key(self, place: Place) -> str:
+        """The key of the next question in its conversation: the second of one cell has another than the first."""
+        with self._lock:
+            count = self._in_run[1] + 1 if place.run == self._in_run[0] else 1
+            self._in_run = (place.run, count)
+        cell = place.cell or f"{self.id[:8]}:{place.execution or ''}"
+        return cell if count == 1 else f"{cell}/{count}"
+
+    def is_first_run(self, cell: str) -> bool:
+        """Whether it had not been run in this kernel; now it has."""
+        first = cell not in self._ran
+        self._ran.add(cell)
+        return first
+
+    def cell_before(self, conversation: str) -> str | None:
+        """The cell that this process ran last in that conversation."""
+        return self._last_cells.get(conversation)
+
+    def ran_in(self, conversation: str, cell: str) -> None:
+        self._last_cells[conversation] = cell
+
+    def made(self, key: str) -> bool:
+        """Whether a cell without an id, which has that key, was run by this process."""
+        return key.startswith(f"{self.id[:8]}:")
+
+    def conversation_of(self, settings: CometSettings, shell: Any | None) -> str:
+        """The conversation of this notebook: what is set, else its path, else a name of this process's own."""
+        if settings.conversation:
+            return settings.conversation
+        told = shell.user_ns.get("__vsc_ipynb_file__") if shell else None  # VS Code's word for it
+        notebook = str(told or settings.notebook_variable)
+        if not Path(notebook).suffix:
+            return f"kernel-{self.began}-{self.id[:4]}"
+        return _from_home(notebook)
+
+    def place_in(self, shell: Any | None, conversation: str) -> Place:
+        """Where a question stands that is asked now, in a cell of `shell` if there is one."""
+        if shell is None:
+            return Place(conversation, run="a script")  # whose questions are those of one long cell
+        parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
+        number = shell.execution_count
+        terminal = sys.modules.get("IPython.terminal.interactiveshell")
+        return Place(
+            conversation,
+            cell=str(parent.get("metadata", {}).get("cellId") or ""),
+            execution=number,
+            run=parent.get("header", {}).get("msg_id") or number,
+            is_notebook=terminal is None or not isinstance(shell, terminal.TerminalInteractiveShell),
+        )
+
+    # ---- usage
+
+    def count(self, usage: Usage, usd: float | None) -> None:
+        self.totals = self.totals.plus(usage, usd)
+
+    # ---- prices
+
+    def published_prices(
+        self, store: Store, endpoint: str, ask: Callable[[], dict[str, tuple[float, float]]]
+    ) -> dict[str, tuple[float, float]]:
+        """What is known of the prices that the endpoint publishes; asked for again, beside the work, when it is old.
+
+        ask: fetches them; what it raises means that there are none.
+        """
+        prices, at = ledger.kept_prices(store, endpoint)
+        now = time.time()
+        if now - at > PRICES_HOLD_S and now - self._prices_asked.get(endpoint, 0) > PRICES_RETRY_S:
+            self._prices_asked[endpoint] = now
+            threading.Thread(target=_keep_prices, args=(store, endpoint, ask), daemon=True).start()
+        return prices
+
+
+def _keep_prices(store: Store, endpoint: str, ask: Callable[[], Any]) -> None:
+    try:
+        prices = ask()
+    except Exception:  # noqa: BLE001  # whatever it is, the list price will do; nobody else would hear of it
+        return
+    if prices:
+        ledger.keep_prices(store, endpoint, prices)
+
+
+def store_path(settings: CometSettings) -> Path:
+    if settings.store:
+        return Path(settings.store).expanduser()
+    from platformdirs import user_data_path
+
+    return user_data_path("comet_magic", appauthor=False) / "store.sqlite"
+
+
+def shown_path(path: Path | str) -> str:
+    """As short as it can be said here."""
+    with contextlib.suppress(ValueError):
+        return str(Path(path).resolve().relative_to(Path.cwd()))
+    return _from_home(str(path))
+
+
+def _from_home(path: str) -> str:
+    home = str(Path.home())
+    return f"~{path[len(home) :]}" if path.startswith(home + os.sep) else path
+
+
+def _is_dead(here: str, host: str | None, pid: int | None, asked: float) -> bool:
+    """Whether the kernel that asked has ended; where that cannot be known, it has after a day."""
+    if time.time() - asked > A_DAY_S or pid is None:
+        return True
+    if host != here or sys.platform == "win32":  # there os.kill would end the process
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+_current = Session()
+
+
+def current() -> Session:
+    """This process's session; a forked child has its own."""
+    global _current
+    if _current.process != os.getpid():
+        _current = Session()
+    return _current
+
+
+def reset() -> None:
+    """Begin a session anew, as a restarted kernel would."""
+    global _current
+    _current.close()
+    _current = Session()

@@ -1,0 +1,293 @@
+"""One SQLite file for all kernels of a user, or memory where there can be none; and its schema, forwards only.
+
+Whatever is wrong with the file, work goes on: in memory, with `problem` saying what is not being kept and how to mend
+it. What can still be read of the file stays readable `behind` the memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+Row = sqlite3.Row
+Connection = sqlite3.Connection
+MEMORY = ":memory:"
+LOCKED_S = 20.0  # seconds to wait for another kernel's write, which takes milliseconds
+APPLICATION_ID = 0x636D6167  # "cmag"
+
+# Each script brings the schema from its place in the list to the next version. None is ever changed once released.
+MIGRATIONS = (
+    """
+    CREATE TABLE sessions (id TEXT PRIMARY KEY, host TEXT NOT NULL, pid INTEGER NOT NULL, began REAL NOT NULL);
+
+    CREATE TABLE conversations (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, began REAL NOT NULL);
+
+    CREATE TABLE requests (
+        id TEXT PRIMARY KEY, session TEXT NOT NULL, at REAL NOT NULL,
+        endpoint TEXT NOT NULL, key TEXT NOT NULL, model TEXT NOT NULL,
+        parameters TEXT NOT NULL, question TEXT NOT NULL,
+        conversation INTEGER REFERENCES conversations ON DELETE SET NULL, cell TEXT, execution INTEGER,
+        state TEXT NOT NULL, why TEXT NOT NULL DEFAULT '', most_usd REAL
+    );
+    CREATE INDEX requests_to_replay ON requests (key, endpoint, at) WHERE state = 'whole';
+    CREATE INDEX requests_in_flight ON requests (session) WHERE state = 'in flight';
+    CREATE INDEX requests_of_conversations ON requests (conversation, state);
+    CREATE INDEX requests_by_age ON requests (at);
+
+    CREATE TABLE replies (
+        request TEXT PRIMARY KEY REFERENCES requests ON DELETE CASCADE, at REAL NOT NULL, message TEXT NOT NULL
+    );
+
+    CREATE TABLE turns (
+        conversation INTEGER NOT NULL REFERENCES conversations ON DELETE CASCADE, cell TEXT NOT NULL,
+        place INTEGER NOT NULL, wire TEXT NOT NULL, asked_after TEXT NOT NULL,
+        request TEXT REFERENCES requests ON DELETE SET NULL, at REAL NOT NULL,
+        session TEXT, execution INTEGER, cost_usd REAL, tokens INTEGER,
+        PRIMARY KEY (conversation, cell), UNIQUE (conversation, place)
+    );
+    CREATE INDEX turns_by_request ON turns (request);
+
+    CREATE TABLE ledger (
+        request TEXT PRIMARY KEY, session TEXT NOT NULL, at REAL NOT NULL, endpoint TEXT NOT NULL, model TEXT NOT NULL,
+        conversation TEXT NOT NULL, input INTEGER, output INTEGER, cached INTEGER, written INTEGER, cost_usd REAL
+    );
+    CREATE INDEX ledger_by_age ON ledger (at);
+    CREATE INDEX ledger_by_session ON ledger (session);
+
+    CREATE TABLE prices (
+        endpoint TEXT NOT NULL, model TEXT NOT NULL, input REAL NOT NULL, output REAL NOT NULL, at REAL NOT NULL,
+        PRIMARY KEY (endpoint, model)
+    );
+    """,
+)
+
+
+class Store:
+    """Reads and writes in transactions, from any thread. `path` is a file, or ":memory:".
+
+    problem: why the file is not being written, and how to mend that; "" when all is well.
+    behind: the file, for reading, while the store is in memory because of a problem; None if it cannot be read.
+    """
+
+    def __init__(self, path: Path | str, *, read_only: bool = False) -> None:
+        """read_only: leave the file as it is, and keep what is new in memory."""
+        self.path = path
+        self.problem = ""
+        self.behind: Connection | None = None
+        self._read_only = read_only
+        self._lock = threading.RLock()
+        self._open()
+
+    def _open(self) -> None:
+        self._process = os.getpid()
+        if str(self.path) == MEMORY:
+            self._connection = _in_memory()
+        elif self._read_only:
+            self._connection, self.behind = _in_memory(), _for_reading(Path(self.path))
+        else:
+            try:
+                self._connection = _opened(Path(self.path))
+            except (sqlite3.Error, OSError, NewerStore) as error:
+                self._give_up(error)
+
+    @property
+    def is_file(self) -> bool:
+        return str(self.path) != MEMORY and not self.problem and self.behind is None
+
+    def read(self, act: Callable[[Connection], T]) -> T:
+        return self._done(act, "BEGIN")
+
+    def write(self, act: Callable[[Connection], T]) -> T:
+        """What `act` returns, its changes made all or none. It may be run twice: once more when the file fails it."""
+        return self._done(act, "BEGIN IMMEDIATE")
+
+    def look_behind(self, act: Callable[[Connection], T]) -> T | None:
+        """What `act` finds in the file behind the memory; None if there is none, or it cannot be read after all."""
+        with self._lock:
+            if self.behind is None:
+                return None
+            try:
+                return act(self.behind)
+            except sqlite3.DatabaseError:
+                self.behind = None
+                return None
+
+    def _done(self, act: Callable[[Connection], T], begin: str) -> T:
+        with self._lock:
+            if self._process != os.getpid():  # a connection does not survive a fork
+                self._open()
+            try:
+                with _transaction(self._connection, begin) as connection:
+                    return act(connection)
+            except sqlite3.IntegrityError:
+                raise
+            except sqlite3.DatabaseError as error:
+                if not self.is_file:
+                    raise
+                self._give_up(error)
+            with _transaction(self._connection, begin) as connection:
+                return act(connection)
+
+    def _give_up(self, error: Exception) -> None:
+        """Go on in memory."""
+        self.problem = f"nothing is being kept: {_why(error, Path(self.path))}"
+        if hasattr(self, "_connection"):
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+        self.behind = None if isinstance(error, NewerStore) else _for_reading(Path(self.path))
+        self._connection = _in_memory()
+
+    def size_mb(self) -> float:
+        """What the file holds."""
+        return self.read(lambda db: _pragma(db, "page_count") * _pragma(db, "page_size")) / 1e6
+
+    def give_back(self) -> None:
+        """Return the room of what was removed to the disk."""
+        with (
+            self._lock,
+            contextlib.suppress(sqlite3.Error),
+        ):  # another kernel may be reading; then the next time does it
+            self._connection.execute("PRAGMA incremental_vacuum").fetchall()
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def close(self) -> None:
+        with self._lock, contextlib.suppress(sqlite3.Error):
+            if self._process == os.getpid():
+                self._connection.close()
+                if self.behind:
+                    self.behind.close()
+
+
+class NewerStore(Exception):
+    """The file's schema is newer than this version knows."""
+
+
+def _opened(path: Path) -> Connection:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # Made here, for SQLite would make it readable for others; its side files take its mode.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    connection = _connected(str(path))
+    try:
+        _configure(connection)
+        _migrate(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _connected(name: str, **options: Any) -> Connection:
+    # Transactions are our own; and a lock of ours keeps the threads apart.
+    connection: Connection = sqlite3.connect(
+        name, timeout=LOCKED_S, isolation_level=None, check_same_thread=False, **options
+    )
+    connection.row_factory = Row
+    return connection
+
+
+def _configure(connection: Connection) -> None:
+    if _pragma(connection, "page_count") == 0:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")  # a killed kernel loses nothing; a power cut may lose a moment
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA secure_delete = ON")  # what is pruned is gone from the file
+
+
+def _in_memory() -> Connection:
+    connection = _connected(MEMORY)
+    connection.execute("PRAGMA foreign_keys = ON")
+    _migrate(connection, None)
+    return connection
+
+
+def _for_reading(path: Path) -> Connection | None:
+    """The file as it is, whatever may not be written there; None if nothing can be read."""
+    in_use = path.with_name(f"{path.name}-wal").exists()
+    # The first works beside writers, and makes files beside it; the second where nothing may be written.
+    for how in ("mode=ro", "mode=ro&immutable=1")[0 if in_use else 1 :]:
+        try:
+            connection = _connected(f"{path.resolve().as_uri()}?{how}", uri=True)
+            connection.execute("SELECT count(*) FROM sessions").fetchone()
+        except sqlite3.Error:
+            continue
+        if _pragma(connection, "user_version") == len(MIGRATIONS):
+            return connection
+        connection.close()
+    return None
+
+
+def _migrate(connection: Connection, path: Path | None) -> None:
+    """Bring the schema to this version, in one transaction. A copy of an older file is kept beside it."""
+    if _pragma(connection, "user_version") == len(MIGRATIONS):
+        return
+    with _transaction(connection, "BEGIN IMMEDIATE"):
+        version = _pragma(connection, "user_version")  # another kernel may just have done it
+        if version > len(MIGRATIONS):
+            raise NewerStore(
+                f"it was written by a newer comet_magic: schema {version}, and this one knows {len(MIGRATIONS)}"
+            )
+        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if tables and _pragma(connection, "application_id") != APPLICATION_ID:
+            raise sqlite3.DatabaseError("it is another program's database")
+        if path and 0 < version < len(MIGRATIONS):
+            _copy(path, path.with_name(f"{path.name}.v{version}"))
+        for script in MIGRATIONS[version:]:
+            for statement in script.split(";"):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+
+def _copy(path: Path, copy: Path) -> None:
+    os.close(os.open(copy, os.O_RDWR | os.O_CREAT, 0o600))
+    old, new = _connected(str(path)), _connected(str(copy))
+    try:
+        old.backup(new)
+    finally:
+        old.close()
+        new.close()
+
+
+@contextlib.contextmanager
+def _transaction(connection: Connection, begin: str) -> Iterator[Connection]:
+    connection.execute(begin)
+    try:
+        yield connection
+        connection.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _pragma(connection: Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def _why(error: Exception, path: Path) -> str:
+    """What is wrong with the file, then how to mend it."""
+    if isinstance(error, NewerStore):
+        return f"{path}: {error}: upgrade comet_magic, or set CometSettings.store to another path"
+    said = str(error)
+    if isinstance(error, OSError):
+        return f"{path}: {error.strerror or said}: make it writable, or set CometSettings.store to another path"
+    if "full" in said:
+        return (
+            f"the disk of {path} is full: free some space, or run %claude_history --prune 30d, then restart the kernel"
+        )
+    if "disk I/O" in said:
+        return f"the disk of {path} fails, or is full: free some space, then restart the kernel"
+    if "readonly" in said or "unable to open" in said:
+        return f"{path} cannot be written: make it writable, or set CometSettings.store to another path"
+    if "locked" in said or "busy" in said:
+        return f"another program has kept {path} locked for {LOCKED_S:g} s: end it, then restart the kernel"
+    if "another program" in said:
+        return f"{path}: {said}: set CometSettings.store to another path"
+    return f"{path} is damaged ({said}): move it away, and a new one is begun"

@@ -1,0 +1,411 @@
+"""The file: who may read it, what many kernels at once do to it, and what happens when it fails."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import multiprocessing
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cells import Ran
+from wire_server import WireServer, canonical
+
+import comet_magic
+from comet_magic import archive, conversations, records, session, store
+from comet_magic.conversation import Turn
+from comet_magic.messages import Message, Request, Usage
+from comet_magic.records import Asked
+from comet_magic.settings import CometSettings
+from comet_magic.store import Store
+
+KEY = "sk-test-SECRETSECRET-f3a9"
+
+
+def answer(text: str) -> Message:
+    return Message("assistant", ({"type": "text", "text": text},), stop_reason="end_turn", usage=Usage(1, 2))
+
+
+def put(
+    kept: Store, text: str, cell: str, conversation: str = "c", session: str = "s", at: float | None = None
+) -> None:
+    question = Message.user(text)
+    asked = Asked(Request("m", 9, (question,)), question, "http://x", session, conversation, cell, at=at or time.time())
+    records.begin(kept, asked)
+    reply = answer(text.upper())
+    turn = Turn.of(cell, (question, reply), request=asked.id, at=asked.at)
+    records.finish(kept, asked, reply, "", turn, reply.usage, 0.5)
+
+
+def questions(kept: Store, conversation: str = "c") -> list[str]:
+    return [turn.question for turn in records.conversation(kept, conversation).turns]
+
+
+@pytest.fixture
+def server(shell: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("COMETAPI_KEY", KEY)
+    with WireServer(canonical()) as server:
+        shell.run_line_magic("config", f"CometSettings.endpoint = {server.url!r}")
+        yield server
+
+
+# ---- the file
+
+
+def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
+    kept = Store(tmp_path / "new" / "store.sqlite")
+    put(kept, "hi", "a")
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+    files = sorted((tmp_path / "new").iterdir())
+    assert [file.name for file in files] == ["store.sqlite", "store.sqlite-shm", "store.sqlite-wal"]
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+    kept.close()
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["store.sqlite"]
+
+
+def test_it_is_in_the_data_folder_unless_a_setting_says_where(shell: Any, server: WireServer, tmp_path: Path) -> None:
+    Ran(shell, "%%claude\nhi")
+    assert (tmp_path / "home" / "comet_magic" / "store.sqlite").exists()
+    shell.run_line_magic("config", 'CometSettings.store = "beside/it.sqlite"')
+    Ran(shell, "%%claude\nhi")
+    assert (tmp_path / "beside" / "it.sqlite").exists()
+
+
+def test_no_key_and_no_header_is_in_it(shell: Any, server: WireServer, tmp_path: Path) -> None:
+    Ran(shell, "%%claude\nhi")
+    server.scripts[:] = [canonical(f"your key is {KEY}")]
+    session.current().close()
+    content = (tmp_path / "home" / "comet_magic" / "store.sqlite").read_bytes()
+    assert b"hi" in content
+    assert b"SECRETSECRET" not in content
+    assert b"uthorization" not in content
+
+
+def test_keep_false_writes_nothing_and_the_conversation_goes_on(shell: Any, server: WireServer, tmp_path: Path) -> None:
+    shell.run_line_magic("config", "CometSettings.keep = False")
+    Ran(shell, "%%claude\none")
+    Ran(shell, "%%claude\ntwo")
+    assert len(server.received[-1].json["messages"]) == 3
+    assert list(tmp_path.rglob("*comet_magic*")) == []
+
+
+def test_memory_is_a_path(shell: Any, server: WireServer, tmp_path: Path) -> None:
+    shell.run_line_magic("config", 'CometSettings.store = ":memory:"')
+    Ran(shell, "%%claude\none")
+    assert conversations.get().turns[0].question == "one\n"
+    assert list(tmp_path.glob("**/*memory*")) == []
+
+
+def test_any_text_comes_back_as_it_was(tmp_path: Path) -> None:
+    kept = Store(tmp_path / "s.sqlite")
+    text = 'lone \ud800, NUL \x00, "quotes", ✓, \u2028, {"a": 1}'
+    put(kept, text, "a")
+    kept.close()
+    (turn,) = records.conversation(Store(tmp_path / "s.sqlite"), "c").turns
+    assert turn.messages[0] == Message.user(text)
+
+
+# ---- many at once
+
+
+def write_many(path: str, number: int, turns: int) -> None:
+    kept = Store(path)
+    for at in range(turns):
+        put(kept, f"{number} {at}", f"{number}-{at}", session=str(number))
+    assert kept.problem == ""
+    kept.close()
+
+
+@pytest.mark.parametrize(("processes", "turns"), [(8, 500)])
+def test_many_kernels_write_at_once_and_nothing_is_lost_or_doubled(tmp_path: Path, processes: int, turns: int) -> None:
+    path = str(tmp_path / "s.sqlite")
+    context = multiprocessing.get_context("spawn")
+    running = [context.Process(target=write_many, args=(path, number, turns)) for number in range(processes)]
+    for process in running:
+        process.start()
+    for process in running:
+        process.join(100)
+    assert [process.exitcode for process in running] == [0] * processes
+    kept = Store(path)
+    asked = questions(kept)
+    assert len(asked) == processes * turns
+    assert set(asked) == {f"{number} {at}" for number in range(processes) for at in range(turns)}
+    for number in range(processes):
+        mine = [text for text in asked if text.startswith(f"{number} ")]
+        assert mine == [f"{number} {at}" for at in range(turns)]
+    assert kept.read(lambda db: db.execute("SELECT count(*) FROM ledger").fetchone()[0]) == processes * turns
+
+
+def test_threads_share_one(tmp_path: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    kept = Store(tmp_path / "s.sqlite")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: put(kept, str(number), str(number)), range(100)))
+    assert sorted(map(int, questions(kept))) == list(range(100))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_opens_its_own(tmp_path: Path) -> None:
+    kept = Store(tmp_path / "s.sqlite")
+    put(kept, "parent", "a")
+    child = os.fork()
+    if not child:
+        put(kept, "child", "b")
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    put(kept, "parent again", "c")
+    assert questions(kept) == ["parent", "child", "parent again"]
+
+
+# ---- what goes wrong
+
+
+def warned(ran: Ran) -> str:
+    assert ran.error is None
+    return " ".join(line for line in ran.plain.split("\n") if line.startswith("[nothing is being kept"))
+
+
+def test_a_damaged_file_is_told_and_work_goes_on(shell: Any, server: WireServer, tmp_path: Path) -> None:
+    path = tmp_path / "home" / "comet_magic" / "store.sqlite"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"this is no database at all, but something else " * 100)
+    ran = Ran(shell, "%%claude\none")
+    assert f"{path} is damaged (file is not a database): move it away, and a new one is begun]" in warned(ran)
+    assert warned(Ran(shell, "%%claude\ntwo")) == ""  # said once; %claude_history says it again
+    assert len(server.received[-1].json["messages"]) == 3
+    assert path.read_bytes().startswith(b"this is no database")
+    assert "nothing is being kept" in str(Ran(shell, "%claude_history").result.result)
+
+
+def test_a_page_that_is_damaged_later_is_told_and_work_goes_on(shell: Any, server: WireServer, tmp_path: Path) -> None:
+    Ran(shell, "%%claude\none")
+    path = session.current().store(CometSettings.instance()).path
+    session.current().close()
+    content = bytearray(Path(path).read_bytes())
+    content[4096:] = b"\xff" * (len(content) - 4096)
+    Path(path).write_bytes(content)
+    ran = Ran(shell, "%%claude\ntwo")
+    assert "is damaged (database disk image is malformed)" in warned(ran)
+    assert "4\n" in ran.plain
+
+
+def test_a_newer_file_is_left_alone(shell: Any, server: WireServer, tmp_path: Path) -> None:
+    path = tmp_path / "newer.sqlite"
+    Store(path).close()
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    before = path.read_bytes()
+    shell.run_line_magic("config", f"CometSettings.store = {str(path)!r}")
+    said = warned(Ran(shell, "%%claude\none"))
+    assert "written by a newer comet_magic: schema 99" in said
+    assert "upgrade comet_magic, or set CometSettings.store to another path" in said
+    assert path.read_bytes() == before
+
+
+def test_another_programs_database_is_left_alone(shell: Any, server: WireServer, tmp_path: Path) -> None:
+    path = tmp_path / "other.sqlite"
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE mine (x)")
+    db.close()
+    shell.run_line_magic("config", f"CometSettings.store = {str(path)!r}")
+    assert "it is another program's database" in warned(Ran(shell, "%%claude\none"))
+    with sqlite3.connect(path) as db:
+        assert [row[0] for row in db.execute("SELECT name FROM sqlite_master")] == ["mine"]
+    db.close()
+
+
+def test_a_full_disk_is_told_and_the_conversation_goes_on(shell: Any, server: WireServer) -> None:
+    """SQLite says the same of a page limit as of a disk without room."""
+    Ran(shell, "%%claude\none")
+    kept = session.current().store(CometSettings.instance())
+    pages = kept.read(lambda db: db.execute("PRAGMA page_count").fetchone()[0])
+    kept._connection.execute(f"PRAGMA max_page_count = {pages}")
+    server.scripts[:] = [canonical("long " * 20_000)]
+    said = warned(Ran(shell, "%%claude\ntwo"))
+    assert "the disk of" in said
+    assert "is full: free some space" in said
+    server.scripts[:] = [canonical("short")]
+    Ran(shell, "%%claude\nthree")
+    sent = [message["content"] for message in server.received[-1].json["messages"]]
+    assert [sent[0], sent[1], sent[2], sent[4]] == ["one\n", "4", "two\n", "three\n"]
+
+
+QUOTA = """
+import resource, signal, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+import comet_magic
+settings = comet_magic.CometSettings.instance()
+settings.endpoint, settings.store, settings.retries = sys.argv[1], sys.argv[2], 0
+for number in range(12):
+    reply = comet_magic.ask(f"question {number} " + "x" * 9000, chat="c")
+    assert reply.text == "4", reply
+    print(reply.warnings)
+print(len(comet_magic.conversations.get("c").turns))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no quota on files there")
+def test_a_quota_on_the_file_is_told_and_no_turn_is_lost(tmp_path: Path) -> None:
+    path = tmp_path / "s.sqlite"
+    with WireServer(canonical()) as server:
+        command = [sys.executable, "-c", QUOTA, server.url, str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    *said, count = done.stdout.splitlines()
+    assert count == "12"
+    assert sum("nothing is being kept" in line for line in said) == 1
+    assert questions(Store(path))[0].startswith("question 0 ")
+
+
+READ_ONLY = """
+import sys, comet_magic
+settings = comet_magic.CometSettings.instance()
+settings.endpoint, settings.store = sys.argv[1], sys.argv[2]
+settings.replay = "always"
+first = comet_magic.ask("one", chat="c")
+print(first.text, first.receipt.replayed is not None, first.warnings)
+second = comet_magic.ask("two", chat="c")
+print(second.text, second.warnings)
+print([turn.question for turn in comet_magic.conversations.get("c").turns])
+"""
+
+
+def lose_roots_rights() -> None:
+    """Root, too, may write only where the modes say so."""
+    if os.geteuid() == 0:
+        pr_capbset_drop, cap_dac_override = 24, 1
+        ctypes.CDLL(None).prctl(pr_capbset_drop, cap_dac_override)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="root cannot lose its rights there")
+def test_a_folder_that_cannot_be_written_is_told_and_its_replies_are_still_there(tmp_path: Path) -> None:
+    folder = tmp_path / "locked"
+    path = folder / "s.sqlite"
+    settings = CometSettings.instance()
+    with WireServer(canonical("first"), canonical("second")) as server:
+        settings.endpoint, settings.store = server.url, str(path)
+        comet_magic.ask("one", chat="c")
+        session.reset()
+        folder.chmod(0o555)
+        path.chmod(0o444)
+        program = [sys.executable, "-c", READ_ONLY, server.url, str(path)]
+        done = subprocess.run(program, capture_output=True, text=True, timeout=60, preexec_fn=lose_roots_rights)
+        folder.chmod(0o755)
+    assert done.returncode == 0, done.stderr
+    first, second, turns = done.stdout.splitlines()
+    assert first.startswith("first True ('nothing is being kept: ")
+    assert "make it writable, or set CometSettings.store to another path" in first
+    assert second == "second ()"
+    assert turns == "['one', 'two']"
+
+
+def test_a_lock_that_never_ends_is_told_and_work_goes_on(
+    shell: Any, server: WireServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "LOCKED_S", 0.2)
+    Ran(shell, "%%claude\none")
+    path = session.current().store(CometSettings.instance()).path
+    session.current().close()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    said = warned(Ran(shell, "%%claude\ntwo"))
+    other.close()
+    assert f"another program has kept {path} locked for 0.2 s" in said
+    assert [m["content"] for m in server.received[-1].json["messages"]] == ["one\n", "4", "two\n"]
+
+
+# ---- versions
+
+
+def test_an_older_file_is_brought_forward_and_a_copy_of_it_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "s.sqlite"
+    old = Store(path)
+    put(old, "hi", "a")
+    old.close()
+    monkeypatch.setattr(store, "MIGRATIONS", (*store.MIGRATIONS, "ALTER TABLE turns ADD COLUMN colour TEXT"))
+    new = Store(path)
+    assert new.problem == ""
+    assert new.read(lambda db: db.execute("SELECT wire, colour FROM turns").fetchone())["colour"] is None
+    monkeypatch.undo()
+    copy = Store(tmp_path / "s.sqlite.v1")
+    assert questions(copy) == ["hi"]
+    assert stat.S_IMODE((tmp_path / "s.sqlite.v1").stat().st_mode) == 0o600
+
+
+def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "s.sqlite"
+    old = Store(path)
+    put(old, "hi", "a")
+    put(old, "ho", "b")
+    old.close()
+    broken = "ALTER TABLE turns ADD COLUMN colour TEXT; CREATE UNIQUE INDEX alone ON ledger (session)"
+    monkeypatch.setattr(store, "MIGRATIONS", (*store.MIGRATIONS, broken))
+    assert "UNIQUE constraint failed" in Store(path).problem
+    monkeypatch.undo()
+    assert questions(Store(path)) == ["hi", "ho"]
+
+
+# ---- what is removed
+
+
+def test_what_is_old_goes_and_what_it_cost_stays(tmp_path: Path) -> None:
+    kept = Store(tmp_path / "s.sqlite")
+    now = time.time()
+    put(kept, "very old", "a", "old", at=now - 1000)
+    put(kept, "old", "a", "mixed", at=now - 1000)
+    put(kept, "new", "b", "mixed", at=now)
+    put(kept, "replaced", "b", "other", at=now - 1000)
+    put(kept, "in its place", "b", "other", at=now)
+    assert archive.prune(kept, now - 500) == 2
+    assert [summary.name for summary in archive.conversations(kept)] == ["other", "mixed"]
+    assert questions(kept, "mixed") == ["old", "new"]  # a conversation goes whole, or stays whole
+    assert kept.read(lambda db: db.execute("SELECT sum(cost_usd) FROM ledger").fetchone()[0]) == 2.5
+    kept.close()
+    assert b"very old" not in (tmp_path / "s.sqlite").read_bytes()
+
+
+def test_a_store_stays_under_its_limit(shell: Any, server: WireServer) -> None:
+    server.scripts[:] = [canonical("long " * 20_000)]
+    shell.run_line_magic("config", "CometSettings.store_limit_mb = 1")
+    shell.run_line_magic("config", "CometSettings.history_turns = 0")
+    for number in range(12):
+        ran = Ran(shell, f"%%claude -c c{number}\n{number}")
+        assert ran.error is None
+    kept = session.current().store(CometSettings.instance())
+    assert kept.size_mb() < 1.3
+    assert Path(kept.path).stat().st_size < 2e6
+    assert "c11" in conversations.names()
+    assert "c0" not in conversations.names()
+
+
+def test_a_forgotten_turn_is_gone_from_the_file(shell: Any, server: WireServer) -> None:
+    Ran(shell, "%%claude\nthe password is swordfish")
+    Ran(shell, "%claude_history --forget 1")
+    path = Path(session.current().store(CometSettings.instance()).path)
+    session.current().close()
+    assert b"swordfish" not in path.read_bytes()
+
+
+def test_a_message_survives_the_store_whole() -> None:
+    content: Any = (
+        {"type": "thinking", "thinking": "hm", "signature": "Eq"},
+        {"type": "text", "text": "4", "citations": [{"type": "x"}]},
+        {"type": "tool_use", "id": "t", "name": "f", "input": {"a": [1, None]}},
+    )
+    message = Message(
+        "assistant", content, "m", "end_turn", None, {"category": None}, Usage(1, None, 3), "msg_1", "req_1", 1.5,
+        None, 9, "label", ("odd",),
+    )  # fmt: skip
+    assert records.from_json(records.to_json(message)) == message
+    assert json.loads(records.to_json(message))["usage"]["output_tokens"] is None
