@@ -19,6 +19,7 @@ def history(settings: CometSettings, name: str) -> Table:
     """The turns of a conversation, and the attempts that made none."""
     session = current()
     store = session.store(settings)
+    session.sweep()
     conversation = records.conversation(store, name)
     stale = {turn.cell for turn in conversation.stale()}
     rows = [
@@ -71,7 +72,9 @@ def all_conversations(settings: CometSettings) -> Table:
 
 def to_continue(settings: CometSettings, name: str) -> Attempt:
     """The latest reply of the conversation that is only a part. Raises: ConfigError when there is none."""
-    parts = [a for a in records.attempts(current().store(settings), name) if a.state == records.PARTIAL]
+    store = current().store(settings)
+    current().sweep()
+    parts = [a for a in records.attempts(store, name) if a.state == records.PARTIAL]
     parts = [attempt for attempt in parts if attempt.message and attempt.message.text.strip()]
     if not parts:
         raise ConfigError(

@@ -79,7 +79,9 @@ class Session:
         self._ran: set[str] = set()  # cells, or requests where cells have no id
         self.refused_cache: set[str] = set()  # endpoints that take no cache_control
         self._last_cells: dict[str, str] = {}  # by conversation: the cell that ran last
-        self._in_run: tuple[object, int] = (None, 0)  # an execution, and the questions that it has asked
+        self._run: object = None  # the execution that asked last
+        self._runs = 0  # how many have asked
+        self._asked_in_run = 0  # how much the last one has
         self._store: Store | None = None
         self._opened_as: tuple[object, ...] = ()
         self._said = ""
@@ -97,11 +99,15 @@ class Session:
             self.close()
             self._opened_as, self._said = opened_as, ""
             self._store = Store(path, read_only=settings.replay == "only")
-            host = sha256(socket.gethostname().encode()).hexdigest()[:16]  # a store may be shared; its maker's name not
-            records.begin_session(self._store, self.id, host, os.getpid())
-            records.sweep(self._store, lambda *asked: _is_dead(host, *asked))
+            records.begin_session(self._store, self.id, _host(), os.getpid())
+            self.sweep()
             atexit.register(self.close)
         return self._store
+
+    def sweep(self) -> None:
+        """Find the replies that ended kernels left in flight."""
+        if self._store is not None:
+            records.sweep(self._store, lambda *asked: _is_dead(_host(), *asked))
 
     def news_of_store(self) -> str:
         """What is wrong with the store, said once."""
@@ -119,9 +125,11 @@ class Session:
     def cell_key(self, place: Place) -> str:
         """The key of the next question in its conversation: the second of one cell has another than the first."""
         with self._lock:
-            count = self._in_run[1] + 1 if place.run == self._in_run[0] else 1
-            self._in_run = (place.run, count)
-        cell = place.cell or f"{self.id[:8]}:{place.execution or ''}"
+            if place.run != self._run:
+                self._run, self._runs, self._asked_in_run = place.run, self._runs + 1, 0
+            self._asked_in_run += 1
+            count = self._asked_in_run
+        cell = place.cell or f"{self.id[:8]}:{self._runs}"
         return cell if count == 1 else f"{cell}/{count}"
 
     def is_first_run(self, cell: str) -> bool:
@@ -156,7 +164,8 @@ class Session:
         if shell is None:
             return Place(conversation, run="a script")  # whose questions are those of one long cell
         parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
-        number = shell.execution_count
+        # Its execution_count is the cell's own number in some versions, and the next one's in others.
+        number = len(shell.history_manager.input_hist_parsed) - 1
         terminal = sys.modules.get("IPython.terminal.interactiveshell")
         return Place(
             conversation,
@@ -225,11 +234,17 @@ def _is_dead(here: str, host: str | None, pid: int | None, asked: float) -> bool
         return False
     try:
         os.kill(pid, 0)
+        # One that has ended and was not waited for is still there.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except ProcessLookupError:
         return True
-    except OSError:
+    except (OSError, IndexError):
         return False
-    return False
+
+
+def _host() -> str:
+    """This machine, told from others; a store may be shared, and its maker's name not."""
+    return sha256(socket.gethostname().encode()).hexdigest()[:16]
 
 
 _current = Session()

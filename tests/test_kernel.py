@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,69 +9,12 @@ from typing import Any
 
 import nbformat
 import pytest
-from jupyter_client.manager import KernelManager
+from kernels import Kernel
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 from wire_server import CLOSE, HOLD, OPEN_HEAD, WireServer, block, canonical, chunk, delta, event, start, stream
 
 SECRET = "sk-test-SECRETSECRET-f3a9"
-
-
-class Kernel:
-    """A kernel and what came of each cell."""
-
-    def __init__(self) -> None:
-        self.manager = KernelManager(kernel_name="python3", transport="ipc")
-        self.manager.start_kernel(extra_arguments=["--log-level=ERROR"])
-        self.client = self.manager.client()
-        self.client.start_channels()
-        self.client.wait_for_ready(timeout=30)
-
-    def close(self) -> None:
-        self.client.stop_channels()
-        self.manager.shutdown_kernel(now=True)
-
-    def run(self, code: str, interrupt_when: str | None = None) -> Ran:
-        """Run a cell; interrupt it once an output has `interrupt_when` in it."""
-        asked = self.client.execute(code)
-        ran = Ran()
-        while True:
-            message = self.client.get_iopub_msg(timeout=30)
-            if message["parent_header"].get("msg_id") != asked:
-                continue
-            ran.messages.append(message)
-            kind, content = message["msg_type"], message["content"]
-            if kind == "status" and content["execution_state"] == "idle":
-                ran.ended = time.monotonic()
-                ran.reply = self.answer_to(asked)
-                return ran
-            if interrupt_when is not None and interrupt_when in json.dumps(content, ensure_ascii=False):
-                interrupt_when = None
-                ran.interrupted = time.monotonic()
-                self.manager.interrupt_kernel()
-
-    def answer_to(self, asked: str) -> dict[str, Any]:
-        while (message := self.client.get_shell_msg(timeout=10))["parent_header"].get("msg_id") != asked:
-            pass
-        return dict(message["content"])
-
-
-class Ran:
-    def __init__(self) -> None:
-        self.messages: list[dict[str, Any]] = []
-        self.reply: dict[str, Any] = {}
-        self.interrupted = self.ended = 0.0
-
-    def bundles(self) -> list[dict[str, str]]:
-        return [m["content"]["data"] for m in self.messages if m["msg_type"] in ("display_data", "update_display_data")]
-
-    @property
-    def plain(self) -> str:
-        return self.bundles()[-1]["text/plain"]
-
-    @property
-    def error(self) -> list[str]:
-        return next((m["content"]["traceback"] for m in self.messages if m["msg_type"] == "error"), [])
 
 
 @pytest.fixture

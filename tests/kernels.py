@@ -1,0 +1,84 @@
+"""A real kernel, over the messages that a front end sends and sees."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import Any
+
+from jupyter_client.manager import KernelManager
+
+
+class Kernel:
+    """A kernel and what came of each cell."""
+
+    def __init__(self, **environment: str) -> None:
+        self.manager = KernelManager(kernel_name="python3", transport="ipc")
+        self.manager.start_kernel(extra_arguments=["--log-level=ERROR"], env={**os.environ, **environment})
+        self.client = self.manager.client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=30)
+
+    def close(self) -> None:
+        self.client.stop_channels()
+        self.manager.shutdown_kernel(now=True)
+
+    def send(self, code: str, cell: str | None = None) -> str:
+        """Ask the kernel to run a cell, as a front end does that names its cells. Returns: the message's id."""
+        if cell is None:
+            return str(self.client.execute(code))
+        content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
+        message = self.client.session.msg(
+            "execute_request", {**content, "stop_on_error": True}, metadata={"cellId": cell}
+        )
+        self.client.shell_channel.send(message)
+        return str(message["header"]["msg_id"])
+
+    def run(self, code: str, interrupt_when: str | None = None, cell: str | None = None) -> Ran:
+        """Run a cell; interrupt it once an output has `interrupt_when` in it."""
+        asked = self.send(code, cell)
+        ran = Ran()
+        while True:
+            message = self.client.get_iopub_msg(timeout=30)
+            if message["parent_header"].get("msg_id") != asked:
+                continue
+            ran.messages.append(message)
+            kind, content = message["msg_type"], message["content"]
+            if kind == "status" and content["execution_state"] == "idle":
+                ran.ended = time.monotonic()
+                ran.reply = self.answer_to(asked)
+                return ran
+            if interrupt_when is not None and interrupt_when in json.dumps(content, ensure_ascii=False):
+                interrupt_when = None
+                ran.interrupted = time.monotonic()
+                self.manager.interrupt_kernel()
+
+    def answer_to(self, asked: str) -> dict[str, Any]:
+        while (message := self.client.get_shell_msg(timeout=10))["parent_header"].get("msg_id") != asked:
+            pass
+        return dict(message["content"])
+
+
+class Ran:
+    def __init__(self) -> None:
+        self.messages: list[dict[str, Any]] = []
+        self.reply: dict[str, Any] = {}
+        self.interrupted = self.ended = 0.0
+
+    def bundles(self) -> list[dict[str, str]]:
+        return [m["content"]["data"] for m in self.messages if m["msg_type"] in ("display_data", "update_display_data")]
+
+    @property
+    def result(self) -> str:
+        """What the cell's last expression shows, or what it printed."""
+        shown = [m["content"]["data"]["text/plain"] for m in self.messages if m["msg_type"] == "execute_result"]
+        return shown[-1] if shown else "".join(m["content"]["text"] for m in self.messages if m["msg_type"] == "stream")
+
+    @property
+    def plain(self) -> str:
+        return self.bundles()[-1]["text/plain"]
+
+    @property
+    def error(self) -> list[str]:
+        return next((m["content"]["traceback"] for m in self.messages if m["msg_type"] == "error"), [])
