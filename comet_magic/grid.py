@@ -46,7 +46,7 @@ class Table:
         parts = [f"**{escaped(self.title)}**"]
         if self.rows:
             rule = ["--:" if right else ":--" for right in self._numeric()]
-            rows = [[_cell(text) for text in row] for row in [self.head, *self.rows]]
+            rows = [[escaped(text) for text in row] for row in [self.head, *self.rows]]
             rows.insert(1, rule)
             parts.append("\n".join(f"| {' | '.join(row)} |" for row in rows))
         parts += [f"<small>{escaped(note)}</small>" for note in self.notes]
@@ -54,7 +54,3 @@ class Table:
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return {"text/markdown": self.to_markdown(), "text/plain": str(self)}
-
-
-def _cell(text: str) -> str:
-    return escaped(text).replace("|", "&#124;").replace("\n", " ")

@@ -37,7 +37,9 @@ def clean(text: str) -> str:
 def escaped(text: str) -> str:
     """`text` as one line of literal Markdown: for names and messages that come from elsewhere."""
     line = " ".join(clean(text).split())
-    return re.sub(r"[&<>\\`*_\[\]$~|#!]", lambda m: f"&#{ord(m[0])};", line)
+    spelled = re.sub(r"[&<>\\`*_\[\]$~|#!]", lambda m: f"&#{ord(m[0])};", line)
+    # Two dollars in one text node would be mathematics, however they are spelled.
+    return spelled.replace("&#36;", "<span>&#36;</span>")
 
 
 def unquoted(line: str) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 import ipywidgets as widgets
 from traitlets import TraitError
 
-from . import catalog, client, defaults, session
+from . import catalog, client, conversations, defaults, session
 from .display import current_shell, publish
 from .errors import CometError
 from .keys import Key, keep, keyring_here
@@ -68,6 +68,8 @@ class Panel(widgets.VBox):
             tooltip = "Write these settings into your IPython profile"
             buttons.insert(0, self._button("Keep as my defaults", tooltip, self._keep, self._said))
         self._model_box = self._combo("model", "Model", self._aliases())
+        self._talks = self._combo("conversation", "Conversation", [])
+        self._talks.placeholder = "the notebook's own"
         return [
             _heading("Model"),
             self._model_box,
@@ -87,6 +89,7 @@ class Panel(widgets.VBox):
             _row(test, indent=True),
             self._result,
             _heading("Session"),
+            self._talks,
             self._session,
             _row(*buttons, indent=True),
             self._said,
@@ -380,7 +383,9 @@ class Panel(widgets.VBox):
             self._offer(self._listing.models)
             _say(self._list, self._listing.why_none)
             self._listing = None
-        _say(self._session, str(session.current().totals))
+        with self._moving():
+            self._talks.options = tuple(conversations.names())
+        _say(self._session, "\n".join(filter(None, [str(session.current().totals), session.current().problem])))
         at_hand = self._settings.key_at_hand
         _say(self._key_status, f"Key: {described(at_hand) if at_hand else self._kept_key}")
 

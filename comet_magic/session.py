@@ -109,9 +109,14 @@ class Session:
         if self._store is not None:
             records.sweep(self._store, lambda *asked: _is_dead(_host(), *asked))
 
+    @property
+    def problem(self) -> str:
+        """What is wrong with the store, "" if nothing is known to be."""
+        return self._store.problem if self._store else ""
+
     def news_of_store(self) -> str:
         """What is wrong with the store, said once."""
-        said, self._said = self._said, self._store.problem if self._store else ""
+        said, self._said = self._said, self.problem
         return self._said if self._said != said else ""
 
     def close(self) -> None:

@@ -291,7 +291,10 @@ def test_control_characters_and_surrogates_are_replaced() -> None:
 
 
 def test_a_name_is_shown_literally_on_one_line() -> None:
-    assert COMMONMARK.render(escaped("*a*\n<b>`c`[d](e)$1$")).strip() == "<p>*a* &lt;b&gt;`c`[d](e)$1$</p>"
+    assert (
+        COMMONMARK.render(escaped("*a*\n<b>`c`[d](e)$1$")).strip()
+        == "<p>*a* &lt;b&gt;`c`[d](e)<span>$</span>1<span>$</span></p>"
+    )
 
 
 def test_plain_text_is_folded_outside_code_and_tables() -> None:

@@ -372,3 +372,25 @@ def test_every_control_has_a_label_and_a_tooltip(settings: CometSettings) -> Non
         if hasattr(control, "disabled") and type(control).__name__ not in ("HTML", "Label"):
             assert control.tooltip, control
             assert control.description or type(control).__name__ in ("FloatSlider", "FloatLogSlider", "IntText")
+
+
+def test_a_conversation_is_picked_among_those_that_are_kept(shell: Any) -> None:
+    panel = comet_magic.panel()
+    assert panel._talks.placeholder == "the notebook's own"
+    with WireServer(canonical()) as server:
+        CometSettings.instance().endpoint = server.url
+        Ran(shell, "%%claude -c eda\none")
+        assert panel._talks.options == ("eda",)
+        panel._talks.value = "eda"
+        Ran(shell, "%%claude\ntwo")
+        assert len(server.received[-1].json["messages"]) == 3
+        panel._talks.value = ""
+        Ran(shell, "%%claude\nthree")
+        assert len(server.received[-1].json["messages"]) == 1
+    assert "3 replies · 33 in · 15 out · ≈ $0.00032" in text(panel._session)
+
+
+def test_the_panel_says_when_nothing_is_being_kept(shell: Any, tmp_path: Path) -> None:
+    (tmp_path / "bad.sqlite").write_bytes(b"no database " * 1000)
+    CometSettings.instance().store = str(tmp_path / "bad.sqlite")
+    assert "nothing is being kept: " in text(comet_magic.panel()._session)

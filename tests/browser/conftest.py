@@ -30,7 +30,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def lab_server() -> Iterator[JupyterServer]:
-    server = JupyterServer("lab", COMETAPI_KEY=SECRET)
+    server = JupyterServer("lab", COMETAPI_KEY=SECRET, COMET_MAGIC_REPLAY="never")
     yield server
     server.close()
 

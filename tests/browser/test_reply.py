@@ -45,7 +45,9 @@ def test_a_reply_streams_in_and_stays(opened: Any) -> None:
         output = notebook.start(1)
         shown = output.locator(".jp-RenderedMarkdown")
         expect(shown.locator("h1")).to_contain_text("Hello")
-        expect(shown.locator("small")).to_have_text(re.compile(r"^m · 11 in · 5 out · \d\.\d s$"))
+        expect(shown.locator("small")).to_have_text(
+            re.compile(r"^m · 11 in · 5 out · \d\.\d s · ≈ \$0\.00011 · session ≈ \$0\.00011$")
+        )
         expect(shown.locator("pre span").first).to_be_visible()
         expect(shown.locator("mjx-container")).to_have_count(2)
         expect(shown).to_contain_text("money from $5 to $9")
