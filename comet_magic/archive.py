@@ -76,7 +76,7 @@ def fork(store: Store, name: str, new: str) -> None:
             return
         _check_free(store, db, new)
         made = conversation_id(store, db, new)
-        columns = "cell, place, wire, asked_after, request, at, session, execution, cost_usd, tokens"
+        columns = "cell, place, wire, digest, asked_after, request, at, session, execution, cost_usd, tokens"
         db.execute(f"INSERT INTO turns SELECT ?, {columns} FROM turns WHERE conversation = ?", (made, old))
 
     store.write(act)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from hashlib import sha256
 from itertools import accumulate
+from typing import NamedTuple
 
 from .messages import Message
 from .prices import estimated_tokens
@@ -20,11 +21,10 @@ MOST_BREAKPOINTS = 4  # says the API
 ANCHOR_TURNS = 8  # turns between the older breakpoints, so that running an older cell again finds one
 
 
-@dataclass(frozen=True)
-class Turn:
+class Turn(NamedTuple):
     """A question and its whole reply, with the tool calls between, as they are sent in later requests.
 
-    cell: the cell's key in the conversation.        wire: JSON array of the messages.
+    cell: the cell's key in the conversation.        wire: JSON array of the messages.        digest: of that.
     asked_after: digest of the turns before it when it was asked, "" if none was.
     request: the id of its request in the store, None if it was imported.        at: seconds since 1970.
     execution: the cell's In[] number, in the session `session`.
@@ -32,6 +32,7 @@ class Turn:
 
     cell: str
     wire: str
+    digest: str
     asked_after: str = ""
     request: str | None = None
     at: float = 0.0
@@ -46,7 +47,8 @@ class Turn:
         wire = [message.to_history().to_wire() for message in messages]
         if [message["role"] for message in wire] != ["user", "assistant"] * max(1, len(wire) // 2):
             raise ValueError("a turn is a question and its reply")
-        return cls(cell, json.dumps(wire), **known)  # type: ignore[arg-type]  # the fields above
+        text = json.dumps(wire)
+        return cls(cell, text, sha256(text.encode()).hexdigest(), **known)  # type: ignore[arg-type]  # the fields above
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -55,10 +57,6 @@ class Turn:
     @property
     def question(self) -> str:
         return self.messages[0].text
-
-    @cached_property
-    def digest(self) -> str:
-        return sha256(self.wire.encode()).hexdigest()
 
 
 @lru_cache(maxsize=4096)
@@ -99,29 +97,33 @@ class Conversation:
     @property
     def digest(self) -> str:
         """Of all that is in it; "" of nothing."""
-        return self._digests()[-1]
-
-    def _digests(self) -> list[str]:
-        """Of the turns before each turn, and of all."""
-        return list(accumulate(self.turns, _after, initial=""))
+        return sha256("".join(turn.digest for turn in self.turns).encode()).hexdigest() if self.turns else ""
 
     def stale(self) -> tuple[Turn, ...]:
         """The turns that were asked after something else than what stands before them now."""
-        return tuple(turn for turn, now in zip(self.turns, self._digests(), strict=False) if turn.asked_after != now)
+        stale, before, now = [], sha256(), ""
+        for turn in self.turns:
+            if turn.asked_after != now:
+                stale.append(turn)
+            before.update(turn.digest.encode())
+            now = before.copy().hexdigest()
+        return tuple(stale)
 
     def bounded(self, turns: int, tokens: int) -> tuple[Conversation, int]:
         """What of it is sent, given at most so many turns and estimated tokens; and how many turns are left out.
 
         They are left out from the oldest on, a few at a time, so that the endpoint's cache holds for a while.
         """
-        sizes = [estimated_tokens(turn.wire) for turn in self.turns]
-        excess = max(0, len(sizes) - turns)
-        rest = sum(sizes[excess:])
-        while rest > tokens:
-            rest -= sizes[excess]
-            excess += 1
-        step = max(1, min(turns, len(sizes)) // 4)
-        left_out = min(len(sizes), -(-excess // step) * step)
+        count = len(self.turns)
+        excess = max(0, count - turns)
+        rest = 0
+        for place in range(count - 1, excess - 1, -1):
+            rest += estimated_tokens(self.turns[place].wire)
+            if rest > tokens:
+                excess = place + 1
+                break
+        step = max(1, min(turns, count) // 4)
+        left_out = min(count, -(-excess // step) * step)
         return replace(self, turns=self.turns[left_out:]), left_out
 
     def breakpoints(self, cacheable: int, before: int = 0) -> tuple[int, ...]:
@@ -135,7 +137,3 @@ class Conversation:
         anchors = [place for place in long_enough[:-1] if (place + 1) % ANCHOR_TURNS == 0]
         chosen = [*anchors[-(MOST_BREAKPOINTS - 1) :], *long_enough[-1:]]
         return tuple(ends[place] - 1 for place in chosen)
-
-
-def _after(before: str, turn: Turn) -> str:
-    return sha256(f"{before} {turn.digest}".encode()).hexdigest()

@@ -9,12 +9,13 @@ import json
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
 from .conversation import Conversation, Turn
-from .messages import Message, Receipt, Request, Usage
+from .messages import Message, Request, Usage
 from .store import Connection, Row, Store
 
 IN_FLIGHT, WHOLE, PARTIAL, FAILED = "in flight", "whole", "partial", "failed"
@@ -39,7 +40,7 @@ class Asked:
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     at: float = field(default_factory=time.time)
 
-    @property
+    @cached_property
     def key(self) -> str:
         return request_key(self.request)
 
@@ -63,8 +64,7 @@ def _put_request(store: Store, db: Connection, asked: Asked, state: str, why: st
     del parameters["messages"]
     conversation = conversation_id(store, db, asked.conversation) if asked.conversation else None
     db.execute(
-        "INSERT INTO requests VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
-        " ON CONFLICT (id) DO UPDATE SET state = excluded.state, why = excluded.why",
+        "INSERT INTO requests VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         (asked.id, asked.session, asked.at, asked.endpoint, asked.key, asked.request.model, json.dumps(parameters),
          json.dumps(asked.question.to_wire()), conversation, asked.cell, asked.execution, state, why, asked.most_usd),
     )  # fmt: skip
@@ -77,7 +77,12 @@ def withdraw(store: Store, asked: Asked) -> None:
 
 def checkpoint(store: Store, asked: Asked, message: Message) -> None:
     """Write down what has arrived so far, for a kernel may be killed at any moment."""
-    store.write(lambda db: _put_reply(db, asked.id, message))
+
+    def act(db: Connection) -> None:
+        if db.execute("SELECT 1 FROM requests WHERE id = ?", (asked.id,)).fetchone():  # not gone over to memory
+            _put_reply(db, asked.id, message)
+
+    store.write(act)
 
 
 def _put_reply(db: Connection, request: str, message: Message) -> None:
@@ -93,7 +98,9 @@ def finish(store: Store, asked: Asked, message: Message | None, why: str, turn: 
 
     def act(db: Connection) -> None:
         state = FAILED if message is None else PARTIAL if why else WHOLE
-        _put_request(store, db, asked, state, why)
+        ended = db.execute("UPDATE requests SET state = ?, why = ? WHERE id = ?", (state, why, asked.id))
+        if not ended.rowcount:  # the store has gone over to memory meanwhile
+            _put_request(store, db, asked, state, why)
         if message is not None:
             _put_reply(db, asked.id, message)
             _put_entry(db, asked, usage, cost_usd)
@@ -115,10 +122,9 @@ def _put_entry(db: Connection, asked: Asked, usage: Usage, cost_usd: float | Non
 
 
 def to_json(message: Message) -> str:
-    plain = asdict(replace(message, receipt=Receipt()))
-    for name in ("receipt", "shows_usage"):
-        del plain[name]
-    return json.dumps({name: value for name, value in plain.items() if value not in (None, (), [])})
+    known = {name: value for name, value in vars(message).items() if value is not None and value != ()}
+    del known["receipt"], known["shows_usage"]
+    return json.dumps({**known, "usage": vars(message.usage)})
 
 
 def from_json(text: str) -> Message:
@@ -229,12 +235,12 @@ def put_turn(db: Connection, conversation: int, turn: Turn) -> None:
     ).fetchone()
     known = db.execute("SELECT 1 FROM requests WHERE id = ?", (turn.request,)).fetchone()
     db.execute(
-        "INSERT INTO turns VALUES (?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (conversation, cell) DO UPDATE SET"
-        " wire = excluded.wire, asked_after = excluded.asked_after, request = excluded.request, at = excluded.at,"
-        " session = excluded.session, execution = excluded.execution, cost_usd = excluded.cost_usd,"
-        " tokens = excluded.tokens",
-        (conversation, turn.cell, end, turn.wire, turn.asked_after, turn.request if known else None, turn.at,
-         turn.session, turn.execution, turn.cost_usd, turn.tokens),
+        "INSERT INTO turns VALUES (?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (conversation, cell) DO UPDATE SET"
+        " wire = excluded.wire, digest = excluded.digest, asked_after = excluded.asked_after,"
+        " request = excluded.request, at = excluded.at, session = excluded.session, execution = excluded.execution,"
+        " cost_usd = excluded.cost_usd, tokens = excluded.tokens",
+        (conversation, turn.cell, end, turn.wire, turn.digest, turn.asked_after, turn.request if known else None,
+         turn.at, turn.session, turn.execution, turn.cost_usd, turn.tokens),
     )  # fmt: skip
 
 
@@ -263,12 +269,14 @@ def conversation(store: Store, name: str) -> Conversation:
 
 
 def turns_of(db: Connection, name: str) -> tuple[Turn, ...]:
-    rows = db.execute(
-        "SELECT cell, wire, asked_after, request, at, session, execution, cost_usd, tokens FROM turns"
+    cursor = db.cursor()
+    cursor.row_factory = None  # plain tuples, for there may be thousands
+    cursor.execute(
+        "SELECT cell, wire, digest, asked_after, request, at, session, execution, cost_usd, tokens FROM turns"
         " WHERE conversation = (SELECT id FROM conversations WHERE name = ?) ORDER BY place",
         (name,),
     )
-    return tuple(Turn(*row) for row in rows)
+    return tuple(map(Turn._make, cursor))
 
 
 # ---- sessions

@@ -34,9 +34,9 @@ class Standing:
 
     def stale_after(self, turn: Turn) -> int:
         """How many later turns answer something else than what stands before them, with `turn` in its place."""
-        conversation = self.conversation.with_turn(turn)
-        place = conversation.place_of(turn.cell)
-        return sum(conversation.place_of(stale.cell) > place for stale in conversation.stale())
+        place = self.conversation.place_of(turn.cell)
+        later = {after.cell for after in self.conversation.turns[place + 1 :]}
+        return sum(stale.cell in later for stale in self.conversation.with_turn(turn).stale()) if later else 0
 
     @property
     def sent_line(self) -> str:

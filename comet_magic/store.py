@@ -46,7 +46,7 @@ MIGRATIONS = (
 
     CREATE TABLE turns (
         conversation INTEGER NOT NULL REFERENCES conversations ON DELETE CASCADE, cell TEXT NOT NULL,
-        place INTEGER NOT NULL, wire TEXT NOT NULL, asked_after TEXT NOT NULL,
+        place INTEGER NOT NULL, wire TEXT NOT NULL, digest TEXT NOT NULL, asked_after TEXT NOT NULL,
         request TEXT REFERENCES requests ON DELETE SET NULL, at REAL NOT NULL,
         session TEXT, execution INTEGER, cost_usd REAL, tokens INTEGER,
         PRIMARY KEY (conversation, cell), UNIQUE (conversation, place)

@@ -1,7 +1,8 @@
 """What `comet_magic` costs, as ratios to a floor measured in the same run.
 
     make bench                  all of it, about two minutes
-    make bench ARGS="load cell"  some of it: load, first, cell, stream, lag, paint, size, page
+    make bench ARGS="load cell"  some of it: load, first, cell, stream, lag, paint, kept,
+                                   crowd, size, page
 
 Machines are noisy: read the ratios. The servers run in processes of their own.
 """
@@ -357,6 +358,140 @@ def paint() -> list[Row]:
     return rows
 
 
+# ---- the store
+
+
+def kept() -> list[Row]:
+    """A long conversation, a large store, a replay's first paint."""
+    from comet_magic import records
+    from comet_magic.conversation import Turn
+    from comet_magic.exchange import Exchange
+    from comet_magic.messages import Message, Request, Usage
+    from comet_magic.records import Asked
+    from comet_magic.session import Place, Session
+    from comet_magic.settings import CometSettings
+    from comet_magic.store import Store
+
+    text = "Some words of a reply, as long as replies are. " * 20
+    question = Message.user("A question of a line or two, as people ask it in a notebook?")
+    answer = Message("assistant", ({"type": "text", "text": text},), "m", "end_turn", usage=Usage(11, 5))
+
+    def fill(store: Store, count: int, name: str, endpoint: str) -> None:
+        def act(db: Any) -> None:
+            for number in range(count):
+                request = Request("m", 9, (Message.user(f"{number}?"),))
+                asked = Asked(request, question, endpoint, "s", name, f"c{number}", at=time.time() - count + number)
+                records._put_request(store, db, asked, records.WHOLE)
+                records._put_reply(db, asked.id, answer)
+                records._put_entry(db, asked, answer.usage, 0.001)
+                if name:
+                    turn = Turn.of(f"c{number}", (question, answer), request=asked.id, at=asked.at)
+                    records.put_turn(db, records.conversation_id(store, db, name), turn)
+
+        store.write(act)
+
+    rows = []
+    with tempfile.TemporaryDirectory() as folder, server(reply(MESSAGE)) as url:
+        path = Path(folder) / "store.sqlite"
+        store = Store(path)
+        fill(store, 1000, "long", url)
+        fill(store, 100_000, "", "elsewhere")
+        store.close()
+        size = path.stat().st_size / 1e6
+
+        def opened() -> float:
+            began = time.perf_counter()
+            store = Store(path)
+            store.read(lambda db: db.execute("SELECT count(*) FROM sessions").fetchone())
+            took = time.perf_counter() - began
+            store.close()
+            return took * 1e3
+
+        rows.append(
+            row(f"opening a store of 101,000 replies ({size:.0f} MB)", median_of(9, opened), None, "50 ms", "ms")
+        )
+
+        settings = CometSettings.instance()
+        settings.endpoint, settings.store, settings.replay = url, str(path), "never"
+        session = Session()
+        number = iter(range(10**6))
+
+        def turn(sends: bool) -> float:
+            """Own time: all of a turn but the call itself."""
+            began = time.perf_counter()
+            exchange = Exchange(settings, session, question, Place("long", "c1000", 1, next(number), True))
+            request = exchange.request()
+            waited = 0.0
+            with exchange.stream(request) as stream:
+                before = time.perf_counter()
+                for _ in stream:
+                    pass
+                waited = time.perf_counter() - before
+                exchange.keep(stream.message)
+            return (time.perf_counter() - began - waited) * 1e3
+
+        def call(request: Any) -> float:
+            from comet_magic.client import connect
+
+            began = time.perf_counter()
+            with connect(settings).stream(request) as stream:
+                took = time.perf_counter() - began
+                stream.until_done()
+            return took * 1e3
+
+        for what, turns, tokens in (("as set by default", 50, 50_000), ("all 1,000 sent", 1000, 10**9)):
+            settings.history_turns, settings.history_tokens = turns, tokens
+            own = median_of(9, lambda: turn(True))
+            request = Exchange(settings, session, question, Place("long", "c1000", 1, 0, True)).request()
+            sent = median_of(9, lambda request=request: call(request))
+            rows.append(row(f"turn 1,000, {what} (floor: the bare call)", own, sent, "10 ms more", "ms"))
+        session.close()
+
+        environment = {"COMET_MAGIC_ENDPOINT": url, "COMET_MAGIC_STORE": str(path), "COMET_MAGIC_REPLAY": "always"}
+        got = in_process(SHELL + REPLAY, COMETAPI_KEY="sk-0123456789abcdef", **environment)
+        rows.append(row("a replay painted, first cell of a kernel (with its imports)", got["first"], None, "", "ms"))
+        rows.append(row("a replay painted, later (floor: empty cell)", got["later"], got["empty"], "20 ms", "ms", 2))
+    return rows
+
+
+REPLAY = """
+from statistics import median
+def timed(cell):
+    began = time.perf_counter(); shell.run_cell(cell); return (time.perf_counter() - began) * 1e3
+shell.run_line_magic('load_ext', 'comet_magic')
+with capture_output():
+    shell.run_cell('%%claude --alone\\nhi')
+    import comet_magic; comet_magic.session.reset()
+    timed('None')
+    first = timed('%%claude --alone\\nhi'); assert comet_magic.last.receipt.replayed
+    later = [timed('%%claude --alone\\nhi') for _ in range(50)]
+    empty = [timed('None') for _ in range(50)]
+print(json.dumps([['first', first], ['later', median(later)], ['empty', median(empty)]]))
+"""
+
+
+def crowd() -> list[Row]:
+    """8 processes, 500 turns each, at once into one conversation."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "store.sqlite")
+        code = "import sys; sys.path[:0] = [sys.argv[1]]; from test_store import write_many; write_many(sys.argv[2], int(sys.argv[3]), 500)"
+        began = time.perf_counter()
+        running = [
+            subprocess.Popen([sys.executable, "-c", code, str(HERE.parent), path, str(number)]) for number in range(8)
+        ]
+        assert [process.wait() for process in running] == [0] * 8
+        took = time.perf_counter() - began
+        from comet_magic import records
+        from comet_magic.store import Store
+
+        turns = records.conversation(Store(path), "c").turns
+        assert len({turn.question for turn in turns}) == len(turns)
+    return [
+        row("8 processes x 500 turns at once: kept", len(turns), None, "4,000", "turns", 0),
+        row("the same: time", took, None, "", "s"),
+    ]
+
+
 # ---- size
 
 
@@ -393,6 +528,8 @@ PARTS = {
     "stream": stream,
     "lag": lag,
     "paint": paint,
+    "kept": kept,
+    "crowd": crowd,
     "size": size,
     "page": page,
 }
