@@ -13,7 +13,7 @@ from .settings import CometSettings
 
 
 @cache
-def _parser() -> Flags:
+def history_parser() -> Flags:
     parser = Flags("%claude_history", description="-c NAME names a conversation", add_help=False, allow_abbrev=False)
     parser.add_argument("-c", "--chat", default="")
     what = parser.add_mutually_exclusive_group()
@@ -30,7 +30,7 @@ def _parser() -> Flags:
 
 def history_command(settings: CometSettings, line: str, here: str) -> Table | None:
     """here: the conversation that is meant where none is named. Raises: ConfigError."""
-    flags = _parser().flags_of(line)
+    flags = history_parser().flags_of(line)
     name = flags.chat or here
     if flags.all:
         return all_conversations(settings)

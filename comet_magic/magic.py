@@ -15,6 +15,8 @@ from .flags import parse_flags, parser
 from .settings import ALIASES, EFFORTS, CometSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from IPython.core.interactiveshell import InteractiveShell
 
     from .messages import Message
@@ -55,7 +57,8 @@ class CometMagics(Magics):
           -h, --help            show this, and send nothing
 
         The text below the line is sent as it stands, after the earlier turns of the conversation, and nothing else is.
-        Settings: %config CometSettings
+        Money is marked ≈: it is estimated by the list price, unless the endpoint's or yours (CometSettings.prices) is
+        known. Settings: %config CometSettings
         """
         flags = parse_flags(line)
         if flags.pop("help"):
@@ -270,13 +273,22 @@ def _completer(magics: CometMagics) -> Any:
 
 
 def completions(line: str, magics: CometMagics) -> list[str]:
-    """What may stand at the end of a `%%claude` line: flags, or the values of the flag before it."""
+    """What may stand at the end of a `%%claude` or `%claude_history` line: flags, or the values of the flag before."""
     magic, space, rest = line.lstrip().partition(" ")
-    if magic != "%%claude" or not space:
+    if magic not in ("%%claude", "%claude_history") or not space:
         return []
     *before, word = rest.split(" ")
-    models = [*{**ALIASES, **magics.settings.aliases}, *magics.offered]
-    values = {"-m": models, "--model": models, "--effort": EFFORTS, "--think": ("off", "adaptive")}
-    known = values.get(before[-1]) if before else None
+    if before and before[-1] in ("-c", "--chat"):
+        from . import conversations
+
+        known: Iterable[str] | None = conversations.names()
+    elif magic == "%claude_history":
+        from .commands import history_parser
+
+        known = history_parser()._option_string_actions
+    else:
+        models = [*{**ALIASES, **magics.settings.aliases}, *magics.offered]
+        values = {"-m": models, "--model": models, "--effort": EFFORTS, "--think": ("off", "adaptive")}
+        known = values.get(before[-1]) if before else None
     words = known or [flag for flag in parser()._option_string_actions if flag.startswith("--")]
     return [candidate for candidate in words if candidate.startswith(word)]

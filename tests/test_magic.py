@@ -152,6 +152,12 @@ def test_tab_completes_flags_and_models(shell: Any) -> None:
 
     assert tab("%%claude --mo") == ["--model"]
     assert tab("%%claude -m op") == ["opus"]
+    assert tab("%claude_history --fo") == ["--forget", "--fork"]
+    with WireServer(canonical()) as server:
+        comet_magic.CometSettings.instance().endpoint = server.url
+        comet_magic.ask("hi", chat="eda")
+    assert tab("%%claude -c e") == ["eda"]
+    assert tab("%claude_history --chat ") == ["eda"]
     assert tab("%%claude --effort ") == ["high", "low", "max", "medium", "xhigh"]
     magics = shell.magics_manager.registry["CometMagics"]
     magics.offered = ["claude-x"]
