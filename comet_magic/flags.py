@@ -21,7 +21,8 @@ class Flags(argparse.ArgumentParser):
         if wanting:
             message = f"{wanting[1]} needs a value; one that begins with - is written as {wanting[1].split('/')[-1]}=…"
         raise ConfigError(
-            f"{self.prog}: {message.removeprefix('argument ')}", f"nothing was sent; {self.prog}? shows the flags"
+            f"{self.prog}: {message.removeprefix('argument ')}",
+            f"nothing was {'sent' if self.prog == '%%claude' else 'done'}; {self.prog}? shows the flags",
         )
 
     def flags_of(self, line: str) -> argparse.Namespace:

@@ -39,7 +39,7 @@ def history(settings: CometSettings, name: str) -> Table:
     ]
     for attempt in records.attempts(store, name):
         cell = _cell(session, attempt.cell, attempt.session, attempt.execution)
-        state = "in flight" if attempt.state == records.IN_FLIGHT else f"{attempt.state}: {attempt.why}"
+        state = "in flight" if attempt.state == records.IN_FLIGHT else f"{attempt.state}: {attempt.why.split(': ')[0]}"
         rows.append(("", cell, first_line(attempt.question.text), "", "", state))
     notes = [store.problem] if store.problem else []
     if not rows:

@@ -83,6 +83,7 @@ class Session:
         self._runs = 0  # how many have asked
         self._asked_in_run = 0  # how much the last one has
         self._store: Store | None = None
+        self._stores: dict[tuple[object, ...], Store] = {}
         self._opened_as: tuple[object, ...] = ()
         self._said = ""
         self._lock = threading.Lock()
@@ -96,12 +97,15 @@ class Session:
         path: Path | str = store_path(settings) if settings.keep else MEMORY
         opened_as = (str(path), settings.replay == "only")
         if self._store is None or opened_as != self._opened_as:
-            self.close()
             self._opened_as, self._said = opened_as, ""
-            self._store = Store(path, read_only=settings.replay == "only")
-            records.begin_session(self._store, self.id, _host(), os.getpid())
+            store = self._stores.get(opened_as)
+            if store is None or store.problem:
+                # Others stay open: a cell may be in the middle of its reply while a panel changes the setting.
+                store = self._stores[opened_as] = Store(path, read_only=settings.replay == "only")
+                records.begin_session(store, self.id, _host(), os.getpid())
+                atexit.register(self.close)
+            self._store = store
             self.sweep()
-            atexit.register(self.close)
         return self._store
 
     def sweep(self) -> None:
@@ -120,10 +124,10 @@ class Session:
         return self._said if self._said != said else ""
 
     def close(self) -> None:
-        if self._store is not None:
-            atexit.unregister(self.close)
-            self._store.close()
-            self._store = None
+        atexit.unregister(self.close)
+        while self._stores:
+            self._stores.popitem()[1].close()
+        self._store = None
 
     # ---- cells
 

@@ -120,7 +120,8 @@ class Store:
 
     def _done(self, act: Callable[[Connection], T], begin: str) -> T:
         with self._lock:
-            if self._process != os.getpid():  # a connection does not survive a fork
+            if self._process != os.getpid():
+                self._inherited = self._connection  # the parent's: a forked child must neither use nor close it
                 self._open()
             try:
                 with _transaction(self._connection, begin) as connection:
