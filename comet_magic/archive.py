@@ -11,6 +11,8 @@ from .errors import ConfigError
 from .records import conversation_id, put_turn, turns_of
 from .store import Connection, Row, Store
 
+OF_NO_TURN = "NOT EXISTS (SELECT 1 FROM turns WHERE turns.request = requests.id)"
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -100,8 +102,7 @@ def forget(store: Store, name: str, cell: str) -> None:
     def act(db: Connection) -> None:
         old = _existing(store, db, name)
         db.execute("DELETE FROM turns WHERE conversation = ? AND cell = ?", (old, cell))
-        db.execute("DELETE FROM requests WHERE conversation = ? AND cell = ? AND id NOT IN"
-                   " (SELECT request FROM turns WHERE request IS NOT NULL)", (old, cell))  # fmt: skip
+        db.execute(f"DELETE FROM requests WHERE conversation = ? AND cell = ? AND {OF_NO_TURN}", (old, cell))
 
     store.write(act)
 
@@ -116,10 +117,9 @@ def delete(store: Store, name: str) -> None:
 
 
 def _delete(db: Connection, conversation: int) -> None:
-    mine = db.execute("SELECT id FROM requests WHERE conversation = ?", (conversation,)).fetchall()
+    db.execute("DELETE FROM turns WHERE conversation = ?", (conversation,))
+    db.execute(f"DELETE FROM requests WHERE conversation = ? AND {OF_NO_TURN}", (conversation,))
     db.execute("DELETE FROM conversations WHERE id = ?", (conversation,))
-    db.executemany("DELETE FROM requests WHERE id = ? AND id NOT IN"
-                   " (SELECT request FROM turns WHERE request IS NOT NULL)", mine)  # fmt: skip
 
 
 def _existing(store: Store, db: Connection, name: str) -> int:
@@ -145,28 +145,25 @@ def _check_free(store: Store, db: Connection, name: str) -> None:
 # ---- what goes
 
 
-def prune(store: Store, before: float, keep: str = "") -> int:
+def prune(store: Store, before: float, keep: str = "") -> tuple[int, int]:
     """Remove what is older than `before`: conversations by their latest turn, replies by their own.
 
-    before: seconds since 1970. keep: a conversation that stays. Returns: how many replies went.
-    What they cost stays in the ledger.
+    before: seconds since 1970. keep: a conversation that stays. What they cost stays in the ledger.
+    Returns: how many replies, and how many conversations went.
     """
 
-    def act(db: Connection) -> int:
+    def act(db: Connection) -> tuple[int, int]:
         old = db.execute(
-            "SELECT id FROM conversations LEFT JOIN turns ON conversation = id WHERE name <> ?"
-            " GROUP BY id HAVING coalesce(max(at), began) < ?",
+            "SELECT c.id FROM conversations c LEFT JOIN turns ON turns.conversation = c.id WHERE name <> ?"
+            " AND NOT EXISTS (SELECT 1 FROM requests r WHERE r.conversation = c.id AND r.state = 'in flight')"
+            " GROUP BY c.id HAVING coalesce(max(at), began) < ?",
             (keep, before),
         ).fetchall()
         gone = _count(db)
         for (conversation,) in old:
             _delete(db, conversation)
-        db.execute(
-            "DELETE FROM requests WHERE at < ? AND state <> 'in flight' AND id NOT IN"
-            " (SELECT request FROM turns WHERE request IS NOT NULL)",
-            (before,),
-        )
-        return gone - _count(db)
+        db.execute(f"DELETE FROM requests WHERE at < ? AND state <> 'in flight' AND {OF_NO_TURN}", (before,))
+        return gone - _count(db), len(old)
 
     gone = store.write(act)
     store.give_back()
@@ -179,15 +176,9 @@ def _count(db: Connection) -> int:
 
 def shrink(store: Store, most_mb: float, keep: str = "") -> int:
     """Remove the oldest until the file is under nine tenths of `most_mb`. Returns: how many replies went."""
+    ages = store.read(lambda db: [row[0] for row in db.execute("SELECT at FROM requests ORDER BY at")])
     gone = 0
-    while store.size_mb() > most_mb * 0.9:
-        middle = store.read(
-            lambda db: db.execute(
-                "SELECT at FROM requests ORDER BY at LIMIT 1 OFFSET (SELECT count(*) / 5 FROM requests)"
-            ).fetchone()
-        )
-        went = prune(store, middle[0], keep) if middle else 0
-        if not went:
-            break
-        gone += went
+    for tenth in range(1, 11):
+        if ages and store.size_mb() > most_mb * 0.9:
+            gone += prune(store, ages[len(ages) * tenth // 10 - 1] + 1e-3, keep)[0]
     return gone

@@ -12,9 +12,10 @@ from .settings import CometSettings, budget_spans
 from .store import Store
 
 
-def check(store: Store, settings: CometSettings, asked: Asked) -> str:
+def check(store: Store, settings: CometSettings, asked: Asked, session_usd: float) -> str:
     """Why the budget cannot be kept, "" if it can.
 
+    session_usd: what this process has spent, in whatever store it was kept.
     asked: written down by now, for kernels that ask at once must see one another.
     Raises: ConfigError when the request could pass the budget, saying by how much.
     """
@@ -25,7 +26,7 @@ def check(store: Store, settings: CometSettings, asked: Asked) -> str:
         return f"the budget cannot be kept: no price is known for {model}; {mend}"
     for span, limit in spans.items():
         of: dict[str, Any] = {"session": asked.session} if span == "session" else {"since": ledger.midnight()}
-        may = ledger.spent(store, **of).usd + ledger.in_flight_usd(store, **of)
+        may = max(session_usd, ledger.spent(store, **of).usd) + ledger.in_flight_usd(store, **of)
         if most is not None and may > limit:
             raise ConfigError(
                 f"not sent: it may cost {dollars(most)}, which passes the {span}'s budget of {dollars(limit)}"

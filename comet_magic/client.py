@@ -340,8 +340,7 @@ def find_endpoint(settings: CometSettings, *, offline: bool = False) -> Endpoint
     Raises: ConfigError, naming the ways to go on.
     """
     name = settings.endpoint
-    if settings.endpoint_problem:
-        raise ConfigError(f"COMET_MAGIC_ENDPOINT is not usable: {settings.endpoint_problem}", "mend it, or set %config")
+    settings.check_environment()
     if name == "local":
         return _local(settings)
     key = settings.key

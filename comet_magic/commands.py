@@ -1,4 +1,4 @@
-"""`%claude_history` with its flags → one call of `conversations`, or a table."""
+"""`%claude_history` and its like, with their flags → one call of `conversations`, or a table."""
 
 from __future__ import annotations
 
@@ -6,64 +6,89 @@ from functools import cache
 
 from . import conversations
 from .errors import ConfigError
-from .flags import Flags
+from .flags import Flags, not_empty, number
 from .grid import Table
-from .history import all_conversations, history
+from .history import all_conversations, existing, history
 from .settings import CometSettings
 
 
 @cache
 def history_parser() -> Flags:
-    parser = Flags("%claude_history", description="-c NAME names a conversation", add_help=False, allow_abbrev=False)
-    parser.add_argument("-c", "--chat", default="")
+    words = "a name of several words goes in quotes, and a conversation is named with -c"
+    parser = Flags("%claude_history", description=words, add_help=False, allow_abbrev=False)
+    parser.add_argument("-c", "--chat", type=not_empty)
+    parser.add_argument("-h", "--help", action="store_true")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--all", action="store_true")
-    what.add_argument("--forget", type=int)
-    what.add_argument("--fork")
-    what.add_argument("--rename")
+    what.add_argument("--forget", type=number(int, 1))
+    for flag in ("--fork", "--rename", "--export", "--prune"):
+        what.add_argument(flag, type=not_empty)
+    what.add_argument("--import", dest="load", type=not_empty)
     what.add_argument("--delete", action="store_true")
-    what.add_argument("--export")
-    what.add_argument("--import", dest="load")
-    what.add_argument("--prune")
     return parser
 
 
-def history_command(settings: CometSettings, line: str, here: str) -> Table | None:
+def history_command(settings: CometSettings, line: str, here: str, help_text: str) -> Table | None:
     """here: the conversation that is meant where none is named. Raises: ConfigError."""
-    flags = history_parser().flags_of(line)
-    name = flags.chat or here
-    if flags.all:
+    flags = vars(history_parser().flags_of(line))
+    if flags.pop("help"):
+        print(help_text)
+        return None
+    chat, every = flags.pop("chat"), flags.pop("all")
+    asked = {name: value for name, value in flags.items() if value}
+    if chat and (every or "prune" in asked):
+        raise ConfigError("--all and --prune are of all conversations", "leave out -c")
+    if every:
         return all_conversations(settings)
-    said = _done(flags, name)
-    if said is None:
-        return history(settings, name)
-    print(said)
+    if chat and "load" not in asked:
+        existing(settings, chat)
+    if not asked:
+        return history(settings, chat or here)
+    print(_done(asked, chat or here, named=bool(chat)))
     return None
 
 
-def _done(flags: object, name: str) -> str | None:
-    """What was done, in words; None if nothing was asked for."""
-    match {flag: value for flag, value in vars(flags).items() if value and flag not in ("chat", "all")}:
-        case {"forget": number}:
-            conversations.forget(number, name)
-            return f"forgot turn {number} of {name}"
-        case {"fork": new}:
-            conversations.fork(new, name)
-            count = len(conversations.get(name).turns)
-            return f"{new} begins with the {count} turns of {name}; use it with %%claude -c {new!r}"
-        case {"rename": new}:
-            conversations.rename(new, name)
-            return f"{name} is now {new}; use it with %%claude -c {new!r}"
+def _done(asked: dict[str, object], name: str, *, named: bool) -> str:
+    """What was done, in words. named: whether it was said which conversation is meant."""
+    match asked:
+        case {"forget": int(turn)}:
+            conversations.forget(turn, name=name)
+            return f"forgot turn {turn} of {name}"
+        case {"fork": str(new)}:
+            conversations.fork(new, name=name)
+            return f"{new} begins with {_turns(len(conversations.get(name).turns))} of {name}: %%claude -c {new!r}"
+        case {"rename": str(new)}:
+            conversations.rename(new, name=name)
+            keep = f"%config CometSettings.conversation = {new!r} goes on with it"
+            return f"{name} is now {new}: " + (f"%%claude -c {new!r}" if named else keep)
         case {"delete": True}:
             conversations.delete(name)
             return f"deleted {name}; what it cost stays in %claude_usage"
-        case {"export": path}:
-            return f"exported to {conversations.export(path, name)}"
-        case {"load": path}:
-            if not vars(flags)["chat"]:
-                raise ConfigError("an import needs a name: %claude_history --import FILE -c NAME")
-            count = len(conversations.load(path, name).turns)
-            return f"imported {count} turns as {name}; use it with %%claude -c {name!r}"
-        case {"prune": age}:
-            return f"removed {conversations.prune(age):,} replies that were older than {age}"
-    return None
+        case {"export": str(path)}:
+            return f"exported to {conversations.export(path, name=name)}"
+        case {"load": str(path)}:
+            if not named:
+                raise ConfigError("an import needs a name", "%claude_history --import FILE -c NAME")
+            return f"imported {_turns(len(conversations.load(path, name).turns))} as {name}: %%claude -c {name!r}"
+    replies, gone = conversations.prune(str(asked["prune"]))
+    return f"removed {replies:,} replies and {gone:,} conversations that were older than {asked['prune']}"
+
+
+def _turns(count: int) -> str:
+    return "1 turn" if count == 1 else f"{count:,} turns"
+
+
+@cache
+def _continue_parser() -> Flags:
+    words = "a conversation is named with -c"
+    parser = Flags("%claude_continue", description=words, add_help=False, allow_abbrev=False)
+    parser.add_argument("-c", "--chat", type=not_empty)
+    return parser
+
+
+def continue_command(settings: CometSettings, line: str) -> str | None:
+    """The conversation that is named, if one is. Raises: ConfigError when there is none of that name."""
+    chat = _continue_parser().flags_of(line).chat
+    if chat:
+        existing(settings, chat)
+    return str(chat) if chat else None

@@ -58,6 +58,10 @@ class Turn(NamedTuple):
     def question(self) -> str:
         return self.messages[0].text
 
+    @property
+    def reply(self) -> str:
+        return self.messages[-1].text
+
 
 @lru_cache(maxsize=4096)
 def _messages(wire: str) -> tuple[Message, ...]:

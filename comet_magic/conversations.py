@@ -1,7 +1,7 @@
 """The conversations that are kept: listed, read, forked, renamed, forgotten, exported and imported.
 
     comet_magic.conversations.names()
-    comet_magic.conversations.export("eda", "eda.md")
+    comet_magic.conversations.export("eda.md", name="eda")
 
 Every function works on the store that the settings name. Without a name, they mean the conversation of this notebook.
 """
@@ -35,7 +35,7 @@ def get(name: str = "") -> Conversation:
     return records.conversation(_store(), _named(name))
 
 
-def fork(new: str, name: str = "") -> Conversation:
+def fork(new: str, *, name: str = "") -> Conversation:
     """A second conversation with the same turns, which goes its own way; done twice, it is the same one.
 
     Raises: ConfigError when there is nothing to fork, or the new name is taken.
@@ -46,12 +46,12 @@ def fork(new: str, name: str = "") -> Conversation:
     return get(new)
 
 
-def rename(new: str, name: str = "") -> None:
+def rename(new: str, *, name: str = "") -> None:
     """Raises: ConfigError when there is no such conversation, or the new name is taken."""
     archive.rename(_store(), _named(name), _checked(new))
 
 
-def forget(turn: int, name: str = "") -> None:
+def forget(turn: int, *, name: str = "") -> None:
     """Remove a turn, with every reply to its cell. turn: its number, from 1, as `%claude_history` shows it.
 
     Raises: ConfigError when there is no such turn.
@@ -69,7 +69,7 @@ def delete(name: str = "") -> None:
     archive.delete(_store(), _named(name))
 
 
-def export(path: str | Path, name: str = "") -> Path:
+def export(path: str | Path, *, name: str = "") -> Path:
     """Write the conversation into a file: Markdown, or one wire message a line where the name ends in `.jsonl`.
 
     Raises: ConfigError when there is nothing to write, or it cannot be written.
@@ -97,16 +97,17 @@ def load(path: str | Path, name: str) -> Conversation:
         raise ConfigError(f"not imported: {source}: {error.strerror}", "name a .jsonl file that export wrote") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(
-            f"not imported: {source}: {error}", "each line is a message, and questions and replies take turns"
+            f"not imported: {source}: {_said(error)}", "each line is a message, and questions and replies take turns"
         ) from None
     archive.put(_store(), _checked(name), turns)
     return get(name)
 
 
-def prune(age: str) -> int:
+def prune(age: str) -> tuple[int, int]:
     """Remove what is older than `age` (`90d`, `12h`, `2w`): conversations by their latest turn, replies by their own.
 
-    The conversation of this notebook stays. Returns: how many replies went. Raises: ConfigError for no such age.
+    The conversation of this notebook stays. Returns: how many replies, and how many conversations went.
+    Raises: ConfigError for no such age.
     """
     return archive.prune(_store(), time.time() - seconds(age), keep=_named(""))
 
@@ -133,6 +134,8 @@ def from_lines(text: str) -> list[Turn]:
     after = ""
     for line in filter(str.strip, text.split("\n")):
         wire = json.loads(line)
+        if not isinstance(wire, dict) or not {"role", "content"} <= set(wire):
+            raise ValueError("a line of it is no message with a role and content")
         content = wire["content"]
         if wire["role"] == "user" and not isinstance(content, str) and content and content[0]["type"] == "tool_result":
             pass  # it goes on with the turn before it
@@ -154,10 +157,14 @@ def _imported(messages: list[Message], number: int, after: str) -> Turn:
     return Turn.of(f"imported/{number}", messages, asked_after=after, at=time.time())
 
 
+def _said(error: Exception) -> str:
+    return f"it is no JSON ({error})" if isinstance(error, json.JSONDecodeError) else str(error)
+
+
 def seconds(age: str) -> float:
     """Raises: ConfigError."""
     found = re.fullmatch(r"(\d+)\s*([hdw])", age.strip().lower())
-    if not found:
+    if not found or not int(found[1]):
         raise ConfigError(f"{age!r} is no age", "an age is 12h, 90d or 8w")
     return int(found[1]) * {"h": 3600, "d": 86_400, "w": 604_800}[found[2]]
 

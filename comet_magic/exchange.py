@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +14,7 @@ from .catalog import known
 from .client import Announce, Endpoint, MessageStream, Streams, connect, find_endpoint
 from .conversation import Turn
 from .errors import APIError, CometError, ConfigError
+from .keys import Key
 from .messages import Message, Receipt, Request, Usage
 from .prices import Price
 from .records import Asked, Attempt, Found
@@ -33,6 +35,7 @@ class Exchange:
         new: bool = False, continued: Attempt | None = None,
     ) -> None:  # fmt: skip
         """fresh: not from the store.  new: in a conversation begun afresh.  continued: the part that is to go on."""
+        settings.check_environment()
         self._settings, self._session, self._fresh, self._part = settings, session, fresh, continued
         self._store = session.store(settings)
         cell = continued.cell if continued else ""
@@ -41,6 +44,7 @@ class Exchange:
         self._asked: Asked | None = None
         self._found: Found | None = None
         self._price: Price | None = None
+        self._key: Key | None = None
         self._notes: list[str] = []
 
     # ---- what is asked
@@ -68,6 +72,7 @@ class Exchange:
     def stream(self, request: Request, announce: Announce = lambda text: None) -> Iterator[Reply]:
         """The reply, from the store or the endpoint. Raises: ConfigError before anything is sent, else as `Client`."""
         endpoint = find_endpoint(self._settings, offline=self._settings.replay == "only")
+        self._key = endpoint.key
         if endpoint.model:
             request = replace(request, model=endpoint.model)
         self._found = to_replay(
@@ -86,7 +91,7 @@ class Exchange:
             raise
         with stream:
             reply: Reply = Continued(stream, self._part.message) if self._part and self._part.message else stream
-            yield Recorded(reply, lambda message: records.checkpoint(self._store, asked, message))
+            yield Recorded(reply, lambda message: records.checkpoint(self._store, asked, self._without_key(message)))
 
     def _begin(self, endpoint: Endpoint, request: Request) -> Asked:
         """Write the request down, before it is sent. Raises: ConfigError when it could pass the budget."""
@@ -95,11 +100,11 @@ class Exchange:
         place = self._standing.place
         self._asked = Asked(
             request, self._standing.question, endpoint.name, self._session.id, place.conversation, self._standing.cell,
-            place.execution, most,
+            place.execution, most, self._hidden,
         )  # fmt: skip
         records.begin(self._store, self._asked)
         try:
-            if note := budget.check(self._store, self._settings, self._asked):
+            if note := budget.check(self._store, self._settings, self._asked, self._session.totals.usd):
                 self._notes.append(note)
             if self._standing.begins_afresh:
                 set_aside(self._store, place.conversation)
@@ -134,7 +139,7 @@ class Exchange:
 
     def keep(self, message: Message) -> Message:
         """Write down how it ended. Returns: the message, with what is to be said under it."""
-        message = self._keep_replay(self._found) if self._found else self._keep_reply(message)
+        message = self._keep_replay(self._found) if self._found else self._keep_reply(self._without_key(message))
         if problem := self._session.news_of_store():
             self._notes.append(problem)
         message = replace(message, warnings=(*message.warnings, *self._notes), shows_usage=self._shows_usage)
@@ -142,13 +147,14 @@ class Exchange:
         return message
 
     def _keep_replay(self, found: Found) -> Message:
+        self._session.count_replay()
         conversation = self._standing.place.conversation
         known = {"request": found.request, "at": found.at, "cost_usd": found.cost_usd, "tokens": found.tokens}
         if turn := self._turn(found.message, **known):
             if self._standing.begins_afresh:
                 set_aside(self._store, conversation)
             records.keep_turn(self._store, conversation, turn)
-        return replace(found.message, receipt=Receipt(sent=self._standing.sent_line, replayed=found.at))
+        return replace(found.message, receipt=Receipt(replayed=found.at))
 
     def _keep_reply(self, message: Message) -> Message:
         assert self._asked is not None
@@ -157,12 +163,18 @@ class Exchange:
             usage = prices.estimated_usage(usage, self._asked.request, message.text)
         cost = self._price.cost(usage) if self._price else None
         tokens = None if usage.prompt_tokens is None else usage.prompt_tokens + (usage.output_tokens or 0)
-        turn = self._turn(message, request=self._asked.id, at=self._asked.at, cost_usd=cost, tokens=tokens)
+        took: dict[str, Any] = {"cost_usd": cost, "tokens": tokens}
+        if self._part:
+            took = {"cost_usd": _sum(cost, self._part.cost_usd), "tokens": _sum(tokens, self._part.tokens)}
+        turn = self._turn(message, request=self._asked.id, at=self._asked.at, **took)
         why = "" if message.is_whole else message.ending
         records.finish(self._store, self._asked, message, why, turn, message.usage, cost)
         self._session.count(message.usage, cost)
-        if why and not message.incomplete and self._standing.place.conversation:
-            self._notes.append("later cells do not see this reply")
+        if why and self._standing.place.conversation:
+            go_on = (
+                "; %claude_continue lets it go on" if message.text.strip() and message.stop_reason != "refusal" else ""
+            )
+            self._notes.append(f"later cells do not see this reply{go_on}")
         self._keep_small()
         return replace(message, receipt=Receipt(cost, self._session.totals.money, self._standing.sent_line))
 
@@ -172,8 +184,8 @@ class Exchange:
         if not place.conversation or not message.is_whole:
             return None
         turn = Turn.of(
-            self._standing.cell, (self._standing.question, message), asked_after=self._standing.asked_after,
-            session=self._session.id, execution=place.execution, **known,
+            self._standing.cell, (self._without_key(self._standing.question), message),
+            asked_after=self._standing.asked_after, session=self._session.id, execution=place.execution, **known,
         )  # fmt: skip
         self._session.ran_in(place.conversation, turn.cell)
         if stale := self._standing.stale_after(turn):
@@ -181,8 +193,23 @@ class Exchange:
             self._notes.append(f"{turns} answered what stood here before: %claude_history shows which")
         return turn
 
+    def _hidden(self, text: str) -> str:
+        return self._key.hidden_in(text) if self._key else text
+
+    def _without_key(self, message: Message) -> Message:
+        """The message, with nothing in it of the key: users have put theirs into a question, and models repeat it."""
+        text = json.dumps(message.content)
+        hidden = self._hidden(text)
+        return message if hidden == text else replace(message, content=tuple(json.loads(hidden)))
+
     def _keep_small(self) -> None:
         limit = self._settings.store_limit_mb
-        if self._store.is_file and self._store.size_mb() > limit:
+        if self._store.is_file and self._store.size_mb() > max(limit, self._session.shrunk_to_mb * 1.1):
             gone = shrink(self._store, limit, keep=self._standing.place.conversation)
+            self._session.shrunk_to_mb = self._store.size_mb()
             self._notes.append(f"the store passed {limit:g} MB: its {gone:,} oldest replies are gone")
+
+
+def _sum(a: float | None, b: float | None) -> Any:
+    """None: not known."""
+    return b if a is None else a if b is None else a + b

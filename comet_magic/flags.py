@@ -17,6 +17,8 @@ class Flags(argparse.ArgumentParser):
     """prog: the magic, which its errors name."""
 
     def error(self, message: str) -> NoReturn:
+        if explicit := re.match(r"argument (\S+): ignored explicit argument", message):
+            message = f"{explicit[1]} takes no value"
         wanting = re.match(r"argument (\S+): expected one argument", message)
         if wanting:
             message = f"{wanting[1]} needs a value; one that begins with - is written as {wanting[1].split('/')[-1]}=…"
@@ -43,8 +45,8 @@ class Flags(argparse.ArgumentParser):
         return flags
 
 
-def _number(kind: type, least: float, most: float = float("inf")) -> Any:
-    def number(text: str) -> Any:
+def number(kind: type, least: float, most: float = float("inf")) -> Any:
+    def checked(text: str) -> Any:
         try:
             value = kind(text)
         except ValueError:
@@ -54,10 +56,10 @@ def _number(kind: type, least: float, most: float = float("inf")) -> Any:
             raise argparse.ArgumentTypeError(f"{text} is out of range: {bound}")
         return value
 
-    return number
+    return checked
 
 
-def _not_empty(text: str) -> str:
+def not_empty(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("an empty text is none")
     return text
@@ -96,14 +98,14 @@ def parser() -> Flags:
     parser = Flags("%%claude", description=words, add_help=False, allow_abbrev=False)
     add = parser.add_argument
     add("-m", "--model")
-    add("-t", "--max-tokens", type=_number(int, 1))
+    add("-t", "--max-tokens", type=number(int, 1))
     add("-s", "--system")
-    add("--temperature", type=_number(float, 0, 1))
-    add("--stop", action="append", type=_not_empty)
+    add("--temperature", type=number(float, 0, 1))
+    add("--stop", action="append", type=not_empty)
     add("--effort", type=_effort)
     add("--think", dest="thinking", type=_thinking)
     add("-o", "--into", type=_name)
-    add("-c", "--chat", type=_not_empty)
+    add("-c", "--chat", type=not_empty)
     add("--alone", action="store_true")
     add("--new", action="store_true")
     add("--fresh", action="store_true")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from difflib import get_close_matches
 
 from . import archive, records
 from .errors import ConfigError
@@ -27,8 +28,7 @@ def history(settings: CometSettings, name: str) -> Table:
             str(number),
             _cell(session, turn.cell, turn.session, turn.execution),
             first_line(turn.question),
-            "" if turn.tokens is None else f"{turn.tokens:,}",
-            "" if turn.cost_usd is None else f"≈ {dollars(turn.cost_usd)}",
+            *_took(turn.tokens, turn.cost_usd),
             "stale: it answered an older text"
             if turn.cell in stale
             else "imported"
@@ -40,7 +40,7 @@ def history(settings: CometSettings, name: str) -> Table:
     for attempt in records.attempts(store, name):
         cell = _cell(session, attempt.cell, attempt.session, attempt.execution)
         state = "in flight" if attempt.state == records.IN_FLIGHT else f"{attempt.state}: {attempt.why.split(': ')[0]}"
-        rows.append(("", cell, first_line(attempt.question.text), "", "", state))
+        rows.append(("", cell, first_line(attempt.question.text), *_took(attempt.tokens, attempt.cost_usd), state))
     notes = [store.problem] if store.problem else []
     if not rows:
         notes.insert(0, "nothing has been asked in it yet")
@@ -66,8 +66,17 @@ def all_conversations(settings: CometSettings) -> Table:
         if store.behind
         else "kept in memory"
     )
-    notes = [*([store.problem] if store.problem else []), where]
+    notes = [store.problem or where]
     return Table("Conversations", ("name", "turns", "latest", "cost"), rows, notes)
+
+
+def existing(settings: CometSettings, name: str) -> None:
+    """Raises: ConfigError, naming the nearest, when there is no such conversation."""
+    names = [summary.name for summary in archive.conversations(current().store(settings))]
+    if name not in names:
+        near = get_close_matches(name, names, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ConfigError(f"there is no conversation {name!r}", f"{hint}%claude_history --all lists them")
 
 
 def to_continue(settings: CometSettings, name: str) -> Attempt:
@@ -81,6 +90,10 @@ def to_continue(settings: CometSettings, name: str) -> Attempt:
             f"no reply in {name!r} is waiting to go on", "run the cell again; %claude_history shows the turns"
         )
     return parts[-1]
+
+
+def _took(tokens: int | None, cost_usd: float | None) -> tuple[str, str]:
+    return "" if tokens is None else f"{tokens:,}", "" if cost_usd is None else f"≈ {dollars(cost_usd)}"
 
 
 def first_line(text: str) -> str:

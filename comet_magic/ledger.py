@@ -59,6 +59,7 @@ class Line:
     """Sums over some replies. None: not reported by any of them; cost_usd: None where no price was known.
 
     name: of the model, conversation or day.        unpriced: replies without a price.
+    unreported: replies whose output was not reported.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Line:
     output: int | None
     cost_usd: float | None
     unpriced: int
+    unreported: int
 
     @property
     def prompt_tokens(self) -> int | None:
@@ -84,7 +86,8 @@ def lines(store: Store, by: str, *, session: str = "") -> list[Line]:
         return db.execute(
             f"SELECT {column} AS name, count(*) AS replies, sum(input) AS input, sum(cached) AS cached,"
             " sum(written) AS written, sum(output) AS output, sum(cost_usd) AS cost_usd,"
-            " count(*) - count(cost_usd) AS unpriced FROM ledger WHERE ? = '' OR session = ?"
+            " count(*) - count(cost_usd) AS unpriced, count(*) - count(output) AS unreported"
+            " FROM ledger WHERE ? = '' OR session = ?"
             f" GROUP BY {column} ORDER BY {'name' if by == 'day' else 'cost_usd DESC, replies DESC'}",
             (session, session),
         ).fetchall()

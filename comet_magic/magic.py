@@ -77,10 +77,11 @@ class CometMagics(Magics):
 
     @line_magic
     def claude_continue(self, line: str) -> None:
-        """Let the latest reply that was cut or stopped go on; `%claude_continue NAME`: in that conversation."""
+        """Let the latest reply that was cut or stopped go on; `%claude_continue -c NAME`: in that conversation."""
+        from .commands import continue_command
         from .history import to_continue
 
-        place = self._place(line.strip(), alone=False)
+        place = self._place(continue_command(self.settings, line), alone=False)
         part = to_continue(self.settings, place.conversation)
         self._exchange(part.question, place._replace(execution=part.execution), continued=part)
 
@@ -135,7 +136,8 @@ class CometMagics(Magics):
         """
         from .commands import history_command
 
-        return history_command(self.settings, line, self._place(None, alone=False).conversation)
+        here = self._place(None, alone=False).conversation
+        return history_command(self.settings, line, here, inspect.getdoc(self.claude_history) or "")
 
     @no_var_expand
     @line_magic
@@ -143,6 +145,9 @@ class CometMagics(Magics):
         """Show what this session has used and cost, by model, conversation and day; `%claude_usage --all`: all time."""
         from .usage import usage
 
+        if line.strip() in ("-h", "--help"):
+            print(inspect.getdoc(self.claude_usage))
+            return None
         if line.strip() not in ("", "--all"):
             raise ConfigError(
                 f"%claude_usage: {line.strip()!r} is no flag of it", "%claude_usage, or %claude_usage --all"

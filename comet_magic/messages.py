@@ -192,7 +192,7 @@ class Message:
                 return "" if self.text.strip() else "(empty reply)"
             case "max_tokens":
                 limit = f" = {self.limit:,}" if self.limit else ""
-                return f"cut at max_tokens{limit}: raise it with -t, or run %claude_continue"
+                return f"cut at max_tokens{limit}: raise it with -t"
             case "refusal":
                 category = f" ({details['category']})" if details.get("category") else ""
                 why = f": {details['explanation']}" if details.get("explanation") else ""

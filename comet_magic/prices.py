@@ -83,6 +83,8 @@ def own_price(value: Any) -> Price:
     Raises: ValueError for anything else.
     """
     names = ("input", "output", "write", "write_1h", "read")
+    if not isinstance(value, Mapping | list | tuple):
+        raise ValueError("a price is [input, output], in US dollars per million tokens")
     given = dict(value) if isinstance(value, Mapping) else dict(zip(names, value, strict=False))
     if not {"input", "output"} <= set(given) <= set(names):
         raise ValueError("a price is [input, output], in US dollars per million tokens")

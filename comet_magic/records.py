@@ -15,6 +15,7 @@ from hashlib import sha256
 from typing import Any
 
 from .conversation import Conversation, Turn
+from .inline import whole_text
 from .messages import Message, Request, Usage
 from .store import Connection, Row, Store
 
@@ -27,6 +28,7 @@ class Asked:
 
     endpoint: its name: a base URL, or "local:…".        conversation: "" for none.        most_usd: what it may cost.
     question: what the turn begins with; the last of the request's messages, unless it continues a reply.
+    hidden: takes the key out of a text, for a user may have put it into one.
     """
 
     request: Request
@@ -37,6 +39,7 @@ class Asked:
     cell: str = ""
     execution: int | None = None
     most_usd: float | None = None
+    hidden: Callable[[str], str] = str
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     at: float = field(default_factory=time.time)
 
@@ -60,13 +63,14 @@ def begin(store: Store, asked: Asked) -> None:
 
 
 def _put_request(store: Store, db: Connection, asked: Asked, state: str, why: str = "") -> None:
-    parameters = {**replace(asked.request, messages=(), cached=()).to_wire()}
-    del parameters["messages"]
+    wire = replace(asked.request, messages=(), cached=()).to_wire()
+    del wire["messages"]
+    parameters, question = asked.hidden(json.dumps(wire)), asked.hidden(json.dumps(asked.question.to_wire()))
     conversation = conversation_id(store, db, asked.conversation) if asked.conversation else None
     db.execute(
         "INSERT INTO requests VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-        (asked.id, asked.session, asked.at, asked.endpoint, asked.key, asked.request.model, json.dumps(parameters),
-         json.dumps(asked.question.to_wire()), conversation, asked.cell, asked.execution, state, why, asked.most_usd),
+        (asked.id, asked.session, asked.at, asked.endpoint, asked.key, asked.request.model, parameters, question,
+         conversation, asked.cell, asked.execution, state, why, asked.most_usd),
     )  # fmt: skip
 
 
@@ -98,9 +102,10 @@ def finish(store: Store, asked: Asked, message: Message | None, why: str, turn: 
 
     def act(db: Connection) -> None:
         state = FAILED if message is None else PARTIAL if why else WHOLE
-        ended = db.execute("UPDATE requests SET state = ?, why = ? WHERE id = ?", (state, why, asked.id))
+        reason = whole_text(why)
+        ended = db.execute("UPDATE requests SET state = ?, why = ? WHERE id = ?", (state, reason, asked.id))
         if not ended.rowcount:  # the store has gone over to memory meanwhile
-            _put_request(store, db, asked, state, why)
+            _put_request(store, db, asked, state, reason)
         if message is not None:
             _put_reply(db, asked.id, message)
             _put_entry(db, asked, usage, cost_usd)
@@ -177,9 +182,25 @@ def endpoints_that_answered(store: Store, request: Request) -> list[str]:
     return store.read(act) or store.look_behind(act) or []
 
 
+def why_not_whole(store: Store, endpoint: str, request: Request) -> str:
+    """What the latest reply to the very same request lacks to be whole; "" if there is none."""
+    key = request_key(request)
+
+    def act(db: Connection) -> str:
+        row = db.execute(
+            "SELECT why FROM requests WHERE key = ? AND endpoint = ? ORDER BY at DESC", (key, endpoint)
+        ).fetchone()
+        return str(row[0]) if row else ""
+
+    return store.read(act) or store.look_behind(act) or ""
+
+
 @dataclass(frozen=True)
 class Attempt:
-    """A request that made no turn. message: what had arrived of its reply.        why: what it lacks to be whole."""
+    """A request that made no turn. message: what had arrived of its reply.        why: what it lacks to be whole.
+
+    cost_usd, tokens: what it took, where that is known.
+    """
 
     id: str
     at: float
@@ -191,6 +212,8 @@ class Attempt:
     message: Message | None
     state: str
     why: str
+    cost_usd: float | None
+    tokens: int | None
 
 
 def attempts(store: Store, conversation: str) -> list[Attempt]:
@@ -198,12 +221,15 @@ def attempts(store: Store, conversation: str) -> list[Attempt]:
 
     def act(db: Connection) -> list[Row]:
         return db.execute(
-            "SELECT r.*, message FROM requests r JOIN conversations c ON c.id = r.conversation"
-            " LEFT JOIN replies ON replies.request = r.id"
+            "SELECT r.*, message, ledger.cost_usd,"
+            " input + ifnull(output, 0) + ifnull(cached, 0) + ifnull(written, 0) AS tokens"
+            " FROM requests r JOIN conversations c ON c.id = r.conversation"
+            " LEFT JOIN replies ON replies.request = r.id LEFT JOIN ledger ON ledger.request = r.id"
             " LEFT JOIN turns t ON t.conversation = c.id AND t.cell = r.cell"
             " WHERE c.name = ? AND r.state <> 'whole' AND (t.at IS NULL OR t.at < r.at)"
             " AND NOT EXISTS (SELECT 1 FROM requests later WHERE later.conversation = r.conversation"
-            " AND later.state <> 'failed' AND later.cell = r.cell AND later.at > r.at) ORDER BY r.at",
+            " AND later.cell = r.cell AND later.at > r.at AND (later.state <> 'failed' OR r.state = 'failed'))"
+            " ORDER BY r.at",
             (conversation,),
         ).fetchall()
 
@@ -217,6 +243,7 @@ def _attempt(row: Row) -> Attempt:
     return Attempt(
         row["id"], row["at"], row["cell"], row["execution"], row["session"], Message("user", blocks),
         json.loads(row["parameters"]), from_json(row["message"]) if row["message"] else None, row["state"], row["why"],
+        row["cost_usd"], row["tokens"],
     )  # fmt: skip
 
 
@@ -279,11 +306,25 @@ def turns_of(db: Connection, name: str) -> tuple[Turn, ...]:
     return tuple(map(Turn._make, cursor))
 
 
+def carry_over(memory: Connection, file: Connection) -> None:
+    """Bring the turns and the costs of a store in memory into a file."""
+    for row in memory.execute("SELECT id, name, began FROM conversations"):
+        file.execute("INSERT OR IGNORE INTO conversations (name, began) VALUES (?, ?)", (row["name"], row["began"]))
+        (there,) = file.execute("SELECT id FROM conversations WHERE name = ?", (row["name"],)).fetchone()
+        for turn in turns_of(memory, row["name"]):
+            put_turn(file, there, turn)
+    rows = [tuple(row) for row in memory.execute("SELECT * FROM ledger")]
+    file.executemany("INSERT OR IGNORE INTO ledger VALUES (?,?,?,?,?,?,?,?,?,?,?)", rows)
+
+
 # ---- sessions
 
 
 def sweep(store: Store, is_dead: Callable[[str | None, int | None, float], bool]) -> int:
-    """Mark what ended kernels left in flight as partial. is_dead: of a kernel's host and pid, and when it asked."""
+    """Mark what ended kernels left in flight as partial, and count what it may have cost.
+
+    is_dead: of a kernel's host and pid, and when it asked.
+    """
 
     def act(db: Connection) -> int:
         rows = db.execute(
@@ -293,6 +334,12 @@ def sweep(store: Store, is_dead: Callable[[str | None, int | None, float], bool]
         dead = [(row["id"],) for row in rows if is_dead(row["host"], row["pid"], row["at"])]
         why = "the kernel ended before the reply did"
         db.executemany(f"UPDATE requests SET state = '{PARTIAL}', why = '{why}' WHERE id = ?", dead)
+        db.executemany(
+            "INSERT OR IGNORE INTO ledger SELECT r.id, session, at, endpoint, model, ifnull(name, ''),"
+            " NULL, NULL, NULL, NULL, most_usd FROM requests r LEFT JOIN conversations c ON c.id = conversation"
+            " WHERE r.id = ?",
+            dead,
+        )
         return len(dead)
 
     return store.write(act)

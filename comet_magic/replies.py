@@ -115,9 +115,12 @@ def to_replay(
 
 
 def _missing(store: Store, endpoint: Endpoint, request: Request) -> ConfigError:
-    others = records.endpoints_that_answered(store, request)
-    hint = "set CometSettings.replay = 'auto' and run the notebook once, or check CometSettings.store"
-    if others:
-        hint = f"it was answered by {others[0]}: set CometSettings.endpoint to that"
     what = f"{store.path} has no reply of {endpoint.name} to this, and CometSettings.replay = 'only' asks nobody"
+    hint = "set CometSettings.replay = 'auto' and run the notebook once, or check CometSettings.store"
+    if store.behind is None:
+        what = f"{store.path} is no store that can be read, and CometSettings.replay = 'only' asks nobody"
+    elif others := records.endpoints_that_answered(store, request):
+        hint = f"it was answered by {others[0]}: set CometSettings.endpoint to that"
+    elif why := records.why_not_whole(store, endpoint.name, request):
+        hint = f"its reply is not replayed, for it is not whole ({why.split(': ')[0]}): ask so that it gets whole"
     return ConfigError(what, hint)

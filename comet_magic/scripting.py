@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from .client import user_message
@@ -40,4 +41,6 @@ def ask(prompt: str, *, chat: str = "", new: bool = False, fresh: bool = False, 
             raise
         finally:
             message = exchange.keep(reply.message)
+            if session.problem and current_shell() is None:
+                warnings.warn(session.problem, stacklevel=2)
     return message

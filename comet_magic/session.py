@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import ledger, records
+from .inline import whole_text
 from .messages import Message, Usage, dollars
 from .settings import CometSettings
 from .store import MEMORY, Store
@@ -32,11 +33,11 @@ class Totals(NamedTuple):
     usage: Usage = Usage()
     usd: float = 0.0
     unpriced: int = 0
+    replayed: int = 0
 
     def plus(self, usage: Usage, usd: float | None) -> Totals:
-        return Totals(
-            self.replies + 1, self.usage + usage, self.usd + (usd or 0), self.unpriced + (1 if usd is None else 0)
-        )
+        unpriced = self.unpriced + (1 if usd is None else 0)
+        return Totals(self.replies + 1, self.usage + usage, self.usd + (usd or 0), unpriced, self.replayed)
 
     @property
     def money(self) -> str:
@@ -47,10 +48,11 @@ class Totals(NamedTuple):
         return f"session ≈ {dollars(self.usd)}{rest}"
 
     def __str__(self) -> str:
+        again = [f"{self.replayed:,} replayed at no cost"] if self.replayed else []
         if not self.replies:
-            return "no replies yet"
+            return "".join(again) or "no replies yet"
         parts = [f"{self.replies:,} {'reply' if self.replies == 1 else 'replies'}", str(self.usage)]
-        return " · ".join([*parts, *([f"≈ {dollars(self.usd)}"] if self.money else [])])
+        return " · ".join([*parts, *([f"≈ {dollars(self.usd)}"] if self.money else []), *again])
 
 
 class Place(NamedTuple):
@@ -85,7 +87,8 @@ class Session:
         self._store: Store | None = None
         self._stores: dict[tuple[object, ...], Store] = {}
         self._opened_as: tuple[object, ...] = ()
-        self._said = ""
+        self._said = self._news = ""
+        self.shrunk_to_mb = 0.0  # what the store held after its oldest had gone
         self._lock = threading.Lock()
         self._prices_asked: dict[str, float] = {}
         self.began = time.strftime("%Y%m%d-%H%M%S")
@@ -97,7 +100,7 @@ class Session:
         path: Path | str = store_path(settings) if settings.keep else MEMORY
         opened_as = (str(path), settings.replay == "only")
         if self._store is None or opened_as != self._opened_as:
-            self._opened_as, self._said = opened_as, ""
+            self._opened_as, self._said, self._news = opened_as, "", ""
             store = self._stores.get(opened_as)
             if store is None or store.problem:
                 # Others stay open: a cell may be in the middle of its reply while a panel changes the setting.
@@ -106,6 +109,9 @@ class Session:
                 atexit.register(self.close)
             self._store = store
             self.sweep()
+        elif news := self._store.look_again(records.carry_over):
+            self._said, self._news = self._store.problem, news
+            records.begin_session(self._store, self.id, _host(), os.getpid())
         return self._store
 
     def sweep(self) -> None:
@@ -119,9 +125,14 @@ class Session:
         return self._store.problem if self._store else ""
 
     def news_of_store(self) -> str:
-        """What is wrong with the store, said once."""
+        """What is to be said of the store under a reply: all of it once, then in short."""
+        news, self._news = self._news, ""
+        if news:
+            return news
         said, self._said = self._said, self.problem
-        return self._said if self._said != said else ""
+        if self._said and self._said == said:
+            return "nothing is being kept: %claude_history says why"
+        return self._said
 
     def close(self) -> None:
         atexit.unregister(self.close)
@@ -161,23 +172,23 @@ class Session:
     def conversation_of(self, settings: CometSettings, shell: Any | None) -> str:
         """The conversation of this notebook: what is set, else its path, else a name of this process's own."""
         if settings.conversation:
-            return settings.conversation
+            return whole_text(settings.conversation)
         told = shell.user_ns.get("__vsc_ipynb_file__") if shell else None  # VS Code's word for it
         notebook = str(told or settings.notebook_variable)
         if not Path(notebook).suffix:
             return f"kernel-{self.began}-{self.id[:4]}"
-        return _from_home(notebook)
+        return whole_text(_from_home(notebook))
 
     def place_in(self, shell: Any | None, conversation: str) -> Place:
         """Where a question stands that is asked now, in a cell of `shell` if there is one."""
         if shell is None:
-            return Place(conversation, run="a script")  # whose questions are those of one long cell
+            return Place(whole_text(conversation), run="a script")  # whose questions are those of one long cell
         parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
         # Its execution_count is the cell's own number in some versions, and the next one's in others.
         number = len(shell.history_manager.input_hist_parsed) - 1
         terminal = sys.modules.get("IPython.terminal.interactiveshell")
         return Place(
-            conversation,
+            whole_text(conversation),
             cell=str(parent.get("metadata", {}).get("cellId") or ""),
             execution=number,
             run=parent.get("header", {}).get("msg_id") or number,
@@ -188,6 +199,9 @@ class Session:
 
     def count(self, usage: Usage, usd: float | None) -> None:
         self.totals = self.totals.plus(usage, usd)
+
+    def count_replay(self) -> None:
+        self.totals = self.totals._replace(replayed=self.totals.replayed + 1)
 
     # ---- prices
 
@@ -217,7 +231,7 @@ def _keep_prices(store: Store, endpoint: str, ask: Callable[[], Any]) -> None:
 
 def store_path(settings: CometSettings) -> Path:
     if settings.store:
-        return Path(settings.store).expanduser()
+        return Path(os.path.expanduser(settings.store))  # which leaves a home that is not there as it is
     from platformdirs import user_data_path
 
     return user_data_path("comet_magic", appauthor=False) / "store.sqlite"

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 COMETAPI = "https://api.cometapi.com"
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
+MUST_HOLD = ("endpoint", "replay", "budget", "keep", "store")  # settings for which no default may stand in
 REPLAYS = ("auto", "always", "never", "only")
 SMALLEST_BUDGET = 1024  # tokens; the API refuses less
 # What CometAPI's documentation names; any other name may be set or typed.
@@ -89,7 +90,7 @@ class CometSettings(SingletonConfigurable):
 
     def __init__(self, **kwargs: Any) -> None:
         self._session_key: Key | None = None
-        self._endpoint_problem = ""
+        self._refused: dict[str, str] = {}
         self._configuration: Any = {}
         super().__init__(**kwargs)
         self._read_environment()
@@ -134,8 +135,8 @@ class CometSettings(SingletonConfigurable):
                 setattr(self, name, _from_text(os.environ[variable], self.traits()[name]))
             except (TraitError, ValueError, SyntaxError) as error:
                 warnings.warn(f"{variable} is not used: {error}", stacklevel=3)
-                if name == "endpoint":
-                    self._endpoint_problem = str(error)
+                if name in MUST_HOLD:
+                    self._refused[name] = str(error)
 
     @validate("model", "endpoint")
     def _validate_words(self, proposal: dict[str, Any]) -> str:
@@ -256,14 +257,14 @@ class CometSettings(SingletonConfigurable):
         key.check()
         self._session_key = key
 
-    @property
-    def endpoint_problem(self) -> str:
-        """Why COMET_MAGIC_ENDPOINT was refused; until an endpoint is set, nothing may be sent to another one."""
-        return self._endpoint_problem
+    def check_environment(self) -> None:
+        """Raises: ConfigError when a variable was refused without which something else would be sent, kept or spent."""
+        for name, why in self._refused.items():
+            raise ConfigError(f"COMET_MAGIC_{name.upper()} is not usable: {why}", "mend it, or set %config")
 
-    @observe("endpoint")
-    def _endpoint_chosen(self, change: object) -> None:
-        self._endpoint_problem = ""
+    @observe(*MUST_HOLD)
+    def _chosen(self, change: Any) -> None:
+        self._refused.pop(change["name"], None)
 
     @property
     def notebook_variable(self) -> str:

@@ -63,7 +63,8 @@ def standing(
     conversation = records.conversation(store, name) if name else Conversation()
     if not cell:
         key = session.cell_key(place)
-        cell = key if place.cell else _same_place(session, conversation, question) or key
+        is_run_again = place.is_notebook and not place.cell
+        cell = (_same_place(session, conversation, question) if is_run_again else "") or key
     # Run All runs `--new` cells, too: one that begins the conversation already is run in its place.
     afresh = new and bool(conversation.turns) and not _begins(conversation, cell, question)
     if afresh:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ Row = sqlite3.Row
 Connection = sqlite3.Connection
 MEMORY = ":memory:"
 LOCKED_S = 20.0  # seconds to wait for another kernel's write, which takes milliseconds
+ROOM = 20_000_000  # bytes; with less, a disk counts as full still
 APPLICATION_ID = 0x636D6167  # "cmag"
 
 # Each script brings the schema from its place in the list to the next version. None is ever changed once released.
@@ -35,7 +37,7 @@ MIGRATIONS = (
         conversation INTEGER REFERENCES conversations ON DELETE SET NULL, cell TEXT, execution INTEGER,
         state TEXT NOT NULL, why TEXT NOT NULL DEFAULT '', most_usd REAL
     );
-    CREATE INDEX requests_to_replay ON requests (key, endpoint, at) WHERE state = 'whole';
+    CREATE INDEX requests_by_key ON requests (key, endpoint, at);
     CREATE INDEX requests_in_flight ON requests (session) WHERE state = 'in flight';
     CREATE INDEX requests_of_conversations ON requests (conversation, state);
     CREATE INDEX requests_by_age ON requests (at);
@@ -93,7 +95,8 @@ class Store:
         else:
             try:
                 self._connection = _opened(Path(self.path))
-            except (sqlite3.Error, OSError, NewerStore) as error:
+                self._identity = _identity(Path(self.path))
+            except (sqlite3.Error, OSError, ValueError, NewerStore) as error:
                 self._give_up(error)
 
     @property
@@ -141,12 +144,44 @@ class Store:
         if hasattr(self, "_connection"):
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
-        self.behind = None if isinstance(error, NewerStore) else _for_reading(Path(self.path))
+        self.behind = None if isinstance(error, NewerStore | ValueError) else _for_reading(Path(self.path))
         self._connection = _in_memory()
+        self._signs = _signs(Path(self.path))
+
+    def look_again(self, carry: Callable[[Connection, Connection], None]) -> str:
+        """Use the file again where that is possible by now; begin a new one where it has gone.
+
+        carry: brings what is in the first, the memory, into the second. Returns: what has happened, in words, or "".
+        """
+        with self._lock:
+            if str(self.path) == MEMORY or self._read_only:
+                return ""
+            if self.is_file:
+                if _identity(Path(self.path)) == self._identity:
+                    return ""
+                self._connection.close()
+                self._open()
+                return f"{self.path} was moved or removed while it was in use: {self.problem or 'a new one is begun'}"
+            if _signs(Path(self.path)) == self._signs:
+                return ""
+            memory, behind, problem = self._connection, self.behind, self.problem
+            self.problem, self.behind = "", None
+            self._open()
+            if self.problem:
+                self._connection.close()
+                self._connection, self.behind, self.problem = memory, behind, problem
+                return ""
+            with _transaction(self._connection, "BEGIN IMMEDIATE") as file:
+                carry(memory, file)
+            memory.close()
+            return f"{self.path} is being kept again, with what was asked meanwhile"
 
     def size_mb(self) -> float:
         """What the file holds."""
-        return self.read(lambda db: _pragma(db, "page_count") * _pragma(db, "page_size")) / 1e6
+        pages = self.read(
+            lambda db: (_pragma(db, "page_count") - _pragma(db, "freelist_count")) * _pragma(db, "page_size")
+        )
+        return pages / 1e6
 
     def give_back(self) -> None:
         """Return the room of what was removed to the disk."""
@@ -169,12 +204,34 @@ class NewerStore(Exception):
     """The file's schema is newer than this version knows."""
 
 
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Of the file that is there now; None if none is."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _signs(path: Path) -> tuple[object, ...]:
+    """What would be another if a file that could not be used had been mended."""
+    try:
+        found = path.stat() if path.exists() else None
+        folder = next(folder for folder in path.parents if folder.exists())
+        room = shutil.disk_usage(folder).free > ROOM
+        file = (found.st_ino, found.st_mtime_ns, found.st_size, found.st_mode) if found else None
+        return file, os.access(folder, os.W_OK), folder.stat().st_mode, room
+    except (OSError, ValueError, StopIteration):
+        return ()
+
+
 def _opened(path: Path) -> Connection:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     # Made here, for SQLite would make it readable for others; its side files take its mode.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     connection = _connected(str(path))
     try:
+        _check(connection)
         _configure(connection)
         _migrate(connection, path)
     except BaseException:
@@ -190,6 +247,16 @@ def _connected(name: str, **options: Any) -> Connection:
     )
     connection.row_factory = Row
     return connection
+
+
+def _check(connection: Connection) -> None:
+    """Raises: NewerStore or DatabaseError when the file is not for us; it is left as it is."""
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if tables and _pragma(connection, "application_id") != APPLICATION_ID:
+        raise sqlite3.DatabaseError("it is another program's database")
+    version = _pragma(connection, "user_version")
+    if version > len(MIGRATIONS):
+        raise NewerStore(f"it was written by a newer comet_magic: schema {version}, this one knows {len(MIGRATIONS)}")
 
 
 def _configure(connection: Connection) -> None:
@@ -230,13 +297,7 @@ def _migrate(connection: Connection, path: Path | None) -> None:
         return
     with _transaction(connection, "BEGIN IMMEDIATE"):
         version = _pragma(connection, "user_version")  # another kernel may just have done it
-        if version > len(MIGRATIONS):
-            raise NewerStore(
-                f"it was written by a newer comet_magic: schema {version}, and this one knows {len(MIGRATIONS)}"
-            )
-        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if tables and _pragma(connection, "application_id") != APPLICATION_ID:
-            raise sqlite3.DatabaseError("it is another program's database")
+        _check(connection)
         if path and 0 < version < len(MIGRATIONS):
             _copy(path, path.with_name(f"{path.name}.v{version}"))
         for script in MIGRATIONS[version:]:
@@ -277,6 +338,8 @@ def _why(error: Exception, path: Path) -> str:
     if isinstance(error, NewerStore):
         return f"{path}: {error}: upgrade comet_magic, or set CometSettings.store to another path"
     said = str(error)
+    if isinstance(error, ValueError):
+        return f"{str(path)!r} is no path: set CometSettings.store to another one"
     if isinstance(error, OSError):
         return f"{path}: {error.strerror or said}: make it writable, or set CometSettings.store to another path"
     if "full" in said:

@@ -37,7 +37,14 @@ class UsageReport:
     def tables(self) -> list[Table]:
         tables = [_table(by, lines) for by, lines in self.lines.items() if lines]
         if not tables:
-            return [Table(f"Usage, {self.over}", (), [], ["no replies yet", *self._notes])]
+            return [
+                Table(
+                    f"Usage, {self.over}",
+                    (),
+                    [],
+                    ["no replies yet", *(note for note in self._notes if not note.startswith("≈"))],
+                )
+            ]
         tables[0] = Table(f"Usage, {self.over}", tables[0].head, tables[0].rows)
         tables[-1].notes.extend(self._notes)
         return tables
@@ -83,6 +90,8 @@ def usage(settings: CometSettings, *, all_time: bool = False) -> UsageReport:
     of = "" if all_time else session.id
     lines = {by: ledger.lines(store, by, session=of) for by in PARTS}
     notes = ["≈: estimated by the list price, the endpoint's published price, or yours; the bill is what counts"]
+    if session.totals.replayed and not all_time:
+        notes.insert(0, f"and {session.totals.replayed:,} replayed, at no cost")
     if store.problem:
         notes.append(store.problem)
     return UsageReport(lines, "all time" if all_time else "this session", notes)
@@ -96,7 +105,7 @@ def _table(by: str, lines: list[Line]) -> Table:
             f"{line.replies:,}",
             _count(line.prompt_tokens),
             _count(line.cached),
-            _count(line.output),
+            _count(line.output) + (f" + {line.unreported} not reported" if line.unreported else ""),
             _cost(line),
         )
         for line in lines

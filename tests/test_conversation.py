@@ -209,9 +209,9 @@ class Talking(RuleBasedStateMachine):
         new = f"fork {self.count}"
         if not self.model[name]:
             with pytest.raises(ConfigError) if not _exists(name) else nullcontext():
-                conversations.fork(new, name)
+                conversations.fork(new, name=name)
         else:
-            conversations.fork(new, name)
+            conversations.fork(new, name=name)
         self.model[new] = list(self.model[name])
         return new
 
@@ -220,7 +220,7 @@ class Talking(RuleBasedStateMachine):
     def forget(self, data: st.DataObject) -> None:
         name = data.draw(st.sampled_from([name for name, turns in self.model.items() if turns]))
         number = data.draw(st.integers(1, len(self.model[name])))
-        conversations.forget(number, name)
+        conversations.forget(number, name=name)
         del self.model[name][number - 1]
 
     @invariant()

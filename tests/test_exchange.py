@@ -156,29 +156,29 @@ def test_a_conversation_in_python(server: WireServer, tmp_path: Any) -> None:
     server.scripts[:] = [canonical("ok")]
     comet_magic.ask("one\nwith a second line", chat="talk")
     comet_magic.ask("two", chat="talk")
-    path = conversations.export(tmp_path / "talk.jsonl", "talk")
+    path = conversations.export(tmp_path / "talk.jsonl", name="talk")
     assert path.read_text().splitlines()[1] == '{"role": "assistant", "content": "ok"}'
     copy = conversations.load(path, "copy")
     assert copy.messages == conversations.get("talk").messages
     assert copy.stale() == ()
-    conversations.fork("fork", "talk")
-    conversations.fork("fork", "talk")  # the same one: a notebook may be run again
+    conversations.fork("fork", name="talk")
+    conversations.fork("fork", name="talk")  # the same one: a notebook may be run again
     comet_magic.ask("three", chat="fork")
-    conversations.fork("fork", "talk")
+    conversations.fork("fork", name="talk")
     assert [len(conversations.get(name).turns) for name in ("talk", "copy", "fork")] == [2, 2, 3]
-    conversations.forget(1, "fork")
+    conversations.forget(1, name="fork")
     assert len(conversations.get("fork").stale()) == 2
-    conversations.rename("fresh", "fork")
+    conversations.rename("fresh", name="fork")
     conversations.delete("fresh")
     assert set(conversations.names()) == {"talk", "copy"}
     for wrong in (
         lambda: conversations.load(path, "copy"),
-        lambda: conversations.rename("copy", "talk"),
-        lambda: conversations.fork("", "talk"),
-        lambda: conversations.fork("x", "nobody"),
-        lambda: conversations.export(tmp_path / "no" / "folder.md", "talk"),
-        lambda: conversations.export(tmp_path / "x.md", "nobody"),
-        lambda: conversations.forget(3, "talk"),
+        lambda: conversations.rename("copy", name="talk"),
+        lambda: conversations.fork("", name="talk"),
+        lambda: conversations.fork("x", name="nobody"),
+        lambda: conversations.export(tmp_path / "no" / "folder.md", name="talk"),
+        lambda: conversations.export(tmp_path / "x.md", name="nobody"),
+        lambda: conversations.forget(3, name="talk"),
     ):
         with pytest.raises(ConfigError):
             wrong()
@@ -208,4 +208,4 @@ def test_an_import_keeps_tool_calls_with_their_results(tmp_path: Any) -> None:
     path.write_text("\n".join(lines))
     (turn,) = conversations.load(path, "tools").turns
     assert [message.to_wire()["role"] for message in turn.messages] == ["user", "assistant", "user", "assistant"]
-    assert conversations.export(tmp_path / "again.jsonl", "tools").read_text() == "\n".join(lines) + "\n"
+    assert conversations.export(tmp_path / "again.jsonl", name="tools").read_text() == "\n".join(lines) + "\n"

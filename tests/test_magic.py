@@ -288,4 +288,4 @@ def test_stop_reasons_are_told(shell: Any, server: WireServer) -> None:
     ran = Ran(shell, "%%claude -t 3\nhi")
     assert ran.error is None
     assert "> **cut at max&#95;tokens = 3" in ran.markdown
-    assert "[cut at max_tokens = 3: raise it with -t, or run %claude_continue]" in ran.plain
+    assert "[cut at max_tokens = 3: raise it with -t]" in ran.plain

@@ -54,7 +54,7 @@ def test_restart_and_run_all_asks_nobody_and_says_so(shell: Any, server: WireSer
     assert len(server.received) == 3
     assert [text.split("\n")[0] for text in again] == ["answer 1", "answer 2", "answer 3"]
     assert all(" · replayed from " in text and " · 0 tokens · --fresh asks again" in text for text in again)
-    assert str(session.current().totals) == "no replies yet"
+    assert str(session.current().totals) == "3 replayed at no cost"
     assert comet_magic.last is not None
     assert comet_magic.last.receipt.replayed
 

@@ -92,6 +92,24 @@ def test_auto_is_cometapi_with_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_endpoint(CometSettings.instance()).base_url == "http://127.0.0.1:1/x"
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("replay", "onyl"), ("budget", "much"), ("keep", "perhaps"), ("endpoint", "h ttp")]
+)
+def test_a_variable_that_is_refused_sends_nothing_until_it_is_mended(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """A misspelt `only` must not become `auto`, which may spend money."""
+    from comet_magic import ask
+
+    monkeypatch.setenv(f"COMET_MAGIC_{name.upper()}", value)
+    with pytest.warns(UserWarning, match=f"COMET_MAGIC_{name.upper()} is not used"):
+        settings = CometSettings.instance()
+    with pytest.raises(ConfigError, match=f"COMET_MAGIC_{name.upper()} is not usable"):
+        ask("hi")
+    setattr(settings, name, {"replay": "only", "budget": 1, "keep": False, "endpoint": "http://127.0.0.1:9"}[name])
+    settings.check_environment()
+
+
 def test_no_key_and_no_local_model_names_the_ways_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("comet_magic.local.find_spec", lambda name: None)
     with pytest.raises(ConfigError) as caught:

@@ -212,7 +212,7 @@ def test_the_history_can_be_changed_in_the_notebook(notebooks: Any, server: Wire
         notebook.run(cell, f"%%claude\n{text}")
     assert run("%claude_history --forget 2").result == "forgot turn 2 of /somewhere/analysis.ipynb\n"
     assert "stale" in notebook.history().splitlines()[-1]
-    assert run("%claude_history --fork eda").result.startswith("eda begins with the 2 turns of")
+    assert run("%claude_history --fork eda").result.startswith("eda begins with 2 turns of")
     notebook.run("d", "%%claude -c eda\nfour")
     assert notebook.sent() == ["one", "answer 1", "three", "answer 3", "four"]
     assert len(notebook.history().splitlines()) == 2 + 2
@@ -227,7 +227,7 @@ def test_the_history_can_be_changed_in_the_notebook(notebooks: Any, server: Wire
     assert notebook.sent() == ["one", "answer 1", "three", "answer 3", "four", "answer 4", "five"]
     run("%claude_history -c copy --delete")
     assert "copy" not in run("%claude_history --all").result
-    assert run("%claude_history --prune 1h").result == "removed 0 replies that were older than 1h\n"
+    assert run("%claude_history --prune 1h").result == "removed 0 replies and 0 conversations that were older than 1h\n"
     for wrong in (
         "--forget 9",
         "-c nobody --rename x",
@@ -235,6 +235,12 @@ def test_the_history_can_be_changed_in_the_notebook(notebooks: Any, server: Wire
         "--prune soon",
         "--colour",
         "--import /none -c z",
+        "--forget 0",
+        "-c ' '",
+        "--fork ''",
+        "--prune 0d",
+        "--all -c eda",
+        "-c stud",
     ):
         error = run(f"%claude_history {wrong}").error
         assert error[0].startswith("ConfigError: "), wrong
