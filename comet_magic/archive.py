@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -38,25 +37,22 @@ def conversations(store: Store) -> list[Summary]:
     return list({row["name"]: Summary(**dict(row)) for row in reversed(rows)}.values())[::-1]
 
 
-def set_aside(store: Store, name: str) -> str | None:
-    """Begin the conversation afresh: what there is of it goes on under another name, which is returned."""
+def names(store: Store) -> list[str]:
+    """The conversations, the latest first."""
 
-    def act(db: Connection) -> str | None:
-        old = conversation_id(store, db, name)
-        if not db.execute("SELECT 1 FROM turns WHERE conversation = ?", (old,)).fetchone():
-            return None
-        number = 1
-        while db.execute("SELECT 1 FROM conversations WHERE name = ?", (f"{name}.{number}",)).fetchone():
-            number += 1
-        db.execute("UPDATE conversations SET name = ? WHERE id = ?", (f"{name}.{number}", old))
-        db.execute("INSERT INTO conversations (name, began) VALUES (?, ?)", (name, time.time()))
-        return f"{name}.{number}"
+    def act(db: Connection) -> list[str]:
+        latest = "(SELECT max(at) FROM turns WHERE conversation = c.id)"
+        return [
+            row[0]
+            for row in db.execute(f"SELECT name FROM conversations c ORDER BY ifnull({latest}, began) DESC, id DESC")
+        ]
 
-    return store.write(act)
+    return list(dict.fromkeys([*store.read(act), *(store.look_behind(act) or ())]))
 
 
 def rename(store: Store, name: str, new: str) -> None:
     """Raises: ConfigError when there is no such conversation, or one of the new name."""
+    _check_writable(store)
 
     def act(db: Connection) -> None:
         _check_free(store, db, new)
@@ -66,22 +62,30 @@ def rename(store: Store, name: str, new: str) -> None:
 
 
 def fork(store: Store, name: str, new: str) -> None:
-    """A second conversation with the same turns, which goes its own way. One that began so already is left as it is.
+    """A second conversation with the same turns, which goes its own way. Done once more, it stays as it is.
 
     Raises: as `rename`.
     """
 
     def act(db: Connection) -> None:
         old = _existing(store, db, name)
-        turns = turns_of(db, name)
-        if [turn.wire for turn in _turns_there(store, db, new)][: len(turns)] == [turn.wire for turn in turns]:
+        (parent,) = db.execute("SELECT name FROM conversations WHERE id = ?", (old,)).fetchone()
+        if _is_fork(db, new, parent) or store.look_behind(lambda behind: _is_fork(behind, new, parent)):
             return
         _check_free(store, db, new)
         made = conversation_id(store, db, new)
+        db.execute("UPDATE conversations SET forked_from = ? WHERE id = ?", (old, made))
         columns = "cell, place, wire, digest, asked_after, request, at, session, execution, cost_usd, tokens"
         db.execute(f"INSERT INTO turns SELECT ?, {columns} FROM turns WHERE conversation = ?", (made, old))
 
     store.write(act)
+
+
+def _is_fork(db: Connection, name: str, parent: str) -> bool:
+    row = db.execute(
+        "SELECT p.name FROM conversations c JOIN conversations p ON p.id = c.forked_from WHERE c.name = ?", (name,)
+    ).fetchone()
+    return row is not None and row[0] == parent
 
 
 def put(store: Store, name: str, turns: Iterable[Turn]) -> None:
@@ -98,6 +102,7 @@ def put(store: Store, name: str, turns: Iterable[Turn]) -> None:
 
 def forget(store: Store, name: str, cell: str) -> None:
     """Remove a turn, with every reply to its cell."""
+    _check_writable(store)
 
     def act(db: Connection) -> None:
         old = _existing(store, db, name)
@@ -105,21 +110,32 @@ def forget(store: Store, name: str, cell: str) -> None:
         db.execute(f"DELETE FROM requests WHERE conversation = ? AND cell = ? AND {OF_NO_TURN}", (old, cell))
 
     store.write(act)
+    store.give_back()
 
 
 def delete(store: Store, name: str) -> None:
     """Remove a conversation with its turns and replies. What it cost stays in the ledger."""
+    _check_writable(store)
 
     def act(db: Connection) -> None:
         _delete(db, _existing(store, db, name))
 
     store.write(act)
+    store.give_back()
 
 
 def _delete(db: Connection, conversation: int) -> None:
+    of_turns = db.execute("SELECT request FROM turns WHERE conversation = ?", (conversation,)).fetchall()
     db.execute("DELETE FROM turns WHERE conversation = ?", (conversation,))
     db.execute(f"DELETE FROM requests WHERE conversation = ? AND {OF_NO_TURN}", (conversation,))
+    # Of a fork, the requests are its parent's, which may have gone before it.
+    db.executemany(f"DELETE FROM requests WHERE id = ? AND conversation IS NULL AND {OF_NO_TURN}", of_turns)
     db.execute("DELETE FROM conversations WHERE id = ?", (conversation,))
+
+
+def _check_writable(store: Store) -> None:
+    if store.behind is not None:
+        raise ConfigError(f"{store.path} is only read now, and stays as it is", "%claude_history --all says why")
 
 
 def _existing(store: Store, db: Connection, name: str) -> int:

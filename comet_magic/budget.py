@@ -26,11 +26,14 @@ def check(store: Store, settings: CometSettings, asked: Asked, session_usd: floa
         return f"the budget cannot be kept: no price is known for {model}; {mend}"
     for span, limit in spans.items():
         of: dict[str, Any] = {"session": asked.session} if span == "session" else {"since": ledger.midnight()}
-        may = max(session_usd, ledger.spent(store, **of).usd) + ledger.in_flight_usd(store, **of)
+        spent = ledger.spent(store, **of).usd
+        may = max(spent, session_usd if span == "session" else 0) + ledger.in_flight_usd(store, **of)
         if most is not None and may > limit:
             raise ConfigError(
                 f"not sent: it may cost {dollars(most)}, which passes the {span}'s budget of {dollars(limit)}"
                 f" by {dollars(may - limit)}: {dollars(may - most)} is spent or promised",
                 "lower max_tokens (-t), take a cheaper model (-m), or raise CometSettings.budget",
             )
+    if "day" in spans and not store.is_file and store.behind is None:
+        return "the day's budget counts this kernel alone, for nothing is being kept"
     return ""

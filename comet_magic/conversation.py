@@ -15,7 +15,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from .messages import Message
-from .prices import estimated_tokens
+from .prices import BYTES_A_TOKEN, estimated_tokens
 
 MOST_BREAKPOINTS = 4  # says the API
 ANCHOR_TURNS = 8  # turns between the older breakpoints, so that running an older cell again finds one
@@ -116,18 +116,21 @@ class Conversation:
     def bounded(self, turns: int, tokens: int) -> tuple[Conversation, int]:
         """What of it is sent, given at most so many turns and estimated tokens; and how many turns are left out.
 
-        They are left out from the oldest on, a few at a time, so that the endpoint's cache holds for a while.
+        The oldest are left out, a quarter of a bound at a time, so that the endpoint's cache holds for a while. The
+        newest goes along if it fits at all.
         """
         count = len(self.turns)
-        excess = max(0, count - turns)
-        rest = 0
-        for place in range(count - 1, excess - 1, -1):
-            rest += estimated_tokens(self.turns[place].wire)
-            if rest > tokens:
-                excess = place + 1
-                break
-        step = max(1, min(turns, count) // 4)
-        left_out = min(count, -(-excess // step) * step)
+        step = max(1, turns // 4)
+        left_out = min(count, -(-max(0, count - turns) // step) * step)
+        sizes = list(accumulate(len(turn.wire) // BYTES_A_TOKEN + 1 for turn in self.turns))
+        if sizes and sizes[-1] > tokens:
+            step = max(1, tokens // 4)
+            beyond = -(-(sizes[-1] - tokens) // step) * step
+            left_out = max(
+                left_out, next(place for place, size in enumerate(sizes, 1) if size >= min(beyond, sizes[-1]))
+            )
+            if turns and left_out == count and sizes[-1] - (sizes[-2] if count > 1 else 0) <= tokens:
+                left_out = count - 1
         return replace(self, turns=self.turns[left_out:]), left_out
 
     def breakpoints(self, cacheable: int, before: int = 0) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from . import archive, records
 from .conversation import Conversation, Turn
 from .display import current_shell
 from .errors import ConfigError
+from .inline import whole_text
 from .messages import Message
 from .session import current
 from .settings import CometSettings
@@ -27,7 +28,7 @@ __all__ = ["delete", "export", "forget", "fork", "get", "load", "names", "prune"
 
 def names() -> list[str]:
     """The conversations in the store, the latest first."""
-    return [summary.name for summary in archive.conversations(_store())]
+    return archive.names(_store())
 
 
 def get(name: str = "") -> Conversation:
@@ -42,7 +43,7 @@ def fork(new: str, *, name: str = "") -> Conversation:
     """
     archive.fork(_store(), _named(name), _checked(new))
     if cell := current().cell_before(_named(name)):
-        current().ran_in(new, cell)
+        current().ran_in(_checked(new), cell)
     return get(new)
 
 
@@ -174,10 +175,10 @@ def _store() -> Store:
 
 
 def _named(name: str) -> str:
-    return name or current().conversation_of(CometSettings.instance(), current_shell())
+    return whole_text(name).strip() or current().conversation_of(CometSettings.instance(), current_shell())
 
 
 def _checked(name: str) -> str:
     if not isinstance(name, str) or not name.strip():
         raise ConfigError("a conversation needs a name", "name it")
-    return name.strip()
+    return whole_text(name).strip()

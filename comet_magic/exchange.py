@@ -9,11 +9,11 @@ from dataclasses import replace
 from typing import Any
 
 from . import budget, prices, records
-from .archive import set_aside, shrink
+from .archive import shrink
 from .catalog import known
 from .client import Announce, Endpoint, MessageStream, Streams, connect, find_endpoint
 from .conversation import Turn
-from .errors import APIError, CometError, ConfigError
+from .errors import APIError, CometError
 from .keys import Key
 from .messages import Message, Receipt, Request, Usage
 from .prices import Price
@@ -45,6 +45,7 @@ class Exchange:
         self._found: Found | None = None
         self._price: Price | None = None
         self._key: Key | None = None
+        self._is_kept = False
         self._notes: list[str] = []
 
     # ---- what is asked
@@ -57,7 +58,9 @@ class Exchange:
             part = Message("assistant", ({"type": "text", "text": text},))
             # Current models refuse a request that ends with the assistant's part.
             messages = (*messages, part, Message.user(GO_ON + text[-200:]))
-            flags = {**{name: self._part.parameters.get(name) for name in ("model", "system")}, **flags}
+            asked = self._part.parameters
+            flags = {"temperature": asked.get("temperature"), "stop": asked.get("stop_sequences"), **flags}
+            flags = {"model": asked.get("model"), "system": asked.get("system", ""), **flags}
         request = self._settings.request(messages, **flags)
         return replace(request, cached=self._breakpoints(request)) if self._settings.prompt_cache else request
 
@@ -83,49 +86,54 @@ class Exchange:
             yield Replayed(self._found)
             return
         asked = self._begin(endpoint, request)
+        reply: Reply | None = None
+        why = "stopped by you"
         try:
-            stream = self._send(request, endpoint, announce)
-        except BaseException as error:
-            why = error.what if isinstance(error, CometError) else "stopped by you"
-            records.finish(self._store, asked, None, why, None, Usage(), None)
+            with self._send(request, endpoint, announce) as stream:
+                reply = Continued(stream, self._part.message) if self._part and self._part.message else stream
+                yield Recorded(
+                    reply, lambda message: records.checkpoint(self._store, asked, self._without_key(message))
+                )
+        except CometError as error:
+            why = error.what
             raise
-        with stream:
-            reply: Reply = Continued(stream, self._part.message) if self._part and self._part.message else stream
-            yield Recorded(reply, lambda message: records.checkpoint(self._store, asked, self._without_key(message)))
+        finally:
+            if not self._is_kept:  # it was refused, or stopped at an awkward moment
+                message = self._without_key(reply.message) if reply and reply.text else None
+                records.finish(self._store, asked, message, why, None, Usage(), None)
 
     def _begin(self, endpoint: Endpoint, request: Request) -> Asked:
         """Write the request down, before it is sent. Raises: ConfigError when it could pass the budget."""
         self._price = self._find_price(endpoint, request.model)
         most = self._price.most(prices.estimated_prompt(request), request.max_tokens) if self._price else None
         place = self._standing.place
-        self._asked = Asked(
+        asked = self._asked = Asked(
             request, self._standing.question, endpoint.name, self._session.id, place.conversation, self._standing.cell,
-            place.execution, most, self._hidden,
+            place.execution, most, self._hidden, self._standing.begins_afresh, self._part.id if self._part else "",
         )  # fmt: skip
-        records.begin(self._store, self._asked)
+        records.begin(self._store, asked)
         try:
-            if note := budget.check(self._store, self._settings, self._asked, self._session.totals.usd):
+            if note := budget.check(self._store, self._settings, asked, self._session.totals.usd):
                 self._notes.append(note)
-            if self._standing.begins_afresh:
-                set_aside(self._store, place.conversation)
-        except ConfigError:
-            records.withdraw(self._store, self._asked)
+        except BaseException:
+            records.withdraw(self._store, asked)
             raise
-        return self._asked
+        return asked
 
     def _send(self, request: Request, endpoint: Endpoint, announce: Announce) -> MessageStream:
-        """Once more without cache marks, where the endpoint does not take them."""
+        """Once more without cache marks, where that is what the endpoint refuses."""
         client: Streams = connect(self._settings, announce)
         if endpoint.name in self._session.refused_cache:
             request = replace(request, cached=())
         try:
             return client.stream(request)
         except APIError as error:
-            if not request.cached or "cache_control" not in error.what:
+            # Not all name the field: some say only that a content must be a string.
+            if not request.cached or (error.status not in (400, 422) and "cache_control" not in error.what):
                 raise
+        stream = client.stream(replace(request, cached=()))
         self._session.refused_cache.add(endpoint.name)
-        announce("the endpoint takes no cache_control: asking without it from now on")
-        return client.stream(replace(request, cached=()))
+        return stream
 
     def _find_price(self, endpoint: Endpoint, model: str) -> Price | None:
         published: dict[str, tuple[float, float]] = {}
@@ -148,35 +156,34 @@ class Exchange:
 
     def _keep_replay(self, found: Found) -> Message:
         self._session.count_replay()
-        conversation = self._standing.place.conversation
         known = {"request": found.request, "at": found.at, "cost_usd": found.cost_usd, "tokens": found.tokens}
         if turn := self._turn(found.message, **known):
-            if self._standing.begins_afresh:
-                set_aside(self._store, conversation)
-            records.keep_turn(self._store, conversation, turn)
+            afresh = self._standing.begins_afresh
+            records.keep_turn(self._store, self._standing.place.conversation, turn, afresh=afresh)
         return replace(found.message, receipt=Receipt(replayed=found.at))
 
     def _keep_reply(self, message: Message) -> Message:
         assert self._asked is not None
-        usage = message.usage
-        if message.incomplete:  # it costs all the same
-            usage = prices.estimated_usage(usage, self._asked.request, message.text)
+        # What is not reported costs all the same.
+        usage = prices.estimated_usage(message.usage, self._asked.request, message.text)
         cost = self._price.cost(usage) if self._price else None
-        tokens = None if usage.prompt_tokens is None else usage.prompt_tokens + (usage.output_tokens or 0)
-        took: dict[str, Any] = {"cost_usd": cost, "tokens": tokens}
+        took: dict[str, Any] = {"cost_usd": cost, "tokens": _total(message.usage)}
         if self._part:
-            took = {"cost_usd": _sum(cost, self._part.cost_usd), "tokens": _sum(tokens, self._part.tokens)}
+            took = {name: _sum(amount, getattr(self._part, name)) for name, amount in took.items()}
         turn = self._turn(message, request=self._asked.id, at=self._asked.at, **took)
-        why = "" if message.is_whole else message.ending
+        why = "" if message.is_whole else message.ending or "not whole"
         records.finish(self._store, self._asked, message, why, turn, message.usage, cost)
+        self._is_kept = True
         self._session.count(message.usage, cost)
         if why and self._standing.place.conversation:
-            go_on = (
-                "; %claude_continue lets it go on" if message.text.strip() and message.stop_reason != "refusal" else ""
+            goes_on = message.text.strip() and message.stop_reason in (None, "max_tokens")
+            self._notes.append(
+                "later cells do not see this reply" + ("; %claude_continue lets it go on" if goes_on else "")
             )
-            self._notes.append(f"later cells do not see this reply{go_on}")
         self._keep_small()
-        return replace(message, receipt=Receipt(cost, self._session.totals.money, self._standing.sent_line))
+        is_reported = message.incomplete or message.usage.output_tokens is not None
+        money = self._session.totals.money
+        return replace(message, receipt=Receipt(cost if is_reported else None, money, self._standing.sent_line))
 
     def _turn(self, message: Message, **known: Any) -> Turn | None:
         """The turn that the reply makes; None where it makes none."""
@@ -207,7 +214,12 @@ class Exchange:
         if self._store.is_file and self._store.size_mb() > max(limit, self._session.shrunk_to_mb * 1.1):
             gone = shrink(self._store, limit, keep=self._standing.place.conversation)
             self._session.shrunk_to_mb = self._store.size_mb()
-            self._notes.append(f"the store passed {limit:g} MB: its {gone:,} oldest replies are gone")
+            went = f"its {gone:,} oldest replies are gone" if gone else "this conversation alone is larger"
+            self._notes.append(f"the store passed {limit:g} MB: {went}")
+
+
+def _total(usage: Usage) -> int | None:
+    return None if usage.prompt_tokens is None else usage.prompt_tokens + (usage.output_tokens or 0)
 
 
 def _sum(a: float | None, b: float | None) -> Any:

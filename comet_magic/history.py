@@ -72,24 +72,21 @@ def all_conversations(settings: CometSettings) -> Table:
 
 def existing(settings: CometSettings, name: str) -> None:
     """Raises: ConfigError, naming the nearest, when there is no such conversation."""
-    names = [summary.name for summary in archive.conversations(current().store(settings))]
-    if name not in names:
+    names = archive.names(current().store(settings))
+    if name.strip() not in names:
         near = get_close_matches(name, names, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ConfigError(f"there is no conversation {name!r}", f"{hint}%claude_history --all lists them")
 
 
-def to_continue(settings: CometSettings, name: str) -> Attempt:
-    """The latest reply of the conversation that is only a part. Raises: ConfigError when there is none."""
+def to_continue(settings: CometSettings, name: str) -> Attempt | None:
+    """The latest reply of the conversation that is only a part, and can go on; None if there is none."""
     store = current().store(settings)
     current().sweep()
     parts = [a for a in records.attempts(store, name) if a.state == records.PARTIAL]
-    parts = [attempt for attempt in parts if attempt.message and attempt.message.text.strip()]
-    if not parts:
-        raise ConfigError(
-            f"no reply in {name!r} is waiting to go on", "run the cell again; %claude_history shows the turns"
-        )
-    return parts[-1]
+    parts = [part for part in parts if part.message and part.message.stop_reason in (None, "max_tokens")]
+    parts = [part for part in parts if part.message and part.message.text.strip()]
+    return parts[-1] if parts else None
 
 
 def _took(tokens: int | None, cost_usd: float | None) -> tuple[str, str]:

@@ -75,6 +75,7 @@ class CometMagics(Magics):
         """Ask one question: `%claude what is a p-value?` sends the rest of its line as it stands; it reads no flags."""
         self._answer(line)
 
+    @no_var_expand
     @line_magic
     def claude_continue(self, line: str) -> None:
         """Let the latest reply that was cut or stopped go on; `%claude_continue -c NAME`: in that conversation."""
@@ -83,7 +84,11 @@ class CometMagics(Magics):
 
         place = self._place(continue_command(self.settings, line), alone=False)
         part = to_continue(self.settings, place.conversation)
-        self._exchange(part.question, place._replace(execution=part.execution), continued=part)
+        if part is None:  # as when a notebook is run again, whose replies are whole by then
+            print(f"no reply in {place.conversation} is waiting to go on; %claude_history shows its turns")
+            return
+        place = place._replace(execution=part.execution)
+        self._exchange(part.question, place, new=part.afresh, continued=part)
 
     def _answer(
         self, prompt: str, *, chat: str | None = None, alone: bool = False, new: bool = False, fresh: bool = False,

@@ -179,7 +179,7 @@ class Message:
     @property
     def is_whole(self) -> bool:
         """Whether it can stand in a conversation: ended by itself, with text, and neither cut nor refused."""
-        return not self.incomplete and self.stop_reason not in _NOT_WHOLE and bool(self.text.strip())
+        return not self.incomplete and self.stop_reason in _WHOLE and bool(self.text.strip())
 
     @property
     def ending(self) -> str:
@@ -276,7 +276,7 @@ def _sent_back(block: ContentBlock) -> ContentBlock | None:
     return {name: value for name, value in block.items() if name in names} if names else None  # type: ignore[return-value]
 
 
-_NOT_WHOLE = {"max_tokens", "refusal", "tool_use", "pause_turn", "model_context_window_exceeded", "compaction"}
+_WHOLE = {"end_turn", "stop_sequence", None}  # gateways pass other services' words through, such as length
 _KNOWN_BLOCKS = {"text", "thinking", "redacted_thinking", "tool_use"}
 SHOWN_CHARACTERS = 200_000  # beyond it, a browser needs seconds for one reply
 

@@ -29,6 +29,8 @@ class Asked:
     endpoint: its name: a base URL, or "local:…".        conversation: "" for none.        most_usd: what it may cost.
     question: what the turn begins with; the last of the request's messages, unless it continues a reply.
     hidden: takes the key out of a text, for a user may have put it into one.
+    afresh: the conversation begins with it, once its reply is whole.
+    continues: the id of the request whose reply goes on.
     """
 
     request: Request
@@ -40,6 +42,8 @@ class Asked:
     execution: int | None = None
     most_usd: float | None = None
     hidden: Callable[[str], str] = str
+    afresh: bool = False
+    continues: str = ""
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     at: float = field(default_factory=time.time)
 
@@ -68,9 +72,9 @@ def _put_request(store: Store, db: Connection, asked: Asked, state: str, why: st
     parameters, question = asked.hidden(json.dumps(wire)), asked.hidden(json.dumps(asked.question.to_wire()))
     conversation = conversation_id(store, db, asked.conversation) if asked.conversation else None
     db.execute(
-        "INSERT INTO requests VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        "INSERT INTO requests VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         (asked.id, asked.session, asked.at, asked.endpoint, asked.key, asked.request.model, parameters, question,
-         conversation, asked.cell, asked.execution, state, why, asked.most_usd),
+         conversation, asked.cell, asked.execution, state, why, asked.most_usd, asked.afresh),
     )  # fmt: skip
 
 
@@ -110,7 +114,14 @@ def finish(store: Store, asked: Asked, message: Message | None, why: str, turn: 
             _put_reply(db, asked.id, message)
             _put_entry(db, asked, usage, cost_usd)
         if turn is not None:
-            put_turn(db, conversation_id(store, db, asked.conversation), turn)
+            if asked.afresh:
+                set_aside(store, db, asked.conversation)
+            conversation = conversation_id(store, db, asked.conversation)
+            put_turn(db, conversation, turn)
+            db.execute("UPDATE requests SET conversation = ? WHERE id = ?", (conversation, asked.id))
+        if asked.continues and message is not None and not why:  # then that one is whole, too, and can be replayed
+            db.execute("UPDATE requests SET state = 'whole', why = '' WHERE id = ?", (asked.continues,))
+            _put_reply(db, asked.continues, message)
 
     store.write(act)
 
@@ -154,21 +165,30 @@ class Found:
     tokens: int | None = None
 
 
-def find_reply(store: Store, endpoint: str, request: Request) -> Found | None:
-    """The latest whole reply to the very same request at the same endpoint."""
+def find_reply(
+    store: Store, endpoint: str, request: Request, *, cell: str = "", nth: int = 1, but: str = ""
+) -> Found | None:
+    """The latest whole reply to the very same request at the same endpoint; the same cell's, if it has one.
+
+    nth: where cells have no id: to be the n-th time that it was asked in one session.
+    but: a session whose replies do not count, for it is not its own past.
+    """
     key = request_key(request)
 
     def act(db: Connection) -> Row | None:
-        found: Row | None = db.execute(
-            "SELECT message, id, r.at, cost_usd, input + output + ifnull(cached, 0) + ifnull(written, 0) AS tokens"
+        rows = db.execute(
+            "SELECT message, id, r.at, ledger.cost_usd,"
+            " input + output + ifnull(cached, 0) + ifnull(written, 0) AS tokens, r.session, r.cell = ? AS same"
             " FROM requests r JOIN replies ON replies.request = id LEFT JOIN ledger ON ledger.request = id"
-            " WHERE key = ? AND r.endpoint = ? AND state = 'whole' ORDER BY r.at DESC LIMIT 1",
-            (key, endpoint),
-        ).fetchone()
-        return found
+            " WHERE key = ? AND r.endpoint = ? AND state = 'whole' AND r.session <> ? ORDER BY same DESC, r.at DESC",
+            (cell, key, endpoint, but),
+        ).fetchall()
+        if nth > 1 or (rows and not rows[0]["same"]):
+            rows = [row for row in rows if row["session"] == rows[0]["session"]][::-1][nth - 1 :]
+        return rows[0] if rows else None
 
     row = store.read(act) or store.look_behind(act)
-    return Found(from_json(row["message"]), *row[1:]) if row else None
+    return Found(from_json(row["message"]), *tuple(row)[1:5]) if row else None
 
 
 def endpoints_that_answered(store: Store, request: Request) -> list[str]:
@@ -184,12 +204,10 @@ def endpoints_that_answered(store: Store, request: Request) -> list[str]:
 
 def why_not_whole(store: Store, endpoint: str, request: Request) -> str:
     """What the latest reply to the very same request lacks to be whole; "" if there is none."""
-    key = request_key(request)
+    asked = (request_key(request), endpoint)
 
     def act(db: Connection) -> str:
-        row = db.execute(
-            "SELECT why FROM requests WHERE key = ? AND endpoint = ? ORDER BY at DESC", (key, endpoint)
-        ).fetchone()
+        row = db.execute("SELECT why FROM requests WHERE key = ? AND endpoint = ? ORDER BY at DESC", asked).fetchone()
         return str(row[0]) if row else ""
 
     return store.read(act) or store.look_behind(act) or ""
@@ -214,6 +232,7 @@ class Attempt:
     why: str
     cost_usd: float | None
     tokens: int | None
+    afresh: bool
 
 
 def attempts(store: Store, conversation: str) -> list[Attempt]:
@@ -243,16 +262,50 @@ def _attempt(row: Row) -> Attempt:
     return Attempt(
         row["id"], row["at"], row["cell"], row["execution"], row["session"], Message("user", blocks),
         json.loads(row["parameters"]), from_json(row["message"]) if row["message"] else None, row["state"], row["why"],
-        row["cost_usd"], row["tokens"],
+        row["cost_usd"], row["tokens"], bool(row["afresh"]),
     )  # fmt: skip
 
 
 # ---- turns
 
 
-def keep_turn(store: Store, conversation: str, turn: Turn) -> None:
-    """A turn whose reply is not new: a replay, an import."""
-    store.write(lambda db: put_turn(db, conversation_id(store, db, conversation), turn))
+def keep_turn(store: Store, conversation: str, turn: Turn, *, afresh: bool = False) -> None:
+    """A turn whose reply is not new. afresh: the conversation begins with it."""
+
+    def act(db: Connection) -> None:
+        if afresh:
+            set_aside(store, db, conversation)
+        put_turn(db, conversation_id(store, db, conversation), turn)
+
+    store.write(act)
+
+
+def set_aside(store: Store, db: Connection, name: str) -> None:
+    """What there is of the conversation goes on as NAME.1, NAME.2 …"""
+    old = conversation_id(store, db, name)
+    number = 1
+    while db.execute("SELECT 1 FROM conversations WHERE name = ?", (f"{name}.{number}",)).fetchone():
+        number += 1
+    db.execute("UPDATE conversations SET name = ? WHERE id = ?", (f"{name}.{number}", old))
+    db.execute("INSERT INTO conversations (name, began) VALUES (?, ?)", (name, time.time()))
+
+
+def set_aside_with(store: Store, name: str, cell: str) -> str:
+    """The latest of the conversation's former selves that has a turn of that cell; "" if none has."""
+
+    def act(db: Connection) -> str:
+        found = db.execute(
+            "SELECT name FROM conversations JOIN turns ON conversation = id WHERE cell = ? AND name GLOB ?"
+            " ORDER BY id DESC",
+            (cell, _literal(name) + ".[0-9]*"),
+        )
+        return next((row[0] for row in found if row[0][len(name) + 1 :].isdigit()), "")
+
+    return store.read(act) or store.look_behind(act) or ""
+
+
+def _literal(text: str) -> str:
+    return "".join(f"[{char}]" if char in "*?[" else char for char in text)
 
 
 def put_turn(db: Connection, conversation: int, turn: Turn) -> None:
@@ -306,15 +359,24 @@ def turns_of(db: Connection, name: str) -> tuple[Turn, ...]:
     return tuple(map(Turn._make, cursor))
 
 
-def carry_over(memory: Connection, file: Connection) -> None:
-    """Bring the turns and the costs of a store in memory into a file."""
-    for row in memory.execute("SELECT id, name, began FROM conversations"):
-        file.execute("INSERT OR IGNORE INTO conversations (name, began) VALUES (?, ?)", (row["name"], row["began"]))
-        (there,) = file.execute("SELECT id FROM conversations WHERE name = ?", (row["name"],)).fetchone()
-        for turn in turns_of(memory, row["name"]):
-            put_turn(file, there, turn)
-    rows = [tuple(row) for row in memory.execute("SELECT * FROM ledger")]
-    file.executemany("INSERT OR IGNORE INTO ledger VALUES (?,?,?,?,?,?,?,?,?,?,?)", rows)
+def carry_over(memory: Connection, file: Connection, session: str) -> None:
+    """Bring what this session asked, while its store was in memory, into the file."""
+    names = dict(memory.execute("SELECT id, name FROM conversations").fetchall())
+    for name in names.values():
+        file.execute("INSERT OR IGNORE INTO conversations (name, began) VALUES (?, ?)", (name, time.time()))
+    there = dict(file.execute("SELECT name, id FROM conversations").fetchall())
+    for row in memory.execute("SELECT * FROM requests WHERE session = ?", (session,)).fetchall():
+        request = {**dict(row), "conversation": there[names[row["conversation"]]] if row["conversation"] else None}
+        marks = ",".join("?" * len(request))
+        file.execute(f"INSERT OR IGNORE INTO requests VALUES ({marks})", tuple(request.values()))
+    for table in ("replies", "ledger"):
+        rows = [tuple(row) for row in memory.execute(f"SELECT * FROM {table}")]
+        marks = ",".join("?" * len(rows[0])) if rows else ""
+        file.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", rows)
+    for name in names.values():
+        for turn in turns_of(memory, name):
+            if turn.session == session:
+                put_turn(file, there[name], turn)
 
 
 # ---- sessions

@@ -76,17 +76,18 @@ class Continued:
 
     def __init__(self, stream: Reply, before: Message) -> None:
         self._stream = stream
-        self._before = before
+        self._part = before.text.rstrip()  # as it was sent
+        self._gap = before.text[len(self._part) :]
         self.stop = stream.stop
 
     @property
     def text(self) -> str:
-        return self._before.text + self._stream.text
+        more = self._stream.text
+        return self._part + (self._gap if not more[:1].isspace() else "") + more
 
     @property
     def message(self) -> Message:
-        message = self._stream.message
-        return replace(message, content=({"type": "text", "text": self._before.text + message.text},))
+        return replace(self._stream.message, content=({"type": "text", "text": self.text},))
 
     def __iter__(self) -> Iterator[StreamEvent]:
         return iter(self._stream)
@@ -103,12 +104,20 @@ def to_replay(
     mode = settings.replay
     if mode == "only" and fresh:
         raise ConfigError("nothing is asked anew while CometSettings.replay = 'only'", "set it to 'auto' for that")
-    # A cell is known by its id; without one, its request is what it does.
-    cell = standing.cell if standing.place.cell else f"{endpoint.name} {records.request_key(request)}"
-    is_first = session.is_first_run(cell)
-    if fresh or mode == "never" or (mode == "auto" and not (is_first and standing.place.is_notebook)):
+    # A cell is known by its id; without one, its request is what it does, and how often.
+    has_id = bool(standing.place.cell)
+    times = session.times_run(standing.cell if has_id else f"{endpoint.name} {records.request_key(request)}")
+    if (
+        fresh
+        or mode == "never"
+        or (mode == "auto" and not standing.place.is_notebook)
+        or (has_id and times > 1 and mode == "auto")
+    ):
         return None
-    found = records.find_reply(store, endpoint.name, request)
+    if mode == "auto":  # what this kernel has asked itself is no past of its
+        nth = 1 if has_id else times
+        return records.find_reply(store, endpoint.name, request, cell=standing.cell, nth=nth, but=session.id)
+    found = records.find_reply(store, endpoint.name, request, cell=standing.cell)
     if mode == "only" and not found:
         raise _missing(store, endpoint, request)
     return found

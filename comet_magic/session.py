@@ -70,15 +70,28 @@ class Place(NamedTuple):
     is_notebook: bool = False
 
 
+RUN = "run:"  # begins the key of a cell without an id: run:KERNEL:NUMBER
+
+
+def is_first_of_run(cell: str) -> bool:
+    return cell.startswith(RUN) and cell.endswith(":1")
+
+
+def same_run(cell: str, other: str) -> bool:
+    """Whether two cells without ids were first run by one kernel."""
+    return cell.startswith(RUN) and cell.split(":")[1] == other.split(":")[1]
+
+
 class Session:
     """One process from its start to its end, or what a test takes for one."""
 
     def __init__(self) -> None:
         self.id = uuid.uuid4().hex
         self.process = os.getpid()
+        self.is_fork = False
         self.totals = Totals()
         self.latest: Message | None = None
-        self._ran: set[str] = set()  # cells, or requests where cells have no id
+        self._ran: dict[str, int] = {}  # cells, or requests where cells have no id
         self.refused_cache: set[str] = set()  # endpoints that take no cache_control
         self._last_cells: dict[str, str] = {}  # by conversation: the cell that ran last
         self._run: object = None  # the execution that asked last
@@ -89,7 +102,7 @@ class Session:
         self._opened_as: tuple[object, ...] = ()
         self._said = self._news = ""
         self.shrunk_to_mb = 0.0  # what the store held after its oldest had gone
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._prices_asked: dict[str, float] = {}
         self.began = time.strftime("%Y%m%d-%H%M%S")
 
@@ -99,17 +112,21 @@ class Session:
         """The store that the settings name now; opened on first use."""
         path: Path | str = store_path(settings) if settings.keep else MEMORY
         opened_as = (str(path), settings.replay == "only")
+        with self._lock:
+            return self._opened(path, opened_as)
+
+    def _opened(self, path: Path | str, opened_as: tuple[str, bool]) -> Store:
         if self._store is None or opened_as != self._opened_as:
             self._opened_as, self._said, self._news = opened_as, "", ""
             store = self._stores.get(opened_as)
             if store is None or store.problem:
                 # Others stay open: a cell may be in the middle of its reply while a panel changes the setting.
-                store = self._stores[opened_as] = Store(path, read_only=settings.replay == "only")
+                store = self._stores[opened_as] = Store(path, read_only=opened_as[1])
                 records.begin_session(store, self.id, _host(), os.getpid())
                 atexit.register(self.close)
             self._store = store
             self.sweep()
-        elif news := self._store.look_again(records.carry_over):
+        elif news := self._store.look_again(lambda memory, file: records.carry_over(memory, file, self.id)):
             self._said, self._news = self._store.problem, news
             records.begin_session(self._store, self.id, _host(), os.getpid())
         return self._store
@@ -149,14 +166,16 @@ class Session:
                 self._run, self._runs, self._asked_in_run = place.run, self._runs + 1, 0
             self._asked_in_run += 1
             count = self._asked_in_run
-        cell = place.cell or f"{self.id[:8]}:{self._runs}"
+        cell = place.cell or f"{RUN}{self.id[:8]}:{self._runs}"
+        if self.is_fork and place.cell:
+            cell += f"/{self.id[:8]}"  # the children of one cell are not one another
         return cell if count == 1 else f"{cell}/{count}"
 
-    def is_first_run(self, cell: str) -> bool:
-        """Whether it had not been run in this kernel; now it has."""
-        first = cell not in self._ran
-        self._ran.add(cell)
-        return first
+    def times_run(self, cell: str) -> int:
+        """How often it has been run in this kernel, this time included."""
+        with self._lock:
+            self._ran[cell] = self._ran.get(cell, 0) + 1
+            return self._ran[cell]
 
     def cell_before(self, conversation: str) -> str | None:
         """The cell that this process ran last in that conversation."""
@@ -167,14 +186,15 @@ class Session:
 
     def made(self, key: str) -> bool:
         """Whether a cell without an id, which has that key, was run by this process."""
-        return key.startswith(f"{self.id[:8]}:")
+        return key.startswith(f"{RUN}{self.id[:8]}:")
 
     def conversation_of(self, settings: CometSettings, shell: Any | None) -> str:
         """The conversation of this notebook: what is set, else its path, else a name of this process's own."""
         if settings.conversation:
-            return whole_text(settings.conversation)
+            return whole_text(settings.conversation).strip()
         told = shell.user_ns.get("__vsc_ipynb_file__") if shell else None  # VS Code's word for it
-        notebook = str(told or settings.notebook_variable)
+        # A kernel that a notebook's code starts, as papermill does, inherits the variable; but it has no cells.
+        notebook = str(told or (settings.notebook_variable if _cell_of(shell) else ""))
         if not Path(notebook).suffix:
             return f"kernel-{self.began}-{self.id[:4]}"
         return whole_text(_from_home(notebook))
@@ -182,14 +202,14 @@ class Session:
     def place_in(self, shell: Any | None, conversation: str) -> Place:
         """Where a question stands that is asked now, in a cell of `shell` if there is one."""
         if shell is None:
-            return Place(whole_text(conversation), run="a script")  # whose questions are those of one long cell
-        parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
+            return Place(whole_text(conversation).strip(), run="a script")  # whose questions are those of one long cell
+        parent = _parent_of(shell)
         # Its execution_count is the cell's own number in some versions, and the next one's in others.
         number = len(shell.history_manager.input_hist_parsed) - 1
         terminal = sys.modules.get("IPython.terminal.interactiveshell")
         return Place(
-            whole_text(conversation),
-            cell=str(parent.get("metadata", {}).get("cellId") or ""),
+            whole_text(conversation).strip(),
+            cell=_cell_of(shell),
             execution=number,
             run=parent.get("header", {}).get("msg_id") or number,
             is_notebook=terminal is None or not isinstance(shell, terminal.TerminalInteractiveShell),
@@ -198,10 +218,12 @@ class Session:
     # ---- usage
 
     def count(self, usage: Usage, usd: float | None) -> None:
-        self.totals = self.totals.plus(usage, usd)
+        with self._lock:
+            self.totals = self.totals.plus(usage, usd)
 
     def count_replay(self) -> None:
-        self.totals = self.totals._replace(replayed=self.totals.replayed + 1)
+        with self._lock:
+            self.totals = self.totals._replace(replayed=self.totals.replayed + 1)
 
     # ---- prices
 
@@ -220,13 +242,22 @@ class Session:
         return prices
 
 
+def _parent_of(shell: Any) -> dict[str, Any]:
+    """The message that asked for the execution; none outside kernels."""
+    return shell.get_parent() if hasattr(shell, "get_parent") else {}
+
+
+def _cell_of(shell: Any | None) -> str:
+    """The front end's id of the cell that is run, "" where it gives none."""
+    return str(_parent_of(shell).get("metadata", {}).get("cellId") or "") if shell else ""
+
+
 def _keep_prices(store: Store, endpoint: str, ask: Callable[[], Any]) -> None:
     try:
-        prices = ask()
+        if prices := ask():
+            ledger.keep_prices(store, endpoint, prices)
     except Exception:  # noqa: BLE001  # whatever it is, the list price will do; nobody else would hear of it
         return
-    if prices:
-        ledger.keep_prices(store, endpoint, prices)
 
 
 def store_path(settings: CometSettings) -> Path:
@@ -278,6 +309,7 @@ def current() -> Session:
     global _current
     if _current.process != os.getpid():
         _current = Session()
+        _current.is_fork = True
     return _current
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from . import records
 from .conversation import Conversation, Turn
 from .messages import Message
-from .session import Place, Session
+from .session import Place, Session, is_first_of_run, same_run
 from .settings import CometSettings
 from .store import Store
 
@@ -59,30 +59,41 @@ def standing(
     new: bool = False,
 ) -> Standing:  # fmt: skip
     """cell: the key, where it is known.        new: begin the conversation afresh."""
-    name = place.conversation
-    conversation = records.conversation(store, name) if name else Conversation()
     if not cell:
-        key = session.cell_key(place)
-        is_run_again = place.is_notebook and not place.cell
-        cell = (_same_place(session, conversation, question) if is_run_again else "") or key
+        cell = session.cell_key(place)
+    if place.cell and place.conversation and not new:
+        place = _former_self(store, place, cell)
+    conversation = records.conversation(store, place.conversation) if place.conversation else Conversation()
+    if place.is_notebook and not place.cell:
+        cell = _same_place(session, conversation, question) or cell
     # Run All runs `--new` cells, too: one that begins the conversation already is run in its place.
-    afresh = new and bool(conversation.turns) and not _begins(conversation, cell, question)
+    afresh = new and bool(conversation.turns) and conversation.turns[0].cell != cell
     if afresh:
-        conversation = Conversation(name)
+        conversation = Conversation(place.conversation)
     sent, left_out = conversation.before(cell).bounded(settings.history_turns, settings.history_tokens)
     return Standing(question, place, conversation, cell, sent, left_out, afresh)
 
 
+def _former_self(store: Store, place: Place, cell: str) -> Place:
+    """A cell above a `--new` one has its turn in what that set aside, and is run there."""
+    conversation = records.conversation(store, place.conversation)
+    if conversation.turns and conversation.place_of(cell) == len(conversation.turns):
+        former = records.set_aside_with(store, place.conversation, cell)
+        return place._replace(conversation=former or place.conversation)
+    return place
+
+
 def _same_place(session: Session, conversation: Conversation, question: Message) -> str:
-    """Where cells have no id: the next turn of an earlier kernel, if that asked the very same; "" if it did not."""
+    """Where cells have no id, in a notebook: the key of the turn that is run again; "" for a new turn.
+
+    A notebook that is run again asks its first question first. From there on its turns are gone through in order.
+    """
     before = session.cell_before(conversation.name)
-    place = conversation.place_of(before) + 1 if before else 0
-    for turn in conversation.turns[place : place + 1]:
-        if ":" in turn.cell and not session.made(turn.cell) and turn.messages[0] == question:
-            return turn.cell
-    return ""
-
-
-def _begins(conversation: Conversation, cell: str, question: Message) -> bool:
-    first = conversation.turns[0]
-    return first.cell == cell and first.messages[0] == question
+    if before is None:
+        firsts = [turn for turn in conversation.turns if is_first_of_run(turn.cell) and turn.messages[0] == question]
+        return firsts[-1].cell if firsts else ""
+    place = conversation.place_of(before) + 1
+    if session.made(before) or place >= len(conversation.turns):
+        return ""
+    cell = conversation.turns[place].cell
+    return cell if same_run(cell, before) else ""

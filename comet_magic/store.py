@@ -28,18 +28,20 @@ MIGRATIONS = (
     """
     CREATE TABLE sessions (id TEXT PRIMARY KEY, host TEXT NOT NULL, pid INTEGER NOT NULL, began REAL NOT NULL);
 
-    CREATE TABLE conversations (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, began REAL NOT NULL);
+    CREATE TABLE conversations (
+        id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, began REAL NOT NULL, forked_from INTEGER
+    );
 
     CREATE TABLE requests (
         id TEXT PRIMARY KEY, session TEXT NOT NULL, at REAL NOT NULL,
         endpoint TEXT NOT NULL, key TEXT NOT NULL, model TEXT NOT NULL,
         parameters TEXT NOT NULL, question TEXT NOT NULL,
         conversation INTEGER REFERENCES conversations ON DELETE SET NULL, cell TEXT, execution INTEGER,
-        state TEXT NOT NULL, why TEXT NOT NULL DEFAULT '', most_usd REAL
+        state TEXT NOT NULL, why TEXT NOT NULL DEFAULT '', most_usd REAL, afresh INTEGER NOT NULL DEFAULT 0
     );
     CREATE INDEX requests_by_key ON requests (key, endpoint, at);
     CREATE INDEX requests_in_flight ON requests (session) WHERE state = 'in flight';
-    CREATE INDEX requests_of_conversations ON requests (conversation, state);
+    CREATE INDEX requests_of_cells ON requests (conversation, cell, at);
     CREATE INDEX requests_by_age ON requests (at);
 
     CREATE TABLE replies (
@@ -54,6 +56,7 @@ MIGRATIONS = (
         PRIMARY KEY (conversation, cell), UNIQUE (conversation, place)
     );
     CREATE INDEX turns_by_request ON turns (request);
+    CREATE INDEX turns_by_age ON turns (conversation, at);
 
     CREATE TABLE ledger (
         request TEXT PRIMARY KEY, session TEXT NOT NULL, at REAL NOT NULL, endpoint TEXT NOT NULL, model TEXT NOT NULL,
@@ -164,16 +167,20 @@ class Store:
                 return f"{self.path} was moved or removed while it was in use: {self.problem or 'a new one is begun'}"
             if _signs(Path(self.path)) == self._signs:
                 return ""
-            memory, behind, problem = self._connection, self.behind, self.problem
-            self.problem, self.behind = "", None
-            self._open()
-            if self.problem:
-                self._connection.close()
-                self._connection, self.behind, self.problem = memory, behind, problem
+            self._signs = _signs(Path(self.path))
+            try:
+                file = _opened(Path(self.path))
+            except (sqlite3.Error, OSError, ValueError, NewerStore):
                 return ""
-            with _transaction(self._connection, "BEGIN IMMEDIATE") as file:
-                carry(memory, file)
-            memory.close()
+            try:
+                with _transaction(file, "BEGIN IMMEDIATE"):
+                    carry(self._connection, file)
+            except sqlite3.Error:
+                file.close()
+                return ""
+            self._connection.close()
+            self._connection, self.behind, self.problem = file, None, ""
+            self._identity = _identity(Path(self.path))
             return f"{self.path} is being kept again, with what was asked meanwhile"
 
     def size_mb(self) -> float:
@@ -189,7 +196,7 @@ class Store:
             self._lock,
             contextlib.suppress(sqlite3.Error),
         ):  # another kernel may be reading; then the next time does it
-            self._connection.execute("PRAGMA incremental_vacuum").fetchall()
+            self._connection.executescript("PRAGMA incremental_vacuum")  # execute() would free one page alone
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def close(self) -> None:
@@ -319,13 +326,14 @@ def _copy(path: Path, copy: Path) -> None:
 
 @contextlib.contextmanager
 def _transaction(connection: Connection, begin: str) -> Iterator[Connection]:
-    connection.execute(begin)
     try:
+        connection.execute(begin)  # in here, for an interrupt may come just after it
         yield connection
         connection.execute("COMMIT")
     except BaseException:
-        with contextlib.suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")
+        if connection.in_transaction:
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
         raise
 
 

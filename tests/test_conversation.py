@@ -114,6 +114,19 @@ def test_tokens_bound_a_history_of_long_turns() -> None:
     assert (len(sent.turns), left_out) == (2, 2)
 
 
+@pytest.mark.parametrize("size", [500, 24_000, 48_000, 140_000])
+def test_whatever_the_turns_are_like_the_newest_goes_along_and_the_bound_only_moves_on(size: int) -> None:
+    before = 0
+    for count in range(1, 90):
+        conversation = Conversation("c", tuple(turn(str(n), size) for n in range(count)))
+        sent, left_out = conversation.bounded(50, 50_000)
+        assert sent.turns
+        assert len(sent.turns) <= 50
+        assert sum(len(t.wire) // 3 for t in sent.turns) <= 50_000
+        assert left_out >= before
+        before = left_out
+
+
 def test_breakpoints_are_few_and_only_where_a_prefix_is_long_enough() -> None:
     assert chain(*"abc").breakpoints(1024) == ()
     assert chain("a", "b", size=2500).breakpoints(1024) == (3,)
@@ -172,14 +185,19 @@ class Talking(RuleBasedStateMachine):
         return "main"
 
     @rule(name=names, cell=st.sampled_from(CELLS), outcome=st.sampled_from(
-        ["whole", "whole", "whole", "failed", "cut", "interrupted", "refused", "too long"]))  # fmt: skip
-    def run(self, name: str, cell: str, outcome: str) -> None:
+        ["whole", "whole", "whole", "failed", "cut", "interrupted", "refused", "too long"]), new=st.booleans())  # fmt: skip
+    def run(self, name: str, cell: str, outcome: str, new: bool) -> None:
         self.count += 1
         self.outcome = outcome
         question = f"question {self.count}"
-        turns = self.model[name]
+        home = name if new else self.home_of(name, cell)
+        turns = self.model[home]
         place = next((at for at, entry in enumerate(turns) if entry[0] == cell), len(turns))
-        asked = Exchange(self.settings, session.current(), user_message(question), Place(name, cell, 1, object(), True))
+        afresh = new and bool(turns) and turns[0][0] != cell
+        if afresh:
+            turns, place = [], 0
+        where = Place(name, cell, 1, object(), True)
+        asked = Exchange(self.settings, session.current(), user_message(question), where, new=new)
         received = len(self.server.received)
         try:
             with asked.stream(asked.request()) as answering:
@@ -197,7 +215,17 @@ class Talking(RuleBasedStateMachine):
         assert [message["content"] for message in wire] == expected
         assert [message["role"] for message in wire] == ["user", "assistant"] * (len(wire) // 2) + ["user"]
         if outcome == "whole":
+            if afresh:
+                number = next(n for n in range(1, 1000) if f"{home}.{n}" not in self.model)
+                self.model[f"{home}.{number}"], self.model[home] = self.model[home], turns
             turns[place : place + 1] = [(cell, question, f"answer {self.count}")]
+
+    def home_of(self, name: str, cell: str) -> str:
+        """A cell that was set aside with a former self of its conversation is run there."""
+        former = [f"{name}.{n}" for n in range(999, 0, -1) if f"{name}.{n}" in self.model]
+        held = [other for other in former if cell in [entry[0] for entry in self.model[other]]]
+        here = not self.model[name] or cell in [entry[0] for entry in self.model[name]]
+        return name if here or not held else held[0]
 
     @rule()
     def restart(self) -> None:

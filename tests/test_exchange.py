@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -77,11 +78,14 @@ def test_an_endpoint_that_refuses_the_marks_is_asked_without_from_then_on(
     assert [b"cache_control" in received.body for received in server.received] == [False, True, False, False, False]
 
 
-def test_another_refusal_is_no_reason_to_ask_twice(shell: Any, server: WireServer) -> None:
+def test_another_refusal_is_no_reason_to_leave_the_marks_out(shell: Any, server: WireServer) -> None:
     Ran(shell, "%%claude\none")
     server.scripts[:] = [reply({"error": {"type": "invalid_request_error", "message": "no"}}, status=400)]
     assert isinstance(Ran(shell, "%%claude\ntwo").error, APIError)
-    assert len(server.received) == 2
+    assert len(server.received) == 3  # once more without the marks, for some endpoints say only that it is invalid
+    server.scripts[:] = [canonical(LONG)]
+    Ran(shell, "%%claude\nthree")
+    assert b"cache_control" in server.received[-1].body  # that was not what it refused
 
 
 def test_what_is_left_out_is_said(shell: Any, server: WireServer) -> None:
@@ -135,9 +139,15 @@ def test_vs_code_names_its_notebook(shell: Any, server: WireServer, monkeypatch:
 
 def test_a_path_in_the_home_folder_is_said_from_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / "home" / "work" / "x.ipynb"))
-    assert session.current().conversation_of(CometSettings.instance(), None) == "~/work/x.ipynb"
-    monkeypatch.setenv("JPY_SESSION_NAME", "console-1")
+    shell = SimpleNamespace(user_ns={}, get_parent=lambda: {"metadata": {"cellId": "a"}})
+    assert session.current().conversation_of(CometSettings.instance(), shell) == "~/work/x.ipynb"
+    # A kernel that a notebook's code starts inherits the variable; but it has no cells.
+    shell.get_parent = lambda: {"metadata": {}}
+    assert session.current().conversation_of(CometSettings.instance(), shell).startswith("kernel-")
     assert session.current().conversation_of(CometSettings.instance(), None).startswith("kernel-")
+    shell.get_parent = lambda: {"metadata": {"cellId": "a"}}
+    monkeypatch.setenv("JPY_SESSION_NAME", "console-1")
+    assert session.current().conversation_of(CometSettings.instance(), shell).startswith("kernel-")
 
 
 def test_ask_is_alone_unless_it_is_told_otherwise(server: WireServer) -> None:

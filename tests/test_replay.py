@@ -122,6 +122,7 @@ BROKEN = {
     "refused": stream(start(), block(), delta("no"), stop("refusal")),
     "empty": stream(start(), stop()),
     "tool call": stream(start(), block(type="tool_use", id="t", name="f", input={}), stop("tool_use")),
+    "another service's word": stream(start(), block(), delta("Hel"), stop("length")),
     "error": reply({"error": {"message": "no", "type": "invalid_request_error"}}, status=400),
 }
 
@@ -186,8 +187,89 @@ def test_without_cell_ids_a_notebook_that_is_run_again_is_replayed(shell: Any, s
         restart()
     assert len(server.received) == 2
     Ran(shell, "%%claude -c nb\none")
-    Ran(shell, "%%claude -c nb\nthree")  # another question is another turn
-    assert [m["content"] for m in server.received[-1].json["messages"]][-2:] == ["answer 2", "three\n"]
+    Ran(shell, "%%claude -c nb\nTWO")  # the second cell was edited: its turn is replaced
+    assert texts(server) == ["one\n", "answer 1", "TWO\n"]
+    restart()
+    for number in range(3):
+        Ran(shell, "%%claude -c nb\nONE")  # the first was: a new run begins, and is the one that is run again
+        Ran(shell, "%%claude -c nb\nTWO")
+        assert len(server.received) == 5, number
+        restart()
+    assert [turn.question for turn in comet_magic.conversations.get("nb").turns] == ["one\n", "TWO\n", "ONE\n", "TWO\n"]
+
+
+def texts(server: WireServer) -> list[str]:
+    return [message["content"] for message in server.received[-1].json["messages"]]
+
+
+@pytest.mark.parametrize("has_ids", [True, False], ids=["cells with ids", "cells without"])
+def test_two_cells_that_ask_the_same_have_replies_of_their_own(shell: Any, server: WireServer, has_ids: bool) -> None:
+    def ask(cell: str) -> str:
+        ran = in_cell(shell, cell, "%%claude --alone\nroll") if has_ids else Ran(shell, "%%claude --alone\nroll")
+        return ran.plain.split("\n")[0]
+
+    for _ in range(3):
+        assert [ask("c1"), ask("c2"), ask("c3")] == ["answer 1", "answer 2", "answer 3"]
+        restart()
+    assert len(server.received) == 3
+
+
+def test_a_loop_that_asks_the_same_is_asked_each_time(shell: Any, server: WireServer) -> None:
+    code = "import comet_magic\n[comet_magic.ask('roll').text for _ in range(3)]"
+    for _ in range(2):
+        assert in_cell(shell, "c1", code).result.result == ["answer 1", "answer 2", "answer 3"]
+        restart()
+
+
+def test_run_all_with_a_conversation_begun_afresh_in_the_middle(shell: Any, server: WireServer) -> None:
+    cells = {"c1": "%%claude -c nb\none", "c2": "%%claude -c nb --new\ntwo", "c3": "%%claude -c nb\nthree"}
+    for _ in range(3):
+        for cell, code in cells.items():
+            assert in_cell(shell, cell, code).error is None
+        assert len(server.received) == 3
+        restart()
+    in_cell(shell, "c1", "%%claude -c nb\nONE")
+    assert texts(server) == ["ONE\n"]
+    in_cell(shell, "c2", "%%claude -c nb --new\nTWO")  # edited: in its place
+    in_cell(shell, "c4", "%%claude -c nb\nfour")
+    assert texts(server) == ["TWO\n", "answer 5", "three\n", "answer 3", "four\n"]
+    assert comet_magic.conversations.names() == ["nb", "nb.1"]
+
+
+def test_a_beginning_that_fails_costs_nothing(shell: Any, server: WireServer) -> None:
+    in_cell(shell, "c1", "%%claude -c nb\none")
+    good = server.scripts[:]
+    server.scripts[:] = [BROKEN["cut"]]
+    in_cell(shell, "c2", "%%claude -c nb --new\ntwo")
+    assert comet_magic.conversations.names() == ["nb"]
+    server.scripts[:] = [canonical("lo")]
+    in_cell(shell, "c3", "%claude_continue -c nb")
+    assert [message["content"] for message in server.received[-1].json["messages"]][:2] == ["two\n", "Hel"]
+    assert comet_magic.conversations.names() == ["nb", "nb.1"]
+    assert comet_magic.conversations.get("nb").turns[0].reply == "Hello"
+    server.scripts[:] = good
+
+
+def test_a_continued_reply_is_whole_when_the_notebook_is_run_again(shell: Any, server: WireServer) -> None:
+    server.scripts[:] = [BROKEN["max_tokens"], canonical("lo")]
+    for again in (False, True):
+        cut = in_cell(shell, "c1", "%%claude -c nb\none")
+        goes_on = in_cell(shell, "c2", "%claude_continue -c nb")
+        assert ("later cells do not see this reply" in cut.plain) != again
+        assert ("replayed from" in cut.plain) == again
+        assert goes_on.error is None
+        restart()
+    assert cut.plain.startswith("Hello\n")
+    assert "no reply in nb is waiting to go on" in goes_on.printed
+    assert len(server.received) == 2
+
+
+@pytest.mark.parametrize("name", ["refused", "tool call", "empty"])
+def test_what_cannot_go_on_is_not_continued(shell: Any, server: WireServer, name: str) -> None:
+    server.scripts[:] = [BROKEN[name]]
+    in_cell(shell, "c1", "%%claude -c nb\none")
+    assert "no reply in nb is waiting" in in_cell(shell, "c2", "%claude_continue -c nb").printed
+    assert len(server.received) == 1
 
 
 def test_a_loop_asks_each_of_its_questions(shell: Any, server: WireServer) -> None:

@@ -368,6 +368,98 @@ def test_texts_that_no_database_takes_are_kept_all_the_same(shell: Any, server: 
     assert conversations.names()[0] == "bad \ufffd name"
 
 
+def test_an_interrupt_while_waiting_for_a_lock_leaves_no_transaction_open(tmp_path: Path) -> None:
+    kept = Store(tmp_path / "s.sqlite")
+
+    class Interrupted:
+        """A connection whose BEGIN succeeds just before the interrupt is raised."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(kept._connection, name)
+
+        def execute(self, text: str, *values: Any) -> Any:
+            done = kept._connection.execute(text, *values)
+            if text.startswith("BEGIN"):
+                raise KeyboardInterrupt
+            return done
+
+    with pytest.raises(KeyboardInterrupt), store._transaction(Interrupted(), "BEGIN IMMEDIATE"):  # type: ignore[arg-type]
+        pass
+    assert not kept._connection.in_transaction
+    put(kept, "hi", "a")
+    assert questions(Store(tmp_path / "s.sqlite")) == ["hi"]
+
+
+@pytest.mark.parametrize("moment", ["budget", "finish"])
+def test_an_interrupt_at_an_awkward_moment_leaves_nothing_in_flight(
+    shell: Any, server: WireServer, moment: str
+) -> None:
+    def interrupted(*_: Any) -> Any:
+        patched.undo()
+        raise KeyboardInterrupt
+
+    patched = pytest.MonkeyPatch()
+    patched.setattr(
+        {"budget": "comet_magic.budget.check", "finish": "comet_magic.records._put_entry"}[moment], interrupted
+    )
+    assert isinstance(Ran(shell, "%%claude\none").error, KeyboardInterrupt)
+    kept = session.current().store(CometSettings.instance())
+    states = kept.read(lambda db: [row[0] for row in db.execute("SELECT state FROM requests")])
+    assert states == ([] if moment == "budget" else ["partial"])
+
+
+def test_threads_that_ask_first_share_a_store(server: WireServer) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    CometSettings.instance().endpoint, CometSettings.instance().keep = server.url, False
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: comet_magic.ask(str(number), chat="x"), range(8)))
+    assert len(conversations.get("x").turns) == 8
+    assert session.current().totals.replies == 8
+
+
+def test_what_another_kernel_did_meanwhile_is_not_undone(shell: Any, server: WireServer, tmp_path: Path) -> None:
+    path = tmp_path / "s.sqlite"
+    other = Store(path)
+    put(other, "old", "x", "talk")
+    put(other, "to forget", "y", "talk")
+    other.close()
+    whole = path.read_bytes()
+    path.write_bytes(b"no database " * 1000)
+    shell.run_line_magic("config", "CometSettings.store = 's.sqlite'")
+    Ran(shell, "%%claude -c talk\nmine")
+    path.write_bytes(whole)
+    other = Store(path)
+    put(other, "new", "x", "talk")
+    archive.forget(other, "talk", "y")
+    other.close()
+    Ran(shell, "%%claude -c talk\nmine, too")
+    session.reset()
+    assert questions(Store(path), "talk") == ["new", "mine\n", "mine, too\n"]
+
+
+def test_a_fork_keeps_its_replies_when_its_parent_goes_and_takes_them_when_it_goes(tmp_path: Path) -> None:
+    kept = Store(tmp_path / "s.sqlite")
+    put(kept, "hi", "a", "parent")
+    archive.fork(kept, "parent", "child")
+    put(kept, "more", "b", "parent")
+    archive.fork(kept, "parent", "child")  # as a notebook that is run again does
+    assert questions(kept, "child") == ["hi"]
+    archive.delete(kept, "parent")
+    count = lambda: kept.read(lambda db: db.execute("SELECT count(*) FROM replies").fetchone()[0])  # noqa: E731
+    assert count() == 1
+    archive.delete(kept, "child")
+    assert count() == 0
+
+
+def test_a_store_that_is_only_read_is_not_changed(shell: Any, server: WireServer) -> None:
+    Ran(shell, "%%claude -c talk\none")
+    session.reset()
+    shell.run_line_magic("config", "CometSettings.replay = 'only'")
+    for what in ("--delete", "--rename x", "--forget 1"):
+        assert "is only read now" in str(Ran(shell, f"%claude_history -c talk {what}").error)
+
+
 def test_a_lock_that_never_ends_is_told_and_work_goes_on(
     shell: Any, server: WireServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -431,6 +523,11 @@ def test_what_is_old_goes_and_what_it_cost_stays(tmp_path: Path) -> None:
     assert [summary.name for summary in archive.conversations(kept)] == ["other", "mixed"]
     assert questions(kept, "mixed") == ["old", "new"]  # a conversation goes whole, or stays whole
     assert kept.read(lambda db: db.execute("SELECT sum(cost_usd) FROM ledger").fetchone()[0]) == 2.5
+    for number in range(200):
+        put(kept, "x" * 20_000, str(number), "large", at=now - 1000)
+    size = (tmp_path / "s.sqlite").stat().st_size
+    archive.prune(kept, now - 500)
+    assert (tmp_path / "s.sqlite").stat().st_size < size / 10  # the room is the disk's again
     kept.close()
     assert b"very old" not in (tmp_path / "s.sqlite").read_bytes()
 

@@ -30,7 +30,7 @@ class Notebook:
         return self.kernel.run(code, cell=cell, **options)
 
     def history(self) -> str:
-        return self.kernel.run("%claude_history").result
+        return self.run("history", "%claude_history").result
 
     def sent(self) -> list[str]:
         """The texts of the latest request, without the newline that IPython puts at the end of a cell."""
@@ -118,8 +118,8 @@ def test_a_stopped_reply_goes_on_when_the_user_asks(notebooks: Any, server: Wire
     server.scripts[:] = good
     notebook.run("d", "%%claude\nand?")
     assert notebook.sent() == ["one", "answer 1", "tell", "Once upon a time.", "and?"]
-    nothing = notebook.run("e", "%claude_continue")
-    assert nothing.error[0].startswith("ConfigError: no reply in '/somewhere/analysis.ipynb' is waiting to go on")
+    assert "no reply in /somewhere/analysis.ipynb is waiting to go on" in notebook.run("e", "%claude_continue").result
+    assert notebook.run("f", "%claude_continue -c nobody").error[0].startswith("ConfigError: there is no conversation")
 
 
 def test_a_restarted_notebook_goes_on_where_it_was(notebooks: Any, server: WireServer) -> None:
@@ -201,13 +201,16 @@ def test_new_sets_the_conversation_aside_and_run_all_does_not_pile_them_up(noteb
     assert len(server.received) == 2
     notebook.run("b", "%%claude --new\ntwo")
     assert notebook.sent() == ["two"]
-    listed = notebook.kernel.run("%claude_history --all").result
+    listed = notebook.run("tools", "%claude_history --all").result
     assert [line.split()[:2] for line in listed.splitlines()[2:4]] == [[NOTEBOOK, "1"], [f"{NOTEBOOK}.1", "2"]]
 
 
 def test_the_history_can_be_changed_in_the_notebook(notebooks: Any, server: WireServer, tmp_path: Path) -> None:
     notebook = notebooks()
-    run = notebook.kernel.run
+
+    def run(code: str) -> Ran:
+        return notebook.run("tools", code)
+
     for cell, text in (("a", "one"), ("b", "two"), ("c", "three")):
         notebook.run(cell, f"%%claude\n{text}")
     assert run("%claude_history --forget 2").result == "forgot turn 2 of /somewhere/analysis.ipynb\n"

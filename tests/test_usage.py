@@ -184,11 +184,14 @@ def test_without_a_price_there_are_tokens_and_no_money(shell: Any, server: WireS
     assert mixed.endswith("session ≈ $0.00018, 1 of 2 replies without a price")
 
 
-def test_a_reply_without_usage_has_no_money(shell: Any, server: WireServer) -> None:
+def test_a_reply_without_usage_has_no_price_of_its_own(shell: Any, server: WireServer) -> None:
     server.scripts[:] = [reply({**MESSAGE, "usage": None})]
     line = Ran(shell, "%%claude\nhi").plain.split("\n")[-1]
     assert "usage not reported" in line
-    assert "$" not in line
+    assert line.count("$") == 1  # of the session, which it has cost something all the same
+    shell.run_line_magic("config", "CometSettings.budget = {'session': 0.0003}")
+    assert Ran(shell, "%%claude -t 5\nhi").error is None
+    assert isinstance(Ran(shell, "%%claude -t 5\nhi").error, ConfigError)
 
 
 def test_a_reply_that_broke_off_is_paid_for_all_the_same(shell: Any, server: WireServer) -> None:
@@ -272,6 +275,20 @@ def test_what_is_spent_counts_for_the_session_and_the_day(shell: Any, server: Wi
     assert "passes the day's budget of $0.040 by $0.0051: $0.030 is spent or promised" in third.error.what
     shell.run_line_magic("config", "CometSettings.budget = {'session': 0.04}")
     assert Ran(shell, "%%claude --alone -t 1000\nhi").error is None
+
+
+def test_yesterday_is_another_day(shell: Any, server: WireServer) -> None:
+    session.current().count(Usage(1, 1), 3.0)  # by a kernel that has run for days
+    shell.run_line_magic("config", "CometSettings.budget = {'day': 0.1}")
+    assert Ran(shell, "%%claude\nhi").error is None
+    shell.run_line_magic("config", "CometSettings.budget = {'session': 0.1}")
+    assert isinstance(Ran(shell, "%%claude\nhi").error, ConfigError)
+
+
+def test_a_day_that_is_not_kept_is_told(shell: Any, server: WireServer) -> None:
+    shell.run_line_magic("config", "CometSettings.keep = False")
+    shell.run_line_magic("config", "CometSettings.budget = {'day': 1}")
+    assert "[the day's budget counts this kernel alone, for nothing is being kept]" in Ran(shell, "%%claude\nhi").plain
 
 
 def test_a_replay_passes_any_budget(shell: Any, server: WireServer) -> None:
