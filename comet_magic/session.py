@@ -73,13 +73,9 @@ class Place(NamedTuple):
 RUN = "run:"  # begins the key of a cell without an id: run:KERNEL:NUMBER
 
 
-def is_first_of_run(cell: str) -> bool:
-    return cell.startswith(RUN) and cell.endswith(":1")
-
-
-def same_run(cell: str, other: str) -> bool:
-    """Whether two cells without ids were first run by one kernel."""
-    return cell.startswith(RUN) and cell.split(":")[1] == other.split(":")[1]
+def run_of(cell: str) -> str:
+    """Which kernel first ran a cell without an id; "" for a cell with one."""
+    return cell.split(":")[1] if cell.startswith(RUN) else ""
 
 
 class Session:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from . import records
 from .conversation import Conversation, Turn
 from .messages import Message
-from .session import Place, Session, is_first_of_run, same_run
+from .session import Place, Session, run_of
 from .settings import CometSettings
 from .store import Store
 
@@ -90,10 +90,11 @@ def _same_place(session: Session, conversation: Conversation, question: Message)
     """
     before = session.cell_before(conversation.name)
     if before is None:
-        firsts = [turn for turn in conversation.turns if is_first_of_run(turn.cell) and turn.messages[0] == question]
-        return firsts[-1].cell if firsts else ""
+        firsts = {run_of(turn.cell): turn for turn in reversed(conversation.turns)}
+        asked = [turn.cell for run, turn in firsts.items() if run and turn.messages[0] == question]
+        return asked[0] if asked else ""
     place = conversation.place_of(before) + 1
     if session.made(before) or place >= len(conversation.turns):
         return ""
     cell = conversation.turns[place].cell
-    return cell if same_run(cell, before) else ""
+    return cell if run_of(cell) and run_of(cell) == run_of(before) else ""
