@@ -82,6 +82,9 @@ class Conversation:
     def messages(self) -> tuple[Message, ...]:
         return tuple(message for turn in self.turns for message in turn.messages)
 
+    def has(self, cell: str) -> bool:
+        return any(turn.cell == cell for turn in self.turns)
+
     def place_of(self, cell: str) -> int:
         """Where the cell's turn is, or where it would be put."""
         places = (place for place, turn in enumerate(self.turns) if turn.cell == cell)

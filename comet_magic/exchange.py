@@ -211,7 +211,7 @@ class Exchange:
 
     def _keep_small(self) -> None:
         limit = self._settings.store_limit_mb
-        if self._store.is_file and self._store.size_mb() > max(limit, self._session.shrunk_to_mb * 1.1):
+        if self._store.may_be_over(limit) and self._store.size_mb() > max(limit, self._session.shrunk_to_mb * 1.1):
             gone = shrink(self._store, limit, keep=self._standing.place.conversation)
             self._session.shrunk_to_mb = self._store.size_mb()
             went = f"its {gone:,} oldest replies are gone" if gone else "this conversation alone is larger"

@@ -5,10 +5,13 @@ Source: POST /v1/messages of the provider's reference. Blocks stay the wire's ow
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from hashlib import sha256
 from typing import Any, Literal, TypedDict
 
 from .inline import clean, escaped, whole_text
@@ -340,6 +343,12 @@ class Request:
     thinking: str | int | None = None
     stream: bool = True
     cached: tuple[int, ...] = ()
+
+    @cached_property
+    def key(self) -> str:
+        """The same for the same model, parameters and messages; how the reply travels makes no difference."""
+        wire = replace(self, stream=False, cached=()).to_wire()
+        return sha256(json.dumps(wire, sort_keys=True).encode()).hexdigest()
 
     def to_wire(self) -> dict[str, Any]:
         """The body of POST /v1/messages: these fields, and no null among them."""

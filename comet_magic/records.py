@@ -10,8 +10,6 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from hashlib import sha256
 from typing import Any
 
 from .conversation import Conversation, Turn
@@ -47,16 +45,6 @@ class Asked:
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     at: float = field(default_factory=time.time)
 
-    @cached_property
-    def key(self) -> str:
-        return request_key(self.request)
-
-
-def request_key(request: Request) -> str:
-    """The same for the same model, parameters and messages; how the reply travels makes no difference."""
-    wire = replace(request, stream=False, cached=()).to_wire()
-    return sha256(json.dumps(wire, sort_keys=True).encode()).hexdigest()
-
 
 # ---- a request's life
 
@@ -73,8 +61,8 @@ def _put_request(store: Store, db: Connection, asked: Asked, state: str, why: st
     conversation = conversation_id(store, db, asked.conversation) if asked.conversation else None
     db.execute(
         "INSERT INTO requests VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-        (asked.id, asked.session, asked.at, asked.endpoint, asked.key, asked.request.model, parameters, question,
-         conversation, asked.cell, asked.execution, state, why, asked.most_usd, asked.afresh),
+        (asked.id, asked.session, asked.at, asked.endpoint, asked.request.key, asked.request.model, parameters,
+         question, conversation, asked.cell, asked.execution, state, why, asked.most_usd, asked.afresh),
     )  # fmt: skip
 
 
@@ -173,7 +161,7 @@ def find_reply(
     nth: where cells have no id: to be the n-th time that it was asked in one session.
     but: a session whose replies do not count, for it is not its own past.
     """
-    key = request_key(request)
+    key = request.key
 
     def act(db: Connection) -> Row | None:
         rows = db.execute(
@@ -193,7 +181,7 @@ def find_reply(
 
 def endpoints_that_answered(store: Store, request: Request) -> list[str]:
     """Where the store has a reply to the very same request from."""
-    key = request_key(request)
+    key = request.key
 
     def act(db: Connection) -> list[str]:
         found = db.execute("SELECT DISTINCT endpoint FROM requests WHERE key = ? AND state = 'whole'", (key,))
@@ -204,7 +192,7 @@ def endpoints_that_answered(store: Store, request: Request) -> list[str]:
 
 def why_not_whole(store: Store, endpoint: str, request: Request) -> str:
     """What the latest reply to the very same request lacks to be whole; "" if there is none."""
-    asked = (request_key(request), endpoint)
+    asked = (request.key, endpoint)
 
     def act(db: Connection) -> str:
         row = db.execute("SELECT why FROM requests WHERE key = ? AND endpoint = ? ORDER BY at DESC", asked).fetchone()

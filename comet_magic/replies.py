@@ -106,7 +106,7 @@ def to_replay(
         raise ConfigError("nothing is asked anew while CometSettings.replay = 'only'", "set it to 'auto' for that")
     # A cell is known by its id; without one, its request is what it does, and how often.
     has_id = bool(standing.place.cell)
-    times = session.times_run(standing.cell if has_id else f"{endpoint.name} {records.request_key(request)}")
+    times = session.times_run(standing.cell if has_id else f"{endpoint.name} {request.key}")
     if (
         fresh
         or mode == "never"

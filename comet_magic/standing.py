@@ -61,9 +61,13 @@ def standing(
     """cell: the key, where it is known.        new: begin the conversation afresh."""
     if not cell:
         cell = session.cell_key(place)
-    if place.cell and place.conversation and not new:
-        place = _former_self(store, place, cell)
-    conversation = records.conversation(store, place.conversation) if place.conversation else Conversation()
+    name = place.conversation
+    conversation = records.conversation(store, name) if name else Conversation()
+    is_elsewhere = place.cell and not new and conversation.turns and not conversation.has(cell)
+    if is_elsewhere and (former := records.set_aside_with(store, name, cell)):
+        # A cell above a `--new` one has its turn in what that set aside, and is run there.
+        place = place._replace(conversation=former)
+        conversation = records.conversation(store, former)
     if place.is_notebook and not place.cell:
         cell = _same_place(session, conversation, question) or cell
     # Run All runs `--new` cells, too: one that begins the conversation already is run in its place.
@@ -72,15 +76,6 @@ def standing(
         conversation = Conversation(place.conversation)
     sent, left_out = conversation.before(cell).bounded(settings.history_turns, settings.history_tokens)
     return Standing(question, place, conversation, cell, sent, left_out, afresh)
-
-
-def _former_self(store: Store, place: Place, cell: str) -> Place:
-    """A cell above a `--new` one has its turn in what that set aside, and is run there."""
-    conversation = records.conversation(store, place.conversation)
-    if conversation.turns and conversation.place_of(cell) == len(conversation.turns):
-        former = records.set_aside_with(store, place.conversation, cell)
-        return place._replace(conversation=former or place.conversation)
-    return place
 
 
 def _same_place(session: Session, conversation: Conversation, question: Message) -> str:

@@ -190,6 +190,13 @@ class Store:
         )
         return pages / 1e6
 
+    def may_be_over(self, most_mb: float) -> bool:
+        """Whether it is worth asking for `size_mb`."""
+        files = (self.path, f"{self.path}-wal") if self.is_file else ()
+        with contextlib.suppress(OSError):
+            return sum(Path(file).stat().st_size for file in files) > most_mb * 1e6
+        return False
+
     def give_back(self) -> None:
         """Return the room of what was removed to the disk."""
         with (
