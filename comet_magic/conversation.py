@@ -63,12 +63,9 @@ class Turn(NamedTuple):
         return self.messages[-1].text
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _messages(wire: str) -> tuple[Message, ...]:
-    def content(value: object) -> object:
-        return ({"type": "text", "text": value},) if isinstance(value, str) else tuple(value)  # type: ignore[arg-type]
-
-    return tuple(Message(message["role"], content(message["content"])) for message in json.loads(wire))  # type: ignore[arg-type]
+    return tuple(map(Message.from_wire, json.loads(wire)))
 
 
 @dataclass(frozen=True)

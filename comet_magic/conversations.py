@@ -42,8 +42,8 @@ def fork(new: str, *, name: str = "") -> Conversation:
     Raises: ConfigError when there is nothing to fork, or the new name is taken.
     """
     archive.fork(_store(), _named(name), _checked(new))
-    if cell := current().cell_before(_named(name)):
-        current().ran_in(_checked(new), cell)
+    if cell := current().cells.before(_named(name)):
+        current().cells.ran_in(_checked(new), cell)
     return get(new)
 
 
@@ -143,8 +143,7 @@ def from_lines(text: str) -> list[Turn]:
         elif wire["role"] == "user" and messages:
             turns.append(_imported(messages, len(turns) + 1, after))
             after, messages = Conversation("", tuple(turns)).digest, []
-        blocks = ({"type": "text", "text": content},) if isinstance(content, str) else tuple(map(dict, content))
-        messages.append(Message(wire["role"], blocks))  # type: ignore[arg-type]  # the wire's own JSON
+        messages.append(Message.from_wire(wire))
     if messages:
         turns.append(_imported(messages, len(turns) + 1, after))
     if not turns:

@@ -24,7 +24,7 @@ PATIENCE_S = 0.3  # seconds without text until a placeholder says that something
 
 
 class Growing(Protocol):
-    """What is painted: a `MessageStream`."""
+    """A reply in progress: a `MessageStream`, or something that stands for one."""
 
     @property
     def text(self) -> str: ...

@@ -13,13 +13,15 @@ from .archive import shrink
 from .catalog import known
 from .client import Announce, Endpoint, MessageStream, Streams, connect, find_endpoint
 from .conversation import Turn
+from .display import Growing
 from .errors import APIError, CometError
 from .keys import Key
 from .messages import Message, Receipt, Request, Usage
+from .place import Place
 from .prices import Price
 from .records import Asked, Attempt, Found
-from .replies import Continued, Recorded, Replayed, Reply, to_replay
-from .session import Place, Session
+from .replies import Continued, Recorded, Replayed, to_replay
+from .session import Session
 from .settings import CometSettings
 from .standing import standing
 
@@ -72,7 +74,7 @@ class Exchange:
     # ---- how it is answered
 
     @contextmanager
-    def stream(self, request: Request, announce: Announce = lambda text: None) -> Iterator[Reply]:
+    def stream(self, request: Request, announce: Announce = lambda text: None) -> Iterator[Growing]:
         """The reply, from the store or the endpoint. Raises: ConfigError before anything is sent, else as `Client`."""
         endpoint = find_endpoint(self._settings, offline=self._settings.replay == "only")
         self._key = endpoint.key
@@ -86,7 +88,7 @@ class Exchange:
             yield Replayed(self._found)
             return
         asked = self._begin(endpoint, request)
-        reply: Reply | None = None
+        reply: Growing | None = None
         why = "stopped by you"
         try:
             with self._send(request, endpoint, announce) as stream:
@@ -194,7 +196,7 @@ class Exchange:
             self._standing.cell, (self._without_key(self._standing.question), message),
             asked_after=self._standing.asked_after, session=self._session.id, execution=place.execution, **known,
         )  # fmt: skip
-        self._session.ran_in(place.conversation, turn.cell)
+        self._session.cells.ran_in(place.conversation, turn.cell)
         if stale := self._standing.stale_after(turn):
             turns = "1 later turn" if stale == 1 else f"{stale} later turns"
             self._notes.append(f"{turns} answered what stood here before: %claude_history shows which")

@@ -9,8 +9,9 @@ from . import archive, records
 from .errors import ConfigError
 from .grid import Table
 from .messages import dollars
+from .place import RUN, shown_path
 from .records import Attempt
-from .session import Session, current, shown_path
+from .session import Session, current
 from .settings import CometSettings
 
 LONGEST = 60  # characters of a question's first line
@@ -102,4 +103,4 @@ def _cell(session: Session, cell: str, of: str | None, execution: int | None) ->
     """`[5]` for a cell of this kernel, else what tells it from others."""
     if of == session.id and execution:
         return f"[{execution}]"
-    return f"[{execution}] earlier" if ":" in cell and execution else cell[:8]
+    return f"[{execution}] earlier" if cell.startswith(RUN) and execution else cell[:8]

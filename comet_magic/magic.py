@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from .messages import Message
+    from .place import Place
     from .records import Attempt
-    from .session import Place
 
 
 @magics_class
@@ -99,11 +99,11 @@ class CometMagics(Magics):
         return self._exchange(user_message(prompt), self._place(chat, alone=alone), new=new, fresh=fresh, **flags)
 
     def _place(self, chat: str | None, *, alone: bool) -> Place:
+        from .place import place_in
         from .session import current
 
-        session = current()
-        conversation = "" if alone else chat or session.conversation_of(self.settings, self.shell)
-        return session.place_in(self.shell, conversation)
+        conversation = "" if alone else chat or current().conversation_of(self.settings, self.shell)
+        return place_in(self.shell, conversation)
 
     def _exchange(
         self, question: Message, place: Place, *, new: bool = False, fresh: bool = False,

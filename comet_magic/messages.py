@@ -170,6 +170,13 @@ class Message:
     def user(cls, text: str) -> Message:
         return cls("user", ({"type": "text", "text": text},))
 
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> Message:
+        """A message as in a request's `messages`. Raises: KeyError, TypeError or ValueError when it is none."""
+        content = wire["content"]
+        blocks = ({"type": "text", "text": content},) if isinstance(content, str) else tuple(map(dict, content))
+        return cls(wire["role"], blocks)  # type: ignore[arg-type]  # the wire's own JSON
+
     @property
     def text(self) -> str:
         """The text blocks, joined; surrogate halves that came in two deltas are whole again."""

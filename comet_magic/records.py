@@ -244,11 +244,9 @@ def attempts(store: Store, conversation: str) -> list[Attempt]:
 
 
 def _attempt(row: Row) -> Attempt:
-    wire = json.loads(row["question"])
-    content = wire["content"]
-    blocks = ({"type": "text", "text": content},) if isinstance(content, str) else tuple(content)
+    question = Message.from_wire(json.loads(row["question"]))
     return Attempt(
-        row["id"], row["at"], row["cell"], row["execution"], row["session"], Message("user", blocks),
+        row["id"], row["at"], row["cell"], row["execution"], row["session"], question,
         json.loads(row["parameters"]), from_json(row["message"]) if row["message"] else None, row["state"], row["why"],
         row["cost_usd"], row["tokens"], bool(row["afresh"]),
     )  # fmt: skip

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Protocol
 
 from . import records
 from .client import Endpoint
+from .display import Growing
 from .errors import ConfigError
 from .messages import Message, Request
 from .records import Found
@@ -19,17 +19,6 @@ from .store import Store
 from .wire import StreamEvent
 
 CHECKPOINT_S = 2.0  # seconds between two writings-down of a growing reply; a killed kernel loses less than that
-
-
-class Reply(Protocol):
-    """A reply in progress: a `MessageStream`, or something that stands for one."""
-
-    @property
-    def text(self) -> str: ...
-    @property
-    def message(self) -> Message: ...
-    def __iter__(self) -> Iterator[StreamEvent]: ...
-    def stop(self, why: str = ...) -> None: ...
 
 
 class Replayed:
@@ -49,7 +38,7 @@ class Replayed:
 class Recorded:
     """A reply in progress that is written down every now and then, for a kernel may be killed at any moment."""
 
-    def __init__(self, stream: Reply, write: Callable[[Message], None]) -> None:
+    def __init__(self, stream: Growing, write: Callable[[Message], None]) -> None:
         self._stream = stream
         self._write = write
         self.stop = stream.stop
@@ -74,7 +63,7 @@ class Recorded:
 class Continued:
     """A reply in progress that goes on where another one broke off: both are one."""
 
-    def __init__(self, stream: Reply, before: Message) -> None:
+    def __init__(self, stream: Growing, before: Message) -> None:
         self._stream = stream
         self._part = before.text.rstrip()  # as it was sent
         self._gap = before.text[len(self._part) :]
@@ -106,7 +95,7 @@ def to_replay(
         raise ConfigError("nothing is asked anew while CometSettings.replay = 'only'", "set it to 'auto' for that")
     # A cell is known by its id; without one, its request is what it does, and how often.
     has_id = bool(standing.place.cell)
-    times = session.times_run(standing.cell if has_id else f"{endpoint.name} {request.key}")
+    times = session.cells.times_run(standing.cell if has_id else f"{endpoint.name} {request.key}")
     if (
         fresh
         or mode == "never"

@@ -9,6 +9,7 @@ from .client import user_message
 from .display import current_shell
 from .exchange import Exchange
 from .messages import Message
+from .place import place_in
 from .session import current
 from .settings import CometSettings
 
@@ -27,7 +28,7 @@ def ask(prompt: str, *, chat: str = "", new: bool = False, fresh: bool = False, 
         known = ", ".join(("chat", "new", "fresh", *FLAGS))
         raise TypeError(f"ask() got an unexpected keyword argument {min(unknown)!r}; it takes {known}")
     settings, session = CometSettings.instance(), current()
-    place = session.place_in(current_shell(), chat)
+    place = place_in(current_shell(), chat)
     exchange = Exchange(settings, session, user_message(prompt), place, new=new, fresh=fresh)
     with exchange.stream(exchange.request(**flags)) as reply:
         try:

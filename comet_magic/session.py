@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
 import socket
 import sys
@@ -13,86 +12,31 @@ import uuid
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from . import ledger, records
 from .inline import whole_text
-from .messages import Message, Usage, dollars
+from .messages import Message, Usage
+from .place import Cells, notebook_of
 from .settings import CometSettings
 from .store import MEMORY, Store
+from .totals import Totals
 
 PRICES_HOLD_S = 86_400.0  # seconds until the endpoint's prices are looked up again
 PRICES_RETRY_S = 3600.0
 A_DAY_S = 86_400.0
 
 
-class Totals(NamedTuple):
-    """What this process has asked for so far. usd: of the replies with a known price, all but `unpriced`."""
-
-    replies: int = 0
-    usage: Usage = Usage()
-    usd: float = 0.0
-    unpriced: int = 0
-    replayed: int = 0
-
-    def plus(self, usage: Usage, usd: float | None) -> Totals:
-        unpriced = self.unpriced + (1 if usd is None else 0)
-        return Totals(self.replies + 1, self.usage + usage, self.usd + (usd or 0), unpriced, self.replayed)
-
-    @property
-    def money(self) -> str:
-        """`session ≈ $0.21`, or "" where no price is known."""
-        if self.unpriced == self.replies:
-            return ""
-        rest = f", {self.unpriced} of {self.replies} replies without a price" if self.unpriced else ""
-        return f"session ≈ {dollars(self.usd)}{rest}"
-
-    def __str__(self) -> str:
-        again = [f"{self.replayed:,} replayed at no cost"] if self.replayed else []
-        if not self.replies:
-            return "".join(again) or "no replies yet"
-        parts = [f"{self.replies:,} {'reply' if self.replies == 1 else 'replies'}", str(self.usage)]
-        return " · ".join([*parts, *([f"≈ {dollars(self.usd)}"] if self.money else []), *again])
-
-
-class Place(NamedTuple):
-    """Where a question stands. conversation: "" for none.
-
-    cell: the front end's id of the cell, "" where it gives none.        execution: the cell's In[] number.
-    run: what is the same for all questions of one execution.
-    is_notebook: its cells are run again as they stand, which is what replays are for.
-    """
-
-    conversation: str = ""
-    cell: str = ""
-    execution: int | None = None
-    run: object = None
-    is_notebook: bool = False
-
-
-RUN = "run:"  # begins the key of a cell without an id: run:KERNEL:NUMBER
-
-
-def run_of(cell: str) -> str:
-    """Which kernel first ran a cell without an id; "" for a cell with one."""
-    return cell.split(":")[1] if cell.startswith(RUN) else ""
-
-
 class Session:
     """One process from its start to its end, or what a test takes for one."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_fork: bool = False) -> None:
         self.id = uuid.uuid4().hex
+        self.cells = Cells(self.id[:8], is_fork=is_fork)
         self.process = os.getpid()
-        self.is_fork = False
         self.totals = Totals()
         self.latest: Message | None = None
-        self._ran: dict[str, int] = {}  # cells, or requests where cells have no id
         self.refused_cache: set[str] = set()  # endpoints that take no cache_control
-        self._last_cells: dict[str, str] = {}  # by conversation: the cell that ran last
-        self._run: object = None  # the execution that asked last
-        self._runs = 0  # how many have asked
-        self._asked_in_run = 0  # how much the last one has
         self._store: Store | None = None
         self._stores: dict[tuple[object, ...], Store] = {}
         self._opened_as: tuple[object, ...] = ()
@@ -153,63 +97,10 @@ class Session:
             self._stores.popitem()[1].close()
         self._store = None
 
-    # ---- cells
-
-    def cell_key(self, place: Place) -> str:
-        """The key of the next question in its conversation: the second of one cell has another than the first."""
-        with self._lock:
-            if place.run != self._run:
-                self._run, self._runs, self._asked_in_run = place.run, self._runs + 1, 0
-            self._asked_in_run += 1
-            count = self._asked_in_run
-        cell = place.cell or f"{RUN}{self.id[:8]}:{self._runs}"
-        if self.is_fork and place.cell:
-            cell += f"/{self.id[:8]}"  # the children of one cell are not one another
-        return cell if count == 1 else f"{cell}/{count}"
-
-    def times_run(self, cell: str) -> int:
-        """How often it has been run in this kernel, this time included."""
-        with self._lock:
-            self._ran[cell] = self._ran.get(cell, 0) + 1
-            return self._ran[cell]
-
-    def cell_before(self, conversation: str) -> str | None:
-        """The cell that this process ran last in that conversation."""
-        return self._last_cells.get(conversation)
-
-    def ran_in(self, conversation: str, cell: str) -> None:
-        self._last_cells[conversation] = cell
-
-    def made(self, key: str) -> bool:
-        """Whether a cell without an id, which has that key, was run by this process."""
-        return key.startswith(f"{RUN}{self.id[:8]}:")
-
     def conversation_of(self, settings: CometSettings, shell: Any | None) -> str:
         """The conversation of this notebook: what is set, else its path, else a name of this process's own."""
-        if settings.conversation:
-            return whole_text(settings.conversation).strip()
-        told = shell.user_ns.get("__vsc_ipynb_file__") if shell else None  # VS Code's word for it
-        # A kernel that a notebook's code starts, as papermill does, inherits the variable; but it has no cells.
-        notebook = str(told or (settings.notebook_variable if _cell_of(shell) else ""))
-        if not Path(notebook).suffix:
-            return f"kernel-{self.began}-{self.id[:4]}"
-        return whole_text(_from_home(notebook))
-
-    def place_in(self, shell: Any | None, conversation: str) -> Place:
-        """Where a question stands that is asked now, in a cell of `shell` if there is one."""
-        if shell is None:
-            return Place(whole_text(conversation).strip(), run="a script")  # whose questions are those of one long cell
-        parent = _parent_of(shell)
-        # Its execution_count is the cell's own number in some versions, and the next one's in others.
-        number = len(shell.history_manager.input_hist_parsed) - 1
-        terminal = sys.modules.get("IPython.terminal.interactiveshell")
-        return Place(
-            whole_text(conversation).strip(),
-            cell=_cell_of(shell),
-            execution=number,
-            run=parent.get("header", {}).get("msg_id") or number,
-            is_notebook=terminal is None or not isinstance(shell, terminal.TerminalInteractiveShell),
-        )
+        own = f"kernel-{self.began}-{self.id[:4]}"
+        return whole_text(settings.conversation).strip() or notebook_of(settings, shell) or own
 
     # ---- usage
 
@@ -238,16 +129,6 @@ class Session:
         return prices
 
 
-def _parent_of(shell: Any) -> dict[str, Any]:
-    """The message that asked for the execution; none outside kernels."""
-    return shell.get_parent() if hasattr(shell, "get_parent") else {}
-
-
-def _cell_of(shell: Any | None) -> str:
-    """The front end's id of the cell that is run, "" where it gives none."""
-    return str(_parent_of(shell).get("metadata", {}).get("cellId") or "") if shell else ""
-
-
 def _keep_prices(store: Store, endpoint: str, ask: Callable[[], Any]) -> None:
     try:
         if prices := ask():
@@ -262,18 +143,6 @@ def store_path(settings: CometSettings) -> Path:
     from platformdirs import user_data_path
 
     return user_data_path("comet_magic", appauthor=False) / "store.sqlite"
-
-
-def shown_path(path: Path | str) -> str:
-    """As short as it can be said here."""
-    with contextlib.suppress(ValueError):
-        return str(Path(path).resolve().relative_to(Path.cwd()))
-    return _from_home(str(path))
-
-
-def _from_home(path: str) -> str:
-    home = str(Path.home())
-    return f"~{path[len(home) :]}" if path.startswith(home + os.sep) else path
 
 
 def _is_dead(here: str, host: str | None, pid: int | None, asked: float) -> bool:
@@ -304,8 +173,7 @@ def current() -> Session:
     """This process's session; a forked child has its own."""
     global _current
     if _current.process != os.getpid():
-        _current = Session()
-        _current.is_fork = True
+        _current = Session(is_fork=True)
     return _current
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from . import records
 from .conversation import Conversation, Turn
 from .messages import Message
-from .session import Place, Session, run_of
+from .place import Place, run_of
+from .session import Session
 from .settings import CometSettings
 from .store import Store
 
@@ -60,7 +61,7 @@ def standing(
 ) -> Standing:  # fmt: skip
     """cell: the key, where it is known.        new: begin the conversation afresh."""
     if not cell:
-        cell = session.cell_key(place)
+        cell = session.cells.key(place)
     name = place.conversation
     conversation = records.conversation(store, name) if name else Conversation()
     is_elsewhere = place.cell and not new and conversation.turns and not conversation.has(cell)
@@ -83,13 +84,13 @@ def _same_place(session: Session, conversation: Conversation, question: Message)
 
     A notebook that is run again asks its first question first. From there on its turns are gone through in order.
     """
-    before = session.cell_before(conversation.name)
+    before = session.cells.before(conversation.name)
     if before is None:
         firsts = {run_of(turn.cell): turn for turn in reversed(conversation.turns)}
         asked = [turn.cell for run, turn in firsts.items() if run and turn.messages[0] == question]
         return asked[0] if asked else ""
     place = conversation.place_of(before) + 1
-    if session.made(before) or place >= len(conversation.turns):
+    if session.cells.made(before) or place >= len(conversation.turns):
         return ""
     cell = conversation.turns[place].cell
     return cell if run_of(cell) and run_of(cell) == run_of(before) else ""

@@ -19,7 +19,7 @@ from comet_magic.conversation import Conversation, Turn
 from comet_magic.errors import CometError, ConfigError
 from comet_magic.exchange import Exchange
 from comet_magic.messages import Message
-from comet_magic.session import Place
+from comet_magic.place import Place
 from comet_magic.settings import CometSettings
 
 

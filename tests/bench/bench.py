@@ -367,8 +367,9 @@ def kept() -> list[Row]:
     from comet_magic.conversation import Turn
     from comet_magic.exchange import Exchange
     from comet_magic.messages import Message, Request, Usage
+    from comet_magic.place import Place
     from comet_magic.records import Asked
-    from comet_magic.session import Place, Session
+    from comet_magic.session import Session
     from comet_magic.settings import CometSettings
     from comet_magic.store import Store
 
