@@ -75,7 +75,7 @@ def fork(store: Store, name: str, new: str) -> None:
         _check_free(store, db, new)
         made = conversation_id(store, db, new)
         db.execute("UPDATE conversations SET forked_from = ? WHERE id = ?", (old, made))
-        columns = "cell, place, wire, digest, asked_after, request, at, session, execution, cost_usd, tokens"
+        columns = "cell, place, digest, size, asked_after, request, at, session, execution, cost_usd, tokens, wire"
         db.execute(f"INSERT INTO turns SELECT ?, {columns} FROM turns WHERE conversation = ?", (made, old))
 
     store.write(act)

@@ -15,7 +15,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from .messages import Message
-from .prices import BYTES_A_TOKEN, estimated_tokens
+from .prices import BYTES_A_TOKEN
 
 MOST_BREAKPOINTS = 4  # says the API
 ANCHOR_TURNS = 8  # turns between the older breakpoints, so that running an older cell again finds one
@@ -24,7 +24,8 @@ ANCHOR_TURNS = 8  # turns between the older breakpoints, so that running an olde
 class Turn(NamedTuple):
     """A question and its whole reply, with the tool calls between, as they are sent in later requests.
 
-    cell: the cell's key in the conversation.        wire: JSON array of the messages.        digest: of that.
+    cell: the cell's key in the conversation.        wire: JSON array of the messages; "" where it was not read.
+    digest: of that.        size: characters of it.
     asked_after: digest of the turns before it when it was asked, "" if none was.
     request: the id of its request in the store, None if it was imported.        at: seconds since 1970.
     execution: the cell's In[] number, in the session `session`.
@@ -33,6 +34,7 @@ class Turn(NamedTuple):
     cell: str
     wire: str
     digest: str
+    size: int
     asked_after: str = ""
     request: str | None = None
     at: float = 0.0
@@ -48,7 +50,7 @@ class Turn(NamedTuple):
         if [message["role"] for message in wire] != ["user", "assistant"] * max(1, len(wire) // 2):
             raise ValueError("a turn is a question and its reply")
         text = json.dumps(wire)
-        return cls(cell, text, sha256(text.encode()).hexdigest(), **known)  # type: ignore[arg-type]  # the fields above
+        return cls(cell, text, sha256(text.encode()).hexdigest(), len(text), **known)  # type: ignore[arg-type]  # the fields above
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -122,7 +124,7 @@ class Conversation:
         count = len(self.turns)
         step = max(1, turns // 4)
         left_out = min(count, -(-max(0, count - turns) // step) * step)
-        sizes = list(accumulate(len(turn.wire) // BYTES_A_TOKEN + 1 for turn in self.turns))
+        sizes = list(accumulate(turn.size // BYTES_A_TOKEN + 1 for turn in self.turns))
         if sizes and sizes[-1] > tokens:
             step = max(1, tokens // 4)
             beyond = -(-(sizes[-1] - tokens) // step) * step
@@ -139,7 +141,7 @@ class Conversation:
         cacheable: tokens that a prefix needs to be cached at all.        before: tokens of the system prompt.
         """
         ends = list(accumulate(len(turn.messages) for turn in self.turns))
-        sizes = accumulate((estimated_tokens(turn.wire) for turn in self.turns), initial=before)
+        sizes = accumulate((turn.size // BYTES_A_TOKEN + 1 for turn in self.turns), initial=before)
         long_enough = [place for place, size in enumerate(list(sizes)[1:]) if size >= cacheable]
         anchors = [place for place in long_enough[:-1] if (place + 1) % ANCHOR_TURNS == 0]
         chosen = [*anchors[-(MOST_BREAKPOINTS - 1) :], *long_enough[-1:]]

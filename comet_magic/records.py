@@ -17,6 +17,7 @@ from .inline import whole_text
 from .messages import Message, Request, Usage
 from .store import Connection, Row, Store
 
+END = 2**62  # beyond any place
 IN_FLIGHT, WHOLE, PARTIAL, FAILED = "in flight", "whole", "partial", "failed"
 
 
@@ -301,12 +302,12 @@ def put_turn(db: Connection, conversation: int, turn: Turn) -> None:
     ).fetchone()
     known = db.execute("SELECT 1 FROM requests WHERE id = ?", (turn.request,)).fetchone()
     db.execute(
-        "INSERT INTO turns VALUES (?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (conversation, cell) DO UPDATE SET"
-        " wire = excluded.wire, digest = excluded.digest, asked_after = excluded.asked_after,"
+        "INSERT INTO turns VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (conversation, cell) DO UPDATE SET"
+        " wire = excluded.wire, digest = excluded.digest, size = excluded.size, asked_after = excluded.asked_after,"
         " request = excluded.request, at = excluded.at, session = excluded.session, execution = excluded.execution,"
         " cost_usd = excluded.cost_usd, tokens = excluded.tokens",
-        (conversation, turn.cell, end, turn.wire, turn.digest, turn.asked_after, turn.request if known else None,
-         turn.at, turn.session, turn.execution, turn.cost_usd, turn.tokens),
+        (conversation, turn.cell, end, turn.digest, turn.size, turn.asked_after, turn.request if known else None,
+         turn.at, turn.session, turn.execution, turn.cost_usd, turn.tokens, turn.wire),
     )  # fmt: skip
 
 
@@ -321,28 +322,44 @@ def conversation_id(store: Store, db: Connection, name: str) -> int:
     return made
 
 
-def conversation(store: Store, name: str) -> Conversation:
-    """The conversation of that name, empty if there is none."""
+def conversation(store: Store, name: str, *, cell: str = "", window: int | None = None) -> Conversation:
+    """The conversation of that name, empty if there is none.
+
+    window: if given, the messages of only so many turns are read: of those before the cell's, or the last ones.
+    """
 
     def act(db: Connection) -> tuple[bool, tuple[Turn, ...]]:
         exists = db.execute("SELECT 1 FROM conversations WHERE name = ?", (name,)).fetchone() is not None
-        return exists, turns_of(db, name)
+        return exists, turns_of(db, name, cell, window)
 
     exists, turns = store.read(act)
     if not exists:
-        turns = store.look_behind(lambda behind: turns_of(behind, name)) or ()
+        turns = store.look_behind(lambda behind: turns_of(behind, name, cell, window)) or ()
     return Conversation(name, turns)
 
 
-def turns_of(db: Connection, name: str) -> tuple[Turn, ...]:
+def turns_of(db: Connection, name: str, cell: str = "", window: int | None = None) -> tuple[Turn, ...]:
+    row = db.execute("SELECT id FROM conversations WHERE name = ?", (name,)).fetchone()
+    if row is None:
+        return ()
+    first, end = _window(db, row["id"], cell, window) if window is not None else (0, END)
     cursor = db.cursor()
     cursor.row_factory = None  # plain tuples, for there may be thousands
     cursor.execute(
-        "SELECT cell, wire, digest, asked_after, request, at, session, execution, cost_usd, tokens FROM turns"
-        " WHERE conversation = (SELECT id FROM conversations WHERE name = ?) ORDER BY place",
-        (name,),
+        "SELECT cell, CASE WHEN place >= ? AND place < ? THEN wire ELSE '' END, digest, size, asked_after, request, at,"
+        " session, execution, cost_usd, tokens FROM turns WHERE conversation = ? ORDER BY place",
+        (first, end, row["id"]),
     )
     return tuple(map(Turn._make, cursor))
+
+
+def _window(db: Connection, conversation: int, cell: str, window: int) -> tuple[int, int]:
+    """The places from which on, and before which, so many turns stand before the cell's."""
+    here = db.execute("SELECT place FROM turns WHERE conversation = ? AND cell = ?", (conversation, cell)).fetchone()
+    end = here[0] if here else END
+    newest = "SELECT place FROM turns WHERE conversation = ? AND place < ? ORDER BY place DESC LIMIT ?"
+    (first,) = db.execute(f"SELECT min(place) FROM ({newest})", (conversation, end, window)).fetchone()
+    return (END if first is None else first), end
 
 
 def carry_over(memory: Connection, file: Connection, session: str) -> None:

@@ -63,12 +63,14 @@ def standing(
     if not cell:
         cell = session.cells.key(place)
     name = place.conversation
-    conversation = records.conversation(store, name) if name else Conversation()
+    # Where cells have no id, their questions tell which is which, so all are read.
+    window = settings.history_turns if place.cell else None
+    conversation = records.conversation(store, name, cell=cell, window=window) if name else Conversation()
     is_elsewhere = place.cell and not new and conversation.turns and not conversation.has(cell)
     if is_elsewhere and (former := records.set_aside_with(store, name, cell)):
         # A cell above a `--new` one has its turn in what that set aside, and is run there.
         place = place._replace(conversation=former)
-        conversation = records.conversation(store, former)
+        conversation = records.conversation(store, former, cell=cell, window=window)
     if place.is_notebook and not place.cell:
         cell = _same_place(session, conversation, question) or cell
     # Run All runs `--new` cells, too: one that begins the conversation already is run in its place.

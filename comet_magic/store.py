@@ -50,9 +50,10 @@ MIGRATIONS = (
 
     CREATE TABLE turns (
         conversation INTEGER NOT NULL REFERENCES conversations ON DELETE CASCADE, cell TEXT NOT NULL,
-        place INTEGER NOT NULL, wire TEXT NOT NULL, digest TEXT NOT NULL, asked_after TEXT NOT NULL,
+        place INTEGER NOT NULL, digest TEXT NOT NULL, size INTEGER NOT NULL, asked_after TEXT NOT NULL,
         request TEXT REFERENCES requests ON DELETE SET NULL, at REAL NOT NULL,
         session TEXT, execution INTEGER, cost_usd REAL, tokens INTEGER,
+        wire TEXT NOT NULL, -- the last, for it is long, and often not read
         PRIMARY KEY (conversation, cell), UNIQUE (conversation, place)
     );
     CREATE INDEX turns_by_request ON turns (request);

@@ -122,7 +122,7 @@ def test_whatever_the_turns_are_like_the_newest_goes_along_and_the_bound_only_mo
         sent, left_out = conversation.bounded(50, 50_000)
         assert sent.turns
         assert len(sent.turns) <= 50
-        assert sum(len(t.wire) // 3 for t in sent.turns) <= 50_000
+        assert sum(t.size // 3 for t in sent.turns) <= 50_000
         assert left_out >= before
         before = left_out
 
