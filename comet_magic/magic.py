@@ -11,7 +11,6 @@ from IPython.core.inputtransformer2 import EscapedCommand
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
 from .errors import ConfigError
-from .flags import parse_flags, parser
 from .settings import ALIASES, EFFORTS, CometSettings
 
 if TYPE_CHECKING:
@@ -60,6 +59,8 @@ class CometMagics(Magics):
         Money is marked ≈: it is estimated by the list price, unless the endpoint's or yours (CometSettings.prices) is
         known. Settings: %config CometSettings
         """
+        from .flags import parse_flags
+
         flags = parse_flags(line)
         if flags.pop("help"):
             print(f"{inspect.getdoc(self.claude_cell)}\n\nNothing was sent.")
@@ -284,6 +285,8 @@ def _completer(magics: CometMagics) -> Any:
 
 def completions(line: str, magics: CometMagics) -> list[str]:
     """What may stand at the end of a `%%claude` or `%claude_history` line: flags, or the values of the flag before."""
+    from .flags import parser
+
     magic, space, rest = line.lstrip().partition(" ")
     if magic not in ("%%claude", "%claude_history") or not space:
         return []
