@@ -60,24 +60,24 @@ def standing(
     new: bool = False,
 ) -> Standing:  # fmt: skip
     """cell: the key, where it is known.        new: begin the conversation afresh."""
-    if not cell:
-        cell = session.cells.key(place)
-    name = place.conversation
+    name, most_turns = place.conversation, settings.history_turns
+    is_known = bool(cell)
+    cell = cell or session.cells.key(place)
     # Where cells have no id, their questions tell which is which, so all are read.
-    window = settings.history_turns if place.cell else None
+    window = most_turns if place.cell else None
     conversation = records.conversation(store, name, cell=cell, window=window) if name else Conversation()
-    is_elsewhere = place.cell and not new and conversation.turns and not conversation.has(cell)
-    if is_elsewhere and (former := records.set_aside_with(store, name, cell)):
-        # A cell above a `--new` one has its turn in what that set aside, and is run there.
-        place = place._replace(conversation=former)
-        conversation = records.conversation(store, former, cell=cell, window=window)
-    if place.is_notebook and not place.cell:
+    if not is_known and not new and place.cell and conversation.turns and not conversation.has(cell):
+        if former := records.set_aside_with(store, name, cell):
+            # A cell above a `--new` one has its turn in what that set aside, and is run there.
+            place = place._replace(conversation=former)
+            conversation = records.conversation(store, former, cell=cell, window=window)
+    if not is_known and place.is_notebook and not place.cell:
         cell = _same_place(session, conversation, question) or cell
     # Run All runs `--new` cells, too: one that begins the conversation already is run in its place.
     afresh = new and bool(conversation.turns) and conversation.turns[0].cell != cell
     if afresh:
-        conversation = Conversation(place.conversation)
-    sent, left_out = conversation.before(cell).bounded(settings.history_turns, settings.history_tokens)
+        conversation = Conversation(name)
+    sent, left_out = conversation.before(cell).bounded(most_turns, settings.history_tokens)
     return Standing(question, place, conversation, cell, sent, left_out, afresh)
 
 

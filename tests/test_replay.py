@@ -250,11 +250,17 @@ def test_a_beginning_that_fails_costs_nothing(shell: Any, server: WireServer) ->
     server.scripts[:] = good
 
 
-def test_a_continued_reply_is_whole_when_the_notebook_is_run_again(shell: Any, server: WireServer) -> None:
+@pytest.mark.parametrize("has_ids", [True, False], ids=["cells with ids", "cells without"])
+def test_a_continued_reply_is_whole_when_the_notebook_is_run_again(
+    shell: Any, server: WireServer, has_ids: bool
+) -> None:
+    def run(cell: str, code: str) -> Ran:
+        return in_cell(shell, cell, code) if has_ids else Ran(shell, code)
+
     server.scripts[:] = [BROKEN["max_tokens"], canonical("lo")]
     for again in (False, True):
-        cut = in_cell(shell, "c1", "%%claude -c nb\none")
-        goes_on = in_cell(shell, "c2", "%claude_continue -c nb")
+        cut = run("c1", "%%claude -c nb\none")
+        goes_on = run("c2", "%claude_continue -c nb")
         assert ("later cells do not see this reply" in cut.plain) != again
         assert ("replayed from" in cut.plain) == again
         assert goes_on.error is None
