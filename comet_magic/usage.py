@@ -42,7 +42,7 @@ class UsageReport:
                     f"Usage, {self.over}",
                     (),
                     [],
-                    ["no replies yet", *(note for note in self._notes if not note.startswith("≈"))],
+                    ["no replies yet", *self._notes],
                 )
             ]
         tables[0] = Table(f"Usage, {self.over}", tables[0].head, tables[0].rows)
@@ -89,7 +89,8 @@ def usage(settings: CometSettings, *, all_time: bool = False) -> UsageReport:
     store = session.store(settings)
     of = "" if all_time else session.id
     lines = {by: ledger.lines(store, by, session=of) for by in PARTS}
-    notes = ["≈: estimated by the list price, the endpoint's published price, or yours; the bill is what counts"]
+    money = "≈: estimated by the list price, the endpoint's published price, or yours; the bill is what counts"
+    notes = [money] if any(line.cost_usd for line in lines["model"]) else []
     if session.totals.replayed and not all_time:
         notes.insert(0, f"and {session.totals.replayed:,} replayed, at no cost")
     if store.problem:
