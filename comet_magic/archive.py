@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from .conversation import Turn
 from .errors import ConfigError
-from .records import conversation_id, put_turn, turns_of
 from .store import Connection, Row, Store
+from .turns import conversation_id, put_turn, turns_of
 
 OF_NO_TURN = "NOT EXISTS (SELECT 1 FROM turns WHERE turns.request = requests.id)"
 

@@ -13,7 +13,7 @@ import re
 import time
 from pathlib import Path
 
-from . import archive, records
+from . import archive, turns
 from .conversation import Conversation, Turn
 from .display import current_shell
 from .errors import ConfigError
@@ -33,7 +33,7 @@ def names() -> list[str]:
 
 def get(name: str = "") -> Conversation:
     """The conversation, empty if there is none; `.turns`, `.messages`, `.stale()`."""
-    return records.conversation(_store(), _named(name))
+    return turns.conversation(_store(), _named(name))
 
 
 def fork(new: str, *, name: str = "") -> Conversation:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from . import budget, prices, records
+from . import budget, prices, records, turns
 from .archive import shrink
 from .catalog import known
 from .client import Announce, Endpoint, MessageStream, Streams, connect, find_endpoint
@@ -161,7 +161,7 @@ class Exchange:
         known = {"request": found.request, "at": found.at, "cost_usd": found.cost_usd, "tokens": found.tokens}
         if turn := self._turn(found.message, **known):
             afresh = self._standing.begins_afresh
-            records.keep_turn(self._store, self._standing.place.conversation, turn, afresh=afresh)
+            turns.keep_turn(self._store, self._standing.place.conversation, turn, afresh=afresh)
         return replace(found.message, receipt=Receipt(replayed=found.at))
 
     def _keep_reply(self, message: Message) -> Message:
@@ -198,8 +198,8 @@ class Exchange:
         )  # fmt: skip
         self._session.cells.ran_in(place.conversation, turn.cell)
         if stale := self._standing.stale_after(turn):
-            turns = "1 later turn" if stale == 1 else f"{stale} later turns"
-            self._notes.append(f"{turns} answered what stood here before: %claude_history shows which")
+            later = "1 later turn" if stale == 1 else f"{stale} later turns"
+            self._notes.append(f"{later} answered what stood here before: %claude_history shows which")
         return turn
 
     def _hidden(self, text: str) -> str:

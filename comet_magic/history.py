@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from difflib import get_close_matches
 
-from . import archive, records
+from . import archive, records, turns
 from .errors import ConfigError
 from .grid import Table
 from .messages import dollars
@@ -22,7 +22,7 @@ def history(settings: CometSettings, name: str) -> Table:
     session = current()
     store = session.store(settings)
     session.sweep()
-    conversation = records.conversation(store, name)
+    conversation = turns.conversation(store, name)
     stale = {turn.cell for turn in conversation.stale()}
     rows = [
         (

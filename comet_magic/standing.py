@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import records
+from . import turns
 from .conversation import Conversation, Turn
 from .messages import Message
 from .place import Place, run_of
@@ -65,12 +65,12 @@ def standing(
     cell = cell or session.cells.key(place)
     # Where cells have no id, their questions tell which is which, so all are read.
     window = most_turns if place.cell else None
-    conversation = records.conversation(store, name, cell=cell, window=window) if name else Conversation()
+    conversation = turns.conversation(store, name, cell=cell, window=window) if name else Conversation()
     if not is_known and not new and place.cell and conversation.turns and not conversation.has(cell):
-        if former := records.set_aside_with(store, name, cell):
+        if former := turns.set_aside_with(store, name, cell):
             # A cell above a `--new` one has its turn in what that set aside, and is run there.
             place = place._replace(conversation=former)
-            conversation = records.conversation(store, former, cell=cell, window=window)
+            conversation = turns.conversation(store, former, cell=cell, window=window)
     if not is_known and place.is_notebook and not place.cell:
         cell = _same_place(session, conversation, question) or cell
     # Run All runs `--new` cells, too: one that begins the conversation already is run in its place.

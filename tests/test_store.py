@@ -19,7 +19,7 @@ from cells import Ran
 from wire_server import WireServer, canonical, reply
 
 import comet_magic
-from comet_magic import archive, conversations, records, session, store
+from comet_magic import archive, conversations, records, session, store, turns
 from comet_magic.conversation import Turn
 from comet_magic.messages import Message, Request, Usage
 from comet_magic.records import Asked
@@ -45,7 +45,7 @@ def put(
 
 
 def questions(kept: Store, conversation: str = "c") -> list[str]:
-    return [turn.question for turn in records.conversation(kept, conversation).turns]
+    return [turn.question for turn in turns.conversation(kept, conversation).turns]
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_any_text_comes_back_as_it_was(tmp_path: Path) -> None:
     text = 'lone \ud800, NUL \x00, "quotes", ✓, \u2028, {"a": 1}'
     put(kept, text, "a")
     kept.close()
-    (turn,) = records.conversation(Store(tmp_path / "s.sqlite"), "c").turns
+    (turn,) = turns.conversation(Store(tmp_path / "s.sqlite"), "c").turns
     assert turn.messages[0] == Message.user(text)
 
 

@@ -363,7 +363,7 @@ def paint() -> list[Row]:
 
 def kept() -> list[Row]:
     """A long conversation, a large store, a replay's first paint."""
-    from comet_magic import records
+    from comet_magic import records, turns
     from comet_magic.conversation import Turn
     from comet_magic.exchange import Exchange
     from comet_magic.messages import Message, Request, Usage
@@ -387,7 +387,7 @@ def kept() -> list[Row]:
                 records._put_entry(db, asked, answer.usage, 0.001)
                 if name:
                     turn = Turn.of(f"c{number}", (question, answer), request=asked.id, at=asked.at)
-                    records.put_turn(db, records.conversation_id(store, db, name), turn)
+                    turns.put_turn(db, turns.conversation_id(store, db, name), turn)
 
         store.write(act)
 
@@ -441,8 +441,8 @@ def kept() -> list[Row]:
                 stream.until_done()
             return took * 1e3
 
-        for what, turns, tokens in (("as set by default", 50, 50_000), ("all 1,000 sent", 1000, 10**9)):
-            settings.history_turns, settings.history_tokens = turns, tokens
+        for what, most, tokens in (("as set by default", 50, 50_000), ("all 1,000 sent", 1000, 10**9)):
+            settings.history_turns, settings.history_tokens = most, tokens
             own = median_of(9, lambda: turn(True))
             request = Exchange(settings, session, question, Place("long", "c1000", 1, 0, True)).request()
             sent = median_of(9, lambda request=request: call(request))
@@ -483,13 +483,13 @@ def crowd() -> list[Row]:
         ]
         assert [process.wait() for process in running] == [0] * 8
         took = time.perf_counter() - began
-        from comet_magic import records
+        from comet_magic import turns
         from comet_magic.store import Store
 
-        turns = records.conversation(Store(path), "c").turns
-        assert len({turn.question for turn in turns}) == len(turns)
+        kept = turns.conversation(Store(path), "c").turns
+        assert len({turn.question for turn in kept}) == len(kept)
     return [
-        row("8 processes x 500 turns at once: kept", len(turns), None, "4,000", "turns", 0),
+        row("8 processes x 500 turns at once: kept", len(kept), None, "4,000", "turns", 0),
         row("the same: time", took, None, "", "s"),
     ]
 
