@@ -103,10 +103,11 @@ def to_replay(
         or (has_id and times > 1 and mode == "auto")
     ):
         return None
+    nth = 1 if has_id else times
     if mode == "auto":  # what this kernel has asked itself is no past of its
-        nth = 1 if has_id else times
         return records.find_reply(store, endpoint.name, request, cell=standing.cell, nth=nth, but=session.id)
-    found = records.find_reply(store, endpoint.name, request, cell=standing.cell)
+    found = records.find_reply(store, endpoint.name, request, cell=standing.cell, nth=nth)
+    found = found or records.find_reply(store, endpoint.name, request, cell=standing.cell)
     if mode == "only" and not found:
         raise _missing(store, endpoint, request)
     return found
