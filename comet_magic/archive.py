@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .conversation import Turn
 from .errors import ConfigError
 from .store import Connection, Row, Store
-from .turns import conversation_id, put_turn, turns_of
+from .turns import conversation_id, exists, put_turn, turns_of
 
 OF_NO_TURN = "NOT EXISTS (SELECT 1 FROM turns WHERE turns.request = requests.id)"
 
@@ -69,8 +69,7 @@ def fork(store: Store, name: str, new: str) -> None:
 
     def act(db: Connection) -> None:
         old = _existing(store, db, name)
-        (parent,) = db.execute("SELECT name FROM conversations WHERE id = ?", (old,)).fetchone()
-        if _is_fork(db, new, parent) or store.look_behind(lambda behind: _is_fork(behind, new, parent)):
+        if _is_fork(db, new, name) or store.look_behind(lambda behind: _is_fork(behind, new, name)):
             return
         _check_free(store, db, new)
         made = conversation_id(store, db, new)
@@ -139,13 +138,9 @@ def _check_writable(store: Store) -> None:
 
 
 def _existing(store: Store, db: Connection, name: str) -> int:
-    if not _exists(db, name) and not store.look_behind(lambda behind: _exists(behind, name)):
+    if not exists(db, name) and not store.look_behind(lambda behind: exists(behind, name)):
         raise ConfigError(f"there is no conversation {name!r}", "%claude_history --all lists them")
     return conversation_id(store, db, name)
-
-
-def _exists(db: Connection, name: str) -> bool:
-    return db.execute("SELECT 1 FROM conversations WHERE name = ?", (name,)).fetchone() is not None
 
 
 def _turns_there(store: Store, db: Connection, name: str) -> tuple[Turn, ...]:

@@ -7,7 +7,7 @@ no longer what stands before them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
@@ -107,13 +107,19 @@ class Conversation:
 
     def stale(self) -> tuple[Turn, ...]:
         """The turns that were asked after something else than what stands before them now."""
-        stale, before, now = [], sha256(), ""
+        return tuple(turn for turn, now in zip(self.turns, self._digests(), strict=True) if turn.asked_after != now)
+
+    def in_order(self) -> tuple[Turn, ...]:
+        """The turns as if each had been asked after those that stand before it."""
+        return tuple(turn._replace(asked_after=now) for turn, now in zip(self.turns, self._digests(), strict=True))
+
+    def _digests(self) -> Iterator[str]:
+        """Of what stands before each turn: as `digest` of that, without beginning anew for each."""
+        before, now = sha256(), ""
         for turn in self.turns:
-            if turn.asked_after != now:
-                stale.append(turn)
+            yield now
             before.update(turn.digest.encode())
             now = before.copy().hexdigest()
-        return tuple(stale)
 
     def bounded(self, turns: int, tokens: int) -> tuple[Conversation, int]:
         """What of it is sent, given at most so many turns and estimated tokens; and how many turns are left out.

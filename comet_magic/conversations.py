@@ -128,11 +128,10 @@ def to_lines(conversation: Conversation) -> str:
     return "".join(json.dumps(message.to_wire()) + "\n" for message in conversation.messages)
 
 
-def from_lines(text: str) -> list[Turn]:
+def from_lines(text: str) -> tuple[Turn, ...]:
     """Raises: ValueError, TypeError, KeyError or AttributeError when they are no whole turns."""
     turns: list[Turn] = []
     messages: list[Message] = []
-    after = ""
     for line in filter(str.strip, text.split("\n")):
         wire = json.loads(line)
         if not isinstance(wire, dict) or not {"role", "content"} <= set(wire):
@@ -141,20 +140,20 @@ def from_lines(text: str) -> list[Turn]:
         if wire["role"] == "user" and not isinstance(content, str) and content and content[0]["type"] == "tool_result":
             pass  # it goes on with the turn before it
         elif wire["role"] == "user" and messages:
-            turns.append(_imported(messages, len(turns) + 1, after))
-            after, messages = Conversation("", tuple(turns)).digest, []
+            turns.append(_imported(messages, len(turns) + 1))
+            messages = []
         messages.append(Message.from_wire(wire))
     if messages:
-        turns.append(_imported(messages, len(turns) + 1, after))
+        turns.append(_imported(messages, len(turns) + 1))
     if not turns:
         raise ValueError("it holds no message")
-    return turns
+    return Conversation("", tuple(turns)).in_order()
 
 
-def _imported(messages: list[Message], number: int, after: str) -> Turn:
+def _imported(messages: list[Message], number: int) -> Turn:
     if not messages[-1].text.strip():
         raise ValueError(f"turn {number} has no reply")
-    return Turn.of(f"imported/{number}", messages, asked_after=after, at=time.time())
+    return Turn.of(f"imported/{number}", messages, at=time.time())
 
 
 def _said(error: Exception) -> str:

@@ -6,7 +6,6 @@ queues. So the time between two paints grows with the text.
 
 from __future__ import annotations
 
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from typing import Any, Protocol
 from .inline import clean, escaped
 from .markdown import safe_markdown
 from .messages import Message, shown, to_markdown, to_plain
+from .place import is_terminal
 
 PAINT_S = 0.1  # seconds between paints at least; faster only flickers
 PAINT_BYTES_PER_S = 40_000  # what JupyterLab keeps up with
@@ -149,6 +149,19 @@ class Terminal:
         print("\n".join([rest, *lines] if self._printed or rest else lines), flush=True)
 
 
+class Unseen:
+    """A screen that shows nothing: for Python code, which gets the message."""
+
+    def note(self, text: str) -> None:
+        pass
+
+    def paint(self, text: str) -> int:
+        return 0
+
+    def finish(self, message: Message) -> None:
+        pass
+
+
 def current_shell() -> Any | None:
     """The IPython that this runs in, if it does."""
     from IPython.core.getipython import get_ipython
@@ -164,9 +177,7 @@ def publish(bundle: dict[str, Any]) -> None:
 
 def screen_for(shell: Any, *, show_usage: bool, remote_images: bool) -> Screen:
     """A notebook's output where there is one (also one that is being captured), else the terminal."""
-    terminal = sys.modules.get("IPython.terminal.interactiveshell")
-    in_terminal = terminal is not None and isinstance(shell, terminal.TerminalInteractiveShell)
-    if in_terminal and not type(shell.display_pub).__name__.startswith("Capturing"):
+    if is_terminal(shell) and not type(shell.display_pub).__name__.startswith("Capturing"):
         return Terminal(show_usage=show_usage)
     return Notebook(shell.display_pub.publish, show_usage=show_usage, remote_images=remote_images)
 

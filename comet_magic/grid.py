@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .inline import clean, escaped
+from .messages import dollars
 
 
 @dataclass(frozen=True)
@@ -54,3 +55,12 @@ class Table:
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return {"text/markdown": self.to_markdown(), "text/plain": str(self)}
+
+
+def counted(count: int | None) -> str:
+    return "" if count is None else f"{count:,}"
+
+
+def about(usd: float | None) -> str:
+    """An amount that is an estimate."""
+    return "" if usd is None else f"≈ {dollars(usd)}"

@@ -6,9 +6,9 @@ import time
 from difflib import get_close_matches
 
 from . import archive, records, turns
+from .conversation import Turn
 from .errors import ConfigError
-from .grid import Table
-from .messages import dollars
+from .grid import Table, about, counted
 from .place import RUN, shown_path
 from .records import Attempt
 from .session import Session, current
@@ -29,19 +29,18 @@ def history(settings: CometSettings, name: str) -> Table:
             str(number),
             _cell(session, turn.cell, turn.session, turn.execution),
             first_line(turn.question),
-            *_took(turn.tokens, turn.cost_usd),
-            "stale: it answered an older text"
-            if turn.cell in stale
-            else "imported"
-            if turn.request is None and not turn.session
-            else "",
+            counted(turn.tokens),
+            about(turn.cost_usd),
+            _state(turn, is_stale=turn.cell in stale),
         )
         for number, turn in enumerate(conversation.turns, 1)
     ]
     for attempt in records.attempts(store, name):
         cell = _cell(session, attempt.cell, attempt.session, attempt.execution)
         state = "in flight" if attempt.state == records.IN_FLIGHT else f"{attempt.state}: {attempt.why.split(': ')[0]}"
-        rows.append(("", cell, first_line(attempt.question.text), *_took(attempt.tokens, attempt.cost_usd), state))
+        rows.append(
+            ("", cell, first_line(attempt.question.text), counted(attempt.tokens), about(attempt.cost_usd), state)
+        )
     notes = [store.problem] if store.problem else []
     if not rows:
         notes.insert(0, "nothing has been asked in it yet")
@@ -55,7 +54,7 @@ def all_conversations(settings: CometSettings) -> Table:
             summary.name,
             str(summary.turns),
             time.strftime("%Y-%m-%d %H:%M", time.localtime(summary.latest)),
-            "" if summary.cost_usd is None else f"≈ {dollars(summary.cost_usd)}",
+            about(summary.cost_usd),
         )
         for summary in archive.conversations(store)
     ]
@@ -90,8 +89,10 @@ def to_continue(settings: CometSettings, name: str) -> Attempt | None:
     return parts[-1] if parts else None
 
 
-def _took(tokens: int | None, cost_usd: float | None) -> tuple[str, str]:
-    return "" if tokens is None else f"{tokens:,}", "" if cost_usd is None else f"≈ {dollars(cost_usd)}"
+def _state(turn: Turn, *, is_stale: bool) -> str:
+    if is_stale:
+        return "stale: it answered an older text"
+    return "imported" if turn.request is None and not turn.session else ""
 
 
 def first_line(text: str) -> str:

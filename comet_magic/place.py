@@ -35,14 +35,19 @@ def place_in(shell: Any | None, conversation: str) -> Place:
     parent = _parent_of(shell)
     # Its execution_count is the cell's own number in some versions, and the next one's in others.
     number = len(shell.history_manager.input_hist_parsed) - 1
-    terminal = sys.modules.get("IPython.terminal.interactiveshell")
     return Place(
         whole_text(conversation).strip(),
         cell=_cell_of(shell),
         execution=number,
         run=parent.get("header", {}).get("msg_id") or number,
-        is_notebook=terminal is None or not isinstance(shell, terminal.TerminalInteractiveShell),
+        is_notebook=not is_terminal(shell),
     )
+
+
+def is_terminal(shell: Any) -> bool:
+    """Whether it is IPython in a terminal, where nothing is run again as it stands."""
+    terminal = sys.modules.get("IPython.terminal.interactiveshell")
+    return terminal is not None and isinstance(shell, terminal.TerminalInteractiveShell)
 
 
 def notebook_of(settings: CometSettings, shell: Any | None) -> str:

@@ -6,7 +6,7 @@ import warnings
 from typing import Any
 
 from .client import user_message
-from .display import current_shell
+from .display import LiveDisplay, Unseen, current_shell
 from .exchange import Exchange
 from .messages import Message
 from .place import place_in
@@ -32,16 +32,7 @@ def ask(prompt: str, *, chat: str = "", new: bool = False, fresh: bool = False, 
     exchange = Exchange(settings, session, user_message(prompt), place, new=new, fresh=fresh)
     with exchange.stream(exchange.request(**flags)) as reply:
         try:
-            for _ in reply:
-                pass
-        except KeyboardInterrupt:
-            reply.stop()
-            raise
-        except BaseException:
-            reply.stop("stopped by an error")
-            raise
+            return LiveDisplay(Unseen(), ended=exchange.keep).show(reply)
         finally:
-            message = exchange.keep(reply.message)
             if session.problem and current_shell() is None:
                 warnings.warn(session.problem, stacklevel=2)
-    return message

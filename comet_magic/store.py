@@ -200,10 +200,7 @@ class Store:
 
     def give_back(self) -> None:
         """Return the room of what was removed to the disk."""
-        with (
-            self._lock,
-            contextlib.suppress(sqlite3.Error),
-        ):  # another kernel may be reading; then the next time does it
+        with self._lock, contextlib.suppress(sqlite3.Error):  # if another kernel reads, the next time does it
             self._connection.executescript("PRAGMA incremental_vacuum")  # execute() would free one page alone
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 

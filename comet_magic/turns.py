@@ -25,7 +25,7 @@ def set_aside(store: Store, db: Connection, name: str) -> None:
     """What there is of the conversation goes on as NAME.1, NAME.2 …"""
     old = conversation_id(store, db, name)
     number = 1
-    while db.execute("SELECT 1 FROM conversations WHERE name = ?", (f"{name}.{number}",)).fetchone():
+    while exists(db, f"{name}.{number}"):
         number += 1
     db.execute("UPDATE conversations SET name = ? WHERE id = ?", (f"{name}.{number}", old))
     db.execute("INSERT INTO conversations (name, began) VALUES (?, ?)", (name, time.time()))
@@ -65,6 +65,10 @@ def put_turn(db: Connection, conversation: int, turn: Turn) -> None:
     )  # fmt: skip
 
 
+def exists(db: Connection, name: str) -> bool:
+    return db.execute("SELECT 1 FROM conversations WHERE name = ?", (name,)).fetchone() is not None
+
+
 def conversation_id(store: Store, db: Connection, name: str) -> int:
     """The row of the conversation; made if there is none, from what is behind the store if it is there."""
     if row := db.execute("SELECT id FROM conversations WHERE name = ?", (name,)).fetchone():
@@ -83,11 +87,10 @@ def conversation(store: Store, name: str, *, cell: str = "", window: int | None 
     """
 
     def act(db: Connection) -> tuple[bool, tuple[Turn, ...]]:
-        exists = db.execute("SELECT 1 FROM conversations WHERE name = ?", (name,)).fetchone() is not None
-        return exists, turns_of(db, name, cell, window)
+        return exists(db, name), turns_of(db, name, cell, window)
 
-    exists, turns = store.read(act)
-    if not exists:
+    is_here, turns = store.read(act)
+    if not is_here:
         turns = store.look_behind(lambda behind: turns_of(behind, name, cell, window)) or ()
     return Conversation(name, turns)
 

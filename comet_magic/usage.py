@@ -7,9 +7,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from . import ledger
-from .grid import Table
+from .grid import Table, about, counted
 from .ledger import Line
-from .messages import dollars
 from .session import current
 from .settings import CometSettings
 
@@ -37,14 +36,7 @@ class UsageReport:
     def tables(self) -> list[Table]:
         tables = [_table(by, lines) for by, lines in self.lines.items() if lines]
         if not tables:
-            return [
-                Table(
-                    f"Usage, {self.over}",
-                    (),
-                    [],
-                    ["no replies yet", *self._notes],
-                )
-            ]
+            return [Table(f"Usage, {self.over}", (), [], ["no replies yet", *self._notes])]
         tables[0] = Table(f"Usage, {self.over}", tables[0].head, tables[0].rows)
         tables[-1].notes.extend(self._notes)
         return tables
@@ -104,9 +96,9 @@ def _table(by: str, lines: list[Line]) -> Table:
         (
             line.name or "(alone)",
             f"{line.replies:,}",
-            _count(line.prompt_tokens),
-            _count(line.cached),
-            _count(line.output) + (f" + {line.unreported} not reported" if line.unreported else ""),
+            counted(line.prompt_tokens),
+            counted(line.cached),
+            counted(line.output) + (f" + {line.unreported} not reported" if line.unreported else ""),
             _cost(line),
         )
         for line in lines
@@ -114,12 +106,8 @@ def _table(by: str, lines: list[Line]) -> Table:
     return Table(f"by {by}", head, rows)
 
 
-def _count(count: int | None) -> str:
-    return "" if count is None else f"{count:,}"
-
-
 def _cost(line: Line) -> str:
     if line.cost_usd is None:
         return ""
     rest = f" + {line.unpriced} without a price" if line.unpriced else ""
-    return f"≈ {dollars(line.cost_usd)}{rest}"
+    return about(line.cost_usd) + rest
