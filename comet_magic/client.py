@@ -392,12 +392,3 @@ def check(settings: CometSettings, announce: Announce = lambda text: None) -> st
         )
     found = f"{model} is offered" if model in offered else f"{model} is not in its list of {len(offered)} models"
     return f"reachable in {milliseconds:.0f} ms · {key} · {found}"
-
-
-def user_message(prompt: str) -> Message:
-    """Raises: ConfigError when there is nothing to send; endpoints refuse empty text."""
-    if not isinstance(prompt, str):
-        raise ConfigError(f"a prompt is a text, not {type(prompt).__name__}", "make it one with str()")
-    if not prompt.strip():
-        raise ConfigError("there is nothing to send: the prompt is empty", "write it below %%claude, or behind %claude")
-    return Message.user(prompt)

@@ -15,7 +15,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from .messages import Message
-from .prices import BYTES_A_TOKEN
+from .prices import BYTES_A_TOKEN, block_tokens
 
 MOST_BREAKPOINTS = 4  # says the API
 ANCHOR_TURNS = 8  # turns between the older breakpoints, so that running an older cell again finds one
@@ -25,7 +25,7 @@ class Turn(NamedTuple):
     """A question and its whole reply, with the tool calls between, as they are sent in later requests.
 
     cell: the cell's key in the conversation.        wire: JSON array of the messages; "" where it was not read.
-    digest: of that.        size: characters of it.
+    digest: of that.        size: characters of it, as far as tokens go.
     asked_after: digest of the turns before it when it was asked, "" if none was.
     request: the id of its request in the store, None if it was imported.        at: seconds since 1970.
     execution: the cell's In[] number, in the session `session`.
@@ -46,11 +46,12 @@ class Turn(NamedTuple):
     @classmethod
     def of(cls, cell: str, messages: Iterable[Message], **known: object) -> Turn:
         """Raises: ValueError unless the messages begin with the user's and end with the assistant's, taking turns."""
+        messages = tuple(messages)
         wire = [message.to_history().to_wire() for message in messages]
         if [message["role"] for message in wire] != ["user", "assistant"] * max(1, len(wire) // 2):
             raise ValueError("a turn is a question and its reply")
         text = json.dumps(wire)
-        return cls(cell, text, sha256(text.encode()).hexdigest(), len(text), **known)  # type: ignore[arg-type]  # the fields above
+        return cls(cell, text, sha256(text.encode()).hexdigest(), _size(messages, text), **known)  # type: ignore[arg-type]  # the fields above
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -63,6 +64,13 @@ class Turn(NamedTuple):
     @property
     def reply(self) -> str:
         return self.messages[-1].text
+
+
+def _size(messages: Iterable[Message], text: str) -> int:
+    """Characters, with those for a picture's or a document's base64 that its tokens amount to."""
+    sources = [(block, block.get("source")) for message in messages for block in message.content]
+    encoded = [(block, source["data"]) for block, source in sources if isinstance(source, dict) and "data" in source]
+    return len(text) + sum(BYTES_A_TOKEN * block_tokens(block) - len(data) for block, data in encoded)
 
 
 @lru_cache(maxsize=1024)

@@ -175,6 +175,14 @@ def publish(bundle: dict[str, Any]) -> None:
         shell.display_pub.publish(data=bundle)
 
 
+def show(shell: Any, value: Any) -> None:
+    """Something that displays itself, as Markdown where there is a notebook, else as text."""
+    if is_terminal(shell) and not type(shell.display_pub).__name__.startswith("Capturing"):
+        print(value)
+    else:
+        shell.display_pub.publish(data=value._repr_mimebundle_())
+
+
 def screen_for(shell: Any, *, show_usage: bool, remote_images: bool) -> Screen:
     """A notebook's output where there is one (also one that is being captured), else the terminal."""
     if is_terminal(shell) and not type(shell.display_pub).__name__.startswith("Capturing"):

@@ -12,12 +12,15 @@ from . import budget, prices, records, turns
 from .archive import shrink
 from .catalog import known
 from .client import Announce, Endpoint, MessageStream, Streams, connect, find_endpoint
+from .context import Question
 from .conversation import Turn
 from .display import Growing
-from .errors import APIError, CometError
+from .errors import APIError, CometError, ConfigError
 from .keys import Key
 from .messages import Message, Receipt, Request, Usage
+from .pictures import thumbnails
 from .place import Place
+from .preview import Preview
 from .prices import Price
 from .records import Asked, Attempt, Found
 from .replies import Continued, Recorded, Replayed, to_replay
@@ -33,7 +36,7 @@ class Exchange:
     """Lives for one question: ask for its `request`, `stream` that, `keep` what came."""
 
     def __init__(
-        self, settings: CometSettings, session: Session, question: Message, place: Place, *, fresh: bool = False,
+        self, settings: CometSettings, session: Session, question: Question, place: Place, *, fresh: bool = False,
         new: bool = False, continued: Attempt | None = None,
     ) -> None:  # fmt: skip
         """fresh: not from the store.  new: in a conversation begun afresh.  continued: the part that is to go on."""
@@ -41,7 +44,8 @@ class Exchange:
         self._settings, self._session, self._fresh, self._part = settings, session, fresh, continued
         self._store = session.store(settings)
         cell = continued.cell if continued else ""
-        self._standing = standing(self._store, session, settings, question, place, cell=cell, new=new)
+        self._question = question
+        self._standing = standing(self._store, session, settings, question.message, place, cell=cell, new=new)
         self._shows_usage = settings.show_usage
         self._asked: Asked | None = None
         self._found: Found | None = None
@@ -78,8 +82,7 @@ class Exchange:
         """The reply, from the store or the endpoint. Raises: ConfigError before anything is sent, else as `Client`."""
         endpoint = find_endpoint(self._settings, offline=self._settings.replay == "only")
         self._key = endpoint.key
-        if endpoint.model:
-            request = replace(request, model=endpoint.model)
+        request = _addressed(request, endpoint)
         self._found = to_replay(
             self._settings, self._session, self._store, self._standing, endpoint, request,
             fresh=self._fresh or self._part is not None,
@@ -103,6 +106,14 @@ class Exchange:
             if not self._is_kept:  # it was refused, or stopped at an awkward moment
                 message = self._without_key(reply.message) if reply and reply.text else None
                 records.finish(self._store, asked, message, why, None, Usage(), None)
+
+    def preview(self, request: Request) -> Preview:
+        """What `stream` would send. Raises: ConfigError where that would."""
+        endpoint = find_endpoint(self._settings, offline=True)
+        self._key = endpoint.key
+        request = _addressed(request, endpoint)
+        shown = replace(request, messages=tuple(map(self._without_key, request.messages)))
+        return Preview(shown, endpoint.name, self._hidden(self._standing.sent_line(self._question.parts)))
 
     def _begin(self, endpoint: Endpoint, request: Request) -> Asked:
         """Write the request down, before it is sent. Raises: ConfigError when it could pass the budget."""
@@ -185,7 +196,15 @@ class Exchange:
         self._keep_small()
         is_reported = message.incomplete or message.usage.output_tokens is not None
         money = self._session.totals.money
-        return replace(message, receipt=Receipt(cost if is_reported else None, money, self._standing.sent_line))
+        return replace(message, receipt=self._receipt(cost if is_reported else None, money))
+
+    def _receipt(self, cost: float | None, money: str) -> Receipt:
+        question = self._question
+        receipt = Receipt(cost, money, self._hidden(self._standing.sent_line(question.parts)))
+        if not question.has_data:
+            return receipt
+        text = self._hidden(question.message.text)
+        return replace(receipt, question=text, thumbnails=thumbnails(question.message))
 
     def _turn(self, message: Message, **known: Any) -> Turn | None:
         """The turn that the reply makes; None where it makes none."""
@@ -218,6 +237,19 @@ class Exchange:
             self._session.shrunk_to_mb = self._store.size_mb()
             went = f"its {gone:,} oldest replies are gone" if gone else "this conversation alone is larger"
             self._notes.append(f"the store passed {limit:g} MB: {went}")
+
+
+def _addressed(request: Request, endpoint: Endpoint) -> Request:
+    """As that endpoint gets it. Raises: ConfigError for pictures that it is known not to take."""
+    if endpoint.model:
+        request = replace(request, model=endpoint.model)
+    kinds = {str(block.get("type")) for message in request.messages for block in message.content}
+    if endpoint.local_model is not None and kinds & {"image", "document"}:
+        raise ConfigError(
+            f"the local model takes no {' and no '.join(sorted(kinds & {'image', 'document'}))}, only text",
+            "nothing was sent; set COMETAPI_KEY for Claude, or leave it out (--alone leaves out earlier turns)",
+        )
+    return request
 
 
 def _total(usage: Usage) -> int | None:

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any, NoReturn
 
 from .errors import ConfigError
+from .names import did_you_mean
 from .settings import EFFORTS, thinking_from
 
 
@@ -39,7 +40,7 @@ class Flags(argparse.ArgumentParser):
         flags, rest = self.parse_known_args(words)
         if rest and rest[0].startswith("-"):
             name = rest[0].split("=")[0]
-            self.error(f"unknown flag {name}{_nearest(name, self._option_string_actions)}")
+            self.error(f"unknown flag {name}{did_you_mean(name, self._option_string_actions)}")
         if rest:
             self.error(f"{rest[0]!r} is no flag; {self.description}")
         return flags
@@ -73,7 +74,7 @@ def _name(text: str) -> str:
 
 def _effort(text: str) -> str:
     if text not in EFFORTS:
-        raise argparse.ArgumentTypeError(f"{text!r} is none of: {', '.join(EFFORTS)}{_nearest(text, EFFORTS)}")
+        raise argparse.ArgumentTypeError(f"{text!r} is none of: {', '.join(EFFORTS)}{did_you_mean(text, EFFORTS)}")
     return text
 
 
@@ -82,13 +83,6 @@ def _thinking(text: str) -> str | int | None:
         return thinking_from(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _nearest(word: str, words: Any) -> str:
-    from difflib import get_close_matches
-
-    close = get_close_matches(word, list(words), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 @cache
@@ -109,6 +103,7 @@ def parser() -> Flags:
     add("--alone", action="store_true")
     add("--new", action="store_true")
     add("--fresh", action="store_true")
+    add("--dry-run", action="store_true")
     add("-h", "--help", action="store_true")
     return parser
 

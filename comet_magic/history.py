@@ -6,6 +6,7 @@ import time
 from difflib import get_close_matches
 
 from . import archive, records, turns
+from .cards import unframed
 from .conversation import Turn
 from .errors import ConfigError
 from .grid import Table, about, counted
@@ -96,7 +97,7 @@ def _state(turn: Turn, *, is_stale: bool) -> str:
 
 
 def first_line(text: str) -> str:
-    line = text.strip().split("\n")[0]
+    line = " ".join(unframed(text).strip().split("\n")[0].split())
     return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
 
 

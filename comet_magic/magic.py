@@ -11,6 +11,7 @@ from IPython.core.inputtransformer2 import EscapedCommand
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
 from .errors import ConfigError
+from .runs import Runs
 from .settings import ALIASES, EFFORTS, CometSettings
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
+    from .context import Question
     from .messages import Message
     from .place import Place
     from .records import Attempt
@@ -31,6 +33,7 @@ class CometMagics(Magics):
         super().__init__(shell)
         self.settings = settings
         self.offered: list[str] = []  # models that the endpoint has named, for Tab
+        self.runs = Runs(shell)
 
     @no_var_expand
     @cell_magic("claude")
@@ -53,9 +56,12 @@ class CometMagics(Magics):
           --alone               without any conversation
           --new                 begin the conversation afresh; the old one stays in the store
           --fresh               ask again, also where the store has the reply
+          --dry-run             show what would be sent, and send nothing
           -h, --help            show this, and send nothing
 
-        The text below the line is sent as it stands, after the earlier turns of the conversation, and nothing else is.
+        The text below the line is sent as it stands, after the earlier turns of the conversation, and nothing else is,
+        but for {{expr}}: that is replaced once by what the Python expression is worth. {{df}} becomes a card of the
+        table, {{fig}} a picture; {{error}} is the last exception, {{cells[-3:]}} the last cells. \\{{ is text.
         Money is marked ≈: it is estimated by the list price, unless the endpoint's or yours (CometSettings.prices) is
         known. Settings: %config CometSettings
         """
@@ -67,13 +73,13 @@ class CometMagics(Magics):
             return
         into = flags.pop("into")
         message = self._answer(cell, **flags)
-        if into:
+        if into and message:
             self.shell.user_ns[into] = message
 
     @no_var_expand
     @line_magic("claude")
     def claude_line(self, line: str) -> None:
-        """Ask one question: `%claude what is a p-value?` sends the rest of its line as it stands; it reads no flags."""
+        """Ask one question: `%claude what is in {{df}}?` sends the rest of its line; it reads no flags."""
         self._answer(line)
 
     @no_var_expand
@@ -81,6 +87,7 @@ class CometMagics(Magics):
     def claude_continue(self, line: str) -> None:
         """Let the latest reply that was cut or stopped go on; `%claude_continue -c NAME`: in that conversation."""
         from .commands import continue_command
+        from .context import as_before
         from .history import to_continue
 
         place = self._place(continue_command(self.settings, line), alone=False)
@@ -89,15 +96,40 @@ class CometMagics(Magics):
             print(f"no reply in {place.conversation} is waiting to go on; %claude_history shows its turns")
             return
         place = place._replace(execution=part.execution)
-        self._exchange(part.question, place, new=part.afresh, continued=part)
+        self._exchange(as_before(part.question), place, new=part.afresh, continued=part)
+
+    @no_var_expand
+    @line_magic
+    def claude_fix(self, line: str) -> None:
+        """Have the cell that failed last explained and corrected; `%claude_fix HINT` adds what you know.
+
+        What is sent: the cell, its traceback (frames of your own code), cards of the variables that the cell uses, and
+        the versions of its libraries. The corrected cell is put below, and never run by itself.
+        """
+        from .fixing import corrected, fix_question
+
+        failed = self.runs.failure
+        if failed is None:
+            print("nothing to fix: no cell has failed, or it has run well since")
+            return
+        asked = fix_question(failed, line, self.settings, self.shell.user_ns, self.runs, self.shell.transform_cell)
+        reply = self._exchange(asked, self._place(None, alone=False))
+        code = corrected(reply)
+        if code and reply.receipt.replayed is None:  # Run All would put it there once more
+            self.shell.set_next_input(code)
+            print("the corrected cell is below, not run: read it first")
 
     def _answer(
-        self, prompt: str, *, chat: str | None = None, alone: bool = False, new: bool = False, fresh: bool = False,
-        **flags: Any,
-    ) -> Message:  # fmt: skip
-        from .client import user_message
+        self, prompt: str, *, chat: str | None = None, alone: bool = False, dry_run: bool = False, **flags: Any
+    ) -> Message | None:
+        from .context import question
 
-        return self._exchange(user_message(prompt), self._place(chat, alone=alone), new=new, fresh=fresh, **flags)
+        asked = question(prompt, self.settings, self.shell.user_ns, self.runs)
+        place = self._place(chat, alone=alone)
+        if dry_run:
+            self._preview(asked, place, **flags)
+            return None
+        return self._exchange(asked, place, **flags)
 
     def _place(self, chat: str | None, *, alone: bool) -> Place:
         from .place import place_in
@@ -107,7 +139,7 @@ class CometMagics(Magics):
         return place_in(self.shell, conversation)
 
     def _exchange(
-        self, question: Message, place: Place, *, new: bool = False, fresh: bool = False,
+        self, question: Question, place: Place, *, new: bool = False, fresh: bool = False,
         continued: Attempt | None = None, **flags: Any,
     ) -> Message:  # fmt: skip
         from .display import LiveDisplay, brief_interrupt, screen_for
@@ -121,6 +153,16 @@ class CometMagics(Magics):
         live = LiveDisplay(screen, ended=exchange.keep)
         with brief_interrupt(), exchange.stream(request, live.note) as stream:
             return live.show(stream)
+
+    def _preview(
+        self, question: Question, place: Place, *, new: bool = False, fresh: bool = False, **flags: Any
+    ) -> None:
+        from .display import show
+        from .exchange import Exchange
+        from .session import current
+
+        exchange = Exchange(self.settings, current(), question, place, new=new, fresh=fresh)
+        show(self.shell, exchange.preview(exchange.request(**flags)))
 
     @no_var_expand
     @line_magic
@@ -235,13 +277,19 @@ class QuestionLine(EscapedCommand):
 
 def _is_question(text: str) -> bool:
     magic, *rest = text.split(None, 1)
-    return magic == "%claude" and bool(rest) and rest[0].rstrip().endswith("?") and bool(rest[0].strip("? \n"))
+    return (
+        magic in ("%claude", "%claude_fix")
+        and bool(rest)
+        and rest[0].rstrip().endswith("?")
+        and bool(rest[0].strip("? \n"))
+    )
 
 
 def load(shell: InteractiveShell) -> None:
     settings = CometSettings.configured(shell.config)
     magics = CometMagics(shell, settings)
     shell.register_magics(magics)
+    magics.runs.watch()
     shell.configurables.append(settings)
     shell.input_transformer_manager.token_transformers.append(QuestionLine)
     if completer := getattr(shell, "Completer", None):
@@ -253,6 +301,8 @@ def unload(shell: InteractiveShell) -> None:
     """Undo all that `load` did, and end the local model if it was started."""
     manager = shell.magics_manager
     magics = manager.registry.pop(CometMagics.__name__, None)
+    if magics:
+        magics.runs.unwatch()
     for kind in manager.magics.values():
         for name in [name for name, function in kind.items() if getattr(function, "__self__", None) is magics]:
             del kind[name]

@@ -56,6 +56,13 @@ def safe_markdown(text: str, *, remote_images: bool = False, growing: bool = Fal
     return result
 
 
+def code_blocks(text: str) -> list[tuple[str, str]]:
+    """(language, code) of each fenced block, in order; one that is not closed goes on to the end."""
+    scanner = _Scanner(remote_images=False, growing=False)
+    scanner.scan(clean(text))
+    return [(language, "\n".join(lines)) for language, lines in scanner.blocks]
+
+
 class _Fence(NamedTuple):
     mark: str  # "```" or longer, or tildes
     indent: int  # columns before the mark, within `depth` block quotes
@@ -84,6 +91,7 @@ class _Scanner:
         self.growing = growing
         self.spelled = spelled
         self.code: list[str] = []
+        self.blocks: list[tuple[str, list[str]]] = []  # (language, lines) of the fenced ones
         self.out: list[str] = []
         self.fence: _Fence | None = None
         self.just_closed: _Fence | None = None
@@ -125,6 +133,7 @@ class _Scanner:
             self.end_fence(fence)
         elif not (last and self.growing and bare and bare in fence.mark):
             self.code.append(body)
+            self.blocks[-1][1].append(body[min(indent, fence.indent) :])
             self.out.append(fence.prefix + spelled_code(body[min(indent, fence.indent) :]) if self.spelled else line)
         return False
 
@@ -141,6 +150,7 @@ class _Scanner:
             self.empty_line_before(prefix)
         language = re.sub(r"[^\w+#.{}=:,/ -]", "", info)
         self.out.append(f"{prefix}{lead}<pre><code>" if self.spelled else f"{prefix}{lead}{mark}{language}")
+        self.blocks.append(((info.split() or [""])[0], []))
         self.fence = _Fence(mark, len(lead), base, self.depth, prefix)
 
     def empty_line_before(self, prefix: str) -> None:

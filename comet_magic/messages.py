@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -15,7 +16,7 @@ from hashlib import sha256
 from typing import Any, Literal, TypedDict
 
 from .inline import clean, escaped, whole_text
-from .markdown import safe_markdown, wrapped
+from .markdown import code_blocks, safe_markdown, wrapped
 
 
 class ContentBlock(TypedDict, total=False):
@@ -31,6 +32,8 @@ class ContentBlock(TypedDict, total=False):
     id: str
     name: str
     input: Any
+    source: dict[str, Any]
+    title: str
     citations: list[Any] | None
 
 
@@ -127,12 +130,16 @@ class Receipt:
     cost_usd: what it cost, by the prices that are known; None where none is.
     session: what the session has cost so far, in words, or "".
     sent: what went along with the question, in words, or "".
+    question: the question as it was sent, where there is more in it than the user's text; None where there is not.
+    thumbnails: data: addresses of its pictures.
     replayed: when the reply was first asked for, in seconds since 1970, if it came from the store.
     """
 
     cost_usd: float | None = None
     session: str = ""
     sent: str = ""
+    question: str | None = None
+    thumbnails: tuple[str, ...] = ()
     replayed: float | None = None
 
 
@@ -181,6 +188,11 @@ class Message:
     def text(self) -> str:
         """The text blocks, joined; surrogate halves that came in two deltas are whole again."""
         return whole_text("".join(block.get("text") or "" for block in self.content if block.get("type") == "text"))
+
+    @property
+    def code_blocks(self) -> list[tuple[str, str]]:
+        """(language, code) of the reply's fenced blocks, in order."""
+        return code_blocks(self.text)
 
     @property
     def thinking(self) -> str:
@@ -288,6 +300,7 @@ def _sent_back(block: ContentBlock) -> ContentBlock | None:
 
 _WHOLE = {"end_turn", "stop_sequence", None}  # gateways pass other services' words through, such as length
 _KNOWN_BLOCKS = {"text", "thinking", "redacted_thinking", "tool_use"}
+SHOWN_QUESTION = 20_000  # characters of what was sent that its line opens to
 SHOWN_CHARACTERS = 200_000  # beyond it, a browser needs seconds for one reply
 
 
@@ -302,8 +315,27 @@ def to_markdown(message: Message, *, show_usage: bool = True, remote_images: boo
         parts.append(safe_markdown(text, remote_images=remote_images))
     parts += [f"> **{escaped(note)}**" for note in [*more, *message.notes()]]
     if show_usage:
-        parts.append("<br>".join(f"<small>{escaped(line)}</small>" for line in message.account()))
+        if message.receipt.question is None:
+            parts.append("<br>".join(f"<small>{escaped(line)}</small>" for line in message.account()))
+        else:
+            parts += [f"<small>{escaped(message.usage_line())}</small>", _proof(message.receipt)]
     return "\n\n".join(parts)
+
+
+def _proof(receipt: Receipt) -> str:
+    """The line that says what was sent; it opens to show just that."""
+    question = receipt.question or ""
+    more = f"\n[… {len(question) - SHOWN_QUESTION:,} more characters]" if len(question) > SHOWN_QUESTION else ""
+    pictures = [f"![a picture that was sent]({address})" for address in receipt.thumbnails if address]
+    parts = [f"<details><summary><small>sent: {escaped(receipt.sent)}</small></summary>", *pictures]
+    return "\n\n".join([*parts, quoted(question[:SHOWN_QUESTION] + more), "</details>"])
+
+
+def quoted(text: str) -> str:
+    """A text as a block that shows it as it stands."""
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    mark = "`" * max(3, longest + 1)
+    return safe_markdown(f"{mark}text\n{text}\n{mark}")
 
 
 def to_plain(message: Message, *, show_usage: bool = True) -> str:

@@ -37,7 +37,7 @@ def place_in(shell: Any | None, conversation: str) -> Place:
     number = len(shell.history_manager.input_hist_parsed) - 1
     return Place(
         whole_text(conversation).strip(),
-        cell=_cell_of(shell),
+        cell=cell_of(shell),
         execution=number,
         run=parent.get("header", {}).get("msg_id") or number,
         is_notebook=not is_terminal(shell),
@@ -54,7 +54,7 @@ def notebook_of(settings: CometSettings, shell: Any | None) -> str:
     """The path of the notebook whose cell is run, "" where it is not known."""
     told = shell.user_ns.get("__vsc_ipynb_file__") if shell else None  # VS Code's word for it
     # A kernel that a notebook's code starts, as papermill does, inherits the variable; but it has no cells.
-    path = str(told or (settings.notebook_variable if _cell_of(shell) else ""))
+    path = str(told or (settings.notebook_variable if cell_of(shell) else ""))
     return from_home(path) if Path(path).suffix else ""
 
 
@@ -75,7 +75,7 @@ def _parent_of(shell: Any) -> dict[str, Any]:
     return shell.get_parent() if hasattr(shell, "get_parent") else {}
 
 
-def _cell_of(shell: Any | None) -> str:
+def cell_of(shell: Any | None) -> str:
     """The front end's id of the cell that is run, "" where it gives none."""
     return str(_parent_of(shell).get("metadata", {}).get("cellId") or "") if shell else ""
 

@@ -6,15 +6,19 @@ Where a price comes from: the user's own, else what the endpoint publishes, else
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from . import rasters
 from .catalog import known
 from .messages import Message, Request, Usage
 
 WRITE_FACTOR, WRITE_1H_FACTOR, READ_FACTOR = 1.25, 2.0, 0.1  # of the input price, where no other is known
 WEB_SEARCH_USD = 0.01
 BYTES_A_TOKEN = 3  # newer tokenizers; older ones take about 4 of English, so estimates are rather too high
+PIXELS_A_TOKEN = 750
+TOKENS_A_PAGE = 3000
 LIST_PRICE = "list price"
 
 
@@ -106,12 +110,24 @@ def estimated_tokens(text: str) -> int:
 
 def estimated_prompt(request: Request) -> int:
     """Tokens of a request's system prompt and messages, rather too many than too few."""
-    texts = [request.system or "", *(text for message in request.messages for text in _texts(message))]
-    return sum(map(estimated_tokens, texts)) + 4 * len(texts)
+    system = estimated_tokens(request.system or "")
+    return system + sum(estimated_message(message) + 4 for message in request.messages)
 
 
-def _texts(message: Message) -> list[str]:
-    return [str(value) for block in message.content for name, value in block.items() if name != "type"]
+def estimated_message(message: Message) -> int:
+    return sum(map(block_tokens, message.content))
+
+
+def block_tokens(block: Mapping[str, Any]) -> int:
+    """An estimate. Source for pictures: the provider's vision page; a PDF's page is read as text and as a picture."""
+    source = block.get("source")
+    if not isinstance(source, Mapping) or source.get("type") != "base64":
+        return sum(estimated_tokens(str(value)) for name, value in block.items() if name != "type")
+    content = base64.b64decode(source.get("data", ""))
+    if source.get("media_type") == rasters.PDF:
+        return max(1, rasters.pages(content)) * TOKENS_A_PAGE
+    width, height = rasters.pixels(content) or (1024, 1024)
+    return -(-width * height // PIXELS_A_TOKEN)
 
 
 def estimated_usage(usage: Usage, request: Request, text: str) -> Usage:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
-from .client import user_message
+from .context import Question, names_in, question
 from .display import LiveDisplay, Unseen, current_shell
 from .exchange import Exchange
 from .messages import Message
@@ -16,23 +18,50 @@ from .settings import CometSettings
 FLAGS = ("model", "max_tokens", "system", "temperature", "stop", "effort", "thinking", "stream")
 
 
-def ask(prompt: str, *, chat: str = "", new: bool = False, fresh: bool = False, **flags: Any) -> Message:
+def ask(
+    prompt: str, namespace: Mapping[str, Any] | None = None, *, chat: str = "", new: bool = False, fresh: bool = False,
+    **named: Any,
+) -> Message:  # fmt: skip
     """Ask, and return the reply, which displays itself as Markdown in a notebook.
 
+    namespace: what each `{{expr}}` of the prompt is looked up in, as `globals()`; without one, and without values by
+    name, a prompt is text, whatever is in it: it may have been made of data.
     chat: the conversation that it is a turn of; "" for none.        new: begin that conversation afresh.
     fresh: ask again, also where a notebook's first run would be answered from the store.
-    flags: as of `%%claude`: model, max_tokens, system, temperature, stop, effort, thinking, stream.
+    named: the flags of `%%claude` (model, max_tokens, system, temperature, stop, effort, thinking, stream), and values
+    that the prompt refers to: `ask("Describe {{sales}}", sales=df)`.
     Raises: ConfigError, TransportError or APIError; the last two with what had arrived in `partial`.
     """
-    if unknown := set(flags) - set(FLAGS):
-        known = ", ".join(("chat", "new", "fresh", *FLAGS))
-        raise TypeError(f"ask() got an unexpected keyword argument {min(unknown)!r}; it takes {known}")
+    flags = {name: value for name, value in named.items() if name in FLAGS}
+    values = {name: value for name, value in named.items() if name not in FLAGS}
     settings, session = CometSettings.instance(), current()
+    asked = _question(prompt, settings, namespace, values)
     place = place_in(current_shell(), chat)
-    exchange = Exchange(settings, session, user_message(prompt), place, new=new, fresh=fresh)
+    exchange = Exchange(settings, session, asked, place, new=new, fresh=fresh)
     with exchange.stream(exchange.request(**flags)) as reply:
         try:
             return LiveDisplay(Unseen(), ended=exchange.keep).show(reply)
         finally:
             if session.problem and current_shell() is None:
                 warnings.warn(session.problem, stacklevel=2)
+
+
+def _question(
+    prompt: str, settings: CometSettings, namespace: Mapping[str, Any] | None, values: dict[str, Any]
+) -> Question:
+    if namespace is None and not values:
+        return question(prompt, settings)
+    if unknown := set(values) - (names_in(prompt) if isinstance(prompt, str) else set()):
+        known = ", ".join(("namespace", "chat", "new", "fresh", *FLAGS))
+        raise TypeError(
+            f"ask() got an unexpected keyword argument {min(unknown)!r}: it is in no {{{{…}}}} of the prompt, and no "
+            f"flag; those are {known}"
+        )
+    scope = {**_last_error(), **(namespace or {}), **values}
+    return question(prompt, settings, scope)
+
+
+def _last_error() -> dict[str, Any]:
+    """What Python keeps of the last exception that nothing caught."""
+    error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
+    return {"error": error} if error is not None else {}

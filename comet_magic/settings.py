@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 COMETAPI = "https://api.cometapi.com"
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
-MUST_HOLD = ("endpoint", "replay", "budget", "keep", "store")  # settings for which no default may stand in
+# Settings for which no default may stand in.
+MUST_HOLD = ("endpoint", "replay", "budget", "keep", "store", "share_values")
 REPLAYS = ("auto", "always", "never", "only")
 SMALLEST_BUDGET = 1024  # tokens; the API refuses less
 # What CometAPI's documentation names; any other name may be set or typed.
@@ -83,6 +84,12 @@ class CometSettings(SingletonConfigurable):
         help="US dollars that a session, and a day, may cost; or {'session': 1, 'day': 5}.",
     ).tag(config=True)
     prices = Dict(help="Prices you know better: {'model': [input, output]} in US dollars per MTok.").tag(config=True)
+    share_values = Bool(
+        True, help="Let {{df}} show values; False: schema and statistics only, and no figures, files or outputs."
+    ).tag(config=True)
+    table_tokens = Int(1500, min=100, help="Most estimated tokens of a table's card.").tag(config=True)
+    text_tokens = Int(5000, min=100, help="Most estimated tokens of any other value's description.").tag(config=True)
+    image_pixels = Int(1568, min=64, max=8000, help="Longest side of a picture that is sent.").tag(config=True)
     show_usage = Bool(True, help="Show model, tokens, seconds and price under a reply.").tag(config=True)
     remote_images = Bool(
         False, help="Show images from the network in replies; they tell their server that you look."
@@ -256,6 +263,13 @@ class CometSettings(SingletonConfigurable):
         """Use `key` until the kernel ends. Raises: ConfigError when no header can carry it."""
         key.check()
         self._session_key = key
+
+    def secrets(self) -> set[str]:
+        """What no value that is filled into a prompt may carry out: the key, and the environment's secrets."""
+        from .redaction import secrets_of
+
+        key = self.key
+        return secrets_of(os.environ) | ({key.reveal()} if key else set())
 
     def check_environment(self) -> None:
         """Raises: ConfigError when a variable was refused without which something else would be sent, kept or spent."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from . import turns
@@ -39,11 +40,10 @@ class Standing:
         later = {after.cell for after in self.conversation.turns[place + 1 :]}
         return sum(stale.cell in later for stale in self.conversation.with_turn(turn).stale()) if later else 0
 
-    @property
-    def sent_line(self) -> str:
-        """`your text · 2 earlier turns`; "" where the text went alone."""
+    def sent_line(self, parts: Iterable[str]) -> str:
+        """`your text · df (1,000 × 3, card of 212 tokens) · 2 earlier turns`; "" where the text went alone."""
         count = len(self.sent.turns)
-        parts = ["your text"]
+        parts = list(parts)
         if count:
             parts.append(_turns(count, "earlier"))
         if self.left_out:

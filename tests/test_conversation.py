@@ -14,7 +14,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from wire_server import CLOSE, WireServer, block, canonical, delta, reply, start, stop, stream
 
 from comet_magic import conversations, session
-from comet_magic.client import user_message
+from comet_magic.context import question as as_question
 from comet_magic.conversation import Conversation, Turn
 from comet_magic.errors import CometError, ConfigError
 from comet_magic.exchange import Exchange
@@ -197,7 +197,7 @@ class Talking(RuleBasedStateMachine):
         if afresh:
             turns, place = [], 0
         where = Place(name, cell, 1, object(), True)
-        asked = Exchange(self.settings, session.current(), user_message(question), where, new=new)
+        asked = Exchange(self.settings, session.current(), as_question(question, self.settings), where, new=new)
         received = len(self.server.received)
         try:
             with asked.stream(asked.request()) as answering:

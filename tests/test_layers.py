@@ -11,17 +11,21 @@ import comet_magic
 
 PACKAGE = Path(comet_magic.__file__).parent
 LAYERS = [
-    {"_version", "catalog", "inline"},
+    {"_version", "catalog", "inline", "rasters", "redaction", "names"},
     {"markdown"},
     {"messages"},
     {"errors", "prices", "grid", "totals"},
-    {"keys", "refusals", "conversation", "store"},
-    {"wire", "turns", "ledger"},
+    {"keys", "refusals", "conversation", "store", "references", "cards"},
+    {"wire", "turns", "ledger", "columns", "objects", "pictures"},
+    {"tables", "arrays"},
     {"transport", "settings", "local", "archive", "records"},
     {"retrying", "flags", "budget", "place"},
+    {"files", "failures", "runs", "preview"},
+    {"describe"},
+    {"context"},
     {"client", "display", "asking", "defaults", "overview", "session"},
     {"listing", "standing", "usage", "history"},
-    {"replies", "conversations"},
+    {"replies", "conversations", "fixing"},
     {"exchange", "commands"},
     {"panel", "scripting"},
     {"magic"},
@@ -37,6 +41,8 @@ DOORS = {
     "sqlite3": {"store"},
     "xllamacpp": {"local"},
     "keyring": {"keys"},
+    "narwhals": {"tables"},
+    "PIL": {"pictures"},
 }
 
 

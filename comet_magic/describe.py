@@ -1,0 +1,175 @@
+"""Any value → a `Description`: by what was registered for its type, by its own `_repr_llm_`, or by what we know of it.
+
+`register(type, function)` adds a describer. It gets the value and returns a text, or whatever has a describer itself (a
+table, a figure, a list of such), which is then described in its place.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import inspect
+import types
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import is_dataclass
+from decimal import Decimal
+from enum import Enum
+from fractions import Fraction
+from pathlib import PurePath
+from typing import Any
+
+from . import arrays, files, objects, pictures, tables
+from .cards import Bounds, Description, stable_repr, type_name
+from .errors import CometError, ConfigError
+from .failures import CellName, failure
+from .rasters import PDF, media_type
+from .runs import Run, Runs
+
+__all__ = ["register", "unregister"]
+
+DEEPEST = 5  # describers that hand on to one another
+_registered: dict[type, Callable[[Any], Any]] = {}
+
+
+def register(type: type, function: Callable[[Any], Any]) -> None:
+    """Describe values of `type`, and of its subclasses, with what `function` makes of them. A later one replaces it.
+
+    function: gets the value; returns a text, or something that has a describer itself, or a list of those.
+    """
+    if not inspect.isclass(type) or not callable(function):
+        raise TypeError("register(type, function) takes a class, and a function of one value")
+    _registered[type] = function
+
+
+def unregister(type: type) -> None:
+    """Forget what was registered for `type`, if anything was."""
+    _registered.pop(type, None)
+
+
+def describe(value: Any, bounds: Bounds, cell_name: CellName = lambda filename: "") -> list[Description]:
+    """What stands for `value`: mostly one description; several where a describer gave a list.
+
+    Raises: ConfigError, naming the describer that failed.
+    """
+    return [one.hidden(bounds.hide) for one in _described(value, bounds, cell_name, 0)]
+
+
+def _described(value: Any, bounds: Bounds, cell_name: CellName, depth: int) -> list[Description]:
+    if own := _own_describer(value):
+        made = _called(own, value)
+        if depth == DEEPEST:
+            raise ConfigError(f"the describer {_name(own)} only hands on to others", "nothing was sent")
+        parts = made if isinstance(made, list | tuple) else [made]
+        described = [part for one in parts for part in _described_part(one, value, bounds, cell_name, depth)]
+        return described or [Description(type_name(value), "(nothing)")]
+    describer = _describer(value, cell_name)
+    return [_called(describer, value, bounds)]
+
+
+def _described_part(part: Any, of: Any, bounds: Bounds, cell_name: CellName, depth: int) -> list[Description]:
+    if isinstance(part, str):
+        return [Description(type_name(of), bounds.fitted(part))]
+    return _described(part, bounds, cell_name, depth + 1)
+
+
+def _own_describer(value: Any) -> Callable[[Any], Any] | None:
+    for kind in type(value).__mro__[:-1]:  # all but object
+        if kind in _registered:
+            return _registered[kind]
+    own = getattr(type(value), "_repr_llm_", None)
+    return own if callable(own) else None
+
+
+def _called(describer: Callable[..., Any], value: Any, *bounds: Bounds) -> Any:
+    try:
+        return describer(value, *bounds)
+    except CometError:
+        raise
+    except Exception as error:  # a user's describer, and the libraries behind ours, raise what they like
+        raise ConfigError(
+            f"the describer {_name(describer)} failed on a {type_name(value)}: {type(error).__name__}: {error}",
+            "nothing was sent; comet_magic.describe.register(type, function) puts another one in its place",
+        ) from error
+
+
+def _name(describer: Any) -> str:
+    return getattr(describer, "__qualname__", None) or stable_repr(describer)
+
+
+def _describer(value: Any, cell_name: CellName) -> Callable[[Any, Bounds], Description]:
+    """What we know of it; libraries are recognised, and never imported."""
+    match value:
+        case str():
+            return objects.text
+        case Enum():
+            return objects.record
+        case (
+            bool()
+            | int()
+            | float()
+            | complex()
+            | None
+            | Decimal()
+            | Fraction()
+            | dt.date()
+            | dt.time()
+            | dt.timedelta()
+        ):
+            return objects.simple
+        case PurePath():
+            return files.file
+        case BaseException():
+            return lambda error, bounds: failure(error, bounds, cell_name)
+        case Run():
+            return lambda run, bounds: _runs([run], bounds, cell_name)
+        case Runs():
+            return lambda runs, bounds: _runs(runs[:], bounds, cell_name)
+        case types.ModuleType():
+            return objects.module
+        case type():
+            return objects.class_
+    if pictures.is_picture(value):
+        return pictures.picture
+    if tables.is_table(value):
+        return tables.table
+    if arrays.is_labelled(value):
+        return arrays.labelled
+    if arrays.is_array(value):
+        return arrays.array
+    return _other(value, cell_name)
+
+
+def _other(value: Any, cell_name: CellName) -> Callable[[Any, Bounds], Description]:
+    if isinstance(value, bytes | bytearray) and media_type(bytes(value[:16])) == PDF:
+        return lambda content, bounds: files.document(bytes(content), "PDF", bounds, "the PDF")
+    if inspect.isroutine(value) or (hasattr(value, "__wrapped__") and callable(value)):
+        return objects.function
+    if objects.is_estimator(value):
+        return objects.estimator
+    if is_dataclass(value) or (isinstance(value, tuple) and hasattr(value, "_fields")):
+        return objects.record
+    if isinstance(value, list | tuple) and value and all(isinstance(item, Run) for item in value):
+        return lambda runs, bounds: _runs(runs, bounds, cell_name)
+    if type(value).__module__.startswith("pandas") and hasattr(value, "tolist"):  # an index, an array
+        return lambda index, bounds: objects.collection(index.tolist(), bounds)
+    if isinstance(value, Mapping | Sequence | Set) and not isinstance(value, bytes | bytearray | memoryview | range):
+        return objects.collection
+    if hasattr(value, "item") and getattr(value, "shape", None) == ():  # one of NumPy's numbers
+        return lambda number, bounds: objects.simple(number.item(), bounds)
+    return objects.anything
+
+
+def _runs(runs: Sequence[Run], bounds: Bounds, cell_name: CellName) -> Description:
+    """Cells as they ran: sources, outputs, and how they failed."""
+    part = max(200, bounds.text_tokens // max(1, len(runs)))
+    texts = []
+    for run in runs:
+        lines = [f"In[{run.number}]:", bounds.fitted(run.source.strip("\n"), part // 2)]
+        if run.outputs and bounds.share_values:
+            lines += [f"Out[{run.number}]:", bounds.fitted("\n".join(run.outputs).strip("\n"), part // 2)]
+        elif run.outputs:
+            lines.append(f"Out[{run.number}]: (not shared)")
+        if run.error is not None:
+            lines += [f"In[{run.number}] failed:", failure(run.error, bounds, cell_name).text]
+        texts.append("\n".join(lines))
+    many = f"{len(runs)} cells" if len(runs) != 1 else f"In[{runs[0].number}]"
+    return Description("notebook cells", "\n\n".join(texts), many)

@@ -1,0 +1,62 @@
+"""A path → what is in the file: an image or a document as a block, a text as text."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+from .cards import Bounds, Description
+from .errors import ConfigError
+from .pictures import image
+from .place import shown_path
+from .rasters import PDF, media_type, pages
+
+LARGEST_PDF = 32_000_000  # bytes of base64; the provider's limit for a whole request
+LARGEST_TEXT = 50_000_000  # bytes that are read of a text, of which its two ends are shown
+
+
+def file(path: Path, bounds: Bounds) -> Description:
+    """Raises: ConfigError where there is no such file, or it is none of those."""
+    name = shown_path(path)
+    if path.is_dir():
+        return _folder(path, bounds)
+    bounds.refuse_values(f"the file {name}")
+    try:
+        with path.open("rb") as opened:
+            content = opened.read(LARGEST_TEXT)
+    except OSError as error:
+        raise ConfigError(f"{name} cannot be read: {error.strerror}", "nothing was sent") from error
+    media = media_type(content)
+    if media == PDF:
+        return document(content, f"PDF file {path.name}", bounds, path.name)
+    if media:
+        return image(content, f"image file {path.name}", bounds)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        if b"\0" in content[:4096]:
+            raise ConfigError(f"{name} is no text, image or PDF", "nothing was sent") from None
+        text = content.decode("latin-1")
+    shown = bounds.fitted(text)
+    some = "" if shown == text else ", in part"
+    return Description(f"text file {name}", shown, f"text of {len(text):,} characters{some}")
+
+
+def document(content: bytes, kind: str, bounds: Bounds, name: str) -> Description:
+    """A PDF as a document block."""
+    bounds.refuse_values(kind)
+    encoded = base64.b64encode(content).decode()
+    if len(encoded) > LARGEST_PDF:
+        raise ConfigError(f"{name} is larger than the 32 MB that endpoints take", "nothing was sent")
+    count = pages(content)
+    source = {"type": "base64", "media_type": PDF, "data": encoded}
+    block: Any = {"type": "document", "source": source, "title": name}
+    size = f"{count:,} pages" if count > 1 else "1 page" if count else f"{len(content) / 1e6:.1f} MB"
+    return Description(kind, f"PDF, {size}", f"PDF, {size}", (block,))
+
+
+def _folder(path: Path, bounds: Bounds) -> Description:
+    names = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in path.iterdir())
+    text = bounds.fitted("\n".join(names))
+    return Description(f"folder {shown_path(path)}", text, f"{len(names):,} names")

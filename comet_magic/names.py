@@ -1,0 +1,88 @@
+"""Names that do not exist, and the nearest that do."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import sys
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+FAR = 0.5  # less alike than this, difflib says, is another word
+
+
+def nearest(word: str, words: Iterable[object], most: int = 3) -> list[str]:
+    return get_close_matches(word, dict.fromkeys(name for name in words if isinstance(name, str)), most, FAR)
+
+
+def did_you_mean(word: str, words: Iterable[object]) -> str:
+    """`; did you mean price?`, or ""."""
+    close = nearest(word, words, 1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+class Missing:
+    """A name that was looked up and is not there. where: what it was looked for in, in words."""
+
+    def __init__(self, name: str, where: str, known: Iterable[object]) -> None:
+        self.name, self.where = name, where
+        self.nearest = nearest(name, known)
+
+    def __str__(self) -> str:
+        close = f"; the nearest: {', '.join(self.nearest)}" if self.nearest else ""
+        return f"{self.where} has no {self.name!r}{close}"
+
+
+def missing(error: BaseException, tree: ast.AST | None, namespace: Mapping[str, Any]) -> Missing | None:
+    """The name that `error` is about, as far as that can be told. tree: the code that raised it.
+
+    Nothing is called to find out: only plain names and their attributes are looked at.
+    """
+    if isinstance(error, NameError) and error.name:
+        return Missing(error.name, "the namespace", [*_public(namespace), *dir(builtins)])
+    if isinstance(error, AttributeError) and error.name and error.obj is not None:
+        kind = error.obj.__name__ if isinstance(error.obj, type) else type(error.obj).__name__
+        known = [name for name in dir(error.obj) if not name.startswith("_") or error.name.startswith("_")]
+        return Missing(error.name, kind, [*known, *_keys(error.obj)])
+    name_from = getattr(error, "name_from", None)  # from Python 3.12 on
+    if isinstance(error, ImportError) and error.name and name_from:
+        return Missing(name_from, error.name, dir(sys.modules.get(error.name)))
+    if isinstance(error, LookupError) and error.args and isinstance(error.args[0], str) and tree is not None:
+        return _missing_key(error.args[0], tree, namespace)
+    return None
+
+
+def _missing_key(said: str, tree: ast.AST, namespace: Mapping[str, Any]) -> Missing | None:
+    """Libraries word a KeyError as they like: the key is a text of the code that the error repeats."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Subscript):
+            continue
+        asked = [part.value for part in ast.walk(node.slice) if isinstance(part, ast.Constant)]
+        for key in asked:
+            if isinstance(key, str) and key in said:
+                keys = _keys(_looked_up(node.value, namespace))
+                if keys and key not in keys:
+                    return Missing(key, ast.unparse(node.value), keys)
+    return None
+
+
+def _looked_up(node: ast.AST, namespace: Mapping[str, Any]) -> Any:
+    """The value of a plain name, or of a chain like df.loc, whose last part is left out; None for all else."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return namespace.get(node.id) if isinstance(node, ast.Name) else None
+
+
+def _keys(value: Any) -> list[Any]:
+    keys = getattr(value, "columns", None)
+    if keys is None:
+        keys = list(value) if isinstance(value, dict) else ()
+    try:
+        return list(keys)
+    except TypeError:
+        return []
+
+
+def _public(namespace: Mapping[str, Any]) -> list[str]:
+    return [name for name in namespace if not name.startswith("_")]

@@ -1,0 +1,213 @@
+"""Ordinary Python: texts and numbers, collections, dataclasses, functions, classes, modules, estimators.
+
+What has a source is given by it; what has values is outlined, and the outline says what it leaves out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import inspect
+import textwrap
+import types
+import warnings
+from collections.abc import Iterable, Mapping, Sequence, Set
+from enum import Enum
+from typing import Any
+
+from .cards import Bounds, Description, Room, stable_repr, type_name
+from .prices import estimated_tokens
+
+DEEPEST = 4  # levels of collections in collections that are opened
+FEW = 12  # items of a collection, up to which it may stand on one line
+_SIMPLE = (int, float, complex, bool, type(None))
+
+
+def text(value: str, bounds: Bounds) -> Description:
+    shown = bounds.fitted(value)
+    some = "" if len(shown) == len(value) else ", in part"
+    return Description("text", shown, f"{len(value):,} characters{some}" if len(value) > 80 else "", is_value=True)
+
+
+def simple(value: Any, bounds: Bounds) -> Description:
+    """Numbers, None, dates and the like: as `str` says them."""
+    try:
+        return Description(type_name(value), bounds.fitted(str(value)), is_value=True)
+    except ValueError:  # an integer of thousands of digits
+        return Description(type_name(value), f"an integer of {value.bit_length():,} bits")
+
+
+def collection(value: Any, bounds: Bounds) -> Description:
+    """Dicts, lists, tuples, sets: whole where they fit, else outlined."""
+    label = f"{len(value):,} {'item' if len(value) == 1 else 'items'}"
+    if bounds.share_values and len(value) <= FEW:
+        line = stable_repr(value)
+        if len(line) <= 200 and "..." not in line:
+            return Description(type_name(value), bounds.hide(line), label, is_value=True)
+    room = Room(bounds.table_tokens)
+    _outline(value, bounds, room, "", 0)
+    return Description(type_name(value), bounds.hide(str(room)), label)
+
+
+def _outline(value: Any, bounds: Bounds, room: Room, lead: str, depth: int) -> None:
+    """One line an item; of many, the first ones, and how many more there are."""
+    indent = "  " * depth
+    kind = f"{type_name(value)} of {len(value):,}"
+    if bounds.share_values and not isinstance(value, Mapping) and not any(map(_is_collection, value)):
+        room.add(f"{indent}{lead}{kind}: {_on_one_line(value, bounds, room.tokens)}")
+        return
+    if not room.add(f"{indent}{lead}{kind}") or depth == DEEPEST:
+        return
+    if isinstance(value, Mapping):
+        items: Iterable[tuple[str, Any]] = ((f"{_key(key, bounds)}: ", item) for key, item in value.items())
+    else:
+        items = (("- ", item) for item in value)
+    if not bounds.share_values and not isinstance(value, Mapping):
+        room.add(f"{indent}  of {', '.join(sorted({type_name(item) for item in list(value)[:1000]}))}")
+        return
+    # What is nested may take a part of what is left, and not all of it.
+    for number, (name, item) in enumerate(items):
+        inner = Room(room.tokens // 2 if depth else room.tokens - 20)
+        if _is_collection(item) and len(item):
+            _outline(item, bounds, inner, name, depth + 1)
+        else:
+            inner.add(f"{indent}  {name}{brief(item, bounds)}")
+        if not inner.lines or not room.add(str(inner)):
+            room.add(f"{indent}  … {len(value) - number:,} more")
+            return
+
+
+def _on_one_line(value: Any, bounds: Bounds, tokens: int) -> str:
+    left, told = tokens - 20, []
+    for number, item in enumerate(value):
+        told.append(brief(item, bounds))
+        left -= estimated_tokens(f"{told[-1]}, ")
+        if left < 0:
+            return f"{', '.join(told[:-1])}, … {len(value) - number:,} more"
+    return ", ".join(told)
+
+
+def _key(key: Any, bounds: Bounds) -> str:
+    return bounds.short(key if isinstance(key, str) else stable_repr(key), 60)
+
+
+def _is_collection(value: Any) -> bool:
+    return isinstance(value, Mapping | Sequence | Set) and not isinstance(value, str | bytes | bytearray | range)
+
+
+def brief(value: Any, bounds: Bounds) -> str:
+    """A value in a few words, wherever it stands."""
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and shape:
+        return f"{type_name(value)} {' × '.join(map(str, shape))}"
+    if not bounds.share_values and not callable(value):
+        return type_name(value)
+    if isinstance(value, str):
+        return f'"{bounds.short(value, 120)}"'
+    if inspect.isroutine(value) or isinstance(value, type | types.ModuleType):
+        return f"{type_name(value)} {getattr(value, '__name__', '')}"
+    return bounds.short(value, 120)
+
+
+def record(value: Any, bounds: Bounds) -> Description:
+    """A dataclass, a named tuple, an Enum's member: fields and values."""
+    if isinstance(value, Enum):
+        return Description(type_name(value), f"{value}: {brief(value.value, bounds)}", is_value=True)
+    names = value._fields if hasattr(value, "_fields") else [field.name for field in dataclasses.fields(value)]
+    room = Room(bounds.table_tokens)
+    for name in names:
+        room.add(f"{name} = {brief(getattr(value, name, '(not set)'), bounds)}")
+    return Description(type_name(value), bounds.hide(str(room)), f"{len(names)} fields")
+
+
+def function(value: Any, bounds: Bounds) -> Description:
+    """Its source; where there is none, its signature and docstring."""
+    source = _source(value)
+    body = source or "\n".join(filter(None, [_head(value), _docstring(value)]))
+    shown = bounds.fitted(body)
+    return Description(f"{type_name(value)} {getattr(value, '__name__', '')}".strip(), shown, _lines(source, shown))
+
+
+def class_(value: type, bounds: Bounds) -> Description:
+    """Its source where it is the user's; else its docstring and its public methods."""
+    source = _source(value)
+    if source and estimated_tokens(source) <= bounds.text_tokens and not _is_installed(value):
+        return Description(f"class {value.__qualname__}", bounds.fitted(source), _lines(source, source))
+    methods = [
+        _head(member)
+        for name, member in sorted(vars(value).items())
+        if inspect.isroutine(member) and not name.startswith("_")
+    ]
+    bases = ", ".join(base.__name__ for base in value.__bases__)
+    parts = [f"class {value.__qualname__}({bases})", _docstring(value), *methods]
+    return Description(f"class {value.__qualname__}", bounds.fitted("\n".join(filter(None, parts))), "a class")
+
+
+def module(value: types.ModuleType, bounds: Bounds) -> Description:
+    """Name, version, docstring, and its public names with their signatures."""
+    version = getattr(value, "__version__", "")
+    names = getattr(value, "__all__", None) or [name for name in vars(value) if not name.startswith("_")]
+    room = Room(bounds.text_tokens)
+    room.add(f"module {value.__name__} {version}".strip())
+    room.add(_docstring(value)[:1000])
+    for number, name in enumerate(names):
+        member = getattr(value, name, None)
+        if not room.add(_head(member) if callable(member) else f"{name}: {type_name(member)}"):
+            room.lines.append(f"… {len(names) - number:,} more names")
+            break
+    return Description(f"module {value.__name__}", bounds.hide(str(room)), f"{len(names):,} names")
+
+
+def is_estimator(value: Any) -> bool:
+    return hasattr(value, "get_params") and hasattr(value, "fit") and not isinstance(value, type)
+
+
+def estimator(value: Any, bounds: Bounds) -> Description:
+    """Of scikit-learn and its kin: parameters that are set, and what it learned."""
+    room = Room(bounds.table_tokens)
+    room.add(f"{type_name(value)}, parameters:")
+    for name, parameter in sorted(value.get_params(deep=False).items()):
+        room.add(f"  {name} = {bounds.short(parameter, 120)}")
+    names = [name for name in vars(value) if name.endswith("_") and not name.startswith("_")]
+    room.add("fitted:" if names else "not fitted")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of attributes that are going away
+        for name in sorted(names):
+            room.add(f"  {name}: {brief(getattr(value, name, None), bounds)}")
+    return Description(type_name(value), bounds.hide(str(room)), "fitted" if names else "not fitted")
+
+
+def anything(value: Any, bounds: Bounds) -> Description:
+    """What nobody knows better: a bounded repr."""
+    bounds.refuse_values(f"the repr of {type_name(value)}")
+    shown = bounds.fitted(stable_repr(value))
+    return Description(type_name(value), shown, is_value=len(shown) <= 80)
+
+
+def _source(value: Any) -> str:
+    with contextlib.suppress(OSError, TypeError):
+        return textwrap.dedent(inspect.getsource(value))
+    return ""
+
+
+def _head(value: Any) -> str:
+    name = getattr(value, "__qualname__", None) or getattr(value, "__name__", type_name(value))
+    with contextlib.suppress(ValueError, TypeError):
+        return f"{name}{inspect.signature(value)}"
+    return f"{name}(…)"
+
+
+def _docstring(value: Any) -> str:
+    return inspect.getdoc(value) or ""
+
+
+def _is_installed(value: type) -> bool:
+    home = inspect.getsourcefile(value) or ""
+    return "site-packages" in home or "dist-packages" in home
+
+
+def _lines(source: str, shown: str) -> str:
+    if not source:
+        return "its signature"
+    count = len(source.splitlines())
+    return f"{count:,} {'line' if count == 1 else 'lines'}{'' if shown == source else ', in part'}"

@@ -1,0 +1,68 @@
+"""What a question would send, shown in place of sending it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+
+from .inline import clean, escaped
+from .messages import Message, Request, quoted, shown
+from .pictures import thumbnails
+from .prices import estimated_prompt
+
+
+@dataclass(frozen=True)
+class Preview:
+    """request: as it would be sent.        endpoint: where to.        sent: what would go along, in words.
+
+    notes: what else is to be known of it.
+    """
+
+    request: Request
+    endpoint: str
+    sent: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def head(self) -> list[str]:
+        """What frames the messages: where to, which parameters, how much."""
+        wire = replace(self.request, messages=(), cached=()).to_wire()
+        parameters = {name: value for name, value in wire.items() if name not in ("messages", "system")}
+        count = len(self.request.messages)
+        many = "1 message" if count == 1 else f"{count:,} messages"
+        return [
+            "Nothing was sent: this is a dry run.",
+            f"to {self.endpoint}: {json.dumps(parameters, ensure_ascii=False)}",
+            f"{many}, about {estimated_prompt(self.request):,} tokens · {self.sent or 'your text'}",
+            *self.notes,
+        ]
+
+    def _texts(self) -> list[tuple[str, str, Message | None]]:
+        """(who, what, the message it is of): the system prompt first, if there is one."""
+        system = [("system", self.request.system, None)] if self.request.system else []
+        return [*system, *((message.role, _text(message), message) for message in self.request.messages)]
+
+    def __str__(self) -> str:
+        parts = [f"[{clean(line)}]" for line in self.head]
+        for role, text, _ in self._texts():
+            part, more = shown(text)
+            parts.append("\n".join([f"{role}:", clean(part), *more]))
+        return "\n\n".join(["\n".join(parts[: len(self.head)]), *parts[len(self.head) :]])
+
+    def to_markdown(self) -> str:
+        first, *rest = self.head
+        parts = [f"**{escaped(first)}**", *(f"<small>{escaped(line)}</small>" for line in rest)]
+        for role, text, message in self._texts():
+            part, more = shown(text)
+            parts += [f"**{role}**", quoted(part), *more]
+            pictures = thumbnails(message) if message else ()
+            parts += [f"![a picture that would be sent]({address})" for address in pictures if address]
+        return "\n\n".join(parts)
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return {"text/markdown": self.to_markdown(), "text/plain": str(self)}
+
+
+def _text(message: Message) -> str:
+    """Its blocks in order; a picture or a document is named where it stands."""
+    return "".join(str(block.get("text") or "") or f"⟨{block.get('type')}⟩" for block in message.content)

@@ -1,0 +1,120 @@
+"""What the kernel ran: sources, text outputs and failures, in the order in which they ran."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, NamedTuple, overload
+
+from .errors import CometError
+from .place import cell_of
+
+MOST_RUNS = 1000
+MOST_OUTPUT = 20_000  # characters that are kept of a cell's outputs
+
+
+class Run(NamedTuple):
+    """One execution. number: its In[].        cell: the front end's id, "" where it gives none.
+
+    outputs: as text, in order.        error: what it failed with, if it did.
+    """
+
+    number: int
+    source: str
+    cell: str = ""
+    outputs: tuple[str, ...] = ()
+    error: BaseException | None = None
+
+
+class Runs:
+    """The latest ones of one shell. It is told of each by the shell's events, and holds them in memory alone."""
+
+    def __init__(self, shell: Any) -> None:
+        self._shell = shell
+        self._ran: deque[Run] = deque(maxlen=MOST_RUNS)
+        self._displayed: dict[str, tuple[int, str]] = {}
+        self.failure: Run | None = None  # the latest one that has not been mended
+
+    def watch(self) -> None:
+        self._shell.events.register("pre_run_cell", self._begin)
+        self._shell.events.register("post_run_cell", self._end)
+        if hasattr(self._shell.display_pub, "register_hook"):  # a kernel's; a terminal's keeps what it displays
+            self._shell.display_pub.register_hook(self._display)
+
+    def unwatch(self) -> None:
+        self._shell.events.unregister("pre_run_cell", self._begin)
+        self._shell.events.unregister("post_run_cell", self._end)
+        if hasattr(self._shell.display_pub, "unregister_hook"):
+            self._shell.display_pub.unregister_hook(self._display)
+
+    # ---- what the shell tells
+
+    def _begin(self, info: Any) -> None:
+        self._displayed.clear()
+
+    def _display(self, message: Any) -> Any:
+        content = message.get("content", {})
+        if plain := content.get("data", {}).get("text/plain"):
+            key = content.get("transient", {}).get("display_id") or f"output {len(self._displayed)}"
+            before = len(self._kept(self._shell.execution_count - 1))
+            before = self._displayed.get(key, (before, ""))[0]
+            self._displayed[key] = (before, str(plain)[:MOST_OUTPUT])
+        return message
+
+    def _end(self, result: Any) -> None:
+        number = result.execution_count
+        if number is None or not result.info or not result.info.store_history:
+            return
+        error = result.error_before_exec or result.error_in_exec
+        run = Run(number, result.info.raw_cell, cell_of(self._shell), self._outputs(number), error)
+        self._ran.append(run)
+        if isinstance(error, Exception) and not isinstance(error, CometError):
+            self.failure = run
+        elif error is None and self.failure and _is_same(run, self.failure):
+            self.failure = None
+
+    def _outputs(self, number: int) -> tuple[str, ...]:
+        outputs: list[tuple[int, str]] = list(self._displayed.values())
+        for place, kept in enumerate(self._kept(number)):
+            bundle = getattr(kept, "bundle", {})
+            text = "".join(bundle["stream"]) if "stream" in bundle else str(bundle.get("text/plain", ""))
+            outputs.append((place, text))
+        in_order = [text[:MOST_OUTPUT] for _, text in sorted(outputs, key=lambda output: output[0]) if text.strip()]
+        return tuple(in_order[:50])
+
+    def _kept(self, number: int) -> list[Any]:
+        """What IPython itself keeps of a cell's outputs; older ones keep nothing."""
+        kept: dict[int, list[Any]] = getattr(self._shell.history_manager, "outputs", {})
+        return kept.get(number, [])
+
+    # ---- what is asked
+
+    @overload
+    def __getitem__(self, which: int) -> Run: ...
+    @overload
+    def __getitem__(self, which: slice) -> list[Run]: ...
+    def __getitem__(self, which: int | slice) -> Run | list[Run]:
+        """`cells[5]` is In[5]; `cells[-1]` ran last, and a slice counts in the order of running."""
+        if isinstance(which, slice):
+            return list(self._ran)[which]
+        if which < 0 and -which <= len(self._ran):
+            return self._ran[which]
+        found = next((run for run in reversed(self._ran) if run.number == which), None)
+        if found is None:
+            raise IndexError(f"no cell In[{which}] has run in this kernel since comet_magic was loaded")
+        return found
+
+    def __len__(self) -> int:
+        return len(self._ran)
+
+    def __repr__(self) -> str:
+        return f"<the {len(self._ran)} cells that have run>"
+
+    def name_of(self, filename: str) -> str:
+        """`In[3]` for the file name under which a cell's code was compiled; "" for other files."""
+        numbers = getattr(self._shell.compile, "_filename_map", {})
+        return f"In[{numbers[filename]}]" if filename in numbers else ""
+
+
+def _is_same(run: Run, failed: Run) -> bool:
+    """Whether it is the same cell, or the same text, run again."""
+    return bool(run.cell and run.cell == failed.cell) or run.source.strip() == failed.source.strip()
