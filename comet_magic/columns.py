@@ -105,7 +105,7 @@ class Column(NamedTuple):
 def _present(values: Sequence[Any]) -> list[Any]:
     try:
         return [value for value in values if value is not None and value == value]  # the quick way of `is_null`
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, ArithmeticError):
         return [value for value in values if not is_null(value)]
 
 
@@ -115,8 +115,8 @@ def is_null(value: Any) -> bool:
         return True
     try:
         return bool(value != value)
-    except (TypeError, ValueError):  # an array says so of each of its elements, pandas' NA of nothing
-        return type(value).__name__ == "NAType"
+    except (TypeError, ValueError, ArithmeticError):  # arrays, and Decimal's signalling NaN; pandas' NA says nothing
+        return type(value).__name__ in ("NAType", "Decimal")
 
 
 def _mean(values: list[Any]) -> float:

@@ -54,8 +54,8 @@ def _question(
     if unknown := set(values) - (names_in(prompt) if isinstance(prompt, str) else set()):
         known = ", ".join(("namespace", "chat", "new", "fresh", *FLAGS))
         raise TypeError(
-            f"ask() got an unexpected keyword argument {min(unknown)!r}: it is in no {{{{…}}}} of the prompt, and no "
-            f"flag; those are {known}"
+            f"ask() got an unexpected keyword argument {min(unknown)!r}: no {{{{…}}}} of the prompt names it; besides "
+            f"those, it takes {known}"
         )
     scope = {**_last_error(), **(namespace or {}), **values}
     return question(prompt, settings, scope)

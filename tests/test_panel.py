@@ -143,11 +143,10 @@ def test_a_list_that_echoes_the_key_is_hidden(settings: CometSettings, monkeypat
 
 
 def test_one_panel_is_shown_again_and_closed_with_the_extension(shell: Any) -> None:
-    before = list(shell.events.callbacks["post_run_cell"])
     panel = comet_magic.panel()
     assert comet_magic.panel() is panel
     shell.run_line_magic("unload_ext", "comet_magic")
-    assert shell.events.callbacks["post_run_cell"] == before
+    assert shell.events.callbacks["post_run_cell"] == []
     assert panel.comm is None
     panel.close()
     shell.run_line_magic("load_ext", "comet_magic")
