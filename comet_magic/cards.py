@@ -20,7 +20,7 @@ from .prices import BYTES_A_TOKEN, block_tokens, estimated_tokens
 
 INLINE = 200  # characters; a longer value, and one of several lines, stands in a frame of its own
 CELL = 40  # characters of a text in a table
-_ADDRESS = re.compile(r" (?:object |instance )?at 0x[0-9A-Fa-f]{6,}")
+_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]{6,}")
 
 
 @dataclass(frozen=True)

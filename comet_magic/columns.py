@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from .cards import Bounds
 
 TOP = 5  # most frequent values that are named
-FEW = 10  # distinct numbers, up to which they are codes rather than amounts
+FEW_NAMED = 8  # distinct values, up to which all are named; so few numbers are codes rather than amounts
 TELLING = 5  # distinct values from which on a mean tells nothing of a single one
 _ORDERED = (dt.date, dt.time, dt.timedelta)  # a datetime is a date
 
@@ -90,10 +90,10 @@ class Column(NamedTuple):
                 yield f"mean ≈ {mean:.2g}"
             return
         yield self._range(finite, bounds)
-        if distinct > FEW:
-            quartiles = [shown(finite[round(part * (len(finite) - 1))], bounds, 4) for part in (0.25, 0.5, 0.75)]
+        if distinct > FEW_NAMED:
+            quartiles = [shown(_quantile(finite, part), bounds, 5) for part in (0.25, 0.5, 0.75)]
             yield f"quartiles {about}{', '.join(quartiles)}"
-        yield f"mean {about}{mean:.4g}"
+        yield f"mean {about}{mean:.{4 if about else 6}g}"
 
     def _range(self, values: list[Any], bounds: Bounds) -> str:
         if self.low is not None and self.high is not None:
@@ -117,6 +117,16 @@ def is_null(value: Any) -> bool:
         return bool(value != value)
     except (TypeError, ValueError, ArithmeticError):  # arrays, and Decimal's signalling NaN; pandas' NA says nothing
         return type(value).__name__ in ("NAType", "Decimal")
+
+
+def _quantile(ordered: list[Any], part: float) -> float:
+    """Between the two nearest values, in proportion, as statistics libraries do."""
+    below, share = divmod(part * (len(ordered) - 1), 1)
+    low, high = ordered[int(below)], ordered[min(int(below) + 1, len(ordered) - 1)]
+    try:
+        return float(low) + share * (float(high) - float(low))
+    except OverflowError:
+        return math.inf
 
 
 def _mean(values: list[Any]) -> float:
@@ -173,13 +183,13 @@ def _lengths(values: list[Any], about: str) -> Iterable[str]:
 
 
 def _top(counts: Counter[Any], total: int, kind: str, bounds: Bounds, about: str) -> Iterable[str]:
-    if kind == "number" and len(counts) > FEW:
+    if kind == "number" and len(counts) > FEW_NAMED:
         yield f"e.g. {shown(next(iter(counts)), bounds)}"
         return
     if len(counts) == total or counts.most_common(1)[0][1] == 1:
         yield f"e.g. {', '.join(shown(value, bounds) for value in list(counts)[:2])}"
         return
-    top = counts.most_common(FEW if kind == "number" else TOP)
+    top = counts.most_common(len(counts) if len(counts) <= FEW_NAMED else TOP)
     named = [f"{shown(value, bounds)} {f'~{percent(count, total)}' if about else f'×{count}'}" for value, count in top]
     rest = len(counts) - len(top)
     yield f"top {', '.join(named)}{f', {rest} more' if rest else ''}"

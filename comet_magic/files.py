@@ -32,15 +32,24 @@ def file(path: Path, bounds: Bounds) -> Description:
         return document(content, f"PDF file {path.name}", bounds, path.name)
     if media:
         return image(content, f"image file {path.name}", bounds)
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        if b"\0" in content[:4096]:
-            raise ConfigError(f"{name} is no text, image or PDF", "nothing was sent") from None
-        text = content.decode("latin-1")
+    text = _decoded(content)
+    if text is None:
+        raise ConfigError(f"{name} is no text, image or PDF", "nothing was sent")
     shown = bounds.fitted(text)
     some = "" if shown == text else ", in part"
     return Description(f"text file {name}", shown, f"text of {len(text):,} characters{some}")
+
+
+def _decoded(content: bytes) -> str | None:
+    """A text; None for other things."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16", "replace")
+    if b"\0" in content[:4096]:
+        return None
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
 
 
 def document(content: bytes, kind: str, bounds: Bounds, name: str) -> Description:

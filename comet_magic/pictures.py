@@ -15,7 +15,7 @@ from .messages import Message
 from .rasters import PDF, media_type, pixels
 
 THUMBNAIL = 96  # pixels of its longest side
-LARGEST_BASE64 = 5_000_000  # characters; the lowest limit of those who resell the models
+LARGEST = 5_000_000 * 3 // 4  # bytes, whose base64 is the lowest limit of those who resell the models
 
 
 def is_picture(value: Any) -> bool:
@@ -37,15 +37,11 @@ def image(content: bytes, kind: str, bounds: Bounds) -> Description:
     media, size = media_type(content), pixels(content)
     if media is None or media == PDF or size is None:
         raise ConfigError(f"this is no PNG, JPEG, GIF or WebP image ({kind})", "nothing was sent")
-    if max(size) > bounds.image_pixels or len(content) * 4 / 3 > LARGEST_BASE64:
+    if max(size) > bounds.image_pixels or len(content) > LARGEST:
         content = _scaled(content, bounds.image_pixels)
         media, size = str(media_type(content)), pixels(content) or size
-    encoded = base64.b64encode(content).decode()
-    if len(encoded) > LARGEST_BASE64:
-        raise ConfigError(
-            f"a picture of {len(encoded) / 1e6:.1f} MB is more than endpoints take", "set image_pixels to less"
-        )
-    block: Any = {"type": "image", "source": {"type": "base64", "media_type": media, "data": encoded}}
+    source = {"type": "base64", "media_type": media, "data": base64.b64encode(content).decode()}
+    block: Any = {"type": "image", "source": source}
     label = f"{media.removeprefix('image/').upper()} {size[0]}×{size[1]}"
     return Description(kind, label, label, (block,))
 
@@ -122,14 +118,20 @@ def _scaled(content: bytes, most: int) -> bytes:
 
 
 def _png(picture: Any, most: int) -> bytes:
-    """As PNG, scaled down to `most` pixels; as JPEG where that is smaller by far, as with photographs."""
+    """As PNG, scaled down to `most` pixels; as JPEG, and smaller still, where that is more than endpoints take."""
     smaller = picture.copy() if picture.mode in ("L", "RGB", "RGBA") else picture.convert("RGBA")
     smaller.thumbnail((most, most))
+    content = _saved(smaller, "PNG")
+    while len(content) > LARGEST:
+        smaller = smaller.convert("RGB")
+        content = _saved(smaller, "JPEG")
+        smaller.thumbnail((smaller.width * 3 // 4, smaller.height * 3 // 4))
+    return content
+
+
+def _saved(picture: Any, kind: str) -> bytes:
     written = io.BytesIO()
-    smaller.save(written, format="PNG")
-    if len(written.getvalue()) > LARGEST_BASE64 // 2:
-        written = io.BytesIO()
-        smaller.convert("RGB").save(written, format="JPEG", quality=85)
+    picture.save(written, format=kind)
     return written.getvalue()
 
 

@@ -125,7 +125,9 @@ def test_an_index_that_says_something_is_said() -> None:
     text = card(frame)
     assert "index: k (2 distinct), n (2 distinct) MultiIndex · from a / 1 to b / 2" in text
     assert "\na / 1 | 1\n" in text
-    days = card(pd.DataFrame({"v": range(3)}, index=pd.date_range("2024-01-01", periods=3, tz="Europe/Oslo", name="day")))
+    days = card(
+        pd.DataFrame({"v": range(3)}, index=pd.date_range("2024-01-01", periods=3, tz="Europe/Oslo", name="day"))
+    )
     assert "index: day DatetimeIndex (datetime64[" in days
     assert "from 2024-01-01 00:00:00+01:00 to 2024-01-03 00:00:00+01:00" in days
     assert "index:" not in card(pd.DataFrame({"v": [1]}))
@@ -162,7 +164,9 @@ def test_odd_columns() -> None:
     assert "\x00" not in text
 
 
-@pytest.mark.parametrize("frame", [pd.DataFrame(), pl.DataFrame(), pa.table({}), pd.DataFrame({"a": []}), pd.DataFrame(index=range(3))])
+@pytest.mark.parametrize(
+    "frame", [pd.DataFrame(), pl.DataFrame(), pa.table({}), pd.DataFrame({"a": []}), pd.DataFrame(index=range(3))]
+)
 def test_empty_frames(frame: Any) -> None:
     assert " rows × " in card(frame).splitlines()[0]
 
@@ -199,7 +203,11 @@ def test_a_large_frame_says_what_is_exact_and_what_is_of_a_sample(library: str) 
     numbers[7] = np.nan
     columns = {f"n{n}": numbers for n in range(17)}
     words = [None if n == 5 else f"word {n % 7}" for n in range(LARGE)]
-    text = card(MAKERS[library](pa.table({**columns, "w": words}).to_pydict() if library != "pandas" else {**columns, "w": words}))
+    text = card(
+        MAKERS[library](
+            pa.table({**columns, "w": words}).to_pydict() if library != "pandas" else {**columns, "w": words}
+        )
+    )
     sample = "the first 10,000 rows" if library == "duckdb" else "50 seeded runs of 200 rows"
     assert f"of a sample of 10,000 rows ({sample})" in text
     # Exact: the one null, which few samples would meet, and both ends.
@@ -253,7 +261,9 @@ VALUES = [
     st.lists(st.integers(), max_size=3), st.dictionaries(st.text(max_size=3), st.integers(), max_size=2), st.just(10**400),
     st.builds(object), st.fractions(), st.uuids(), st.just(pd.NaT), st.just(pd.NA), st.sampled_from(["</data>", "<data>"]),
 ]  # fmt: skip
-NAMES = st.one_of(st.text(max_size=10), st.integers(), st.none(), st.tuples(st.text(max_size=3), st.integers()), st.just("same"))
+NAMES = st.one_of(
+    st.text(max_size=10), st.integers(), st.none(), st.tuples(st.text(max_size=3), st.integers()), st.just("same")
+)
 
 
 def inferred(column: pd.Series) -> pd.Series:
@@ -330,7 +340,9 @@ def test_the_same_with_pandas_2(tmp_path: Path) -> None:
     code = f"import sys; sys.path.insert(0, {str(older)!r}); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
     ignored = ["-W", "ignore::DeprecationWarning", "-W", "ignore::FutureWarning", "-p", "no:cacheprovider"]
     tests = ["-q", *ignored, "-k", "not pandas_2 and not dask", "--rootdir", str(ROOT), str(Path(__file__))]
-    done = subprocess.run([sys.executable, "-c", code, *tests], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *tests], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout[-3000:]
     version = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(older)!r}); import pandas; print(pandas.__version__)"],
