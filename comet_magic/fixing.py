@@ -54,17 +54,30 @@ def fix_question(
     writing.add(f"In[{failed.number}]", cell)
     writing.add("error", failure(failed.error, bounds, runs.name_of).hidden(bounds.hide))
     names = list(_variables(failed, tree, scope, runs.name_of))
-    first: dict[int, str] = {}
-    for name in names[:MOST_VARIABLES]:
-        if (same := first.setdefault(id(scope[name]), name)) != name:
-            writing.text(f"\n{name} is {same}.")
-            continue
-        for description in _described(name, scope[name], bounds, runs.name_of):
-            writing.add(name, description)
+    _add_variables(writing, names[:MOST_VARIABLES], scope, bounds, runs.name_of)
     if len(names) > MOST_VARIABLES:
         writing.leave_out(f"{len(names) - MOST_VARIABLES} of the cell's variables")
     writing.text("".join(f"\n{line}" for line in _facts(failed, tree, scope, names)))
     return writing.question()
+
+
+def _add_variables(
+    writing: Writing, names: list[str], scope: dict[str, Any], bounds: Bounds, cell_name: CellName
+) -> None:
+    first: dict[int, str] = {}
+    short: dict[str, str] = {}  # those that a line is enough for
+    for name in names:
+        if (same := first.setdefault(id(scope[name]), name)) != name:
+            short[name] = f"the same as {same}"
+            continue
+        for description in _described(name, scope[name], bounds, cell_name):
+            if description.is_inline:
+                short[name] = description.text
+            else:
+                writing.add(name, description)
+    if short:
+        lines = "\n".join(f"{name} = {value}" for name, value in short.items())
+        writing.add("variables", Description("values", lines, ", ".join(short)))
 
 
 def corrected(reply: Message) -> str:
@@ -118,13 +131,13 @@ def _is_worth_it(value: Any) -> bool:
 
 def _described(name: str, value: Any, bounds: Bounds, cell_name: CellName) -> list[Description]:
     if is_secret_name(name) and isinstance(value, str | bytes):
-        return [Description(type_name(value), REDACTED)]
-    if is_picture(value):
-        return [Description(type_name(value), "(not shown)")]
+        return [Description(type_name(value), REDACTED, is_value=True)]
+    if is_picture(value) or (not bounds.share_values and isinstance(value, str | int | float | complex)):
+        return [Description(type_name(value), f"({type_name(value)}, not shown)", is_value=True)]
     try:
-        return [replace(description, is_value=False) for description in describe(value, bounds, cell_name)]
+        return describe(value, bounds, cell_name)
     except ConfigError as error:  # the error can be explained without it
-        return [Description(type_name(value), f"({error.what})")]
+        return [Description(type_name(value), f"({error.what})", is_value=True)]
 
 
 def _facts(failed: Run, tree: ast.AST | None, scope: dict[str, Any], names: list[str]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from .errors import CometError
 from .place import cell_of
 
 MOST_RUNS = 1000
-MOST_OUTPUT = 20_000  # characters that are kept of a cell's outputs
+MOST_OUTPUTS, MOST_OUTPUT = 50, 20_000  # that are kept of a cell, and characters of each
 
 
 class Run(NamedTuple):
@@ -31,7 +31,8 @@ class Runs:
     def __init__(self, shell: Any) -> None:
         self._shell = shell
         self._ran: deque[Run] = deque(maxlen=MOST_RUNS)
-        self._displayed: dict[str, tuple[int, str]] = {}
+        # By display id: after how many kept outputs, and how many characters of the last of those; and what.
+        self._displayed: dict[str, tuple[int, int, str]] = {}
         self.failure: Run | None = None  # the latest one that has not been mended
 
     def watch(self) -> None:
@@ -55,9 +56,9 @@ class Runs:
         content = message.get("content", {})
         if plain := content.get("data", {}).get("text/plain"):
             key = content.get("transient", {}).get("display_id") or f"output {len(self._displayed)}"
-            before = len(self._kept(self._shell.execution_count - 1))
-            before = self._displayed.get(key, (before, ""))[0]
-            self._displayed[key] = (before, str(plain)[:MOST_OUTPUT])
+            kept = self._kept(self._shell.execution_count - 1)
+            place = (len(kept), len(_text(kept[-1])) if kept else 0)
+            self._displayed[key] = (*self._displayed.get(key, place)[:2], str(plain)[:MOST_OUTPUT])
         return message
 
     def _end(self, result: Any) -> None:
@@ -73,13 +74,17 @@ class Runs:
             self.failure = None
 
     def _outputs(self, number: int) -> tuple[str, ...]:
-        outputs: list[tuple[int, str]] = list(self._displayed.values())
-        for place, kept in enumerate(self._kept(number)):
-            bundle = getattr(kept, "bundle", {})
-            text = "".join(bundle["stream"]) if "stream" in bundle else str(bundle.get("text/plain", ""))
-            outputs.append((place, text))
-        in_order = [text[:MOST_OUTPUT] for _, text in sorted(outputs, key=lambda output: output[0]) if text.strip()]
-        return tuple(in_order[:50])
+        """What was printed, displayed and returned, in order."""
+        displayed = list(self._displayed.values())
+        outputs = [plain for after, _, plain in displayed if not after]
+        for place, kept in enumerate(self._kept(number), 1):
+            text, at = _text(kept), 0
+            for after, offset, plain in displayed:
+                if after == place:
+                    outputs += [text[at:offset], plain]
+                    at = offset
+            outputs.append(text[at:])
+        return tuple(text[:MOST_OUTPUT] for text in outputs if text.strip())[:MOST_OUTPUTS]
 
     def _kept(self, number: int) -> list[Any]:
         """What IPython itself keeps of a cell's outputs; older ones keep nothing."""
@@ -113,6 +118,12 @@ class Runs:
         """`In[3]` for the file name under which a cell's code was compiled; "" for other files."""
         numbers = getattr(self._shell.compile, "_filename_map", {})
         return f"In[{numbers[filename]}]" if filename in numbers else ""
+
+
+def _text(kept: Any) -> str:
+    """Of one output that IPython keeps; what is printed grows in one of them."""
+    bundle = getattr(kept, "bundle", {})
+    return "".join(bundle["stream"]) if "stream" in bundle else str(bundle.get("text/plain", ""))
 
 
 def _is_same(run: Run, failed: Run) -> bool:
