@@ -10,7 +10,7 @@ from ._version import VERSION as __version__
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from . import conversations, panel
+    from . import conversations, describe, panel
     from .errors import APIError, CometError, ConfigError, TransportError
     from .messages import Message, Request, Usage
     from .scripting import ask
@@ -43,6 +43,7 @@ __all__ = [
     "__version__",
     "ask",
     "conversations",
+    "describe",
     "last",
     "load_ipython_extension",
     "panel",
@@ -53,7 +54,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name == "last":
         return import_module(".session", __name__).current().latest
-    if name in ("conversations", "panel"):  # modules; the latter can be called
+    if name in ("conversations", "describe", "panel"):  # modules; the latter can be called
         return import_module(f".{name}", __name__)
     if name in _HOMES:
         value = globals()[name] = getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -155,6 +155,11 @@ class Room:
         return "\n".join(self.lines)
 
 
+def many(count: int, noun: str) -> str:
+    """`1 line`, `2,000 lines`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def type_name(value: Any) -> str:
     """`pandas DataFrame`, `dict`, `sklearn LinearRegression`: the library and the class."""
     kind = value if isinstance(value, type) else type(value)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .cards import Bounds, Description, cut, framed, unframed
+from .cards import Bounds, Description, cut, framed, many, unframed
 from .describe import describe
 from .errors import ConfigError
 from .failures import CellName
@@ -172,7 +172,7 @@ class Writing:
     def question(self) -> Question:
         self._end_text()
         if self._redacted:
-            self._parts.append(f"{self._redacted} {'secret' if self._redacted == 1 else 'secrets'} redacted")
+            self._parts.append(f"{many(self._redacted, 'secret')} redacted")
         return Question(Message("user", tuple(self._blocks)), tuple(self._parts))
 
 

@@ -83,6 +83,11 @@ class Exchange:
         endpoint = find_endpoint(self._settings, offline=self._settings.replay == "only")
         self._key = endpoint.key
         request = _addressed(request, endpoint)
+        if unfit := _not_taken(request, endpoint):
+            raise ConfigError(
+                unfit,
+                "nothing was sent; set COMETAPI_KEY for Claude, or leave it out (--alone leaves out earlier turns)",
+            )
         self._found = to_replay(
             self._settings, self._session, self._store, self._standing, endpoint, request,
             fresh=self._fresh or self._part is not None,
@@ -108,12 +113,13 @@ class Exchange:
                 records.finish(self._store, asked, message, why, None, Usage(), None)
 
     def preview(self, request: Request) -> Preview:
-        """What `stream` would send. Raises: ConfigError where that would."""
+        """What `stream` would send."""
         endpoint = find_endpoint(self._settings, offline=True)
         self._key = endpoint.key
         request = _addressed(request, endpoint)
         shown = replace(request, messages=tuple(map(self._without_key, request.messages)))
-        return Preview(shown, endpoint.name, self._hidden(self._standing.sent_line(self._question.parts)))
+        notes = tuple(filter(None, [_not_taken(request, endpoint)]))
+        return Preview(shown, endpoint.name, self._hidden(self._standing.sent_line(self._question.parts)), notes)
 
     def _begin(self, endpoint: Endpoint, request: Request) -> Asked:
         """Write the request down, before it is sent. Raises: ConfigError when it could pass the budget."""
@@ -240,16 +246,17 @@ class Exchange:
 
 
 def _addressed(request: Request, endpoint: Endpoint) -> Request:
-    """As that endpoint gets it. Raises: ConfigError for pictures that it is known not to take."""
-    if endpoint.model:
-        request = replace(request, model=endpoint.model)
+    """As that endpoint gets it."""
+    return replace(request, model=endpoint.model) if endpoint.model else request
+
+
+def _not_taken(request: Request, endpoint: Endpoint) -> str:
+    """What of the request the endpoint is known not to take, in words; "" if nothing is."""
+    if endpoint.local_model is None:
+        return ""
     kinds = {str(block.get("type")) for message in request.messages for block in message.content}
-    if endpoint.local_model is not None and kinds & {"image", "document"}:
-        raise ConfigError(
-            f"the local model takes no {' and no '.join(sorted(kinds & {'image', 'document'}))}, only text",
-            "nothing was sent; set COMETAPI_KEY for Claude, or leave it out (--alone leaves out earlier turns)",
-        )
-    return request
+    unfit = sorted(kinds & {"image", "document"})
+    return f"the local model takes no {' and no '.join(unfit)}, only text" if unfit else ""
 
 
 def _total(usage: Usage) -> int | None:

@@ -6,7 +6,7 @@ import base64
 from pathlib import Path
 from typing import Any
 
-from .cards import Bounds, Description
+from .cards import Bounds, Description, many
 from .errors import ConfigError
 from .pictures import image
 from .place import shown_path
@@ -61,11 +61,11 @@ def document(content: bytes, kind: str, bounds: Bounds, name: str) -> Descriptio
     count = pages(content)
     source = {"type": "base64", "media_type": PDF, "data": encoded}
     block: Any = {"type": "document", "source": source, "title": name}
-    size = f"{count:,} pages" if count > 1 else "1 page" if count else f"{len(content) / 1e6:.1f} MB"
+    size = many(count, "page") if count else f"{len(content) / 1e6:.1f} MB"
     return Description(kind, f"PDF, {size}", f"PDF, {size}", (block,))
 
 
 def _folder(path: Path, bounds: Bounds) -> Description:
     names = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in path.iterdir())
     text = bounds.fitted("\n".join(names))
-    return Description(f"folder {shown_path(path)}", text, f"{len(names):,} names")
+    return Description(f"folder {shown_path(path)}", text, many(len(names), "name"))

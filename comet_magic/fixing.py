@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from .cards import Bounds, Description, type_name
+from .cards import Bounds, Description, many, type_name
 from .context import Question, Writing, bounds_of
 from .describe import describe
 from .errors import ConfigError
@@ -50,7 +50,7 @@ def fix_question(
     hint = hint.strip()
     writing = Writing("what to do, and your hint" if hint else "what to do")
     writing.text(f"{TASK}\n" + (f"{hint}\n" if hint else ""))
-    cell = Description("notebook cell", bounds.fitted(failed.source), f"{len(failed.source.splitlines())} lines")
+    cell = Description("notebook cell", bounds.fitted(failed.source), many(len(failed.source.splitlines()), "line"))
     writing.add(f"In[{failed.number}]", cell)
     writing.add("error", failure(failed.error, bounds, runs.name_of).hidden(bounds.hide))
     names = list(_variables(failed, tree, scope, runs.name_of))

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from enum import Enum
 from typing import Any
 
-from .cards import Bounds, Description, Room, stable_repr, type_name
+from .cards import Bounds, Description, Room, many, stable_repr, type_name
 from .prices import estimated_tokens
 
 DEEPEST = 4  # levels of collections in collections that are opened
@@ -26,7 +26,9 @@ _SIMPLE = (int, float, complex, bool, type(None))
 def text(value: str, bounds: Bounds) -> Description:
     shown = bounds.fitted(value)
     some = "" if len(shown) == len(value) else ", in part"
-    return Description("text", shown, f"{len(value):,} characters{some}" if len(value) > 80 else "", is_value=True)
+    return Description(
+        "text", shown, f"{many(len(value), 'character')}{some}" if len(value) > 80 else "", is_value=True
+    )
 
 
 def simple(value: Any, bounds: Bounds) -> Description:
@@ -39,7 +41,7 @@ def simple(value: Any, bounds: Bounds) -> Description:
 
 def collection(value: Any, bounds: Bounds) -> Description:
     """Dicts, lists, tuples, sets: whole where they fit, else outlined."""
-    label = f"{len(value):,} {'item' if len(value) == 1 else 'items'}"
+    label = many(len(value), "item")
     if bounds.share_values and len(value) <= FEW:
         line = stable_repr(value)
         if len(line) <= 200 and "..." not in line:
@@ -117,7 +119,7 @@ def record(value: Any, bounds: Bounds) -> Description:
     room = Room(bounds.table_tokens)
     for name in names:
         room.add(f"{name} = {brief(getattr(value, name, '(not set)'), bounds)}")
-    return Description(type_name(value), bounds.hide(str(room)), f"{len(names)} fields")
+    return Description(type_name(value), bounds.hide(str(room)), many(len(names), "field"))
 
 
 def function(value: Any, bounds: Bounds) -> Description:
@@ -155,7 +157,7 @@ def module(value: types.ModuleType, bounds: Bounds) -> Description:
         if not room.add(_head(member) if callable(member) else f"{name}: {type_name(member)}"):
             room.lines.append(f"… {len(names) - number:,} more names")
             break
-    return Description(f"module {value.__name__}", bounds.hide(str(room)), f"{len(names):,} names")
+    return Description(f"module {value.__name__}", bounds.hide(str(room)), many(len(names), "name"))
 
 
 def is_estimator(value: Any) -> bool:
@@ -209,5 +211,4 @@ def _is_installed(value: type) -> bool:
 def _lines(source: str, shown: str) -> str:
     if not source:
         return "its signature"
-    count = len(source.splitlines())
-    return f"{count:,} {'line' if count == 1 else 'lines'}{'' if shown == source else ', in part'}"
+    return many(len(source.splitlines()), "line") + ("" if shown == source else ", in part")

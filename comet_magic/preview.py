@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 
+from .cards import many
 from .inline import clean, escaped
 from .messages import Message, Request, quoted, shown
 from .pictures import thumbnails
@@ -29,11 +30,10 @@ class Preview:
         wire = replace(self.request, messages=(), cached=()).to_wire()
         parameters = {name: value for name, value in wire.items() if name not in ("messages", "system")}
         count = len(self.request.messages)
-        many = "1 message" if count == 1 else f"{count:,} messages"
         return [
             "Nothing was sent: this is a dry run.",
             f"to {self.endpoint}: {json.dumps(parameters, ensure_ascii=False)}",
-            f"{many}, about {estimated_prompt(self.request):,} tokens · {self.sent or 'your text'}",
+            f"{many(count, 'message')}, about {estimated_prompt(self.request):,} tokens · {self.sent or 'your text'}",
             *self.notes,
         ]
 
@@ -51,7 +51,7 @@ class Preview:
 
     def to_markdown(self) -> str:
         first, *rest = self.head
-        parts = [f"**{escaped(first)}**", *(f"<small>{escaped(line)}</small>" for line in rest)]
+        parts = [f"**{escaped(first)}**", "<br>".join(f"<small>{escaped(line)}</small>" for line in rest)]
         for role, text, message in self._texts():
             part, more = shown(text)
             parts += [f"**{role}**", quoted(part), *more]

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from . import turns
+from .cards import many
 from .conversation import Conversation, Turn
 from .messages import Message
 from .place import Place, run_of
@@ -45,14 +46,10 @@ class Standing:
         count = len(self.sent.turns)
         parts = list(parts)
         if count:
-            parts.append(_turns(count, "earlier"))
+            parts.append(many(count, "earlier turn"))
         if self.left_out:
-            parts.append(f"left out: {_turns(self.left_out, 'older')} (history_turns, history_tokens)")
+            parts.append(f"left out: {many(self.left_out, 'older turn')} (history_turns, history_tokens)")
         return " · ".join(parts) if len(parts) > 1 else ""
-
-
-def _turns(count: int, which: str) -> str:
-    return f"1 {which} turn" if count == 1 else f"{count:,} {which} turns"
 
 
 def standing(

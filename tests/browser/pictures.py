@@ -32,9 +32,10 @@ def around(page: Page, first: Locator, last: Locator, path: Path, margin: int = 
 
 
 def take(
-    browser: Browser, server: JupyterServer, cells: list[str], name: str, *, width: int = 900, dark: bool = False
-) -> None:
-    context = browser.new_context(viewport={"width": width, "height": 1000}, device_scale_factor=1.5)
+    browser: Browser, server: JupyterServer, cells: list[str], name: str, *, width: int = 900, height: int = 1000,
+    dark: bool = False,
+) -> None:  # fmt: skip
+    context = browser.new_context(viewport={"width": width, "height": height}, device_scale_factor=1.5)
     page = context.new_page()
     page.set_default_timeout(60_000)
     notebook = OpenNotebook(page, server, cells, f"{name}.ipynb")
@@ -55,7 +56,14 @@ def take(
     context.close()
 
 
-KEPT = {"reply", "panel"}
+KEPT = {"reply", "panel", "data"}
+DATA = [
+    "%load_ext comet_magic\nimport matplotlib.pyplot as plt\nfrom vega_datasets import local_data\n\n"
+    "stocks = local_data.stocks()\nfigure, axes = plt.subplots(figsize=(6, 2))\n"
+    "stocks.pivot(index='date', columns='symbol', values='price').plot(ax=axes);",
+    "%%claude -t 150\nIn one sentence, what is in {{stocks}}?",
+    "%%claude --dry-run --alone\nWhich share does {{figure}} show to be the most volatile?",
+]
 PANEL = ["%load_ext comet_magic", "%claude_panel"]
 
 
@@ -68,6 +76,8 @@ def main() -> None:
             browser = playwright.chromium.launch(**LAUNCH)
             take(browser, server, REPLY, "reply")
             take(browser, server, REPLY, "reply-dark", dark=True)
+            take(browser, server, DATA, "data", height=1300)
+            take(browser, server, DATA, "data-dark", dark=True)
             take(browser, server, PANEL, "panel")
             take(browser, server, PANEL, "panel-dark", dark=True)
             take(browser, server, PANEL, "panel-narrow", width=520)
