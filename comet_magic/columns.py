@@ -60,8 +60,9 @@ class Column(NamedTuple):
         elif kind == "number":
             yield from self._amounts(values, len(counts), bounds, about)
         elif kind == "time" and bounds.share_values:
-            yield self._range(values, bounds)
-            yield f"median {about}{shown(sorted(values)[len(values) // 2], bounds)}"
+            ordered = sorted(values)
+            yield self._range(ordered, bounds)
+            yield f"median {about}{shown(ordered[len(ordered) // 2], bounds)}"
         if bounds.share_values and kind != "time":
             yield from _top(counts, len(values), kind, bounds, about)
 
@@ -91,15 +92,16 @@ class Column(NamedTuple):
             return
         yield self._range(finite, bounds)
         if distinct > FEW_NAMED:
-            quartiles = [shown(_quantile(finite, part), bounds, 5) for part in (0.25, 0.5, 0.75)]
+            digits = 4 if about else 5
+            quartiles = [shown(_quantile(finite, part), bounds, digits) for part in (0.25, 0.5, 0.75)]
             yield f"quartiles {about}{', '.join(quartiles)}"
         yield f"mean {about}{mean:.{4 if about else 6}g}"
 
-    def _range(self, values: list[Any], bounds: Bounds) -> str:
+    def _range(self, ordered: list[Any], bounds: Bounds) -> str:
         if self.low is not None and self.high is not None:
             return f"{shown(self.low, bounds)} … {shown(self.high, bounds)}"
         about = "~" if self.is_sample else ""
-        return f"{about}{shown(min(values), bounds)} … {about}{shown(max(values), bounds)}"
+        return f"{about}{shown(ordered[0], bounds)} … {about}{shown(ordered[-1], bounds)}"
 
 
 def _present(values: Sequence[Any]) -> list[Any]:

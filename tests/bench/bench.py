@@ -2,7 +2,7 @@
 
     make bench                  all of it, about two minutes
     make bench ARGS="load cell"  some of it: load, first, cell, stream, lag, paint, kept,
-                                   crowd, size, page
+                                   crowd, cards, size, page
 
 Machines are noisy: read the ratios. The servers run in processes of their own.
 """
@@ -494,6 +494,26 @@ def crowd() -> list[Row]:
     ]
 
 
+# ---- cards
+
+
+def cards() -> list[Row]:
+    """Tables of 10,000,000 rows x 20 columns. Floor: their nulls, min and max alone."""
+    rows: list[Row] = []
+    for library in ("pandas", "polars", "pyarrow", "duckdb"):
+        done = subprocess.run(
+            [sys.executable, str(HERE / "large.py"), library], check=True, capture_output=True, text=True
+        )
+        got = json.loads(done.stdout)
+        rows += [
+            row(f"card of 10M x 20, {library}", got["large"], got["exact"], "1 s", "s", 2),
+            row("  extra memory", got["extra"], None, "100 MB", "MB", 0),
+            row("  of its first 1,000 rows", got["small"], None, "20 ms", "ms"),
+            row("  characters a column", got["characters"], None, "about 100", "", 0),
+        ]
+    return [*rows, row("a prompt of 1 MB without references", got["prompt"], None, "5 ms", "ms", 2)]
+
+
 # ---- size
 
 
@@ -532,6 +552,7 @@ PARTS = {
     "paint": paint,
     "kept": kept,
     "crowd": crowd,
+    "cards": cards,
     "size": size,
     "page": page,
 }
