@@ -16,7 +16,7 @@ from typing import Any
 from .errors import ConfigError
 from .inline import clean, whole_text
 from .messages import ContentBlock
-from .prices import BYTES_A_TOKEN, block_tokens, estimated_tokens
+from .prices import block_tokens, estimated_tokens
 
 INLINE = 200  # characters; a longer value, and one of several lines, stands in a frame of its own
 CELL = 40  # characters of a text in a table
@@ -48,10 +48,12 @@ class Bounds:
     def fitted(self, text: str, tokens: int = 0) -> str:
         """A long text's beginning and end, within the bound, and between them how much is left out."""
         text = self.hide(whole_text(text))
-        room = (tokens or self.text_tokens) * BYTES_A_TOKEN
-        if len(text.encode()) <= room:
+        tokens = tokens or self.text_tokens
+        estimate, encoded = estimated_tokens(text), text.encode()
+        if estimate <= tokens:
             return text
-        head, tail = text.encode()[: room * 2 // 3], text.encode()[-(room // 4) :]
+        room = len(encoded) * tokens // estimate
+        head, tail = encoded[: room * 2 // 3], encoded[-(room // 4) :]
         first, last = head.decode("utf-8", "ignore"), tail.decode("utf-8", "ignore")
         left_out = len(text) - len(first) - len(last)
         return f"{first}\n[… {left_out:,} of {len(text):,} characters left out …]\n{last}"

@@ -25,10 +25,14 @@ SHOWN = 60  # characters of a reference in the line under a reply
 
 
 class Question(NamedTuple):
-    """message: what is sent.        parts: what is in it, each in words: the user's own text first."""
+    """message: what is sent.        parts: what is in it, each in words: the user's own text first.
+
+    note: what is to be said of it under the reply, "" if nothing is.
+    """
 
     message: Message
     parts: tuple[str, ...] = (YOURS,)
+    note: str = ""
 
     @property
     def has_data(self) -> bool:

@@ -52,7 +52,7 @@ class Exchange:
         self._price: Price | None = None
         self._key: Key | None = None
         self._is_kept = False
-        self._notes: list[str] = []
+        self._notes = [question.note] if question.note else []
 
     # ---- what is asked
 

@@ -9,9 +9,11 @@ from typing import Any
 
 from .context import Question, names_in, question
 from .display import LiveDisplay, Unseen, current_shell
+from .errors import ConfigError
 from .exchange import Exchange
 from .messages import Message
 from .place import place_in
+from .references import Reference, pieces
 from .session import current
 from .settings import CometSettings
 
@@ -50,7 +52,7 @@ def _question(
     prompt: str, settings: CometSettings, namespace: Mapping[str, Any] | None, values: dict[str, Any]
 ) -> Question:
     if namespace is None and not values:
-        return question(prompt, settings)
+        return question(prompt, settings)._replace(note=_unfilled(prompt))
     if unknown := set(values) - (names_in(prompt) if isinstance(prompt, str) else set()):
         known = ", ".join(("namespace", "chat", "new", "fresh", *FLAGS))
         raise TypeError(
@@ -59,6 +61,14 @@ def _question(
         )
     scope = {**_last_error(), **(namespace or {}), **values}
     return question(prompt, settings, scope)
+
+
+def _unfilled(prompt: str) -> str:
+    try:
+        found = [piece for piece in pieces(prompt) if isinstance(piece, Reference)]
+    except ConfigError:  # it is text, whatever it looks like
+        return ""
+    return f"{found[0]} was sent as text: ask(prompt, globals()) would fill it in" if found else ""
 
 
 def _last_error() -> dict[str, Any]:

@@ -208,8 +208,12 @@ def test_ask_fills_in_what_it_is_given(server: WireServer) -> None:
 
 def test_ask_reads_no_references_in_a_prompt_made_of_data(server: WireServer) -> None:
     data = "a page that says {{__import__('os').system('true')}}"
-    comet_magic.ask(f"Summarise: {data}")
+    reply = comet_magic.ask(f"Summarise: {data}")
     assert sent(server) == f"Summarise: {data}"
+    assert reply.warnings == (
+        "{{__import__('os').system('true')}} was sent as text: ask(prompt, globals()) would fill it in",
+    )
+    assert comet_magic.ask("a {{ b {{1 +}}").warnings == ()
 
 
 def test_ask_refuses_what_the_prompt_does_not_mention(server: WireServer) -> None:
