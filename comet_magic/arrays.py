@@ -4,36 +4,40 @@ from __future__ import annotations
 
 from typing import Any
 
-from .cards import Bounds, Description, type_name
+from .cards import Bounds, Description
 from .columns import Column
+from .kinds import has, home, type_name
 
 SAMPLE = 200_000  # elements that are looked at, at even steps
 
 
 def is_array(value: Any) -> bool:
-    return hasattr(value, "__array__") and hasattr(value, "dtype") and hasattr(value, "shape") and bool(value.shape)
+    return has(value, "__array__", "dtype", "shape") and bool(value.shape)
 
 
 def is_labelled(value: Any) -> bool:
     """Whether it is xarray's DataArray or Dataset."""
-    return type(value).__module__.split(".")[0] == "xarray" and hasattr(value, "dims") and hasattr(value, "coords")
+    return home(value) == "xarray" and has(value, "dims", "coords")
 
 
 def array(value: Any, bounds: Bounds) -> Description:
     """Of NumPy and its kin. One that is lazy (dask's) or elsewhere (a GPU's) is described by its shape alone."""
     shape = " × ".join(f"{length:,}" for length in value.shape)
     head = f"shape ({shape}), dtype {value.dtype}"
-    if not hasattr(value, "flat") or value.dtype.names:
-        fields = f", fields {bounds.short(str(value.dtype), 500)}" if value.dtype.names else ""
+    names = getattr(value.dtype, "names", None)
+    if not has(value, "flat", "flags") or names:
+        fields = f", fields {bounds.short(', '.join(names), 500)}" if names else ""
         return Description(type_name(value), head + fields, shape)
     step = max(1, value.size // SAMPLE)
     some = value.ravel()[::step] if value.flags["C_CONTIGUOUS"] else value.flat[::step]
+    if value.dtype.kind in "mM":
+        some = some.astype(f"{value.dtype.kind}8[us]")
     elements = some.tolist()
     column = Column("elements", str(value.dtype), value.size, elements, is_sample=step > 1)
     lines = [head, column.line(bounds)]
     if step > 1:
         lines.append(f"Figures marked ~ and ≥ are of {len(elements):,} elements, every {step:,}th.")
-    if bounds.share_values and value.size:
+    if bounds.share_values and value.size and value.ndim <= 4 and value.dtype.kind != "O":
         lines.append(f"values: {_corner(value, bounds)}")
     return Description(type_name(value), bounds.fitted("\n".join(lines), bounds.table_tokens), shape)
 

@@ -11,16 +11,19 @@ import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from itertools import islice
 from typing import Any
 
 from .errors import ConfigError
 from .inline import clean, whole_text
+from .kinds import type_name
 from .messages import ContentBlock
 from .prices import block_tokens, estimated_tokens
 
 INLINE = 200  # characters; a longer value, and one of several lines, stands in a frame of its own
 CELL = 40  # characters of a text in a table
-_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]{6,}")
+_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]{6,}| id='\d{9,}'")
+_MIDDLE = "\n…\n"
 
 
 @dataclass(frozen=True)
@@ -47,16 +50,18 @@ class Bounds:
 
     def fitted(self, text: str, tokens: int = 0) -> str:
         """A long text's beginning and end, within the bound, and between them how much is left out."""
-        text = self.hide(whole_text(text))
         tokens = tokens or self.text_tokens
+        length, seen = len(text), 12 * tokens  # more than can be shown, so that no secret is cut before it is hidden
+        text = whole_text(text if length <= 2 * seen else f"{text[:seen]}{_MIDDLE}{text[-seen:]}")
+        text = self.hide(text)
         estimate, encoded = estimated_tokens(text), text.encode()
         if estimate <= tokens:
             return text
         room = len(encoded) * tokens // estimate
         head, tail = encoded[: room * 2 // 3], encoded[-(room // 4) :]
         first, last = head.decode("utf-8", "ignore"), tail.decode("utf-8", "ignore")
-        left_out = len(text) - len(first) - len(last)
-        return f"{first}\n[… {left_out:,} of {len(text):,} characters left out …]\n{last}"
+        left_out = max(length, len(text)) - len(first) - len(last)
+        return f"{first}\n[… {left_out:,} of {length:,} characters left out …]\n{last}"
 
     def refuse_values(self, what: str) -> None:
         """Raises: ConfigError where values are not shared."""
@@ -67,16 +72,37 @@ class Bounds:
             )
 
 
+class _Repr(reprlib.Repr):
+    """Bounded for the usual containers, and the same in every process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = self.maxdict = 50
+        self.maxstring = self.maxother = 100_000  # cut later, once secrets are hidden
+        self.maxlong = 200
+
+    def repr_int(self, value: int, level: int) -> str:
+        return str(value) if value.bit_length() < 10_000 else f"an integer of {value.bit_length():,} bits"
+
+    def repr_set(self, value: Any, level: int) -> str:
+        items = ", ".join(sorted(self.repr1(item, level - 1) for item in islice(value, 1000))[: self.maxset])
+        return f"{{{items}{', ...' if len(value) > self.maxset else ''}}}" if value else "set()"
+
+    def repr_frozenset(self, value: Any, level: int) -> str:
+        return f"frozenset({self.repr_set(value, level)})"
+
+
 def stable_repr(value: object) -> str:
-    """`repr`, bounded for the usual containers, without addresses, which differ at every run."""
-    shortened = reprlib.Repr()
-    shortened.maxlist = shortened.maxtuple = shortened.maxset = shortened.maxfrozenset = shortened.maxdict = 50
-    shortened.maxstring = shortened.maxother = 10_000
-    shortened.maxlong = 100
+    """`repr`, bounded, and the same at every run."""
     try:
-        return _ADDRESS.sub("", shortened.repr(value))
+        return without_addresses(_Repr().repr(value))
     except Exception as error:  # noqa: BLE001  # a repr may raise what it likes
         return f"<{type_name(value)}, whose repr fails: {type(error).__name__}>"
+
+
+def without_addresses(text: str) -> str:
+    """Without the places in memory that differ at every run, and would keep replays from being found."""
+    return _ADDRESS.sub("", text)
 
 
 def cut(text: str, characters: int, of: int | None = None) -> str:
@@ -129,12 +155,25 @@ def _attribute(text: str) -> str:
     return cut(text, 100).replace('"', "'").replace("<", "‹").replace(">", "›")
 
 
-_FRAME = re.compile(r'\n?<(data(?:-[0-9a-f]{8})?) name="([^"]*)" type="[^"]*" role="data[^"]*">\n.*?\n</\1>\n?', re.S)
+_OPENING = re.compile(r'\n?<(data(?:-[0-9a-f]{8})?) name="([^"\n]*)" type="[^"\n]*" role="data[^"\n]*">\n')
 
 
 def unframed(text: str) -> str:
     """A question as the user wrote it, more or less: `{{name}}` where a frame is."""
-    return _FRAME.sub(lambda frame: f" {{{{{frame[2]}}}}} ", text)
+    parts, at = [], 0
+    unclosed: set[str] = set()
+    while opening := _OPENING.search(text, at):
+        closing = f"\n</{opening[1]}>"
+        end = text.find(closing, opening.end() - 1) if closing not in unclosed else -1
+        if end < 0:
+            unclosed.add(closing)
+            parts.append(text[at : opening.end()])
+            at = opening.end()
+            continue
+        parts += [text[at : opening.start()], f" {{{{{opening[2]}}}}} "]
+        at = end + len(closing)
+        at += text.startswith("\n", at)
+    return "".join([*parts, text[at:]])
 
 
 @dataclass
@@ -160,10 +199,3 @@ class Room:
 def many(count: int, noun: str) -> str:
     """`1 line`, `2,000 lines`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def type_name(value: Any) -> str:
-    """`pandas DataFrame`, `dict`, `sklearn LinearRegression`: the library and the class."""
-    kind = value if isinstance(value, type) else type(value)
-    home = str(kind.__module__).split(".")[0]
-    return kind.__qualname__ if home in ("builtins", "__main__") else f"{home} {kind.__qualname__}"

@@ -197,6 +197,14 @@ def _top(counts: Counter[Any], total: int, kind: str, bounds: Bounds, about: str
     yield f"top {', '.join(named)}{f', {rest} more' if rest else ''}"
 
 
+def plain(value: Any) -> Any:
+    """One of NumPy's numbers, days and spans as Python's own."""
+    if type(value).__module__ != "numpy" or getattr(value, "shape", None) != ():
+        return value
+    kind = value.dtype.kind
+    return value.astype(f"{kind}8[us]").item() if kind in "mM" else value.item()
+
+
 def percent(part: int, whole: int) -> str:
     """`3.1 %`; never 0 % or 100 % for what is not."""
     share = 100 * part / whole
@@ -209,21 +217,20 @@ def percent(part: int, whole: int) -> str:
 
 def shown(value: Any, bounds: Bounds, digits: int = 6) -> str:
     """One value as it stands in a card. digits: of a number that is not whole."""
-    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
-        value = value.item()
-    match value:
-        case bool():
-            return str(value).lower()
-        case int():
-            return str(value) if value.bit_length() <= 200 else f"an integer of {value.bit_length()} bits"
-        case float():
-            return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:.{digits}g}"
-        case dt.datetime():
-            day = value.isoformat(sep=" ", timespec="auto")
-            return day.removesuffix(" 00:00:00")
-        case dt.date() | dt.time():
-            return value.isoformat()
-        case str():
-            return f'"{bounds.short(value)}"'
+    match plain(value):
+        case None:
+            return "null"
+        case bool() as flag:
+            return str(flag).lower()
+        case int() as number:
+            return str(number) if number.bit_length() <= 200 else f"an integer of {number.bit_length()} bits"
+        case float() as number:
+            return f"{number:.0f}" if number.is_integer() and abs(number) < 1e15 else f"{number:.{digits}g}"
+        case dt.datetime() as moment:
+            return moment.isoformat(sep=" ", timespec="auto").removesuffix(" 00:00:00")
+        case dt.date() | dt.time() as day:
+            return day.isoformat()
+        case str() as text:
+            return f'"{bounds.short(text)}"'
     is_plain = isinstance(value, dt.timedelta | Decimal) or type(value).__module__.startswith("pandas")
     return bounds.short(str(value) if is_plain else value)

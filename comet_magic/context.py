@@ -15,7 +15,7 @@ from .errors import ConfigError
 from .failures import CellName
 from .messages import ContentBlock, Message
 from .names import missing
-from .redaction import REDACTED, Redactor
+from .redaction import Redactor
 from .references import Reference, pieces
 from .runs import Runs
 from .settings import CometSettings
@@ -85,7 +85,7 @@ def _scope(namespace: Mapping[str, Any], runs: Runs | None) -> dict[str, Any]:
 
 
 def _filled(found: list[str | Reference], scope: dict[str, Any], bounds: Bounds, runs: Runs | None) -> Question:
-    writing = Writing()
+    writing = Writing(bounds)
     cell_name: CellName = runs.name_of if runs else lambda filename: ""
     for piece in found:
         if isinstance(piece, str):
@@ -119,13 +119,13 @@ def value_of(reference: Reference, scope: dict[str, Any]) -> Any:
 class Writing:
     """A message in the making: lives for one question."""
 
-    def __init__(self, text: str = YOURS) -> None:
+    def __init__(self, bounds: Bounds, text: str = YOURS) -> None:
         """text: what the words around the values are, in words."""
+        self._bounds = bounds
         self._blocks: list[ContentBlock] = []
         self._text = ""
         self._is_behind_frame = False
         self._parts = [text]
-        self._redacted = 0
         self.known: dict[str, list[Description]] = {}
 
     def text(self, text: str) -> None:
@@ -139,7 +139,6 @@ class Writing:
         shown = cut(shown_as or name, SHOWN)
         again = name in self.known
         self.known.setdefault(name, []).append(description)
-        self._redacted += description.text.count(REDACTED)
         label = description.label or ("" if description.is_inline else f"{description.tokens:,} tokens")
         if not again or label:
             self._parts.append(f"{shown} ({label})" if label else shown)
@@ -175,8 +174,8 @@ class Writing:
 
     def question(self) -> Question:
         self._end_text()
-        if self._redacted:
-            self._parts.append(f"{many(self._redacted, 'secret')} redacted")
+        if redacted := getattr(self._bounds.hide, "count", 0):
+            self._parts.append(f"{many(redacted, 'secret')} redacted")
         return Question(Message("user", tuple(self._blocks)), tuple(self._parts))
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import datetime as dt
 import inspect
+import sys
 import types
-from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import is_dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import is_dataclass, replace
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
@@ -18,14 +19,17 @@ from pathlib import PurePath
 from typing import Any
 
 from . import arrays, files, objects, pictures, tables
-from .cards import Bounds, Description, stable_repr, type_name
+from .cards import Bounds, Description, stable_repr, without_addresses
+from .columns import plain
 from .errors import CometError, ConfigError
 from .failures import CellName, failure
+from .kinds import has, home, is_collection, type_name
 from .rasters import PDF, media_type
-from .runs import Run, Runs
+from .runs import MOST_OUTPUT, Run, Runs
 
 __all__ = ["register", "unregister"]
 
+FEW_VALUES = 100
 DEEPEST = 5  # describers that hand on to one another
 _registered: dict[type, Callable[[Any], Any]] = {}
 
@@ -61,8 +65,10 @@ def _described(value: Any, bounds: Bounds, cell_name: CellName, depth: int) -> l
         parts = made if isinstance(made, list | tuple) else [made]
         described = [part for one in parts for part in _described_part(one, value, bounds, cell_name, depth)]
         return described or [Description(type_name(value), "(nothing)")]
-    describer = _describer(value, cell_name)
-    return [_called(describer, value, bounds)]
+    described = _called(_called(_describer, value, cell_name), value, bounds)
+    # A user's own text may well say where something is in memory.
+    is_text = isinstance(value, str | PurePath)
+    return [described if is_text else replace(described, text=without_addresses(described.text))]
 
 
 def _described_part(part: Any, of: Any, bounds: Bounds, cell_name: CellName, depth: int) -> list[Description]:
@@ -72,16 +78,16 @@ def _described_part(part: Any, of: Any, bounds: Bounds, cell_name: CellName, dep
 
 
 def _own_describer(value: Any) -> Callable[[Any], Any] | None:
-    for kind in type(value).__mro__[:-1]:  # all but object
+    for kind in type(value).__mro__:
         if kind in _registered:
             return _registered[kind]
     own = getattr(type(value), "_repr_llm_", None)
     return own if callable(own) else None
 
 
-def _called(describer: Callable[..., Any], value: Any, *bounds: Bounds) -> Any:
+def _called(describer: Callable[..., Any], value: Any, *more: Any) -> Any:
     try:
-        return describer(value, *bounds)
+        return describer(value, *more)
     except CometError:
         raise
     except Exception as error:  # a user's describer, and the libraries behind ours, raise what they like
@@ -131,6 +137,8 @@ def _describer(value: Any, cell_name: CellName) -> Callable[[Any, Bounds], Descr
         return pictures.picture
     if tables.is_table(value):
         return tables.table
+    if home(value) == "pandas" and has(value, "tolist", "dtype"):  # an index, an extension array
+        return _pandas_values
     if arrays.is_labelled(value):
         return arrays.labelled
     if arrays.is_array(value):
@@ -141,21 +149,26 @@ def _describer(value: Any, cell_name: CellName) -> Callable[[Any, Bounds], Descr
 def _other(value: Any, cell_name: CellName) -> Callable[[Any, Bounds], Description]:
     if isinstance(value, bytes | bytearray) and media_type(bytes(value[:16])) == PDF:
         return lambda content, bounds: files.document(bytes(content), "PDF", bounds, "the PDF")
-    if inspect.isroutine(value) or (hasattr(value, "__wrapped__") and callable(value)):
+    if inspect.isroutine(value) or has(value, "cache_info", "__call__"):
         return objects.function
     if objects.is_estimator(value):
         return objects.estimator
-    if is_dataclass(value) or (isinstance(value, tuple) and hasattr(value, "_fields")):
+    if is_dataclass(type(value)) or (isinstance(value, tuple) and has(value, "_fields")):
         return objects.record
     if isinstance(value, list | tuple) and value and all(isinstance(item, Run) for item in value):
         return lambda runs, bounds: _runs(runs, bounds, cell_name)
-    if type(value).__module__.startswith("pandas") and hasattr(value, "tolist"):  # an index, an array
-        return lambda index, bounds: objects.collection(index.tolist(), bounds)
-    if isinstance(value, Mapping | Sequence | Set) and not isinstance(value, bytes | bytearray | memoryview | range):
+    if is_collection(value):
         return objects.collection
-    if hasattr(value, "item") and getattr(value, "shape", None) == ():  # one of NumPy's numbers
-        return lambda number, bounds: objects.simple(number.item(), bounds)
+    if home(value) == "numpy" and has(value, "item", "dtype"):  # a number, or an array of no dimension
+        return lambda number, bounds: _describer(plain(number), cell_name)(plain(number), bounds)
     return objects.anything
+
+
+def _pandas_values(values: Any, bounds: Bounds) -> Description:
+    """Few of them themselves; of many, what a series of them is like."""
+    if len(values) <= FEW_VALUES:
+        return objects.collection(values.tolist(), bounds)
+    return tables.table(sys.modules["pandas"].Series(values), bounds)
 
 
 def _runs(runs: Sequence[Run], bounds: Bounds, cell_name: CellName) -> Description:
@@ -165,11 +178,15 @@ def _runs(runs: Sequence[Run], bounds: Bounds, cell_name: CellName) -> Descripti
     for run in runs:
         lines = [f"In[{run.number}]:", bounds.fitted(run.source.strip("\n"), part // 2)]
         if run.outputs and bounds.share_values:
-            lines += [f"Out[{run.number}]:", bounds.fitted("\n".join(run.outputs).strip("\n"), part // 2)]
+            # Hidden before they are cut to what is kept of them: a secret may stand there.
+            outputs = "\n".join(bounds.hide(output)[:MOST_OUTPUT] for output in run.outputs)
+            lines += [f"Out[{run.number}]:", bounds.fitted(outputs.strip("\n"), part // 2)]
         elif run.outputs:
             lines.append(f"Out[{run.number}]: (not shared)")
         if run.error is not None:
             lines += [f"In[{run.number}] failed:", failure(run.error, bounds, cell_name).text]
+        elif run.failed:
+            lines.append(f"In[{run.number}] failed: {run.failed if bounds.share_values else run.failed.split(':')[0]}")
         texts.append("\n".join(lines))
     many = f"{len(runs)} cells" if len(runs) != 1 else f"In[{runs[0].number}]"
     return Description("notebook cells", "\n\n".join(texts), many)

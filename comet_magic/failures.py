@@ -8,16 +8,18 @@ import sysconfig
 import traceback
 from collections.abc import Callable, Iterator
 from itertools import groupby
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from .cards import Bounds, Description
+from .cards import Bounds, Description, without_addresses
+from .kinds import type_name
 from .place import shown_path
 
 CONTEXT = 2  # lines of the source before and after the one that failed
 MOST_FRAMES = 8  # of the user's own; of more, as in a recursion, the first and the last ones
-MOST_LINKS = 5  # exceptions of one chain, or of one group
-_NAMES_ONLY = (NameError, AttributeError, ImportError, SyntaxError)  # whose messages show no values
+MOST_EXCEPTIONS = 20  # of chains and groups, in all
+_RUN = ("<timed exec>", "<timed eval>", "<magic-timeit>", "<string>")  # the user's code, run by a magic or by exec
 _INSTALLED = tuple(
     path for name in ("stdlib", "platstdlib", "purelib", "platlib") if (path := sysconfig.get_path(name))
 )
@@ -26,15 +28,15 @@ CellName = Callable[[str], str]  # "In[3]" for the file name of a cell's code, "
 
 
 def failure(error: BaseException, bounds: Bounds, cell_name: CellName = lambda filename: "") -> Description:
-    text = bounds.fitted("\n".join(_chain(error, bounds, cell_name)))
+    text = bounds.fitted("\n".join(_chain(error, bounds, cell_name, set())))
     return Description(f"exception {type(error).__name__}", text, type(error).__name__)
 
 
-def _chain(error: BaseException, bounds: Bounds, cell_name: CellName) -> Iterator[str]:
+def _chain(error: BaseException, bounds: Bounds, cell_name: CellName, seen: set[int]) -> Iterator[str]:
+    """seen: exceptions that have been told; a group and its members may refer to one another."""
     links: list[tuple[BaseException, str]] = []
-    seen: set[int] = set()
     follows, link = "", error
-    while link is not None and id(link) not in seen and len(links) < MOST_LINKS:
+    while link is not None and id(link) not in seen and len(seen) < MOST_EXCEPTIONS:
         seen.add(id(link))
         links.append((link, follows))
         if link.__cause__ is not None:
@@ -44,35 +46,54 @@ def _chain(error: BaseException, bounds: Bounds, cell_name: CellName) -> Iterato
         else:
             break
     for link, follows in reversed(links):
-        yield from _one(link, bounds, cell_name)
+        yield from _one(link, bounds, cell_name, seen)
         if follows:
             yield f"\n{follows}\n"
 
 
-def _one(error: BaseException, bounds: Bounds, cell_name: CellName) -> Iterator[str]:
+def _one(error: BaseException, bounds: Bounds, cell_name: CellName, seen: set[int]) -> Iterator[str]:
     yield from frames(error.__traceback__, cell_name)
-    if isinstance(error, SyntaxError) and error.filename:
+    if isinstance(error, SyntaxError) and error.filename and (bounds.share_values or cell_name(str(error.filename))):
         yield from _syntax(error, cell_name)
     yield message(error, bounds)
     inner = getattr(error, "exceptions", ())
-    for number, one in enumerate(inner[:MOST_LINKS], 1):
-        yield f"\nexception {number} of the group's {len(inner)}:"
-        yield from (f"  {line}" for text in _chain(one, bounds, cell_name) for line in text.split("\n"))
+    for number, one in enumerate(inner, 1):
+        told = [line for text in _chain(one, bounds, cell_name, seen) for line in text.split("\n")]
+        if told:
+            yield f"\nexception {number} of the group's {len(inner)}:"
+            yield from (f"  {line}" for line in told)
 
 
 def message(error: BaseException, bounds: Bounds) -> str:
-    """`KeyError: 'prise'`, with its notes; without the message where values are not shared."""
+    """`KeyError: 'prise'`, with its notes; without what may be a value where values are not shared."""
     kind = type(error)
     name = (
         kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
     )
-    if not bounds.share_values and not isinstance(error, _NAMES_ONLY):
-        return f"{name} (its message may show values, which are not shared)"
+    if not bounds.share_values:
+        return f"{name}{_without_values(error)}"
     said = traceback.format_exception_only(kind, error)[-1].strip().removeprefix(f"{name}: ").removeprefix(name)
     notes = [str(note) for note in getattr(error, "__notes__", ())]
     if notes:  # which are said behind the message
         said = str(error)
-    return bounds.fitted("\n".join([f"{name}: {said}" if said else name, *notes]), 500)
+    text = "\n".join([f"{name}: {said}" if said else name, *notes])
+    for folder in _INSTALLED:
+        text = text.replace(folder + os.sep, "")
+    return bounds.fitted(without_addresses(text.replace(str(Path.home()) + os.sep, "~" + os.sep)), 500)
+
+
+def _without_values(error: BaseException) -> str:
+    """What its names say, which are the code's."""
+    match error:
+        case AttributeError(name=str(missing), obj=of) if of is not None:
+            return f": {type_name(of)} has no attribute {missing!r}"
+        case NameError(name=str(missing)):
+            return f": name {missing!r} is not defined"
+        case ImportError(name=str(missing)):
+            return f": of {missing}"
+        case SyntaxError(msg=str(what)):
+            return f": {what.split('(')[0].strip()}"
+    return " (its message may show values, which are not shared)"
 
 
 def _syntax(error: SyntaxError, cell_name: CellName) -> Iterator[str]:
@@ -113,7 +134,7 @@ def _is_machinery(frame: Any) -> bool:
 
 
 def is_users(filename: str, cell_name: CellName) -> bool:
-    if cell_name(filename) or filename.startswith("<ipython-input"):
+    if cell_name(filename) or filename.startswith("<ipython-input") or filename in _RUN:
         return True
     # Compiled libraries name files that are not there.
     return os.path.isabs(filename) and not filename.startswith(_INSTALLED) and "site-packages" not in filename

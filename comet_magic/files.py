@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from .place import shown_path
 from .rasters import PDF, media_type, pages
 
 LARGEST_PDF = 32_000_000  # bytes of base64; the provider's limit for a whole request
-LARGEST_TEXT = 50_000_000  # bytes that are read of a text, of which its two ends are shown
+LARGEST_TEXT = 1_000_000  # bytes that are read of each end of a longer text
 
 
 def file(path: Path, bounds: Bounds) -> Description:
@@ -22,11 +23,7 @@ def file(path: Path, bounds: Bounds) -> Description:
     if path.is_dir():
         return _folder(path, bounds)
     bounds.refuse_values(f"the file {name}")
-    try:
-        with path.open("rb") as opened:
-            content = opened.read(LARGEST_TEXT)
-    except OSError as error:
-        raise ConfigError(f"{name} cannot be read: {error.strerror}", "nothing was sent") from error
+    content, size = _read(path, name)
     media = media_type(content)
     if media == PDF:
         return document(content, f"PDF file {path.name}", bounds, path.name)
@@ -36,8 +33,26 @@ def file(path: Path, bounds: Bounds) -> Description:
     if text is None:
         raise ConfigError(f"{name} is no text, image or PDF", "nothing was sent")
     shown = bounds.fitted(text)
-    some = "" if shown == text else ", in part"
-    return Description(f"text file {name}", shown, f"text of {len(text):,} characters{some}")
+    label = f"text of {many(len(text), 'character')}" if len(content) == size else f"text of {size / 1e6:,.0f} MB"
+    return Description(f"text file {name}", shown, label if shown == text else f"{label}, in part")
+
+
+def _read(path: Path, name: str) -> tuple[bytes, int]:
+    """What is in the file, and how long it is; of a long text the two ends."""
+    try:
+        with path.open("rb") as opened:
+            size = os.fstat(opened.fileno()).st_size
+            content = opened.read(LARGEST_TEXT)
+            if media_type(content) is not None:
+                content += opened.read(LARGEST_PDF)
+            elif size > 2 * LARGEST_TEXT:
+                opened.seek(-LARGEST_TEXT, os.SEEK_END)
+                content += b"\n" + opened.read()
+            else:
+                content += opened.read()
+    except OSError as error:
+        raise ConfigError(f"{name} cannot be read: {error.strerror}", "nothing was sent") from error
+    return content, size
 
 
 def _decoded(content: bytes) -> str | None:
@@ -46,10 +61,9 @@ def _decoded(content: bytes) -> str | None:
         return content.decode("utf-16", "replace")
     if b"\0" in content[:4096]:
         return None
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("latin-1")
+    text = content.decode("utf-8-sig", "replace")
+    # One or two may be where a long text was cut; more are of another encoding.
+    return text if text.count("\ufffd") <= 6 else content.decode("latin-1")
 
 
 def document(content: bytes, kind: str, bounds: Bounds, name: str) -> Description:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import builtins
-import contextlib
 import linecache
 import re
 import sys
@@ -12,13 +11,15 @@ import traceback
 import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from numbers import Number
+from typing import Any, NamedTuple
 
-from .cards import Bounds, Description, many, type_name
+from .cards import Bounds, Description, many
 from .context import Question, Writing, bounds_of
 from .describe import describe
 from .errors import ConfigError
 from .failures import CellName, failure, is_users
+from .kinds import home, type_name
 from .messages import Message
 from .names import missing
 from .pictures import is_picture
@@ -27,12 +28,19 @@ from .runs import Run, Runs
 from .settings import CometSettings
 
 MOST_VARIABLES = 10
-CARD_TOKENS = 600  # of each variable; there may be many
+CARD_TOKENS, TEXT_TOKENS = 600, 2000  # of each variable; there may be many
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 TASK = (
     "A cell of my notebook failed. Say the cause first, in a sentence or two. Then give the whole corrected cell in "
     "one ```python block, ready to be run in place of this one."
 )
+
+
+class Variable(NamedTuple):
+    """name: as it is called in the question: with its function, where it is local to one."""
+
+    name: str
+    value: Any
 
 
 def fix_question(
@@ -41,36 +49,45 @@ def fix_question(
 ) -> Question:  # fmt: skip
     """transform: makes Python of a cell with magics in it."""
     assert failed.error is not None
-    bounds = bounds_of(settings)
-    bounds = replace(
-        bounds, table_tokens=min(bounds.table_tokens, CARD_TOKENS), text_tokens=min(bounds.text_tokens, 2000)
-    )
-    tree = _parsed(transform(failed.source))
-    scope = {**namespace, **_locals(failed.error, runs.name_of)}
-    hint = hint.strip()
-    writing = Writing("what to do, and your hint" if hint else "what to do")
+    hint, bounds = hint.strip(), _bounds(settings)
+    tree = _parsed(failed.source, transform)
+    local, function, line = _innermost(failed.error, runs.name_of)
+    variables = [
+        *(Variable(name, namespace[name]) for name in _names(failed.source, tree) if _is_worth_it(name, namespace)),
+        *(Variable(f"{name} (in {function})", local[name]) for name in local if _is_worth_it(name, local)),
+    ]
+    writing = Writing(bounds, "what to do, and your hint" if hint else "what to do")
     writing.text(f"{TASK}\n" + (f"{hint}\n" if hint else ""))
-    cell = Description("notebook cell", bounds.fitted(failed.source), many(len(failed.source.splitlines()), "line"))
-    writing.add(f"In[{failed.number}]", cell)
+    lines = many(len(failed.source.splitlines()), "line")
+    writing.add(f"In[{failed.number}]", Description("notebook cell", bounds.fitted(failed.source), lines))
     writing.add("error", failure(failed.error, bounds, runs.name_of).hidden(bounds.hide))
-    names = list(_variables(failed, tree, scope, runs.name_of))
-    _add_variables(writing, names[:MOST_VARIABLES], scope, bounds, runs.name_of)
-    if len(names) > MOST_VARIABLES:
-        writing.leave_out(f"{len(names) - MOST_VARIABLES} of the cell's variables")
-    writing.text("".join(f"\n{line}" for line in _facts(failed, tree, scope, names)))
+    _add_variables(writing, variables[:MOST_VARIABLES], bounds, runs.name_of)
+    if len(variables) > MOST_VARIABLES:
+        writing.leave_out(f"{len(variables) - MOST_VARIABLES} of the cell's variables")
+    found = missing(failed.error, tree, namespace)
+    found = found or missing(failed.error, _parsed(line, str), {**namespace, **local})
+    if found and (bounds.share_values or not found.is_data):
+        writing.text(bounds.hide(f"\nNot there: {found}."))
+    homes = [home(variable.value) for variable in variables]
+    writing.text(f"\nVersions: {', '.join(_versions(failed.error, tree, namespace, homes))}.")
     return writing.question()
 
 
-def _add_variables(
-    writing: Writing, names: list[str], scope: dict[str, Any], bounds: Bounds, cell_name: CellName
-) -> None:
+def _bounds(settings: CometSettings) -> Bounds:
+    bounds = bounds_of(settings)
+    return replace(
+        bounds, table_tokens=min(bounds.table_tokens, CARD_TOKENS), text_tokens=min(bounds.text_tokens, TEXT_TOKENS)
+    )
+
+
+def _add_variables(writing: Writing, variables: list[Variable], bounds: Bounds, cell_name: CellName) -> None:
     first: dict[int, str] = {}
     short: dict[str, str] = {}  # those that a line is enough for
-    for name in names:
-        if (same := first.setdefault(id(scope[name]), name)) != name:
+    for name, value in variables:
+        if (same := first.setdefault(id(value), name)) != name:
             short[name] = f"the same as {same}"
             continue
-        for description in _described(name, scope[name], bounds, cell_name):
+        for description in _described(name.split(" ")[0], value, bounds, cell_name):
             if description.is_inline:
                 short[name] = description.text
             else:
@@ -87,78 +104,74 @@ def corrected(reply: Message) -> str:
     return max(python, key=len, default="").strip("\n")
 
 
-def _parsed(source: str) -> ast.AST | None:
+_MAGIC = re.compile(r"%%[^\n]*\n|%\w+(?: +-\S+)* ")  # what a magic such as %%time or %timeit has before the code
+
+
+def _parsed(source: str, transform: Callable[[str], str]) -> ast.AST | None:
+    """None where it is no Python."""
+    source = source.strip()
+    magic = _MAGIC.match(source)
     try:
-        return ast.parse(source)
+        return ast.parse(transform(source[magic.end() :] if magic else source))
     except (SyntaxError, ValueError):
         return None
 
 
-def _locals(error: BaseException, cell_name: CellName) -> dict[str, Any]:
-    """Of the innermost frame of the user's, as far as the line that failed names them."""
-    found: dict[str, Any] = {}
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        filename = frame.f_code.co_filename
-        if is_users(filename, cell_name) and frame.f_code.co_name != "<module>":
-            words = set(re.findall(r"\w+", linecache.getline(filename, line)))
-            found = {name: value for name, value in frame.f_locals.items() if name in words}
+def _innermost(error: BaseException, cell_name: CellName) -> tuple[dict[str, Any], str, str]:
+    """Of the innermost frame of the user's: the locals that the line that failed names, the function, that line."""
+    found: tuple[dict[str, Any], str, str] = ({}, "", "")
+    for frame, number in traceback.walk_tb(error.__traceback__):
+        code = frame.f_code
+        if is_users(code.co_filename, cell_name):
+            line = linecache.getline(code.co_filename, number)
+            words = set(re.findall(r"\w+", line))
+            is_local = code.co_name != "<module>" and frame.f_locals is not frame.f_globals
+            local = {name: value for name, value in frame.f_locals.items() if name in words} if is_local else {}
+            found = (local, code.co_name, line.strip())
     return found
 
 
-def _variables(failed: Run, tree: ast.AST | None, scope: dict[str, Any], cell_name: CellName) -> Iterator[str]:
-    """What the cell works with, in the order of its text: the names of its own that have a value."""
-    assert failed.error is not None
-    words = re.findall(r"[^\W\d]\w*", failed.source)  # all of them where it is no Python
-    if tree is not None:
-        words = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
-    words += list(_locals(failed.error, cell_name))
-    defined = {node.name for node in ast.walk(tree) if isinstance(node, _DEFINITIONS)} if tree else set()
-    for name in dict.fromkeys(words):
-        if name in defined:  # its source is in the cell
-            continue
-        if name in scope and not name.startswith("_") and not hasattr(builtins, name) and _is_worth_it(scope[name]):
-            yield name
+def _names(source: str, tree: ast.AST | None) -> list[str]:
+    """Those of the cell, in its order, but for what it defines: the source of that is in it."""
+    if tree is None:
+        return list(dict.fromkeys(re.findall(r"[^\W\d]\w*", source)))
+    defined = {node.name for node in ast.walk(tree) if isinstance(node, _DEFINITIONS)}
+    named = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    return [name for name in dict.fromkeys(named) if name not in defined]
 
 
-def _is_worth_it(value: Any) -> bool:
-    """Whether the model cannot know it: modules, and what libraries define, it does."""
-    if isinstance(value, types.ModuleType | Runs):
+def _is_worth_it(name: str, scope: Mapping[str, Any]) -> bool:
+    """Whether it has a value that the model cannot know; modules, and what libraries define, it does."""
+    if name not in scope or name.startswith("_") or hasattr(builtins, name):
         return False
-    if callable(value) and hasattr(value, "__module__") and isinstance(value, type | types.FunctionType):
-        return value.__module__ in (None, "__main__")
-    return not isinstance(value, types.BuiltinFunctionType | types.MethodType)
+    value = scope[name]
+    if isinstance(value, types.ModuleType | types.BuiltinFunctionType | types.MethodType | Runs):
+        return False
+    is_code = isinstance(value, type | types.FunctionType)
+    return not is_code or value.__module__ in (None, "__main__")
 
 
 def _described(name: str, value: Any, bounds: Bounds, cell_name: CellName) -> list[Description]:
+    kind = type_name(value)
     if is_secret_name(name) and isinstance(value, str | bytes):
-        return [Description(type_name(value), REDACTED, is_value=True)]
-    if is_picture(value) or (not bounds.share_values and isinstance(value, str | int | float | complex)):
-        return [Description(type_name(value), f"({type_name(value)}, not shown)", is_value=True)]
+        return [Description(kind, REDACTED, is_value=True)]
+    if is_picture(value) or (not bounds.share_values and isinstance(value, Number)):
+        return [Description(kind, f"({kind}, not shown)", is_value=True)]
     try:
         return describe(value, bounds, cell_name)
     except ConfigError as error:  # the error can be explained without it
-        return [Description(type_name(value), f"({error.what})", is_value=True)]
+        why = error.what if bounds.share_values else "not shown"
+        return [Description(kind, f"({why})", is_value=True).hidden(bounds.hide)]
 
 
-def _facts(failed: Run, tree: ast.AST | None, scope: dict[str, Any], names: list[str]) -> Iterator[str]:
-    assert failed.error is not None
-    found = missing(failed.error, tree, scope)
-    if found:
-        yield f"Not there: {found}."
-    yield f"Versions: {', '.join(_versions(failed, tree, scope, names))}."
-
-
-def _versions(failed: Run, tree: ast.AST | None, scope: dict[str, Any], names: list[str]) -> Iterator[str]:
+def _versions(error: BaseException, tree: ast.AST | None, scope: Mapping[str, Any], homes: list[str]) -> Iterator[str]:
     """Of Python, and of the libraries whose modules, values or frames the cell met."""
     yield f"Python {sys.version.split()[0]}"
-    assert failed.error is not None
     used = [scope.get(node.id) for node in ast.walk(tree) if isinstance(node, ast.Name)] if tree else []
-    homes = [value.__name__ for value in used if isinstance(value, types.ModuleType)]
-    homes += [type(scope[name]).__module__ for name in names]
-    trace = traceback.walk_tb(failed.error.__traceback__)
-    homes += [str(frame.f_globals.get("__name__", "")) for frame, _ in trace]
-    for home in dict.fromkeys(home.split(".")[0] for home in homes):
-        if home in sys.stdlib_module_names or home in ("__main__", "IPython", "ipykernel", "comet_magic"):
+    modules = [value.__name__ for value in used if isinstance(value, types.ModuleType)]
+    frames = [str(frame.f_globals.get("__name__", "")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    for library in dict.fromkeys(name.split(".")[0] for name in [*modules, *homes, *frames]):
+        if library in sys.stdlib_module_names or library in ("__main__", "IPython", "ipykernel", "comet_magic"):
             continue
-        with contextlib.suppress(AttributeError):
-            yield f"{home} {sys.modules[home].__version__}" if home in sys.modules else home
+        if version := vars(sys.modules.get(library, builtins)).get("__version__"):
+            yield f"{library} {version}"

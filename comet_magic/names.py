@@ -23,10 +23,13 @@ def did_you_mean(word: str, words: Iterable[object]) -> str:
 
 
 class Missing:
-    """A name that was looked up and is not there. where: what it was looked for in, in words."""
+    """A name that was looked up and is not there. where: what it was looked for in, in words.
 
-    def __init__(self, name: str, where: str, known: Iterable[object]) -> None:
-        self.name, self.where = name, where
+    is_data: it is a key of a dict, and so may be a value rather than a name.
+    """
+
+    def __init__(self, name: str, where: str, known: Iterable[object], *, is_data: bool = False) -> None:
+        self.name, self.where, self.is_data = name, where, is_data
         self.nearest = nearest(name, known)
 
     def __str__(self) -> str:
@@ -43,7 +46,8 @@ def missing(error: BaseException, tree: ast.AST | None, namespace: Mapping[str, 
         return Missing(error.name, "the namespace", [*_public(namespace), *dir(builtins)])
     if isinstance(error, AttributeError) and error.name and error.obj is not None:
         kind = error.obj.__name__ if isinstance(error.obj, type) else type(error.obj).__name__
-        known = [name for name in dir(error.obj) if not name.startswith("_") or error.name.startswith("_")]
+        public = not error.name.startswith("_")
+        known = [name for name in dir(error.obj) if not (public and name.startswith("_"))]
         return Missing(error.name, kind, [*known, *_keys(error.obj)])
     name_from = getattr(error, "name_from", None)  # from Python 3.12 on
     if isinstance(error, ImportError) and error.name and name_from:
@@ -61,9 +65,10 @@ def _missing_key(said: str, tree: ast.AST, namespace: Mapping[str, Any]) -> Miss
         asked = [part.value for part in ast.walk(node.slice) if isinstance(part, ast.Constant)]
         for key in asked:
             if isinstance(key, str) and key in said:
-                keys = _keys(_looked_up(node.value, namespace))
+                value = _looked_up(node.value, namespace)
+                keys = _keys(value)
                 if keys and key not in keys:
-                    return Missing(key, ast.unparse(node.value), keys)
+                    return Missing(key, ast.unparse(node.value), keys, is_data=isinstance(value, dict))
     return None
 
 

@@ -7,23 +7,30 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime as dt
 import inspect
 import textwrap
 import types
 import warnings
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Set
+from decimal import Decimal
 from enum import Enum
+from itertools import islice
+from numbers import Number
 from typing import Any
 
-from .cards import Bounds, Description, Room, many, stable_repr, type_name
+from .cards import Bounds, Description, Room, many, stable_repr, without_addresses
+from .kinds import has, home, is_collection, table_library, type_name
 from .prices import estimated_tokens
 
 DEEPEST = 4  # levels of collections in collections that are opened
 FEW = 12  # items of a collection, up to which it may stand on one line
-_SIMPLE = (int, float, complex, bool, type(None))
+LOOKED_AT = 1000  # items of a collection, whose kinds tell those of the others
 
 
 def text(value: str, bounds: Bounds) -> Description:
+    if value:
+        bounds.refuse_values("a text")
     shown = bounds.fitted(value)
     some = "" if len(shown) == len(value) else ", in part"
     return Description(
@@ -33,16 +40,18 @@ def text(value: str, bounds: Bounds) -> Description:
 
 def simple(value: Any, bounds: Bounds) -> Description:
     """Numbers, None, dates and the like: as `str` says them."""
+    if isinstance(value, dt.date | dt.time | dt.timedelta):
+        bounds.refuse_values(f"a {type_name(value)}")
     try:
         return Description(type_name(value), bounds.fitted(str(value)), is_value=True)
-    except ValueError:  # an integer of thousands of digits
-        return Description(type_name(value), f"an integer of {value.bit_length():,} bits")
+    except ValueError:  # of thousands of digits
+        return Description(type_name(value), f"a number of too many digits ({type_name(value)})", is_value=True)
 
 
 def collection(value: Any, bounds: Bounds) -> Description:
     """Dicts, lists, tuples, sets: whole where they fit, else outlined."""
     label = many(len(value), "item")
-    if bounds.share_values and len(value) <= FEW:
+    if bounds.share_values and len(value) <= FEW and _is_plain(value):
         line = stable_repr(value)
         if len(line) <= 200 and "..." not in line:
             return Description(type_name(value), bounds.hide(line), label, is_value=True)
@@ -55,7 +64,10 @@ def _outline(value: Any, bounds: Bounds, room: Room, lead: str, depth: int) -> N
     """One line an item; of many, the first ones, and how many more there are."""
     indent = "  " * depth
     kind = f"{type_name(value)} of {len(value):,}"
-    if bounds.share_values and not isinstance(value, Mapping) and not any(map(_is_collection, value)):
+    if not bounds.share_values:
+        room.add(f"{indent}{lead}{kind}{_kinds(value)}")
+        return
+    if not isinstance(value, Mapping) and not any(map(is_collection, islice(value, LOOKED_AT))):
         room.add(f"{indent}{lead}{kind}: {_on_one_line(value, bounds, room.tokens)}")
         return
     if not room.add(f"{indent}{lead}{kind}") or depth == DEEPEST:
@@ -64,13 +76,10 @@ def _outline(value: Any, bounds: Bounds, room: Room, lead: str, depth: int) -> N
         items: Iterable[tuple[str, Any]] = ((f"{_key(key, bounds)}: ", item) for key, item in value.items())
     else:
         items = (("- ", item) for item in value)
-    if not bounds.share_values and not isinstance(value, Mapping):
-        room.add(f"{indent}  of {', '.join(sorted({type_name(item) for item in list(value)[:1000]}))}")
-        return
     # What is nested may take a part of what is left, and not all of it.
     for number, (name, item) in enumerate(items):
         inner = Room(room.tokens // 2 if depth else room.tokens - 20)
-        if _is_collection(item) and len(item):
+        if is_collection(item) and len(item):
             _outline(item, bounds, inner, name, depth + 1)
         else:
             inner.add(f"{indent}  {name}{brief(item, bounds)}")
@@ -81,7 +90,9 @@ def _outline(value: Any, bounds: Bounds, room: Room, lead: str, depth: int) -> N
 
 def _on_one_line(value: Any, bounds: Bounds, tokens: int) -> str:
     left, told = tokens - 20, []
-    for number, item in enumerate(value):
+    # The order of a set is another one in each process.
+    items = sorted(islice(value, LOOKED_AT), key=stable_repr) if isinstance(value, Set) else value
+    for number, item in enumerate(items):
         told.append(brief(item, bounds))
         left -= estimated_tokens(f"{told[-1]}, ")
         if left < 0:
@@ -93,29 +104,53 @@ def _key(key: Any, bounds: Bounds) -> str:
     return bounds.short(key if isinstance(key, str) else stable_repr(key), 60)
 
 
-def _is_collection(value: Any) -> bool:
-    return isinstance(value, Mapping | Sequence | Set) and not isinstance(value, str | bytes | bytearray | range)
+def _kinds(value: Any) -> str:
+    """What is in it, without any value: neither items nor keys."""
+    if isinstance(value, Mapping):
+        keys, items = list(islice(value, LOOKED_AT)), list(islice(value.values(), LOOKED_AT))
+        return f": {_types_of(keys)} → {_types_of(items)}" if keys else ""
+    return f": {_types_of(islice(value, LOOKED_AT))}" if len(value) else ""
+
+
+def _types_of(values: Iterable[Any]) -> str:
+    return ", ".join(sorted({type_name(value) for value in values}))
+
+
+def _is_plain(value: Any, depth: int = 0) -> bool:
+    """Whether its repr is harmless: nothing in it computes a table, or says more than it should."""
+    if is_collection(value):
+        items = islice([*value.keys(), *value.values()] if isinstance(value, Mapping) else value, 2 * FEW)
+        return depth < DEEPEST and all(_is_plain(item, depth + 1) for item in items)
+    return isinstance(value, str | bytes | Number | Decimal | dt.date | dt.time | dt.timedelta | None)
 
 
 def brief(value: Any, bounds: Bounds) -> str:
     """A value in a few words, wherever it stands."""
-    shape = getattr(value, "shape", None)
-    if isinstance(shape, tuple) and shape:
-        return f"{type_name(value)} {' × '.join(map(str, shape))}"
-    if not bounds.share_values and not callable(value):
+    if table_library(value) or has(value, "shape", "dtype"):
+        return f"{type_name(value)} {_shape(value)}".strip()
+    if inspect.isroutine(value) or isinstance(value, type | types.ModuleType):
+        return f"{type_name(value)} {getattr(value, '__name__', '')}"
+    if not bounds.share_values:
         return type_name(value)
     if isinstance(value, str):
         return f'"{bounds.short(value, 120)}"'
-    if inspect.isroutine(value) or isinstance(value, type | types.ModuleType):
-        return f"{type_name(value)} {getattr(value, '__name__', '')}"
     return bounds.short(value, 120)
+
+
+def _shape(value: Any) -> str:
+    """Of what has it at hand; a table that is lazy has not."""
+    if not has(value, "shape") or home(value) in ("duckdb", "_duckdb", "dask", "pyspark", "ibis"):
+        return ""
+    shape = value.shape
+    return " × ".join(map(str, shape)) if isinstance(shape, tuple) else ""
 
 
 def record(value: Any, bounds: Bounds) -> Description:
     """A dataclass, a named tuple, an Enum's member: fields and values."""
     if isinstance(value, Enum):
         return Description(type_name(value), f"{value}: {brief(value.value, bounds)}", is_value=True)
-    names = value._fields if hasattr(value, "_fields") else [field.name for field in dataclasses.fields(value)]
+    is_tuple = isinstance(value, tuple)
+    names = value._fields if is_tuple else [field.name for field in dataclasses.fields(value) if field.repr]
     room = Room(bounds.table_tokens)
     for name in names:
         room.add(f"{name} = {brief(getattr(value, name, '(not set)'), bounds)}")
@@ -147,21 +182,23 @@ def class_(value: type, bounds: Bounds) -> Description:
 
 def module(value: types.ModuleType, bounds: Bounds) -> Description:
     """Name, version, docstring, and its public names with their signatures."""
-    version = getattr(value, "__version__", "")
-    names = getattr(value, "__all__", None) or [name for name in vars(value) if not name.startswith("_")]
+    known = vars(value)  # never getattr: a lazy module would import what is behind the name
+    version = known.get("__version__", "")
+    names = list(known.get("__all__") or [name for name in known if not name.startswith("_")])
     room = Room(bounds.text_tokens)
     room.add(f"module {value.__name__} {version}".strip())
     room.add(_docstring(value)[:1000])
     for number, name in enumerate(names):
-        member = getattr(value, name, None)
-        if not room.add(_head(member) if callable(member) else f"{name}: {type_name(member)}"):
+        member = known.get(name)
+        shown = _head(member) if callable(member) else f"{name}: {type_name(member)}" if name in known else str(name)
+        if not room.add(shown):
             room.lines.append(f"… {len(names) - number:,} more names")
             break
     return Description(f"module {value.__name__}", bounds.hide(str(room)), many(len(names), "name"))
 
 
 def is_estimator(value: Any) -> bool:
-    return hasattr(value, "get_params") and hasattr(value, "fit") and not isinstance(value, type)
+    return has(value, "get_params", "fit")
 
 
 def estimator(value: Any, bounds: Bounds) -> Description:
@@ -169,14 +206,30 @@ def estimator(value: Any, bounds: Bounds) -> Description:
     room = Room(bounds.table_tokens)
     room.add(f"{type_name(value)}, parameters:")
     for name, parameter in sorted(value.get_params(deep=False).items()):
-        room.add(f"  {name} = {bounds.short(parameter, 120)}")
-    names = [name for name in vars(value) if name.endswith("_") and not name.startswith("_")]
-    room.add("fitted:" if names else "not fitted")
+        room.add(f"  {name} = {brief(parameter, bounds)}")
+    # How long it took is another time at each run.
+    names = [name for name in vars(value) if name.endswith("_") and name[0] != "_" and "time" not in name]
+    is_fitted = bool(value.__sklearn_is_fitted__()) if has(value, "__sklearn_is_fitted__") else bool(names)
+    room.add("fitted:" if names else "fitted" if is_fitted else "not fitted")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of attributes that are going away
         for name in sorted(names):
-            room.add(f"  {name}: {brief(getattr(value, name, None), bounds)}")
-    return Description(type_name(value), bounds.hide(str(room)), "fitted" if names else "not fitted")
+            room.add(f"  {name}: {_learned(getattr(value, name, None), bounds)}")
+    return Description(type_name(value), bounds.hide(str(room)), "fitted" if is_fitted else "not fitted")
+
+
+def _learned(value: Any, bounds: Bounds) -> str:
+    """Few numbers themselves; of dicts, such as a search's results with its times, only how many."""
+    if isinstance(value, Mapping):
+        return f"{type_name(value)} of {len(value):,}"
+    is_short = bounds.share_values and has(value, "size", "tolist") and 0 < value.size <= FEW
+    return bounds.short(_rounded(value.tolist()), 300) if is_short else brief(value, bounds)
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def anything(value: Any, bounds: Bounds) -> Description:
@@ -195,7 +248,7 @@ def _source(value: Any) -> str:
 def _head(value: Any) -> str:
     name = getattr(value, "__qualname__", None) or getattr(value, "__name__", type_name(value))
     with contextlib.suppress(ValueError, TypeError):
-        return f"{name}{inspect.signature(value)}"
+        return without_addresses(f"{name}{inspect.signature(value)}")
     return f"{name}(…)"
 
 

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from .cards import Bounds, Description, type_name
+from .cards import Bounds, Description
 from .errors import ConfigError
+from .kinds import has, home, type_name
 from .messages import Message
 from .rasters import PDF, media_type, pixels
 
+ORIENTATION = 274  # the tag of EXIF
 THUMBNAIL = 96  # pixels of its longest side
 LARGEST = 5_000_000 * 3 // 4  # bytes, whose base64 is the lowest limit of those who resell the models
 
@@ -32,12 +36,13 @@ def picture(value: Any, bounds: Bounds) -> Description:
 
 
 def image(content: bytes, kind: str, bounds: Bounds) -> Description:
-    """From the bytes of a PNG, JPEG, GIF or WebP. Raises: ConfigError where it is too large and cannot be scaled."""
+    """From the bytes of a PNG, JPEG, GIF or WebP. Raises: ConfigError where they are none, or damaged."""
     bounds.refuse_values(f"a picture ({kind})")
     media, size = media_type(content), pixels(content)
-    if media is None or media == PDF or size is None:
+    if media is None or media == PDF or size is None or not all(size):
         raise ConfigError(f"this is no PNG, JPEG, GIF or WebP image ({kind})", "nothing was sent")
-    if max(size) > bounds.image_pixels or len(content) > LARGEST:
+    is_large = max(size) > bounds.image_pixels or len(content) > LARGEST
+    if is_large or _is_turned(content):
         content = _scaled(content, bounds.image_pixels)
         media, size = str(media_type(content)), pixels(content) or size
     source = {"type": "base64", "media_type": media, "data": base64.b64encode(content).decode()}
@@ -50,24 +55,41 @@ def image(content: bytes, kind: str, bounds: Bounds) -> Description:
 
 
 def _painter(value: Any) -> Any:
-    home = type(value).__module__.split(".")[0]
-    if hasattr(value, "savefig") and hasattr(value, "get_size_inches"):
+    if has(value, "savefig", "get_size_inches"):
         return _matplotlib
-    if hasattr(value, "get_figure") and hasattr(value, "plot"):  # axes
-        return lambda axes, most: _matplotlib(axes.get_figure(), most)
-    if home == "seaborn" and hasattr(value, "figure"):
+    if home(value) == "matplotlib" and has(value, "get_figure"):  # axes, sub-figures
+        return lambda part, most: _matplotlib(_figure_of(part), most)
+    if home(value) == "seaborn" and has(value, "figure"):
         return lambda grid, most: _matplotlib(grid.figure, most)
-    if home in ("plotly", "_plotly_utils") and hasattr(value, "to_image"):
+    if home(value) in ("plotly", "_plotly_utils") and has(value, "to_image"):
         return _plotly
-    if home == "altair" and hasattr(value, "to_dict"):
+    if home(value) == "altair" and has(value, "to_dict"):
         return _altair
-    if home == "PIL" and hasattr(value, "save") and hasattr(value, "size"):
+    if home(value) == "PIL" and has(value, "save", "size"):
         return lambda picture, most: _png(picture, most)
-    if home == "IPython" and type(value).__name__ == "Image":
+    if home(value) == "IPython" and type(value).__name__ == "Image":
         return _displayed
-    if isinstance(value, bytes | bytearray | memoryview) and (media_type(bytes(value[:16])) or PDF) != PDF:
+    if isinstance(value, bytes | bytearray) and (media_type(bytes(value[:16])) or PDF) != PDF:
         return lambda content, most: bytes(content)
+    if axes := _axes_in(value):  # of plt.subplots() and df.hist()
+        return lambda _, most: _matplotlib(_figure_of(axes[0]), most)
     return None
+
+
+def _axes_in(value: Any) -> list[Any]:
+    """Of an array, a list or a tuple of axes, or of a figure and its axes; [] for other things."""
+    if not isinstance(value, list | tuple) and not (has(value, "flat", "dtype") and str(value.dtype) == "object"):
+        return []
+    parts = list(value.flat) if has(value, "flat") else list(value)[:100]
+    parts = [inner for part in parts for inner in (list(part.flat) if has(part, "flat", "flags") else [part])]
+    are_axes = [home(part) == "matplotlib" and has(part, "get_figure") for part in parts]
+    return parts if parts and all(are_axes) else []
+
+
+def _figure_of(part: Any) -> Any:
+    while has(part, "get_figure") and not has(part, "savefig"):
+        part = part.get_figure()
+    return part
 
 
 def _matplotlib(figure: Any, most: int) -> bytes:
@@ -112,14 +134,47 @@ def _displayed(shown: Any, most: int) -> bytes:
 # ---- Pillow's part
 
 
+def _is_turned(content: bytes) -> bool:
+    """Whether its pixels lie otherwise than it is shown, as in photographs; a model sees the pixels.
+
+    Raises: ConfigError for a picture that is damaged. Without Pillow, none is known to be.
+    """
+    try:
+        pillow = _pillow()
+    except ConfigError:
+        return False
+    with _opened(content, pillow) as opened:
+        return bool(opened.getexif().get(ORIENTATION, 1) != 1)
+
+
 def _scaled(content: bytes, most: int) -> bytes:
-    with _pillow().open(io.BytesIO(content)) as opened:
-        return _png(opened, most)
+    from PIL import ImageOps
+
+    with _opened(content, _pillow()) as opened:
+        return _png(ImageOps.exif_transpose(opened), most)
+
+
+@contextmanager
+def _opened(content: bytes, pillow: Any) -> Iterator[Any]:
+    try:
+        with pillow.open(io.BytesIO(content)) as opened:
+            opened.load()
+            yield opened
+    except ConfigError:
+        raise
+    except Exception as error:  # Pillow has a good many for pictures that are damaged
+        raise ConfigError(f"the picture cannot be read: {error}", "nothing was sent") from error
 
 
 def _png(picture: Any, most: int) -> bytes:
     """As PNG, scaled down to `most` pixels; as JPEG, and smaller still, where that is more than endpoints take."""
-    smaller = picture.copy() if picture.mode in ("L", "RGB", "RGBA") else picture.convert("RGBA")
+    smaller = picture.copy()
+    if picture.mode.startswith(("I", "F")):  # of a range that is not 0 to 255
+        low, high = picture.getextrema()
+        scale = 255 / (high - low) if high > low else 0
+        smaller = picture.convert("F").point(lambda value: value * scale - low * scale).convert("L")
+    elif picture.mode not in ("L", "RGB", "RGBA"):
+        smaller = picture.convert("RGBA")
     smaller.thumbnail((most, most))
     content = _saved(smaller, "PNG")
     while len(content) > LARGEST:
@@ -142,14 +197,13 @@ def thumbnails(message: Message) -> tuple[str, ...]:
 
 
 def _thumbnail(content: bytes) -> str:
-    """A data: address; an empty one without Pillow, where the picture is not small enough itself."""
+    """A data: address; an empty one where none can be made: by then the picture may have been sent and paid for."""
     if len(content) > 3000:
         try:
-            pillow = _pillow()
+            with _opened(content, _pillow()) as opened:
+                content = _png(opened, THUMBNAIL)
         except ConfigError:
             return ""
-        with pillow.open(io.BytesIO(content)) as opened:
-            content = _png(opened, THUMBNAIL)
     return f"data:{media_type(content)};base64,{base64.b64encode(content).decode()}"
 
 

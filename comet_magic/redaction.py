@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 
@@ -9,37 +10,49 @@ REDACTED = "[redacted]"
 SHORTEST = 4  # characters; a shorter one would hide words and numbers everywhere
 SHORTEST_WITHIN = 8  # below it, only as a word of its own
 
+_WORD = r"(?:pass(?:word|wd|phrase)s?|secrets?|tokens?|credentials?|(?:api|secret|access|private|auth|openai)_?keys?)"
 _SECRET_NAME = re.compile(
-    r"(^|_)(key|apikey|token|secret|password|passwd|passphrase|pwd|credentials?|pat|auth|dsn)(_?\d*)($|_)", re.I
+    rf"{_WORD}(?:_?\d+|_(?:id|value|prod|dev|test|b64|json))?$|secret_|_secret|password_|connection_string"
+    r"|(?:^|_)(?:key|pass|pw|pwd|pat|dsn|auth)(?:_?\d+)?$|_keys$|sshpass",
+    re.I,
 )
-_NOT_SECRET = re.compile(r"^(OLD)?PWD$|_?(SOCK|FILE|PATH|DIR|ID|URL|NAME|TYPE)$|^GPG_KEY$", re.I)
+_NOT_SECRET = re.compile(r"^(OLD)?PWD$|_?(SOCK|FILE|PATH|DIR|URL|NAME|TYPE)$|^GPG_KEY$", re.I)
 
 # Sources: the providers' own pages on what their credentials look like.
+_START = r"(?<![A-Za-z0-9])"
 _SHAPES = re.compile(
     "|".join(
         (
-            r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
-            r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{16,}",  # Anthropic, OpenAI, CometAPI and others
-            r"(?<![A-Za-z0-9])(?:sk|rk|pk|whsec)_(?:live_|test_)?[A-Za-z0-9]{16,}",  # Stripe
-            r"(?<![A-Za-z0-9])gh[pousr]_[A-Za-z0-9]{30,}",
-            r"(?<![A-Za-z0-9])github_pat_[A-Za-z0-9_]{30,}",
-            r"(?<![A-Za-z0-9])glpat-[A-Za-z0-9_-]{20,}",
+            r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|\Z)",
+            rf"{_START}sk-(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{{16,}}",  # Anthropic, OpenAI, CometAPI and others
+            rf"{_START}(?:sk|rk|pk|whsec)_(?:live_|test_)?[A-Za-z0-9]{{16,}}",  # Stripe
+            rf"{_START}(?:gh[pousr]_|hf_|gsk_|r8_)[A-Za-z0-9]{{30,}}",  # GitHub, Hugging Face, Groq, Replicate
+            rf"{_START}(?:github_pat_|pypi-|glpat-|xai-|pplx-|GOCSPX-)[A-Za-z0-9_-]{{20,}}",
             r"(?<![A-Z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Z0-9])",  # AWS
-            r"(?<![A-Za-z0-9])AIza[A-Za-z0-9_-]{35}",  # Google
-            r"(?<![A-Za-z0-9])ya29\.[A-Za-z0-9_-]{20,}",
-            r"(?<![A-Za-z0-9])xox[abeprs]-[A-Za-z0-9-]{10,}",  # Slack
-            r"(?<![A-Za-z0-9])hf_[A-Za-z0-9]{30,}",
-            r"(?<![A-Za-z0-9])npm_[A-Za-z0-9]{36}",
-            r"(?<![A-Za-z0-9])pypi-[A-Za-z0-9_-]{50,}",
-            r"(?<![A-Za-z0-9])eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*",  # JSON web tokens
+            rf"{_START}AIza[A-Za-z0-9_-]{{35}}",  # Google
+            rf"{_START}ya29\.[A-Za-z0-9_-]{{20,}}",
+            rf"{_START}(?:xox[abeprs]|xapp)-[A-Za-z0-9-]{{10,}}",  # Slack
+            r"(?<=hooks\.slack\.com/services/)[A-Za-z0-9/]{20,}",
+            rf"{_START}SG\.[A-Za-z0-9_-]{{16,}}\.[A-Za-z0-9_-]{{16,}}",  # SendGrid
+            rf"{_START}(?:dapi|dop_v1_)[a-f0-9]{{32,}}",  # Databricks, DigitalOcean
+            rf"{_START}npm_[A-Za-z0-9]{{36}}",
+            rf"{_START}eyJ[A-Za-z0-9_-]{{8,}}\.eyJ[A-Za-z0-9_-]{{8,}}\.[A-Za-z0-9_-]*",  # JSON web tokens
             r"(?<=://)[^\s:/@]*:[^\s/@]{3,}(?=@)",  # a password in an address
-            r"(?<=[Bb]earer )[A-Za-z0-9._~+/-]{16,}=*",
+            r"(?<=://)[A-Za-z0-9_-]{16,}(?=@)",
+            r"(?<=AccountKey=)[A-Za-z0-9+/=]{20,}",
+            r"(?<=[Bb]earer )[A-Za-z0-9._~+/-]{16,}=*|(?<=BEARER )[A-Za-z0-9._~+/-]{16,}=*",
+            r"(?<=[Bb]asic )[A-Za-z0-9+/]{16,}=*",
         )
     )
 )
-# password = "…", "api_key": "…": in sources and in outputs
-_ASSIGNED = re.compile(
-    r"""((?:password|passwd|passphrase|secret|token|api_?key)["']?\s*[:=]\s*)(["'])(?!\2)[^"'\n]+\2""", re.I
+_ASSIGNED_NAME = r"[\w-]*(?:password|passwd|passphrase|secret|token|api[_-]?key|secret_access_key)[\w-]*"
+# password = "…", "api_key": "…", also escaped: in sources and in outputs
+_ASSIGNED = re.compile(rf"""({_ASSIGNED_NAME}\\?["']?\s*[:=]\s*)(\\?["'])(?!\2)[^"'\n\\]+\2""", re.I)
+# PASSWORD=…, password: …: alone on a line, as in settings files
+_SET = re.compile(
+    rf"""^(\s*(?:export\s+)?{_ASSIGNED_NAME}\s*[:=]\s*)(?!(?:str|int|float|bytes|bool|None|Any|True|False|null)\b)"""
+    r"""[^\s"'\[({]\S*(?=\s*$)""",
+    re.I | re.M,
 )
 
 
@@ -53,19 +66,33 @@ def secrets_of(environ: Mapping[str, str]) -> set[str]:
 
 
 class Redactor:
-    """Takes secrets out of texts. known: their values; kept out of its repr."""
+    """Takes secrets out of texts. known: their values; kept out of its repr.
+
+    count: how often it has taken one out. Lives for one question.
+    """
 
     def __init__(self, known: Iterable[str] = ()) -> None:
-        usable = sorted({secret.strip() for secret in known if len(secret.strip()) >= SHORTEST}, key=len, reverse=True)
-        within = [re.escape(secret) for secret in usable if len(secret) >= SHORTEST_WITHIN]
-        words = [rf"(?<!\w){re.escape(secret)}(?!\w)" for secret in usable if len(secret) < SHORTEST_WITHIN]
+        usable = {form for secret in known if len(secret.strip()) >= SHORTEST for form in _forms(secret.strip())}
+        longest_first = sorted(usable, key=lambda secret: (-len(secret), secret))
+        within = [re.escape(secret) for secret in longest_first if len(secret) >= SHORTEST_WITHIN]
+        words = [rf"(?<!\w){re.escape(secret)}(?!\w)" for secret in longest_first if len(secret) < SHORTEST_WITHIN]
         self.__known = re.compile("|".join([*within, *words])) if usable else None
+        self.count = 0
 
     def __call__(self, text: str) -> str:
-        if self.__known:
-            text = self.__known.sub(REDACTED, text)
-        text = _SHAPES.sub(REDACTED, text)
-        return _ASSIGNED.sub(rf"\1\2{REDACTED}\2", text)
+        patterns = [(self.__known, REDACTED)] if self.__known else []
+        patterns += [(_SHAPES, REDACTED), (_ASSIGNED, rf"\1\2{REDACTED}\2"), (_SET, rf"\1{REDACTED}")]
+        for pattern, instead in patterns:
+            before = text.count(REDACTED)
+            text, found = pattern.subn(instead, text)
+            # What has been hidden may be hidden once more; it counts once.
+            self.count += min(found, text.count(REDACTED) - before)
+        return text
 
     def __repr__(self) -> str:
         return "Redactor()"
+
+
+def _forms(secret: str) -> set[str]:
+    """As it may stand in a text: as it is, and as a repr or JSON writes it."""
+    return {secret, repr(secret)[1:-1], json.dumps(secret)[1:-1], ascii(secret)[1:-1], repr(secret.encode())[2:-1]}

@@ -12,6 +12,8 @@ from typing import NamedTuple
 from .errors import ConfigError
 
 CLOSINGS = 50  # `}}` that are tried as the end of one reference; an expression may have some of its own
+CLOSINGS_OF_OPEN = 5  # of one that another begins in
+MOST_PARSED = 1_000_000  # characters, in all tries for one prompt: about a second
 LONGEST = 10_000  # characters of an expression; what is not closed by then is text
 
 
@@ -31,53 +33,74 @@ class Reference(NamedTuple):
 
 def pieces(prompt: str) -> list[str | Reference]:
     """Texts and references, in order. Raises: ConfigError for a reference that is no Python expression."""
-    found: list[str | Reference] = []
-    text_from = at = first = 0
-    while (start := prompt.find("{{", at)) >= 0:
-        if start > text_from and prompt[start - 1] == "\\":
-            found.append(prompt[text_from : start - 1])
-            text_from, at = start, start + 2
-            continue
-        if first >= 0:  # if nothing closes one, nothing closes a later one
-            first = prompt.find("}}", start + 2)
-        closed = _closed(prompt, start + 2, first) if first >= 0 else None
-        if closed is None:  # it is text, up to where the next may begin
-            at = start + 2
-            continue
-        reference, end = closed
-        found += [prompt[text_from:start], reference]
-        text_from = at = end
-    found.append(prompt[text_from:])
-    return [piece for piece in found if piece]
+    return _Scan(prompt).pieces()
 
 
-def _closed(prompt: str, start: int, end: int) -> tuple[Reference, int] | None:
-    """The reference that begins at `start`, and where it ends; None if what is there is text.
+class _Scan:
+    """One pass through one prompt."""
 
-    end: where the first `}}` is. The first one that makes an expression closes it: one may be within a dict or a text.
-    """
-    if end - start > LONGEST or not prompt[start:end].strip():
-        return None
-    first = prompt[start:end]
-    for _ in range(CLOSINGS):
-        if end < 0 or end - start > LONGEST:
-            break
-        if tree := _parsed(prompt[start:end]):
-            return Reference(prompt[start:end].strip(), tree), end + 2
-        end = prompt.find("}}", end + 1)
-    if "{{" in first:  # not closed before the next one begins
-        return None
-    shown = first.strip() if len(first) < 80 else f"{first.strip()[:80]}…"
-    raise ConfigError(
-        f"{{{{{shown}}}}} is no Python expression",
-        r"nothing was sent; mend it, or write \{{ where the braces are meant as text",
-    )
+    def __init__(self, prompt: str) -> None:
+        self._prompt = prompt
+        self._left = MOST_PARSED
+
+    def pieces(self) -> list[str | Reference]:
+        prompt, found = self._prompt, list[str | Reference]()
+        text_from = at = first = 0
+        while (start := prompt.find("{{", at)) >= 0:
+            if start > text_from and prompt[start - 1] == "\\":
+                found.append(prompt[text_from : start - 1])
+                text_from, at = start, start + 2
+                continue
+            if first >= 0:  # if nothing closes one, nothing closes a later one
+                first = prompt.find("}}", start + 2)
+            closed = self._closed(start + 2, first) if first >= 0 else None
+            if closed is None:  # it is text, up to where the next may begin
+                at = start + 2
+                continue
+            reference, end = closed
+            found += [prompt[text_from:start], reference]
+            text_from = at = end
+        found.append(prompt[text_from:])
+        return [piece for piece in found if piece]
+
+    def _closed(self, start: int, end: int) -> tuple[Reference, int] | None:
+        """The reference that begins at `start`, and where it ends; None if what is there is text.
+
+        end: where the first `}}` is. The first that makes an expression closes it: one may be within a dict or a text.
+        """
+        if end - start > LONGEST or not self._prompt[start:end].strip():
+            return None
+        first = self._prompt[start:end]
+        is_open = "{{" in first  # another one begins before it is closed, so it is most likely text
+        for _ in range(CLOSINGS_OF_OPEN if is_open else CLOSINGS):
+            if end < 0 or end - start > LONGEST:
+                break
+            if tree := self._parsed(self._prompt[start:end]):
+                return Reference(self._prompt[start:end].strip(), tree), end + 2
+            end = self._prompt.find("}}", end + 1)
+        if is_open:
+            return None
+        raise _no_expression(f"{{{{{_start_of(first)}}}}} is no Python expression")
+
+    def _parsed(self, source: str) -> ast.Expression | None:
+        self._left -= len(source)
+        if self._left < 0:
+            raise _no_expression("there is too much between {{ and }} that is no expression")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of what is not a reference in the end, too
+                # In brackets, as it may have line breaks.
+                tree = ast.parse(f"({source.strip()}\n)", "<reference>", "eval")
+        except (SyntaxError, ValueError, MemoryError, RecursionError):
+            return None
+        # Nothing but a comment would be an empty tuple.
+        return None if source.lstrip().startswith("#") else tree
 
 
-def _parsed(source: str) -> ast.Expression | None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what is not a reference in the end, too
-            return ast.parse(f"({source.strip()}\n)", "<reference>", "eval")  # brackets, as it may have line breaks
-    except (SyntaxError, ValueError, MemoryError, RecursionError):
-        return None
+def _no_expression(what: str) -> ConfigError:
+    return ConfigError(what, r"nothing was sent; mend it, or write \{{ where the braces are meant as text")
+
+
+def _start_of(text: str) -> str:
+    text = text.strip()
+    return text if len(text) <= 80 else f"{text[:80]}…"

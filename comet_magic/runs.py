@@ -10,12 +10,15 @@ from .place import cell_of
 
 MOST_RUNS = 1000
 MOST_OUTPUTS, MOST_OUTPUT = 50, 20_000  # that are kept of a cell, and characters of each
+MARGIN = 5_000  # more of them, so that no secret is cut before it is hidden
 
 
 class Run(NamedTuple):
     """One execution. number: its In[].        cell: the front end's id, "" where it gives none.
 
-    outputs: as text, in order.        error: what it failed with, if it did.
+    outputs: as text, in order.
+    error: what it failed with, as long as it is the latest that failed: an exception keeps all that its frames hold.
+    failed: the same in words, "" if it ran well.
     """
 
     number: int
@@ -23,6 +26,7 @@ class Run(NamedTuple):
     cell: str = ""
     outputs: tuple[str, ...] = ()
     error: BaseException | None = None
+    failed: str = ""
 
 
 class Runs:
@@ -36,12 +40,16 @@ class Runs:
         self.failure: Run | None = None  # the latest one that has not been mended
 
     def watch(self) -> None:
+        global _watched
+        _watched = self
         self._shell.events.register("pre_run_cell", self._begin)
         self._shell.events.register("post_run_cell", self._end)
         if hasattr(self._shell.display_pub, "register_hook"):  # a kernel's; a terminal's keeps what it displays
             self._shell.display_pub.register_hook(self._display)
 
     def unwatch(self) -> None:
+        global _watched
+        _watched = None
         self._shell.events.unregister("pre_run_cell", self._begin)
         self._shell.events.unregister("post_run_cell", self._end)
         if hasattr(self._shell.display_pub, "unregister_hook"):
@@ -58,7 +66,7 @@ class Runs:
             key = content.get("transient", {}).get("display_id") or f"output {len(self._displayed)}"
             kept = self._kept(self._shell.execution_count - 1)
             place = (len(kept), len(_text(kept[-1])) if kept else 0)
-            self._displayed[key] = (*self._displayed.get(key, place)[:2], str(plain)[:MOST_OUTPUT])
+            self._displayed[key] = (*self._displayed.get(key, place)[:2], str(plain)[: MOST_OUTPUT + MARGIN])
         return message
 
     def _end(self, result: Any) -> None:
@@ -66,10 +74,11 @@ class Runs:
         if number is None or not result.info or not result.info.store_history:
             return
         error = result.error_before_exec or result.error_in_exec
-        run = Run(number, result.info.raw_cell, cell_of(self._shell), self._outputs(number), error)
+        failed = f"{type(error).__name__}: {_message(error)}" if error else ""
+        run = Run(number, result.info.raw_cell, cell_of(self._shell), self._outputs(number), None, failed)
         self._ran.append(run)
         if isinstance(error, Exception) and not isinstance(error, CometError):
-            self.failure = run
+            self.failure = run._replace(error=error)
         elif error is None and self.failure and _is_same(run, self.failure):
             self.failure = None
 
@@ -84,7 +93,7 @@ class Runs:
                     outputs += [text[at:offset], plain]
                     at = offset
             outputs.append(text[at:])
-        return tuple(text[:MOST_OUTPUT] for text in outputs if text.strip())[:MOST_OUTPUTS]
+        return tuple(text[: MOST_OUTPUT + MARGIN] for text in outputs if text.strip())[:MOST_OUTPUTS]
 
     def _kept(self, number: int) -> list[Any]:
         """What IPython itself keeps of a cell's outputs; older ones keep nothing."""
@@ -100,13 +109,16 @@ class Runs:
     def __getitem__(self, which: int | slice) -> Run | list[Run]:
         """`cells[5]` is In[5]; `cells[-1]` ran last, and a slice counts in the order of running."""
         if isinstance(which, slice):
-            return list(self._ran)[which]
+            return [self._with_error(run) for run in list(self._ran)[which]]
         if which < 0 and -which <= len(self._ran):
-            return self._ran[which]
-        found = next((run for run in reversed(self._ran) if run.number == which), None)
+            return self._with_error(self._ran[which])
+        found = next((self._with_error(run) for run in reversed(self._ran) if run.number == which), None)
         if found is None:
             raise IndexError(f"no cell In[{which}] has run in this kernel since comet_magic was loaded")
         return found
+
+    def _with_error(self, run: Run) -> Run:
+        return self.failure if self.failure and self.failure.number == run.number else run
 
     def __len__(self) -> int:
         return len(self._ran)
@@ -120,6 +132,13 @@ class Runs:
         return f"In[{numbers[filename]}]" if filename in numbers else ""
 
 
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)[:500]
+    except Exception:  # noqa: BLE001  # a user's exception may fail to say what it is
+        return ""
+
+
 def _text(kept: Any) -> str:
     """Of one output that IPython keeps; what is printed grows in one of them."""
     bundle = getattr(kept, "bundle", {})
@@ -129,3 +148,11 @@ def _text(kept: Any) -> str:
 def _is_same(run: Run, failed: Run) -> bool:
     """Whether it is the same cell, or the same text, run again."""
     return bool(run.cell and run.cell == failed.cell) or run.source.strip() == failed.source.strip()
+
+
+_watched: Runs | None = None
+
+
+def watched() -> Runs | None:
+    """Those of the shell in which the extension is loaded; None outside one."""
+    return _watched

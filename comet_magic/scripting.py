@@ -14,6 +14,7 @@ from .exchange import Exchange
 from .messages import Message
 from .place import place_in
 from .references import Reference, pieces
+from .runs import watched
 from .session import current
 from .settings import CometSettings
 
@@ -60,7 +61,7 @@ def _question(
             f"those, it takes {known}"
         )
     scope = {**_last_error(), **(namespace or {}), **values}
-    return question(prompt, settings, scope)
+    return question(prompt, settings, scope, watched())
 
 
 def _unfilled(prompt: str) -> str:
@@ -72,6 +73,8 @@ def _unfilled(prompt: str) -> str:
 
 
 def _last_error() -> dict[str, Any]:
-    """What Python keeps of the last exception that nothing caught."""
+    """What Python keeps of the last exception that nothing caught; in a shell, the shell knows better."""
+    if watched():
+        return {}
     error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
     return {"error": error} if error is not None else {}

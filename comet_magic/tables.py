@@ -7,29 +7,30 @@ described by its schema, and never computed. Exact where that is cheap; else of 
 from __future__ import annotations
 
 import random
+import re
+import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .cards import Bounds, Description, Room, cut, many, type_name
-from .columns import Column, is_null, shown
+from .cards import Bounds, Description, Room, many, stable_repr
+from .columns import Column, is_null, plain, shown
 from .errors import ConfigError
+from .kinds import SERIES, has, table_library, type_name
 from .prices import estimated_tokens
 
 if TYPE_CHECKING:
     import narwhals as nw
 
-LIBRARIES = frozenset(
-    "narwhals pandas polars pyarrow modin cudf duckdb _duckdb dask dask_expr pyspark ibis sqlframe".split()
-)
 WITH_INDEX = frozenset(("pandas", "modin", "cudf"))
-SERIES = ("Series", "ChunkedArray")
 WHOLE = 500_000  # cells of the described columns, up to which all are looked at: about 0.2 s
 SAMPLE = 10_000  # rows of a larger table
 RUNS = 50  # of neighbouring rows that a sample consists of; single rows would make pandas 3 copy whole columns of text
 SCANNED = 300_000_000  # cells in which nulls, min and max are looked for; about 0.5 s
+LARGEST = 30_000_000  # bytes of a sample in its library's own form; as Python objects they are more
+NESTED = 10  # how much more nested values are
 OBJECT = 25  # how much longer that takes for a cell that is a Python object
 COLUMNS = 60  # most that are described in full; about what a bound of some thousand tokens can hold
 BRIEF_HEAD = 25  # tokens of the words before a list of columns without figures
@@ -38,24 +39,15 @@ SEED = 0
 
 
 def is_table(value: object) -> bool:
-    """Whether it is a table or a series of one, without importing anything."""
-    return bool(_library(value)) or hasattr(value, "__narwhals_dataframe__")
-
-
-def _library(value: object) -> str:
-    """The library whose table it is; "" for other things."""
-    homes = [(kind.__module__.split(".")[0], kind.__name__) for kind in type(value).__mro__]
-    return next((home for home, name in homes if home in LIBRARIES and name in _KINDS), "")
-
-
-_KINDS = (*SERIES, "DataFrame", "LazyFrame", "Table", "DuckDBPyRelation", "RecordBatch")
+    """Whether it is a table or a series of one."""
+    return bool(table_library(value)) or has(value, "__narwhals_dataframe__")
 
 
 def table(value: Any, bounds: Bounds) -> Description:
     """Raises: ConfigError without narwhals; whatever the library raises about a table that is broken."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of libraries about one another; nobody would know whose
-        card = _Card(_read(value), bounds)
+        card = _Card(_read(value, bounds), bounds)
         text = bounds.fitted(card.text(), bounds.table_tokens)
     return Description(type_name(value), text, f"{card.size}, card of {estimated_tokens(text):,} tokens")
 
@@ -83,64 +75,61 @@ class _Table(NamedTuple):
     is_series: bool = False
 
 
-def _read(value: Any) -> _Table:
+def _read(value: Any, bounds: Bounds) -> _Table:
     try:
         import narwhals
     except ImportError:
         raise ConfigError(
             "a table is described with narwhals, which is not installed", "pip install narwhals; nothing was sent"
         ) from None
-    if type(value).__module__.startswith("dask"):
+    if table_library(value).startswith("dask"):
         # Its own frame of no rows knows the schema; nothing is computed.
         meta = value._meta.to_frame() if type(value).__name__ == "Series" else value._meta
-        return _Table([_label(name) for name in meta.columns], [str(dtype) for dtype in meta.dtypes])
+        return _Table(_labels(meta.columns, bounds), [_dtype(dtype, bounds) for dtype in meta.dtypes])
     is_series = type(value).__name__ in SERIES
     if is_series:
         value = _as_frame(value, narwhals)
     elif type(value).__name__ == "RecordBatch":
-        value = _as_table(value)
-    labels = index = None
-    if _library(value) in WITH_INDEX:  # where names may be anything, and the same twice
-        labels, index = [_label(name) for name in value.columns], value.index
-        value = value.copy(deep=False)
-        value.columns = [str(place) for place in range(len(labels))]
-    elif hasattr(value, "rename_columns"):
-        labels = [_label(name) for name in value.column_names]
-        value = value.rename_columns([str(place) for place in range(len(labels))])
-    frame: Any = narwhals.from_native(value)
+        value = sys.modules["pyarrow"].Table.from_batches([value])
+    index = value.index if table_library(value) in WITH_INDEX else None
+    native, names = _renamed(value)
+    frame: Any = narwhals.from_native(native)
     schema = frame.collect_schema()
-    dtypes = _dtypes(value, schema)
-    labels = labels if labels is not None else [_label(name) for name in schema.names()]
+    names = schema.names() if names is None else names
     frame = frame.rename({name: str(place) for place, name in enumerate(schema.names()) if name != str(place)})
-    described = _Table(_told_apart(labels), dtypes, index=index, is_series=is_series)
+    told = _Table(_labels(names, bounds), _dtypes(native, schema, bounds), index=index, is_series=is_series)
     if isinstance(frame, narwhals.DataFrame):
-        return _sampled(described, frame, narwhals)
-    if frame.implementation.is_duckdb():
-        return _first_rows(described, frame, narwhals)
-    return described
+        return _sampled(told, frame, narwhals)
+    return _first_rows(told, frame, narwhals) if frame.implementation.is_duckdb() else told
+
+
+def _renamed(value: Any) -> tuple[Any, Sequence[Any] | None]:
+    """The table with the columns "0", "1", …, where names may be anything, or the same twice; and its names."""
+    if table_library(value) in WITH_INDEX:
+        names = list(value.columns)
+        value = value.copy(deep=False)
+        value.columns = [str(place) for place in range(len(names))]
+        value.attrs = {}  # which are compared when samples are put together, and may be arrays
+        return value, names
+    if has(value, "rename_columns"):
+        names = list(value.column_names)
+        return value.rename_columns([str(place) for place in range(len(names))]), names
+    if has(value, "project", "create_view"):
+        names = list(value.columns)
+        return value.project(", ".join(f'#{place + 1} AS "{place}"' for place in range(len(names)))), names
+    return value, None
 
 
 def _as_frame(value: Any, narwhals: Any) -> Any:
-    if _library(value) in WITH_INDEX:
+    if table_library(value) in WITH_INDEX:
         return value.to_frame() if value.name is not None else value.to_frame("values")
     series = narwhals.from_native(value, series_only=True)
     return (series if series.name else series.alias("values")).to_frame().to_native()
 
 
-def _as_table(batch: Any) -> Any:
-    import sys
-
-    return sys.modules["pyarrow"].Table.from_batches([batch])
-
-
-def _label(name: Any) -> str:
-    """The name of a column, or of a row."""
-    parts = name if isinstance(name, tuple) else (name,)
-    return cut(" / ".join(map(str, parts)), 60) or '""'
-
-
-def _told_apart(labels: list[str]) -> list[str]:
-    """Columns of the same name, with a number each."""
+def _labels(names: Iterable[Any], bounds: Bounds) -> list[str]:
+    """As they are shown; columns of the same name with a number each."""
+    labels = [_label(name, bounds) for name in names]
     seen: Counter[str] = Counter()
     counts = Counter(labels)
     told = []
@@ -150,50 +139,75 @@ def _told_apart(labels: list[str]) -> list[str]:
     return told
 
 
-def _dtypes(value: Any, schema: Any) -> list[str]:
+def _label(name: Any, bounds: Bounds) -> str:
+    parts = name if isinstance(name, tuple) else (name,)
+    texts = [part if isinstance(part, str) else stable_repr(plain(part)) for part in parts]
+    return bounds.short(" / ".join(texts), 60) or '""'
+
+
+def _dtypes(value: Any, schema: Any, bounds: Bounds) -> list[str]:
     """In the library's own words, as far as it has a list of them."""
     dtypes = getattr(value, "dtypes", None)
     if dtypes is None or isinstance(dtypes, dict) or callable(dtypes):
         dtypes = getattr(getattr(value, "schema", None), "types", None)
-    if dtypes is None:
-        dtypes = schema.dtypes()
-    return [cut(str(dtype), 50) for dtype in dtypes]
+    return [_dtype(dtype, bounds) for dtype in (schema.dtypes() if dtypes is None else dtypes)]
+
+
+def _dtype(dtype: Any, bounds: Bounds) -> str:
+    # An Enum's categories are values.
+    return bounds.short(re.sub(r"(?i)\benum\(.*", "Enum", str(dtype), flags=re.S), 50)
 
 
 def _sampled(told: _Table, frame: nw.DataFrame[Any], narwhals: Any) -> _Table:
     rows, columns = frame.shape
     told = told._replace(rows=rows)
-    if rows * min(columns, COLUMNS) <= WHOLE:
+    some = _affordable(frame, columns)
+    if rows <= some and rows * min(columns, COLUMNS) <= WHOLE:
         memory = _size(frame.estimated_size()) if rows * columns <= 10 * WHOLE else ""
         return told._replace(frame=frame, positions=range(rows), memory=memory)
-    length = SAMPLE // RUNS
+    runs = min(RUNS, some)
+    length = min(SAMPLE, some) // runs
     # Runs do not overlap, so that no row counts twice.
-    starts = sorted(start * length for start in random.Random(SEED).sample(range(rows // length), RUNS))
+    starts = sorted(start * length for start in random.Random(SEED).sample(range(rows // length), runs))
     sample = narwhals.concat([frame[start : start + length] for start in starts])
     return told._replace(
         frame=sample,
         positions=[start + step for start in starts for step in range(length)],
-        how=f"{RUNS} seeded runs of {length} rows",
+        how=f"a sample of {runs * length:,} rows ({runs} seeded runs of {many(length, 'row')})",
         exact=_exact(frame, frame.schema, rows, narwhals),
         memory=f"~{_size(sample.estimated_size() * rows / len(sample))}",
     )
 
 
+def _affordable(frame: nw.DataFrame[Any], columns: int) -> int:
+    """Rows that may become Python objects: fewer where they are long texts or nested."""
+    first = frame[:100]
+    if not len(first) or not columns:
+        return WHOLE
+    is_nested = any(dtype.is_nested() for dtype in frame.schema.dtypes()[:COLUMNS])
+    size = first.estimated_size() / len(first) * (NESTED if is_nested else 1)
+    return max(1, int(LARGEST / max(1, size)))
+
+
 def _first_rows(told: _Table, frame: Any, narwhals: Any) -> _Table:
-    """A DuckDB relation: its figures are asked for, and its first rows; others would cost a pass through all."""
-    rows = int(frame.select(narwhals.len()).collect().item())
-    told = told._replace(rows=rows)
-    if rows * min(len(told.names), COLUMNS) <= WHOLE:
-        return told._replace(frame=frame.collect(), positions=range(rows))
-    sample = frame.head(SAMPLE).collect()
-    how = f"the first {SAMPLE:,} rows"
-    exact = _exact(frame, frame.collect_schema(), rows, narwhals)
-    return told._replace(frame=sample, positions=range(SAMPLE), how=how, exact=exact)
+    """A DuckDB relation: its first rows and its figures are asked for, once each; a sample would be a pass more."""
+    some = WHOLE // max(1, min(len(told.names), COLUMNS))
+    first = frame.head(some + 1).collect()
+    affordable = _affordable(first, len(told.names))
+    if len(first) <= min(some, affordable):
+        return told._replace(rows=len(first), frame=first, positions=range(len(first)))
+    schema = frame.collect_schema()
+    exact = _exact(frame, schema, len(first), narwhals)
+    rows = int(frame.select(narwhals.len()).collect().item()) if len(first) > some else len(first)
+    sample = first[: min(SAMPLE, affordable)]
+    how = f"the first {many(len(sample), 'row')}, which may be unlike the others"
+    return told._replace(rows=rows, frame=sample, positions=range(len(sample)), how=how, exact=exact)
 
 
 def _exact(frame: Any, schema: Any, rows: int, narwhals: Any) -> dict[int, tuple[int, Any, Any]]:
     """Nulls, min and max of all rows: of the first columns, as far as it stays cheap."""
-    asked, left = [], SCANNED
+    asked: dict[int, list[Any]] = {}
+    left = SCANNED
     for place, dtype in enumerate(schema.dtypes()[:COLUMNS]):
         is_object = isinstance(dtype, narwhals.Object | narwhals.Unknown) or dtype.is_nested()
         cost = rows * (OBJECT if is_object else 1)
@@ -201,28 +215,41 @@ def _exact(frame: Any, schema: Any, rows: int, narwhals: Any) -> dict[int, tuple
             continue
         left -= cost
         column = narwhals.col(str(place))
-        asked.append(column.null_count().alias(f"nulls {place}"))
+        asked[place] = [column.null_count().alias(f"nulls {place}")]
         if isinstance(dtype, narwhals.Float32 | narwhals.Float64) and not frame.implementation.is_pandas_like():
-            asked.append(column.is_nan().sum().alias(f"nan {place}"))  # which pandas counts as null
+            asked[place].append(column.is_nan().sum().alias(f"nan {place}"))  # which pandas counts as null
             if frame.implementation.is_duckdb():  # where it is larger than all numbers
                 column = column.fill_nan(None)
         if dtype.is_numeric() or dtype.is_temporal():
-            asked += [column.min().alias(f"low {place}"), column.max().alias(f"high {place}")]
-    if not asked:
-        return {}
-    found = frame.select(*asked)
-    row = (found if isinstance(found, narwhals.DataFrame) else found.collect()).row(0)
-    values = dict(zip(found.columns, row, strict=True))
-    values = {name: None if is_null(value) else value for name, value in values.items()}
-    places = [int(name.split()[1]) for name in values if name.startswith("nulls")]
+            asked[place] += [column.min().alias(f"low {place}"), column.max().alias(f"high {place}")]
+    found = _figures(frame, [figure for figures in asked.values() for figure in figures], narwhals)
+    if found is None:  # there is a column that a library cannot do it for
+        found = {}
+        for figures in asked.values():
+            found.update(_figures(frame, figures, narwhals) or {})
     return {
         place: (
-            int(values[f"nulls {place}"] + (values.get(f"nan {place}") or 0)),
-            values.get(f"low {place}"),
-            values.get(f"high {place}"),
+            int(found[f"nulls {place}"] + (found.get(f"nan {place}") or 0)),
+            found.get(f"low {place}"),
+            found.get(f"high {place}"),
         )
-        for place in places
+        for place in asked
+        if f"nulls {place}" in found
     }
+
+
+def _figures(frame: Any, asked: list[Any], narwhals: Any) -> dict[str, Any] | None:
+    """By name; None where the library fails on one of them."""
+    if not asked:
+        return {}
+    try:
+        found = frame.select(*asked)
+        found = found if isinstance(found, narwhals.DataFrame) else found.collect()
+        # Each from its own column: as a row, pandas would make floats of them all.
+        values = {name: found[name].item(0) for name in found.columns}
+    except Exception:  # noqa: BLE001  # each library has its own; the sample's figures will do
+        return None
+    return {name: None if is_null(value) else value for name, value in values.items()}
 
 
 def _size(count: float) -> str:
@@ -268,7 +295,7 @@ class _Card:
         if told.how:
             yield (
                 f"Rows, nulls, min and max are exact unless marked; figures marked ~, ≥, the examples and the rows "
-                f"below are of a sample of {len(told.positions):,} rows ({told.how})."
+                f"below are of {told.how}."
             )
         if not self._bounds.share_values:
             yield "Schema and statistics only; cell values are not shared."
@@ -279,9 +306,10 @@ class _Card:
         if index is None or type(index).__name__ == "RangeIndex":
             return
         kind = type(index).__name__
-        names = [_label(name) if name is not None else "" for name in index.names]
+        names = [_label(name, self._bounds) if name is not None else "" for name in index.names]
         if hasattr(index, "levels"):
-            sizes = zip(names, index.levels, strict=True)
+            levels = (index.remove_unused_levels() if len(index) <= WHOLE else index).levels
+            sizes = zip(names, levels, strict=True)
             names = [", ".join(f"{name or 'unnamed'} ({len(level):,} distinct)" for name, level in sizes)]
         else:
             kind += f" ({index.dtype})"
@@ -296,7 +324,8 @@ class _Card:
             return str(position)
         label = index[position]
         parts = label if isinstance(label, tuple) else (label,)
-        return " / ".join(part if isinstance(part, str) else shown(part, self._bounds) for part in parts)
+        bounds = self._bounds
+        return " / ".join(bounds.short(part) if isinstance(part, str) else shown(part, bounds) for part in parts)
 
     def _add_columns(self, room: Room) -> list[int]:
         """Each in full, as long as there is room for the others' names. Returns: which are in full."""
@@ -345,7 +374,10 @@ class _Card:
     def _cells(self, place: int) -> list[Any]:
         if place not in self._values:
             assert self._told.frame is not None
-            self._values[place] = self._told.frame[str(place)].to_list()
+            try:
+                self._values[place] = self._told.frame[str(place)].to_list()
+            except Exception as error:  # noqa: BLE001  # values that Python has no type for, such as a year 99999
+                self._values[place] = [f"({type(error).__name__})"] * len(self._told.positions)
         return self._values[place]
 
     def _add_rows(self, room: Room, columns: list[int]) -> None:

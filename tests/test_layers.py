@@ -11,7 +11,7 @@ import comet_magic
 
 PACKAGE = Path(comet_magic.__file__).parent
 LAYERS = [
-    {"_version", "catalog", "inline", "rasters", "redaction", "names"},
+    {"_version", "catalog", "inline", "rasters", "redaction", "names", "kinds"},
     {"markdown"},
     {"messages"},
     {"errors", "prices", "grid", "totals"},

@@ -208,8 +208,8 @@ def test_a_large_frame_says_what_is_exact_and_what_is_of_a_sample(library: str) 
             pa.table({**columns, "w": words}).to_pydict() if library != "pandas" else {**columns, "w": words}
         )
     )
-    sample = "the first 10,000 rows" if library == "duckdb" else "50 seeded runs of 200 rows"
-    assert f"of a sample of 10,000 rows ({sample})" in text
+    first, sample = "the first 10,000 rows", "a sample of 10,000 rows (50 seeded runs of 200 rows)"
+    assert f"are of {first if library == 'duckdb' else sample}" in text
     # Exact: the one null, which few samples would meet, and both ends.
     assert "1 null (<0.1 %) · ≥ " in line(text, "n3")
     assert " distinct · 0 … 39999 · quartiles ~" in line(text, "n3")

@@ -1,0 +1,43 @@
+"""What a value is, told by its class alone: libraries are recognised without being imported, and no value is touched.
+
+An instance may answer yes to any attribute (a mock, a proxy, a lazy object), or raise; its class does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from typing import Any
+
+TABLE_LIBRARIES = frozenset(
+    "narwhals pandas polars pyarrow modin cudf duckdb _duckdb dask dask_expr pyspark ibis sqlframe".split()
+)
+SERIES = ("Series", "ChunkedArray")
+_TABLES = (*SERIES, "DataFrame", "LazyFrame", "Table", "DuckDBPyRelation", "RecordBatch")
+
+
+def has(value: object, *names: str) -> bool:
+    """Whether its class has all of these."""
+    return all(hasattr(type(value), name) for name in names)
+
+
+def home(value: object) -> str:
+    """The library that its class is of."""
+    return str(type(value).__module__).split(".")[0]
+
+
+def table_library(value: object) -> str:
+    """The library whose table or series it is; "" for other things."""
+    homes = [(str(kind.__module__).split(".")[0], kind.__name__) for kind in type(value).__mro__]
+    return next((library for library, name in homes if library in TABLE_LIBRARIES and name in _TABLES), "")
+
+
+def is_collection(value: object) -> bool:
+    no_text = not isinstance(value, str | bytes | bytearray | memoryview | range)
+    return no_text and isinstance(value, Mapping | Sequence | Set)
+
+
+def type_name(value: Any) -> str:
+    """`pandas DataFrame`, `dict`, `sklearn LinearRegression`: the library and the class."""
+    kind = value if isinstance(value, type) else type(value)
+    library = str(kind.__module__).split(".")[0]
+    return kind.__qualname__ if library in ("builtins", "__main__") else f"{library} {kind.__qualname__}"
