@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from .cards import Bounds
 
-TOP = 5  # most frequent values that are named
+TOP, TOP_OF_MANY = 5, 3  # most frequent values that are named
 FEW_NAMED = 8  # distinct values, up to which all are named; so few numbers are codes rather than amounts
 TELLING = 5  # distinct values from which on a mean tells nothing of a single one
 _ORDERED = (dt.date, dt.time, dt.timedelta)  # a datetime is a date
@@ -23,7 +23,7 @@ class Column(NamedTuple):
     """name, dtype: as they are shown.        rows: of the whole table.
 
     values: of all rows, or of a sample's, those that are null included.        is_sample: whether it is that.
-    nulls: of all rows, where it is known.        low, high: of all rows, where they are known.
+    nulls: of all rows, where it is known.        low, high, mean: of all rows, where they are known.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Column(NamedTuple):
     nulls: int | None = None
     low: Any = None
     high: Any = None
+    mean: float | None = None
 
     def line(self, bounds: Bounds) -> str:
         return " · ".join([f"{self.name} ({self.dtype})", *self._facts(bounds)])
@@ -51,8 +52,9 @@ class Column(NamedTuple):
             yield from _nested(values, bounds, about)
             return
         kind = _kind(values)
-        distinct = f"{'≥ ' if about else ''}{len(counts)} distinct"
-        yield f"all {distinct}" if len(counts) == len(values) > 1 and not about else distinct
+        if kind != "bool":
+            distinct = f"{'≥ ' if about else ''}{len(counts)} distinct"
+            yield f"all {distinct}" if len(counts) == len(values) > 1 and not about else distinct
         if kind == "mixed":
             yield _types(values, about)
         elif kind == "text":
@@ -84,18 +86,18 @@ class Column(NamedTuple):
             yield f"{about}{len(ordered) - len(finite)} infinite"
         if not finite:
             return
-        mean = _mean(finite)
         if not bounds.share_values:
             # Rounded, and only of several: the mean of one value is the value.
             if distinct >= TELLING:
-                yield f"mean ≈ {mean:.2g}"
+                yield f"mean ≈ {_mean(finite):.2g}"
             return
         yield self._range(finite, bounds)
         if distinct > FEW_NAMED:
-            digits = 4 if about else 5
+            digits = 4 if about else 6
             quartiles = [shown(_quantile(finite, part), bounds, digits) for part in (0.25, 0.5, 0.75)]
             yield f"quartiles {about}{', '.join(quartiles)}"
-        yield f"mean {about}{mean:.{4 if about else 6}g}"
+        mean = self.mean if self.mean is not None else _mean(finite)
+        yield f"mean {about if self.mean is None else ''}{mean:.6g}"
 
     def _range(self, ordered: list[Any], bounds: Bounds) -> str:
         if self.low is not None and self.high is not None:
@@ -185,16 +187,26 @@ def _lengths(values: list[Any], about: str) -> Iterable[str]:
 
 
 def _top(counts: Counter[Any], total: int, kind: str, bounds: Bounds, about: str) -> Iterable[str]:
-    if kind == "number" and len(counts) > FEW_NAMED:
-        yield f"e.g. {shown(next(iter(counts)), bounds)}"
+    if kind == "number" and len(counts) > FEW_NAMED:  # its ends and quartiles are examples enough
         return
     if len(counts) == total or counts.most_common(1)[0][1] == 1:
         yield f"e.g. {', '.join(shown(value, bounds) for value in list(counts)[:2])}"
         return
     top = counts.most_common(len(counts) if len(counts) <= FEW_NAMED else TOP)
-    named = [f"{shown(value, bounds)} {f'~{percent(count, total)}' if about else f'×{count}'}" for value, count in top]
+    if len(counts) > FEW_NAMED and top[0][1] < total / 50:  # none is frequent
+        top = top[:TOP_OF_MANY]
+    share = {
+        count: percent(count, total) if percent(count, total)[0] in "<>" else f"~{percent(count, total)}"
+        for _, count in top
+    }
+    named = [f"{shown(value, bounds)} {share[count] if about else f'×{count}'}" for value, count in top]
     rest = len(counts) - len(top)
     yield f"top {', '.join(named)}{f', {rest} more' if rest else ''}"
+
+
+def _share(count: int, total: int) -> str:
+    share = percent(count, total)
+    return share if share[0] in "<>" else f"~{share}"
 
 
 def plain(value: Any) -> Any:

@@ -16,7 +16,8 @@ from .messages import Message, Request, Usage
 
 WRITE_FACTOR, WRITE_1H_FACTOR, READ_FACTOR = 1.25, 2.0, 0.1  # of the input price, where no other is known
 WEB_SEARCH_USD = 0.01
-BYTES_A_TOKEN = 3  # newer tokenizers; older ones take about 4 of English, so estimates are rather too high
+_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ \n"
+BYTES_A_TOKEN = 3  # of letters; newer tokenizers; older ones take about 4 of English, so estimates are rather too high
 PIXELS_A_TOKEN = 750
 TOKENS_A_PAGE = 3000
 LIST_PRICE = "list price"
@@ -105,10 +106,9 @@ def own_price(value: Any) -> Price:
 
 
 def estimated_tokens(text: str) -> int:
-    """Rather too many than too few; digits take more than letters do."""
+    """Rather too many than too few; digits, signs and other scripts take twice what letters do."""
     encoded = text.encode("utf-8", "replace")
-    digits = len(encoded) - len(encoded.translate(None, b"0123456789"))
-    return -(-(2 * len(encoded) + digits) // (2 * BYTES_A_TOKEN))
+    return -(-(len(encoded) + len(encoded.translate(None, _LETTERS))) // BYTES_A_TOKEN)
 
 
 def estimated_prompt(request: Request) -> int:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 WITH_INDEX = frozenset(("pandas", "modin", "cudf"))
 WHOLE = 500_000  # cells of the described columns, up to which all are looked at: about 0.2 s
 SAMPLE = 10_000  # rows of a larger table
-RUNS = 50  # of neighbouring rows that a sample consists of; single rows would make pandas 3 copy whole columns of text
+RUNS = 250  # of neighbouring rows that a sample consists of; single rows would make pandas 3 copy whole columns of text
 SCANNED = 300_000_000  # cells in which nulls, min and max are looked for; about 0.5 s
 LARGEST = 30_000_000  # bytes of a sample in its library's own form; as Python objects they are more
 NESTED = 10  # how much more nested values are
@@ -35,6 +35,9 @@ OBJECT = 25  # how much longer that takes for a cell that is a Python object
 COLUMNS = 60  # most that are described in full; about what a bound of some thousand tokens can hold
 BRIEF_HEAD = 25  # tokens of the words before a list of columns without figures
 ROWS = 5  # of the sample, that are shown
+SMALL = 40  # rows of a table that are all shown, where they fit
+SAMPLED = 100_000_000  # cells of a DuckDB relation, up to which it is sampled: that reads all of them once more
+BLOCKS = 40_000  # rows of DuckDB's blocks, of which the sample is
 SEED = 0
 
 
@@ -59,19 +62,21 @@ class _Table(NamedTuple):
     """names, dtypes: as they are shown.        rows: None where only the schema is known.
 
     frame: with the columns "0", "1", …, of all rows or of a sample's; None where only the schema is known.
-    positions: of the frame's rows in the whole table.        how: what the sample is, in words; "" if it is no sample.
-    exact: by column: (nulls, low, high) of all rows.
+    positions: of the frame's rows in the whole table; None where it has no order.
+    how: what the sample is, in words; "" if it is no sample.
+    exact: by column: (nulls, low, high, mean) of all rows.
     """
 
     names: Sequence[str]
     dtypes: Sequence[str]
     rows: int | None = None
     frame: nw.DataFrame[Any] | None = None
-    positions: Sequence[int] = ()
+    positions: Sequence[int] | None = None
     how: str = ""
-    exact: dict[int, tuple[int, Any, Any]] = {}
+    exact: dict[int, tuple[int, Any, Any, Any]] = {}
     memory: str = ""
     index: Any = None
+    axis: str = ""
     is_series: bool = False
 
 
@@ -97,10 +102,11 @@ def _read(value: Any, bounds: Bounds) -> _Table:
     schema = frame.collect_schema()
     names = schema.names() if names is None else names
     frame = frame.rename({name: str(place) for place, name in enumerate(schema.names()) if name != str(place)})
-    told = _Table(_labels(names, bounds), _dtypes(native, schema, bounds), index=index, is_series=is_series)
+    axis = _axis(value, bounds) if index is not None else ""
+    told = _Table(_labels(names, bounds), _dtypes(native, schema, bounds), index=index, axis=axis, is_series=is_series)
     if isinstance(frame, narwhals.DataFrame):
         return _sampled(told, frame, narwhals)
-    return _first_rows(told, frame, narwhals) if frame.implementation.is_duckdb() else told
+    return _related(told, frame.to_native(), narwhals) if frame.implementation.is_duckdb() else told
 
 
 def _renamed(value: Any) -> tuple[Any, Sequence[Any] | None]:
@@ -118,6 +124,12 @@ def _renamed(value: Any) -> tuple[Any, Sequence[Any] | None]:
         names = list(value.columns)
         return value.project(", ".join(f'#{place + 1} AS "{place}"' for place in range(len(names)))), names
     return value, None
+
+
+def _axis(frame: Any, bounds: Bounds) -> str:
+    """What the columns are, as a pivot table says."""
+    names = [name for name in frame.columns.names if name is not None]
+    return _label(tuple(names), bounds) if names else ""
 
 
 def _as_frame(value: Any, narwhals: Any) -> Any:
@@ -165,18 +177,25 @@ def _sampled(told: _Table, frame: nw.DataFrame[Any], narwhals: Any) -> _Table:
     if rows <= some and rows * min(columns, COLUMNS) <= WHOLE:
         memory = _size(frame.estimated_size()) if rows * columns <= 10 * WHOLE else ""
         return told._replace(frame=frame, positions=range(rows), memory=memory)
-    runs = min(RUNS, some)
-    length = min(SAMPLE, some) // runs
-    # Runs do not overlap, so that no row counts twice.
-    starts = sorted(start * length for start in random.Random(SEED).sample(range(rows // length), runs))
-    sample = narwhals.concat([frame[start : start + length] for start in starts])
+    sample, positions, how = _chosen(frame, some, narwhals)
     return told._replace(
         frame=sample,
-        positions=[start + step for start in starts for step in range(length)],
-        how=f"a sample of {runs * length:,} rows ({runs} seeded runs of {many(length, 'row')})",
+        positions=positions,
+        how=f"a sample of {len(sample):,} rows ({how})",
         exact=_exact(frame, frame.schema, rows, narwhals),
         memory=f"~{_size(sample.estimated_size() * rows / len(sample))}",
     )
+
+
+def _chosen(frame: nw.DataFrame[Any], some: int, narwhals: Any) -> tuple[nw.DataFrame[Any], Sequence[int], str]:
+    """At most `some` rows of a sample's, where they stand, and how they were chosen."""
+    runs = min(RUNS, some)
+    length = min(SAMPLE, some) // runs
+    # Runs do not overlap, so that no row counts twice.
+    starts = sorted(start * length for start in random.Random(SEED).sample(range(len(frame) // length), runs))
+    sample = narwhals.concat([frame[start : start + length] for start in starts])
+    positions = [start + step for start in starts for step in range(length)]
+    return sample, positions, f"{runs} seeded runs of {many(length, 'row')}"
 
 
 def _affordable(frame: nw.DataFrame[Any], columns: int) -> int:
@@ -189,23 +208,30 @@ def _affordable(frame: nw.DataFrame[Any], columns: int) -> int:
     return max(1, int(LARGEST / max(1, size)))
 
 
-def _first_rows(told: _Table, frame: Any, narwhals: Any) -> _Table:
-    """A DuckDB relation: its first rows and its figures are asked for, once each; a sample would be a pass more."""
-    some = WHOLE // max(1, min(len(told.names), COLUMNS))
-    first = frame.head(some + 1).collect()
-    affordable = _affordable(first, len(told.names))
-    if len(first) <= min(some, affordable):
-        return told._replace(rows=len(first), frame=first, positions=range(len(first)))
-    schema = frame.collect_schema()
-    exact = _exact(frame, schema, len(first), narwhals)
-    rows = int(frame.select(narwhals.len()).collect().item()) if len(first) > some else len(first)
-    sample = first[: min(SAMPLE, affordable)]
-    how = f"the first {many(len(sample), 'row')}, which may be unlike the others"
-    return told._replace(rows=rows, frame=sample, positions=range(len(sample)), how=how, exact=exact)
+def _related(told: _Table, relation: Any, narwhals: Any) -> _Table:
+    """A DuckDB relation, which is a query: asked for its size, its figures, and blocks of rows chosen by a seed."""
+    frame = narwhals.from_native(relation)
+    rows = int(frame.select(narwhals.len()).collect().item())
+    told = told._replace(rows=rows)
+    if rows * min(len(told.names), COLUMNS) <= WHOLE:
+        return _sampled(told, frame.collect(), narwhals)
+    blocks, how = frame.head(SAMPLE).collect(), "the first ones, which may be unlike the others"
+    if rows * len(told.names) <= SAMPLED:
+        part = min(100.0, 100 * BLOCKS / rows)
+        chosen = relation.query("relation", f"SELECT * FROM relation USING SAMPLE {part:.6f}% (system, {SEED})")
+        found = narwhals.from_native(chosen).collect()
+        if len(found) >= SAMPLE:
+            blocks, how = found, "of blocks chosen by a seed"
+    sample, _, _ = _chosen(blocks, _affordable(blocks, len(told.names)), narwhals)
+    return told._replace(
+        frame=sample,
+        how=f"a sample of {len(sample):,} rows ({how})",
+        exact=_exact(frame, frame.collect_schema(), rows, narwhals),
+    )
 
 
-def _exact(frame: Any, schema: Any, rows: int, narwhals: Any) -> dict[int, tuple[int, Any, Any]]:
-    """Nulls, min and max of all rows: of the first columns, as far as it stays cheap."""
+def _exact(frame: Any, schema: Any, rows: int, narwhals: Any) -> dict[int, tuple[int, Any, Any, Any]]:
+    """Nulls, min, max and mean of all rows: of the first columns, as far as it stays cheap."""
     asked: dict[int, list[Any]] = {}
     left = SCANNED
     for place, dtype in enumerate(schema.dtypes()[:COLUMNS]):
@@ -222,6 +248,8 @@ def _exact(frame: Any, schema: Any, rows: int, narwhals: Any) -> dict[int, tuple
                 column = column.fill_nan(None)
         if dtype.is_numeric() or dtype.is_temporal():
             asked[place] += [column.min().alias(f"low {place}"), column.max().alias(f"high {place}")]
+        if dtype.is_numeric():
+            asked[place].append(column.mean().alias(f"mean {place}"))
     found = _figures(frame, [figure for figures in asked.values() for figure in figures], narwhals)
     if found is None:  # there is a column that a library cannot do it for
         found = {}
@@ -232,6 +260,7 @@ def _exact(frame: Any, schema: Any, rows: int, narwhals: Any) -> dict[int, tuple
             int(found[f"nulls {place}"] + (found.get(f"nan {place}") or 0)),
             found.get(f"low {place}"),
             found.get(f"high {place}"),
+            found.get(f"mean {place}"),
         )
         for place in asked
         if f"nulls {place}" in found
@@ -290,12 +319,13 @@ class _Card:
             size = many(len(told.names), "column")
             yield f"{size}; rows not counted: it is lazy, and was not computed. Name (dtype):"
             return
-        parts = [f"{many(told.rows, 'row')} × {many(len(told.names), 'column')}", told.memory, *self._index()]
+        axis = f"columns named {told.axis}" if told.axis else ""
+        parts = [f"{many(told.rows, 'row')} × {many(len(told.names), 'column')}", axis, told.memory, *self._index()]
         yield " · ".join(filter(None, parts))
         if told.how:
             yield (
-                f"Rows, nulls, min and max are exact unless marked; figures marked ~, ≥, the examples and the rows "
-                f"below are of {told.how}."
+                f"Rows, nulls, min, max and mean are exact unless marked; figures marked ~ or ≥, and the rows below, "
+                f"are of {told.how}."
             )
         if not self._bounds.share_values:
             yield "Schema and statistics only; cell values are not shared."
@@ -343,15 +373,14 @@ class _Card:
             in_full.append(at)
             at += 1
         if at < len(names):
-            self._add_brief(room, brief[at:], dtypes[at:], len(in_full), rows_part if in_full else 0)
+            fits = costs[at] + BRIEF_HEAD <= room.tokens - rows_part
+            self._add_brief(room, brief[at:], dtypes[at:], len(in_full), rows_part if in_full and fits else 0)
         return in_full
 
     def _add_brief(self, room: Room, brief: list[str], dtypes: Sequence[str], before: int, rows_part: int) -> None:
-        kinds = ", ".join(f"{dtype} × {count:,}" for dtype, count in Counter(dtypes).most_common(8))
-        last = f"… and {len(brief):,} more columns that are not named here: {kinds}"
         left = room.tokens - rows_part - BRIEF_HEAD
         if sum(estimated_tokens(f"{text}, ") for text in brief) > left:
-            left -= estimated_tokens(last)
+            left -= BRIEF_HEAD
         named = []
         for text in brief:
             left -= estimated_tokens(f"{text}, ")
@@ -361,15 +390,15 @@ class _Card:
         more = f"{many(len(named), 'more column')}, for want of room without figures: " if before else ""
         if named:
             room.add(f"{more}{', '.join(named)}")
-        if len(named) < len(brief):
-            room.add(last.replace(f"{len(brief):,}", f"{len(brief) - len(named):,}", 1))
+        if unnamed := dtypes[len(named) :]:
+            kinds = ", ".join(f"{dtype} × {count:,}" for dtype, count in Counter(unnamed).most_common(3))
+            room.add(f"… and {many(len(unnamed), 'more column')} not named here: {kinds}")
 
     def _column(self, place: int) -> Column:
         told = self._told
-        nulls, low, high = told.exact.get(place, (None, None, None))
-        return Column(
-            told.names[place], told.dtypes[place], told.rows or 0, self._cells(place), bool(told.how), nulls, low, high
-        )
+        nulls, low, high, mean = told.exact.get(place, (None, None, None, None))
+        name, dtype = told.names[place], told.dtypes[place]
+        return Column(name, dtype, told.rows or 0, self._cells(place), bool(told.how), nulls, low, high, mean)
 
     def _cells(self, place: int) -> list[Any]:
         if place not in self._values:
@@ -377,22 +406,32 @@ class _Card:
             try:
                 self._values[place] = self._told.frame[str(place)].to_list()
             except Exception as error:  # noqa: BLE001  # values that Python has no type for, such as a year 99999
-                self._values[place] = [f"({type(error).__name__})"] * len(self._told.positions)
+                self._values[place] = [f"({type(error).__name__})"] * len(self._told.frame)
         return self._values[place]
 
     def _add_rows(self, room: Room, columns: list[int]) -> None:
-        count = len(self._told.positions)
-        if not count:
+        """All rows of a small table that has room for them, else a few."""
+        assert self._told.frame is not None
+        count = len(self._told.frame)
+        which = "" if len(columns) == len(self._told.names) else f", of the first {many(len(columns), 'column')}"
+        names = " | ".join(self._told.names[place] for place in columns)
+        everything = [self._line(row, columns) for row in range(count)] if count <= SMALL else []
+        head = f"all rows{which}: row | {names}"
+        if everything and not self._told.how and estimated_tokens("\n".join([head, *everything, ""])) < room.tokens:
+            for line in [head, *everything]:
+                room.add(line)
             return
         chosen = sorted(random.Random(SEED).sample(range(count), min(ROWS, count)))
-        some = "all rows" if len(chosen) == self._told.rows else f"{len(chosen)} of the rows, chosen by a seed"
-        which = "" if len(columns) == len(self._told.names) else f", of the first {len(columns)} columns"
-        head = f"{some}{which}: index | {' | '.join(self._told.names[place] for place in columns)}"
-        lines = [" | ".join([self._row_name(self._told.positions[row]), *self._row(row, columns)]) for row in chosen]
-        if estimated_tokens(head) + estimated_tokens(lines[0]) < room.tokens:
+        lines = [self._line(row, columns) for row in chosen]
+        head = f"{many(len(chosen), 'row')}, chosen by a seed{which}: row | {names}"
+        if lines and estimated_tokens(head) + estimated_tokens(lines[0]) < room.tokens:
             room.add(head)
             for line in lines:
                 room.add(line)
+
+    def _line(self, row: int, columns: list[int]) -> str:
+        positions = self._told.positions
+        return " | ".join(["·" if positions is None else self._row_name(positions[row]), *self._row(row, columns)])
 
     def _row(self, row: int, columns: list[int]) -> Iterator[str]:
         for place in columns:

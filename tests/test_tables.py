@@ -66,11 +66,14 @@ def test_every_library_gives_the_same_figures(library: str) -> None:
         "city": '1 null (16.7 %) · 2 distinct · top "Oslo" ×3, "Bergen" ×2',
         "price": "1 null (16.7 %) · all 5 distinct · 1.5 … 40.25 · mean 10.65 · e.g. 1.5, 2.5",
         "count": "no nulls · all 6 distinct · 1 … 6 · mean 3.5 · e.g. 1, 2",
-        "paid": "no nulls · 2 distinct · top true ×4, false ×2",
+        "paid": "no nulls · top true ×4, false ×2",
         "day": "no nulls · all 6 distinct · 2024-01-01 … 2024-01-06 · median 2024-01-04",
     }
-    head = text.splitlines().index(next(line for line in text.splitlines() if "index | " in line))
-    assert len(text.splitlines()[head + 1 :]) == tables.ROWS
+    head = text.splitlines().index(f"all rows: row | {' | '.join(SALES)}")
+    assert text.splitlines()[head + 4] == "3 | null | 4 | 4 | true | 2024-01-04"
+    assert len(text.splitlines()[head + 1 :]) == 6
+    many_rows = MAKERS[library]({name: values * 20 for name, values in SALES.items()})
+    assert "5 rows, chosen by a seed: row | " in card(many_rows)
 
 
 def test_lazy_frames_give_their_schema_and_are_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +185,7 @@ def test_thousands_of_columns_degrade_column_by_column() -> None:
     named = more.count("column_")
     assert more.startswith(f"{named} more columns")
     last = next(line for line in lines if line.startswith("… and "))
-    assert f"… and {5000 - len(in_full) - named:,} more columns that are not named here: float64 × " in last
+    assert f"… and {5000 - len(in_full) - named:,} more columns not named here: float64 × " in last
     assert described.label.startswith("10 × 5,000, card of ")
 
 
@@ -201,18 +204,19 @@ LARGE = 40_000
 def test_a_large_frame_says_what_is_exact_and_what_is_of_a_sample(library: str) -> None:
     numbers = np.arange(LARGE, dtype="float64")
     numbers[7] = np.nan
-    columns = {f"n{n}": numbers for n in range(17)}
     words = [None if n == 5 else f"word {n % 7}" for n in range(LARGE)]
-    text = card(
-        MAKERS[library](
-            pa.table({**columns, "w": words}).to_pydict() if library != "pandas" else {**columns, "w": words}
-        )
-    )
-    first, sample = "the first 10,000 rows", "a sample of 10,000 rows (50 seeded runs of 200 rows)"
-    assert f"are of {first if library == 'duckdb' else sample}" in text
+    columns: dict[str, Any] = {**{f"n{n}": numbers for n in range(17)}, "w": words}
+    text = card(MAKERS[library](columns if library == "pandas" else pa.table(columns).to_pydict()), table_tokens=4000)
+    how = "of blocks chosen by a seed" if library == "duckdb" else "250 seeded runs of 40 rows"
+    assert f"are of a sample of 10,000 rows ({how})." in text
     # Exact: the one null, which few samples would meet, and both ends.
     assert "1 null (<0.1 %) · ≥ " in line(text, "n3")
     assert " distinct · 0 … 39999 · quartiles ~" in line(text, "n3")
+    # Where NaN is no null, no library gives a mean without it.
+    mean = f"mean {np.nanmean(numbers):.6g}" if library in ("pandas", "duckdb") else "mean ~"
+    assert f" · {mean}" in line(text, "n3")
+    quartiles = [float(part) for part in line(text, "n3").split("quartiles ~")[1].split(" · ")[0].split(", ")]
+    assert quartiles == pytest.approx([LARGE / 4, LARGE / 2, LARGE * 3 / 4], rel=0.2)
     assert "1 null (<0.1 %) · ≥ 7 distinct · top " in line(text, "w")
     assert "~14." in line(text, "w")
 
