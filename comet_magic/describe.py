@@ -19,11 +19,12 @@ from pathlib import PurePath
 from typing import Any
 
 from . import arrays, files, objects, pictures, tables
-from .cards import Bounds, Description, stable_repr, without_addresses
+from .cards import Bounds, Description, many, stable_repr, without_addresses
 from .columns import plain
 from .errors import CometError, ConfigError
 from .failures import CellName, failure
 from .kinds import has, home, is_collection, type_name
+from .prices import estimated_tokens
 from .rasters import PDF, media_type
 from .runs import MOST_OUTPUT, Run, Runs
 
@@ -172,21 +173,26 @@ def _pandas_values(values: Any, bounds: Bounds) -> Description:
 
 
 def _runs(runs: Sequence[Run], bounds: Bounds, cell_name: CellName) -> Description:
-    """Cells as they ran: sources, outputs, and how they failed."""
-    part = max(200, bounds.text_tokens // max(1, len(runs)))
-    texts = []
-    for run in runs:
-        lines = [f"In[{run.number}]:", bounds.fitted(run.source.strip("\n"), part // 2)]
-        if run.outputs and bounds.share_values:
-            # Hidden before they are cut to what is kept of them: a secret may stand there.
-            outputs = "\n".join(bounds.hide(output)[:MOST_OUTPUT] for output in run.outputs)
-            lines += [f"Out[{run.number}]:", bounds.fitted(outputs.strip("\n"), part // 2)]
-        elif run.outputs:
-            lines.append(f"Out[{run.number}]: (not shared)")
-        if run.error is not None:
-            lines += [f"In[{run.number}] failed:", failure(run.error, bounds, cell_name).text]
-        elif run.failed:
-            lines.append(f"In[{run.number}] failed: {run.failed if bounds.share_values else run.failed.split(':')[0]}")
-        texts.append("\n".join(lines))
-    many = f"{len(runs)} cells" if len(runs) != 1 else f"In[{runs[0].number}]"
-    return Description("notebook cells", "\n\n".join(texts), many)
+    """Cells as they ran: sources, outputs, and how they failed. Each is cut only where all do not fit."""
+    texts = [_run(run, bounds, cell_name, bounds.text_tokens) for run in runs]
+    if estimated_tokens("\n\n".join(texts)) > bounds.text_tokens:
+        part = max(100, bounds.text_tokens // len(runs) // 2)
+        texts = [_run(run, bounds, cell_name, part) for run in runs]
+    label = f"In[{runs[0].number}]" if len(runs) == 1 else many(len(runs), "cell")
+    return Description("notebook cells", bounds.fitted("\n\n".join(texts)), label)
+
+
+def _run(run: Run, bounds: Bounds, cell_name: CellName, tokens: int) -> str:
+    """tokens: of its source, and of its outputs."""
+    lines = [f"In[{run.number}]:", bounds.fitted(run.source.strip("\n"), tokens)]
+    if run.outputs and bounds.share_values:
+        # Hidden before they are cut to what is kept of them: a secret may stand there.
+        outputs = "\n".join(bounds.hide(output)[:MOST_OUTPUT] for output in run.outputs)
+        lines += [f"Out[{run.number}]:", bounds.fitted(outputs.strip("\n"), tokens)]
+    elif run.outputs:
+        lines.append(f"Out[{run.number}]: (not shared)")
+    if run.error is not None:
+        lines += [f"In[{run.number}] failed:", failure(run.error, bounds, cell_name).text]
+    elif run.failed:
+        lines.append(f"In[{run.number}] failed: {run.failed if bounds.share_values else run.failed.split(':')[0]}")
+    return "\n".join(lines)

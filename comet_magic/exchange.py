@@ -222,6 +222,8 @@ class Exchange:
             asked_after=self._standing.asked_after, session=self._session.id, execution=place.execution, **known,
         )  # fmt: skip
         self._session.cells.ran_in(place.conversation, turn.cell)
+        if not self._settings.share_values:
+            self._session.without_values.add(turn.digest)
         if stale := self._standing.stale_after(turn):
             later = "1 later turn" if stale == 1 else f"{stale} later turns"
             self._notes.append(f"{later} answered what stood here before: %claude_history shows which")

@@ -9,6 +9,7 @@ from typing import Any
 
 from .cards import Bounds, Description, many
 from .errors import ConfigError
+from .names import did_you_mean
 from .pictures import image
 from .place import shown_path
 from .rasters import PDF, media_type, pages
@@ -51,7 +52,8 @@ def _read(path: Path, name: str) -> tuple[bytes, int]:
             else:
                 content += opened.read()
     except OSError as error:
-        raise ConfigError(f"{name} cannot be read: {error.strerror}", "nothing was sent") from error
+        near = did_you_mean(path.name, os.listdir(path.parent) if path.parent.is_dir() else ())
+        raise ConfigError(f"{name} cannot be read: {error.strerror}{near}", "nothing was sent") from error
     return content, size
 
 

@@ -80,6 +80,8 @@ class CometMagics(Magics):
     @line_magic("claude")
     def claude_line(self, line: str) -> None:
         """Ask one question: `%claude what is in {{df}}?` sends the rest of its line; it reads no flags."""
+        if line.strip().startswith("--dry-run"):  # of all flags the one that must not be taken for text
+            raise ConfigError("%claude reads no flags", "nothing was sent; %%claude --dry-run shows what would be")
         self._answer(line)
 
     @no_var_expand
@@ -103,17 +105,24 @@ class CometMagics(Magics):
     def claude_fix(self, line: str) -> None:
         """Have the cell that failed last explained and corrected; `%claude_fix HINT` adds what you know.
 
-        What is sent: the cell, its traceback (frames of your own code), cards of the variables that the cell uses, and
-        the versions of its libraries. The corrected cell is put below, and never run by itself.
+        What is sent, without any conversation: the cell, its traceback (frames of your own code), cards of the
+        variables that the cell uses, names that are near, and the versions of its libraries; `%claude_fix --dry-run`
+        shows it. The corrected cell is put below, and never run by itself.
         """
         from .fixing import corrected, fix_question
 
         failed = self.runs.failure
         if failed is None:
-            print("nothing to fix: no cell has failed, or it has run well since")
+            print("nothing to fix: no cell of your own code has failed, or it has run well since")
             return
-        asked = fix_question(failed, line, self.settings, self.shell.user_ns, self.runs, self.shell.transform_cell)
-        reply = self._exchange(asked, self._place(None, alone=False))
+        hint = line.strip()
+        is_dry, hint = hint.startswith("--dry-run"), hint.removeprefix("--dry-run")
+        asked = fix_question(failed, hint, self.settings, self.shell.user_ns, self.runs, self.shell.transform_cell)
+        place = self._place(None, alone=True)
+        if is_dry:
+            self._preview(asked, place)
+            return
+        reply = self._exchange(asked, place)
         code = corrected(reply)
         if code and reply.receipt.replayed is None:  # Run All would put it there once more
             self.shell.set_next_input(code)

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-FAR = 0.5  # less alike than this, difflib says, is another word
+ALIKE, VERY_ALIKE = 0.6, 0.8  # as difflib measures it
 
 
 def nearest(word: str, words: Iterable[object], most: int = 3) -> list[str]:
-    return get_close_matches(word, dict.fromkeys(name for name in words if isinstance(name, str)), most, FAR)
+    return get_close_matches(word, dict.fromkeys(name for name in words if isinstance(name, str)), most, ALIKE)
 
 
 def did_you_mean(word: str, words: Iterable[object]) -> str:
@@ -43,7 +43,9 @@ def missing(error: BaseException, tree: ast.AST | None, namespace: Mapping[str, 
     Nothing is called to find out: only plain names and their attributes are looked at.
     """
     if isinstance(error, NameError) and error.name:
-        return Missing(error.name, "the namespace", [*_public(namespace), *dir(builtins)])
+        # There are so many builtins that one is somewhat alike to anything.
+        near = get_close_matches(error.name, dir(builtins), 3, VERY_ALIKE)
+        return Missing(error.name, "the namespace", [*_public(namespace), *near])
     if isinstance(error, AttributeError) and error.name and error.obj is not None:
         kind = error.obj.__name__ if isinstance(error.obj, type) else type(error.obj).__name__
         public = not error.name.startswith("_")
@@ -60,15 +62,19 @@ def missing(error: BaseException, tree: ast.AST | None, namespace: Mapping[str, 
 def _missing_key(said: str, tree: ast.AST, namespace: Mapping[str, Any]) -> Missing | None:
     """Libraries word a KeyError as they like: the key is a text of the code that the error repeats."""
     for node in ast.walk(tree):
-        if not isinstance(node, ast.Subscript):
+        if isinstance(node, ast.Subscript):  # df["prise"]
+            of, parts = node.value, [node.slice]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):  # df.groupby("prise")
+            of, parts = node.func.value, [*node.args, *(keyword.value for keyword in node.keywords)]
+        else:
             continue
-        asked = [part.value for part in ast.walk(node.slice) if isinstance(part, ast.Constant)]
-        for key in asked:
-            if isinstance(key, str) and key in said:
-                value = _looked_up(node.value, namespace)
-                keys = _keys(value)
-                if keys and key not in keys:
-                    return Missing(key, ast.unparse(node.value), keys, is_data=isinstance(value, dict))
+        value = _looked_up(of, namespace)
+        keys = _keys(value)
+        for key in [
+            constant.value for part in parts for constant in ast.walk(part) if isinstance(constant, ast.Constant)
+        ]:
+            if isinstance(key, str) and key in said and keys and key not in keys:
+                return Missing(key, ast.unparse(of), keys, is_data=isinstance(value, dict))
     return None
 
 

@@ -79,7 +79,10 @@ def _outline(value: Any, bounds: Bounds, room: Room, lead: str, depth: int) -> N
     # What is nested may take a part of what is left, and not all of it.
     for number, (name, item) in enumerate(items):
         inner = Room(room.tokens // 2 if depth else room.tokens - 20)
-        if is_collection(item) and len(item):
+        line = stable_repr(item) if is_collection(item) and len(item) <= FEW and _is_plain(item) else ""
+        if 0 < len(line) <= 160:
+            inner.add(f"{indent}  {name}{bounds.hide(line)}")
+        elif is_collection(item) and len(item):
             _outline(item, bounds, inner, name, depth + 1)
         else:
             inner.add(f"{indent}  {name}{brief(item, bounds)}")

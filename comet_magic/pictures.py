@@ -58,7 +58,7 @@ def _painter(value: Any) -> Any:
     if has(value, "savefig", "get_size_inches"):
         return _matplotlib
     if home(value) == "matplotlib" and has(value, "get_figure"):  # axes, sub-figures
-        return lambda part, most: _matplotlib(_figure_of(part), most)
+        return _part
     if home(value) == "seaborn" and has(value, "figure"):
         return lambda grid, most: _matplotlib(grid.figure, most)
     if home(value) in ("plotly", "_plotly_utils") and has(value, "to_image"):
@@ -86,16 +86,25 @@ def _axes_in(value: Any) -> list[Any]:
     return parts if parts and all(are_axes) else []
 
 
+def _part(part: Any, most: int) -> bytes:
+    """One of several axes: what it covers of its figure."""
+    figure = _figure_of(part)
+    if len(figure.axes) < 2 or not has(part, "get_tightbbox"):
+        return _matplotlib(figure, most)
+    inches = part.get_tightbbox().transformed(figure.dpi_scale_trans.inverted())
+    return _matplotlib(figure, most, bbox_inches=inches)
+
+
 def _figure_of(part: Any) -> Any:
     while has(part, "get_figure") and not has(part, "savefig"):
         part = part.get_figure()
     return part
 
 
-def _matplotlib(figure: Any, most: int) -> bytes:
+def _matplotlib(figure: Any, most: int, **part: Any) -> bytes:
     dpi = min(float(figure.dpi), most / max(figure.get_size_inches()))
     written = io.BytesIO()
-    figure.savefig(written, format="png", dpi=dpi)
+    figure.savefig(written, format="png", dpi=dpi, **part)
     return written.getvalue()
 
 

@@ -52,12 +52,16 @@ class Preview:
     def to_markdown(self) -> str:
         first, *rest = self.head
         parts = [f"**{escaped(first)}**", "<br>".join(f"<small>{escaped(line)}</small>" for line in rest)]
-        for role, text, message in self._texts():
-            part, more = shown(text)
-            parts += [f"**{role}**", quoted(part), *more]
-            pictures = thumbnails(message) if message else ()
-            parts += [f"![a picture that would be sent]({address})" for address in pictures if address]
-        return "\n\n".join(parts)
+        *earlier, last = [self._told(*one) for one in self._texts()]
+        if earlier:
+            parts += ["<details><summary>what goes before it</summary>", *earlier, "</details>"]
+        return "\n\n".join([*parts, last])
+
+    def _told(self, role: str, text: str, message: Message | None) -> str:
+        part, more = shown(text)
+        pictures = thumbnails(message) if message else ()
+        told = [f"![a picture that would be sent]({address})" for address in pictures if address]
+        return "\n\n".join([f"**{role}**", quoted(part), *more, *told])
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return {"text/markdown": self.to_markdown(), "text/plain": str(self)}

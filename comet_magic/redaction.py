@@ -37,7 +37,7 @@ _SHAPES = re.compile(
             rf"{_START}(?:dapi|dop_v1_)[a-f0-9]{{32,}}",  # Databricks, DigitalOcean
             rf"{_START}npm_[A-Za-z0-9]{{36}}",
             rf"{_START}eyJ[A-Za-z0-9_-]{{8,}}\.eyJ[A-Za-z0-9_-]{{8,}}\.[A-Za-z0-9_-]*",  # JSON web tokens
-            r"(?<=://)[^\s:/@]*:[^\s/@]{3,}(?=@)",  # a password in an address
+            r"(?<=://)[^\s:/@]*:[^\s/@{}]{3,}(?=@)",  # a password in an address, and not f"{password}"
             r"(?<=://)[A-Za-z0-9_-]{16,}(?=@)",
             r"(?<=AccountKey=)[A-Za-z0-9+/=]{20,}",
             r"(?<=[Bb]earer )[A-Za-z0-9._~+/-]{16,}=*|(?<=BEARER )[A-Za-z0-9._~+/-]{16,}=*",

@@ -66,6 +66,8 @@ class Runs:
             key = content.get("transient", {}).get("display_id") or f"output {len(self._displayed)}"
             kept = self._kept(self._shell.execution_count - 1)
             place = (len(kept), len(_text(kept[-1])) if kept else 0)
+            if "comet_magic" in content.get("metadata", {}):  # a reply; how long it took is another time at each run
+                plain = str(plain).rpartition("\n\n")[0]
             self._displayed[key] = (*self._displayed.get(key, place)[:2], str(plain)[: MOST_OUTPUT + MARGIN])
         return message
 

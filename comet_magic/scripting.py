@@ -12,6 +12,7 @@ from .display import LiveDisplay, Unseen, current_shell
 from .errors import ConfigError
 from .exchange import Exchange
 from .messages import Message
+from .names import did_you_mean
 from .place import place_in
 from .references import Reference, pieces
 from .runs import watched
@@ -54,11 +55,12 @@ def _question(
 ) -> Question:
     if namespace is None and not values:
         return question(prompt, settings)._replace(note=_unfilled(prompt))
-    if unknown := set(values) - (names_in(prompt) if isinstance(prompt, str) else set()):
+    named = names_in(prompt) if isinstance(prompt, str) else set()
+    if unknown := set(values) - named:
         known = ", ".join(("namespace", "chat", "new", "fresh", *FLAGS))
         raise TypeError(
-            f"ask() got an unexpected keyword argument {min(unknown)!r}: no {{{{…}}}} of the prompt names it; besides "
-            f"those, it takes {known}"
+            f"ask() got an unexpected keyword argument {min(unknown)!r}: no {{{{…}}}} of the prompt names it"
+            f"{did_you_mean(min(unknown), named)}; besides those, it takes {known}"
         )
     scope = {**_last_error(), **(namespace or {}), **values}
     return question(prompt, settings, scope, watched())

@@ -37,6 +37,7 @@ class Session:
         self.totals = Totals()
         self.latest: Message | None = None
         self.refused_cache: set[str] = set()  # endpoints that take no cache_control
+        self.without_values: set[str] = set()  # digests of turns that were asked while values were not shared
         self._store: Store | None = None
         self._stores: dict[tuple[object, ...], Store] = {}
         self._opened_as: tuple[object, ...] = ()

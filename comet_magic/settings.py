@@ -87,8 +87,10 @@ class CometSettings(SingletonConfigurable):
     share_values = Bool(
         True, help="Let {{df}} show values; False: schema and statistics only, and no figures, files or outputs."
     ).tag(config=True)
-    table_tokens = Int(1500, min=100, help="Most estimated tokens of a table's card.").tag(config=True)
-    text_tokens = Int(5000, min=100, help="Most estimated tokens of any other value's description.").tag(config=True)
+    table_tokens = Int(
+        1500, min=100, help="Most estimated tokens of a table's card, or of a collection's outline."
+    ).tag(config=True)
+    text_tokens = Int(5000, min=100, help="Most estimated tokens of a text, a file, code or outputs.").tag(config=True)
     image_pixels = Int(1568, min=64, max=8000, help="Longest side of a picture that is sent.").tag(config=True)
     show_usage = Bool(True, help="Show model, tokens, seconds and price under a reply.").tag(config=True)
     remote_images = Bool(

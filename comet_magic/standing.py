@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from . import turns
 from .cards import many
@@ -21,6 +21,7 @@ class Standing:
 
     sent: the turns that go along.  left_out: how many older ones do not.
     begins_afresh: whether what there is under the conversation's name is to be set aside first.
+    kept_back: how many turns do not go along because they may have values in them.
     """
 
     question: Message
@@ -30,6 +31,7 @@ class Standing:
     sent: Conversation
     left_out: int
     begins_afresh: bool = False
+    kept_back: int = 0
 
     @property
     def asked_after(self) -> str:
@@ -49,6 +51,8 @@ class Standing:
             parts.append(many(count, "earlier turn"))
         if self.left_out:
             parts.append(f"left out: {many(self.left_out, 'older turn')} (history_turns, history_tokens)")
+        if self.kept_back:
+            parts.append(f"left out: {many(self.kept_back, 'earlier turn')} that may show values (share_values)")
         return " · ".join(parts) if len(parts) > 1 else ""
 
 
@@ -75,7 +79,12 @@ def standing(
     if afresh:
         conversation = Conversation(name)
     sent, left_out = conversation.before(cell).bounded(most_turns, settings.history_tokens)
-    return Standing(question, place, conversation, cell, sent, left_out, afresh)
+    kept_back = 0
+    if not settings.share_values:  # the others may have values in them
+        allowed = tuple(turn for turn in sent.turns if turn.digest in session.without_values)
+        kept_back = len(sent.turns) - len(allowed)
+        sent = replace(sent, turns=allowed)
+    return Standing(question, place, conversation, cell, sent, left_out, afresh, kept_back)
 
 
 def _same_place(session: Session, conversation: Conversation, question: Message) -> str:

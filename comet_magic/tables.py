@@ -201,7 +201,7 @@ def _chosen(frame: nw.DataFrame[Any], some: int, narwhals: Any) -> tuple[nw.Data
 def _affordable(frame: nw.DataFrame[Any], columns: int) -> int:
     """Rows that may become Python objects: fewer where they are long texts or nested."""
     first = frame[:100]
-    if not len(first) or not columns:
+    if len(frame) <= 1000 or not columns:
         return WHOLE
     is_nested = any(dtype.is_nested() for dtype in frame.schema.dtypes()[:COLUMNS])
     size = first.estimated_size() / len(first) * (NESTED if is_nested else 1)

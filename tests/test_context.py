@@ -102,6 +102,8 @@ def test_a_value_is_never_read_again(value: str, around: str) -> None:
         ("{{import os}}", "is no Python expression", r"\{{"),
         ("{{x = 1}}", "is no Python expression", r"\{{"),
         ('{{"a": 1}}', "is no Python expression", r"\{{"),
+        ("{{#each items}}", "is no Python expression", r"\{{"),
+        ("{{x y {{ }}" * 90_000, "there is too much between {{ and }}", r"\{{"),
         ("{{error}}", "no cell has failed", "nothing was sent"),
         ("{{Path('none.txt')}}", "{{Path('none.txt')}}: none.txt cannot be read", "nothing was sent"),
     ],
@@ -357,3 +359,36 @@ def test_a_setting_that_is_refused_shares_nothing(
     settings.endpoint = server.url
     with pytest.raises(ConfigError, match="COMET_MAGIC_SHARE_VALUES is not usable"):
         comet_magic.ask("hi")
+
+
+def test_earlier_turns_with_values_stay_when_values_are_not_shared(shell: Any, server: WireServer) -> None:
+    Ran(shell, "patients = [{'name': 'Alice'}] * 20")
+    Ran(shell, "%%claude\n{{patients}}")
+    Ran(shell, "%config CometSettings.share_values = False")
+    ran = Ran(shell, "%%claude\n{{patients}}")
+    assert "Alice" not in json.dumps(server.received[-1].json)
+    assert "left out: 1 earlier turn that may show values (share_values)" in ran.plain
+    Ran(shell, "%%claude\nand now?")
+    assert len(server.received[-1].json["messages"]) == 3
+
+
+def test_lines_do_not_take_a_dry_run_for_text(shell: Any, server: WireServer) -> None:
+    assert "%%claude --dry-run" in Ran(shell, "%claude --dry-run {{1}}").error.hint
+    Ran(shell, "1/0")
+    assert "ZeroDivisionError" in Ran(shell, "%claude_fix --dry-run and why?").plain
+    assert server.received == []
+
+
+def test_failures_do_not_keep_what_their_frames_hold(shell: Any) -> None:
+    Ran(
+        shell,
+        "class Big: pass\nimport weakref\nseen = []\ndef fail():\n    big = Big(); seen.append(weakref.ref(big)); 1/0",
+    )
+    for _ in range(5):
+        Ran(shell, "fail()")
+    import gc
+
+    gc.collect()
+    assert sum(seen() is not None for seen in shell.user_ns["seen"]) <= 2
+    assert "In[3] failed: ZeroDivisionError: division by zero" in question("{{c}}", CometSettings.instance(), {
+        "c": shell.magics_manager.registry["CometMagics"].runs[3]}).message.text  # fmt: skip

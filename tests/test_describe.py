@@ -6,11 +6,15 @@ import base64
 import dataclasses
 import enum
 import io
+import json
 import math
+import os
+import subprocess
 import sys
 from collections import namedtuple
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import matplotlib as mpl
 import numpy as np
@@ -330,7 +334,159 @@ def test_estimators() -> None:
     assert "coef_: [0.5, 0.5" in fitted or "coef_: [" in fitted
 
 
+# ---- odd things
+
+
+def test_damaged_pictures_are_told_before_anything_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMETAPI_KEY", "sk-test-0123456789abcdef")
+    broken = [encoded("JPEG")[:-900], encoded("PNG")[:-900], b"GIF89a\x0a\0\x0a\0" + b"x" * 5000, encoded("PNG")[:60]]
+    with WireServer(canonical()) as server:
+        CometSettings.instance().endpoint = server.url
+        for content in broken:
+            with pytest.raises(ConfigError, match="cannot be read|this is no PNG"):
+                comet_magic.ask("{{x}}", x=content)
+        assert server.received == []
+
+
+def test_a_photograph_that_lies_on_its_side_is_turned() -> None:
+    written = io.BytesIO()
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.new("RGB", (200, 100)).save(written, format="JPEG", exif=exif)
+    assert picture_of(described(written.getvalue())).size == (100, 200)
+
+
+def test_deep_pictures_keep_their_range() -> None:
+    ramp = np.linspace(1000, 60000, 256).astype("uint16").reshape(16, 16)
+    grey = np.asarray(picture_of(described(Image.fromarray(ramp))))
+    assert (grey.min(), grey.max()) == (0, 255)
+
+
+def test_axes_wherever_they_are() -> None:
+    figure, axes = plt.subplots(1, 2, figsize=(8, 4))
+    try:
+        assert described(axes).label == described((figure, axes)).label == described(list(axes)).label == "PNG 800×400"
+        width, height = picture_of(described(axes[0])).size
+        assert width < 450 < 800
+        assert height <= 400
+    finally:
+        plt.close(figure)
+
+
+def test_what_answers_to_anything_or_fails_at_everything() -> None:
+    class Broken:
+        def __getattr__(self, name: str) -> Any:
+            raise RuntimeError(name)
+
+    class Shape:
+        dtype = "float"
+
+        @property
+        def shape(self) -> Any:
+            raise RuntimeError
+
+    assert described(MagicMock()).kind == "unittest MagicMock"
+    assert "Broken" in text(Broken())
+    assert "coordinates" not in text([Broken(), 10**5000, {1: object()}])
+
+
+def test_nothing_is_computed_or_imported() -> None:
+    import duckdb
+    import polars as pl
+
+    calls: list[int] = []
+    connection = duckdb.connect()
+    connection.create_function("seen", lambda x: calls.append(x) or x, ["BIGINT"], "BIGINT", side_effects=True)
+    relation = connection.sql("select seen(i) as v from range(5) t(i)")
+    assert "duckdb DuckDBPyRelation" in text([relation, pl.LazyFrame({"a": [1]})])
+    assert calls == []
+    before = len(sys.modules)
+    text(sys.modules["sklearn"])
+    assert len(sys.modules) == before
+
+
+def test_values_of_pandas_and_numpy_have_their_contents() -> None:
+    import pandas as pd
+
+    assert text(pd.DataFrame({"a": [1], "b": [2]}).columns) == "['a', 'b']"
+    assert text(pd.Series(["x", "y", "x"]).unique()) == "['x', 'y']"
+    assert text(pd.Categorical(["x", "y"])) == "['x', 'y']"
+    assert "300 rows × 1 column" in text(pd.Index(range(300)))
+    days = text(np.array(["2024-01-01", "2024-01-03"], "M8[ns]"))
+    assert "2024-01-01 … 2024-01-03" in days
+    assert text(np.datetime64("2024-01-01", "ns")) == "2024-01-01 00:00:00"
+
+
+def test_what_a_pipeline_learned() -> None:
+    from sklearn.pipeline import make_pipeline
+
+    pipeline = make_pipeline(LinearRegression())
+    assert "not fitted" in text(pipeline)
+    pipeline.fit(np.arange(6).reshape(3, 2), np.arange(3))
+    assert "not fitted" not in text(pipeline)
+    assert "fitted" in text(pipeline)
+
+
+def test_what_is_not_shared() -> None:
+    from sklearn.preprocessing import OneHotEncoder
+
+    class Callable_:
+        def __call__(self) -> None: ...
+        def __repr__(self) -> str:
+            return "ALICE"
+
+    values = [{"ALICE": 1}, {"a": Callable_()}, {1: {"ALICE"}}, OneHotEncoder(categories=[["ALICE"]]),
+              np.array({"ALICE": 1}, dtype=object)]  # fmt: skip
+    assert [value for value in values if "ALICE" in text(value, share_values=False)] == []
+
+
+DETERMINISTIC = """
+import sys; sys.path[:0] = [sys.argv[1]]
+import matplotlib; matplotlib.use("agg")
+import matplotlib.pyplot as plt
+import pandas as pd
+from comet_magic.cards import Bounds
+from comet_magic.describe import describe
+def f(x=object()): pass
+f.__module__ = "elsewhere"
+values = [{f"w{i}" for i in range(30)}, {1, "a", None, 2.5}, [object()], plt.plot([1, 2]), f, {"o": object()}, ValueError(object()),
+          pd.DataFrame({"o": [object()] * 3, object(): 1}), plt.gcf(), {frozenset("abc"): {"x", "y"}}]
+for value in values:
+    for one in describe(value, Bounds()):
+        print(one)
+"""
+
+
+def test_descriptions_are_the_same_in_every_process() -> None:
+    root = str(Path(__file__).parents[1])
+    said = [
+        subprocess.run([sys.executable, "-c", DETERMINISTIC, root], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True,
+                       text=True, check=True).stdout
+        for seed in ("1", "2")
+    ]  # fmt: skip
+    assert len(said[0]) > 1000
+    assert said[0] == said[1]
+
+
 # ---- secrets
+
+
+def test_secrets_in_odd_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pandas as pd
+    import polars as pl
+
+    secret, odd = "correct-horse-battery-staple-9", 'line1\nline2"x'
+    hide = Redactor([secret, odd])
+    values = [
+        pd.DataFrame({"x" * 40 + secret: [1]}), pl.DataFrame({"a": pl.Series(["x"], dtype=pl.Enum(["x", secret]))}), {secret: 1}, [[odd]],
+        json.dumps([odd]), pd.DataFrame({"a": [[secret]]}), pd.DataFrame({"a": [1]}, index=["y" * 30 + secret]), "z" * 14_980 + secret + "w" * 9000,
+        ValueError(secret), Point(1, secret), pd.Categorical([secret]),
+    ]  # fmt: skip
+    for value in values:
+        shown = "".join(f"{one}" for one in describe(value, Bounds(hide=hide)))
+        assert "correct-horse" not in shown, value
+        assert "line2" not in shown, value
+    assert hide.count >= 8
 
 
 @pytest.mark.parametrize(

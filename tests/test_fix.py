@@ -139,6 +139,37 @@ def test_a_nested_function_shows_its_locals(shell: Any, server: WireServer) -> N
     assert 'name="outer"' in text
 
 
+def test_a_group_and_its_member_may_refer_to_one_another(shell: Any, server: WireServer) -> None:
+    if sys.version_info >= (3, 11):
+        Ran(
+            shell,
+            "try:\n    raise ExceptionGroup('g', [ValueError('one')])\nexcept ExceptionGroup as g:\n    raise g.exceptions[0]",
+        )
+        assert "ValueError: one" in fixed(shell, server)
+
+
+def test_a_key_of_a_method_or_of_a_function_has_its_nearest(shell: Any, server: WireServer) -> None:
+    frame(shell)
+    Ran(shell, "df.groupby('citty').size()")
+    assert "Not there: df has no 'citty'; the nearest: city." in fixed(shell, server)
+    Ran(shell, "def f(rows):\n    return rows['cty']\nf(df)")
+    assert "Not there: rows has no 'cty'; the nearest: city." in fixed(shell, server)
+
+
+def test_it_sends_no_conversation_and_is_no_turn(shell: Any, server: WireServer) -> None:
+    Ran(shell, "%%claude\nfirst")
+    Ran(shell, "1/0")
+    fixed(shell, server)
+    assert len(server.received[-1].json["messages"]) == 1
+
+
+def test_a_local_and_a_global_of_one_name(shell: Any, server: WireServer) -> None:
+    Ran(shell, "x = ['a', 'b']\ndef f(x):\n    return x / 0\nf(3); len(x)")
+    text = fixed(shell, server)
+    assert "x = ['a', 'b']" in text
+    assert "x (in f) = 3" in text
+
+
 def test_recursion_is_summed_up(shell: Any, server: WireServer) -> None:
     Ran(shell, "def down(n):\n    return down(n + 1)\ndown(0)")
     text = fixed(shell, server)
@@ -152,6 +183,8 @@ def test_magics_in_the_cell(shell: Any, server: WireServer) -> None:
     Ran(shell, "%%time\nx = df['prise']\n")
     text = fixed(shell, server)
     assert "%%time\nx = df['prise']" in text
+    assert "Not there: df has no 'prise'; the nearest: price." in text
+    assert 'name="df"' in text
     Ran(shell, "%timeit -n1 -r1 undefined_name")
     assert "undefined_name" in fixed(shell, server)
 

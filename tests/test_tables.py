@@ -236,6 +236,42 @@ def test_the_same_frame_gives_the_same_card() -> None:
     assert card(pd.DataFrame({"o": [object(), object()]})) == card(pd.DataFrame({"o": [object(), object()]}))
 
 
+def test_exact_figures_are_exact() -> None:
+    large = pd.DataFrame({"id": np.arange(600_000) + 1234567890123456789, "f": np.arange(600_000.0)})
+    assert "1234567890123456789 … 1234567890124056788" in line(card(large), "id")
+    used = pd.DataFrame({"k": range(1000), "j": 1, "v": 0}).set_index(["k", "j"]).head(2)
+    assert "index: k (2 distinct), j (1 distinct)" in card(used)
+
+
+def test_long_names_stay_within_their_lines() -> None:
+    frame = pd.DataFrame({"a": [1, 2]}, index=["x" * 5000, "line\n- fake (int64) · 5 nulls"])
+    text = card(frame)
+    assert text.startswith("2 rows × 1 column")
+    assert "\n- fake" not in text
+
+
+def test_a_pivot_table_says_what_its_columns_are() -> None:
+    frame = pd.crosstab(pd.Series(["a", "b"], name="origin"), pd.Series([4, 8], name="cylinders"))
+    assert "columns named cylinders" in card(frame)
+
+
+def test_one_column_that_fails_is_alone() -> None:
+    spans = pa.array(np.arange(LARGE), pa.duration("s"))
+    large = card(pa.table({"d": spans, **{f"n{n}": np.arange(LARGE) for n in range(16)}}))
+    assert "0 … 39999" in line(large, "n1")
+    assert "a [2] (INTEGER)" in card(duckdb.sql("select 1 as a, 2 as a"))
+    frame = pd.DataFrame({f"n{n}": np.arange(LARGE) for n in range(20)})
+    frame.attrs["array"] = np.arange(3)
+    assert "0 … 39999" in line(card(frame), "n1")
+
+
+def test_long_texts_and_nested_values_are_sampled_sooner() -> None:
+    nested = pl.DataFrame({"e": [[0.5] * 1000] * 3000})
+    assert "of a sample of " in card(nested)
+    long = pd.DataFrame({"t": ["x" * 20_000] * 3000})
+    assert "of a sample of " in card(long)
+
+
 # ---- values that must not leave
 
 
@@ -254,6 +290,8 @@ def test_without_values_there_are_schema_and_statistics_only() -> None:
     assert "Zoe" not in text
     assert "2024" not in text
     assert "mean ≈ 3.5e+04" in line(text, "pay")
+    enum = pl.DataFrame({"a": pl.Series(["ALICE"], dtype=pl.Enum(["ALICE", "BOB"]))})
+    assert "ALICE" not in card(enum, share_values=False)
     assert "mean" not in line(text, "one")
 
 
