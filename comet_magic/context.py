@@ -134,9 +134,8 @@ class Writing:
         self._text += text
         self._is_behind_frame = False
 
-    def add(self, name: str, description: Description, shown_as: str = "") -> None:
-        """name: the reference.        shown_as: what the line under the reply calls it, if not that."""
-        shown = cut(shown_as or name, SHOWN)
+    def add(self, name: str, description: Description) -> None:
+        shown = cut(name, SHOWN)
         again = name in self.known
         self.known.setdefault(name, []).append(description)
         label = description.label or ("" if description.is_inline else f"{description.tokens:,} tokens")
@@ -150,17 +149,17 @@ class Writing:
             if description.is_inline:
                 self._write(name, description)
             else:
-                self._text += f"{name} (given above)"
+                self.text(f"{name} (given above)")
 
     def _write(self, name: str, description: Description) -> None:
         if description.is_inline:
-            self._text += description.text
+            self.text(description.text)
         elif not description.attached:
             gap = "" if not self._text or self._text.endswith("\n") else "\n"
-            self._text += gap + framed(name, description)
-        self._is_behind_frame = not description.is_inline and not description.attached
+            self.text(gap + framed(name, description))
+            self._is_behind_frame = True
         for block in description.attached:
-            self._text += f"[{name}, the {block['type']} that follows: {description.text}]"
+            self.text(f"[{name}, the {block['type']} that follows: {description.text}]")
             self._end_text()
             self._blocks.append(block)
 

@@ -17,7 +17,8 @@ LAYERS = [
     {"errors", "prices", "grid", "totals"},
     {"keys", "refusals", "conversation", "store", "references", "cards"},
     {"wire", "turns", "ledger", "columns", "objects", "pictures"},
-    {"tables", "arrays"},
+    {"frames", "arrays"},
+    {"tables"},
     {"transport", "settings", "local", "archive", "records"},
     {"retrying", "flags", "budget", "place"},
     {"files", "failures", "runs", "preview"},
@@ -41,7 +42,7 @@ DOORS = {
     "sqlite3": {"store"},
     "xllamacpp": {"local"},
     "keyring": {"keys"},
-    "narwhals": {"tables"},
+    "narwhals": {"frames"},
     "PIL": {"pictures"},
 }
 

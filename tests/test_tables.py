@@ -23,7 +23,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from comet_magic import tables
+from comet_magic import frames
 from comet_magic.cards import Bounds, many
 from comet_magic.context import question
 from comet_magic.prices import estimated_tokens
@@ -222,12 +222,17 @@ def test_a_large_frame_says_what_is_exact_and_what_is_of_a_sample(library: str) 
 
 
 def test_what_costs_too_much_is_of_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "SCANNED", 3 * LARGE)
+    monkeypatch.setattr(frames, "SCANNED", 3 * LARGE)
     frame = pd.DataFrame({f"n{n}": np.arange(LARGE) for n in range(20)})
     text = card(frame)
     assert "0 … 39999" in line(text, "n2")
     assert " · ~no nulls · " in line(text, "n3")
     assert " · ~" in line(text, "n3").split("distinct")[1]
+
+
+@pytest.mark.parametrize("rows", [8_334, 9_999, 10_001])
+def test_wide_tables_that_are_just_too_large(rows: int) -> None:
+    assert f"{rows:,} rows × 70 columns" in card(pd.DataFrame(np.zeros((rows, 70))))
 
 
 def test_the_same_frame_gives_the_same_card() -> None:
@@ -316,7 +321,7 @@ def inferred(column: pd.Series) -> pd.Series:
 
 
 @st.composite
-def frames(draw: Any) -> pd.DataFrame:
+def any_frames(draw: Any) -> pd.DataFrame:
     rows = draw(st.integers(0, 12))
     columns = draw(st.lists(st.tuples(NAMES, st.lists(st.sampled_from(VALUES), min_size=1, max_size=3)), max_size=8))
     made = [pd.Series([draw(draw(st.sampled_from(kinds))) for _ in range(rows)], dtype=object) for _, kinds in columns]
@@ -327,7 +332,7 @@ def frames(draw: Any) -> pd.DataFrame:
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-@given(frames(), st.sampled_from([100, 300, 1500]), st.booleans())
+@given(any_frames(), st.sampled_from([100, 300, 1500]), st.booleans())
 def test_a_frame_of_any_mix_has_a_card(frame: pd.DataFrame, tokens: int, share: bool) -> None:
     before = [str(name) for name in frame.columns]
     text = card(frame, table_tokens=tokens, share_values=share)
@@ -338,7 +343,7 @@ def test_a_frame_of_any_mix_has_a_card(frame: pd.DataFrame, tokens: int, share: 
 
 
 @settings(max_examples=30, deadline=None)
-@given(frames())
+@given(any_frames())
 def test_no_value_of_a_frame_is_read_as_a_reference(frame: pd.DataFrame) -> None:
     asked = question("{{frame}} {{n}}", CometSettings.instance(), {"frame": frame, "n": 5})
     assert asked.message.text.endswith(" 5")

@@ -14,7 +14,7 @@ import narwhals
 import numpy as np
 import pyarrow as pa
 
-from comet_magic import tables
+from comet_magic import frames, tables
 from comet_magic.cards import Bounds
 from comet_magic.context import question
 from comet_magic.settings import CometSettings
@@ -70,7 +70,7 @@ def exact_alone(table: Any) -> None:
     frame: Any = narwhals.from_native(table)
     names = {name: str(place) for place, name in enumerate(frame.collect_schema().names())}
     frame = frame.rename(names)
-    tables._exact(frame, frame.collect_schema(), ROWS, narwhals)
+    frames._exact(frame, frame.collect_schema(), ROWS, narwhals)
 
 
 def main() -> None:
