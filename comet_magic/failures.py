@@ -67,9 +67,8 @@ def _one(error: BaseException, bounds: Bounds, cell_name: CellName, seen: set[in
 def message(error: BaseException, bounds: Bounds) -> str:
     """`KeyError: 'prise'`, with its notes; without what may be a value where values are not shared."""
     kind = type(error)
-    name = (
-        kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
-    )
+    home = "" if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}."
+    name = f"{home}{kind.__qualname__}"
     if not bounds.share_values:
         return f"{name}{_without_values(error)}"
     said = traceback.format_exception_only(kind, error)[-1].strip().removeprefix(f"{name}: ").removeprefix(name)

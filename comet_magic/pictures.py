@@ -9,6 +9,7 @@ import base64
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 from .cards import Bounds, Description
@@ -57,7 +58,7 @@ def image(content: bytes, kind: str, bounds: Bounds) -> Description:
 def _painter(value: Any) -> Any:
     if has(value, "savefig", "get_size_inches"):
         return _matplotlib
-    if home(value) == "matplotlib" and has(value, "get_figure"):  # axes, sub-figures
+    if _is_part(value):
         return _part
     if home(value) == "seaborn" and has(value, "figure"):
         return lambda grid, most: _matplotlib(grid.figure, most)
@@ -78,12 +79,23 @@ def _painter(value: Any) -> Any:
 
 def _axes_in(value: Any) -> list[Any]:
     """Of an array, a list or a tuple of axes, or of a figure and its axes; [] for other things."""
-    if not isinstance(value, list | tuple) and not (has(value, "flat", "dtype") and str(value.dtype) == "object"):
-        return []
-    parts = list(value.flat) if has(value, "flat") else list(value)[:100]
-    parts = [inner for part in parts for inner in (list(part.flat) if has(part, "flat", "flags") else [part])]
-    are_axes = [home(part) == "matplotlib" and has(part, "get_figure") for part in parts]
-    return parts if parts and all(are_axes) else []
+    parts = _parts(value)
+    if parts and isinstance(value, tuple) and has(parts[0], "savefig"):
+        parts = [inner for part in parts[1:] for inner in _parts(part) or [part]]
+    return parts if parts and all(map(_is_part, parts)) else []
+
+
+def _parts(value: Any) -> list[Any]:
+    """The first hundred things in a list, a tuple, or an array of things."""
+    if has(value, "flat", "dtype"):
+        return list(islice(value.flat, 100)) if str(value.dtype) == "object" else []
+    return list(value[:100]) if isinstance(value, list | tuple) else []
+
+
+def _is_part(value: Any) -> bool:
+    """Whether it is axes, or a figure in a figure."""
+    is_artist = home(value) == "matplotlib" and has(value, "get_figure") and not has(value, "savefig")
+    return is_artist and (has(value, "plot") or has(value, "subplots"))
 
 
 def _part(part: Any, most: int) -> bytes:

@@ -24,7 +24,7 @@ _SHAPES = re.compile(
     "|".join(
         (
             r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|\Z)",
-            rf"{_START}sk-(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{{16,}}",  # Anthropic, OpenAI, CometAPI and others
+            rf"{_START}sk-(?=[A-Za-z_-]{{0,60}}\d)[A-Za-z0-9_-]{{16,}}",  # Anthropic, OpenAI, CometAPI and others
             rf"{_START}(?:sk|rk|pk|whsec)_(?:live_|test_)?[A-Za-z0-9]{{16,}}",  # Stripe
             rf"{_START}(?:gh[pousr]_|hf_|gsk_|r8_)[A-Za-z0-9]{{30,}}",  # GitHub, Hugging Face, Groq, Replicate
             rf"{_START}(?:github_pat_|pypi-|glpat-|xai-|pplx-|GOCSPX-)[A-Za-z0-9_-]{{20,}}",
@@ -45,7 +45,8 @@ _SHAPES = re.compile(
         )
     )
 )
-_ASSIGNED_NAME = r"[\w-]*(?:password|passwd|passphrase|secret|token|api[_-]?key|secret_access_key)[\w-]*"
+# From the beginning of a word, and bounded: else a long word would be gone through from each of its letters.
+_ASSIGNED_NAME = r"(?<![\w-])[\w-]{0,40}?(?:password|passwd|passphrase|secret|token|api[_-]?key)[\w-]{0,40}"
 # password = "…", "api_key": "…", also escaped: in sources and in outputs
 _ASSIGNED = re.compile(rf"""({_ASSIGNED_NAME}\\?["']?\s*[:=]\s*)(\\?["'])(?!\2)[^"'\n\\]+\2""", re.I)
 # PASSWORD=…, password: …: alone on a line, as in settings files

@@ -311,7 +311,7 @@ def test_collections_are_outlined_within_their_bound() -> None:
     st.lists(inner), st.dictionaries(st.one_of(st.text(), st.integers()), inner), st.tuples(inner, inner)), max_leaves=60),
     st.booleans())  # fmt: skip
 def test_any_collection_has_a_description_in_its_bound(value: Any, share: bool) -> None:
-    share = share or isinstance(value, bytes)
+    share = share or isinstance(value, bytes | str)
     assert described(value, share_values=share, text_tokens=200, table_tokens=200).tokens <= 230
 
 
@@ -528,3 +528,5 @@ def test_shapes_of_credentials_go_and_ordinary_text_stays() -> None:
     ordinary = "sk-learn task-force-of-the-risk https://example.org:8080/a@b skeleton AKIA eyJ sha256:0123456789abcdef"
     assert hide(ordinary) == ordinary
     assert "secret" not in repr(hide)
+    for long in ("a" * 300_000, "token" * 60_000, "://" * 100_000, "sk-" * 100_000, "A_" * 150_000):
+        assert hide(long) == long
