@@ -78,7 +78,8 @@ def read(value: Any, bounds: Bounds) -> Table:
     frame: Any = narwhals.from_native(native)
     schema = frame.collect_schema()
     names = schema.names() if names is None else names
-    frame = frame.rename({name: str(place) for place, name in enumerate(schema.names()) if name != str(place)})
+    if renamed := {name: str(place) for place, name in enumerate(schema.names()) if name != str(place)}:
+        frame = frame.rename(renamed)
     axis = _axis(value, bounds) if index is not None else ""
     told = Table(_labels(names, bounds), _dtypes(native, schema, bounds), index=index, axis=axis, is_series=is_series)
     if isinstance(frame, narwhals.DataFrame):
@@ -213,34 +214,32 @@ def _exact(frame: Any, schema: Any, rows: int, narwhals: Any) -> dict[int, tuple
     for place, dtype in enumerate(schema.dtypes()[:COLUMNS]):
         is_object = isinstance(dtype, narwhals.Object | narwhals.Unknown) or dtype.is_nested()
         cost = rows * (OBJECT if is_object else 1)
-        if cost > left:
-            continue
-        left -= cost
-        column = narwhals.col(str(place))
-        asked[place] = [column.null_count().alias(f"nulls {place}")]
-        if isinstance(dtype, narwhals.Float32 | narwhals.Float64) and not frame.implementation.is_pandas_like():
-            asked[place].append(column.is_nan().sum().alias(f"nan {place}"))  # which pandas counts as null
-            if frame.implementation.is_duckdb():  # where it is larger than all numbers
-                column = column.fill_nan(None)
-        if dtype.is_numeric() or dtype.is_temporal():
-            asked[place] += [column.min().alias(f"low {place}"), column.max().alias(f"high {place}")]
-        if dtype.is_numeric():
-            asked[place].append(column.mean().alias(f"mean {place}"))
+        if cost <= left:
+            left -= cost
+            asked[place] = _asked(narwhals.col(str(place)), place, dtype)
     found = _figures(frame, [figure for figures in asked.values() for figure in figures], narwhals)
     if found is None:  # there is a column that a library cannot do it for
         found = {}
         for figures in asked.values():
             found.update(_figures(frame, figures, narwhals) or {})
-    return {
-        place: (
-            int(found[f"nulls {place}"] + (found.get(f"nan {place}") or 0)),
-            found.get(f"low {place}"),
-            found.get(f"high {place}"),
-            found.get(f"mean {place}"),
-        )
-        for place in asked
-        if f"nulls {place}" in found
-    }
+    if not frame.implementation.is_pandas_like():  # to which NaN is null
+        for place in asked:
+            dtype = schema.dtypes()[place]
+            if isinstance(dtype, narwhals.Float32 | narwhals.Float64) and found.get(f"mean {place}") is None:
+                without = narwhals.col(str(place)).fill_nan(None)
+                found.update(_figures(frame, _asked(without, place, dtype), narwhals) or {})
+    kinds = ("nulls", "low", "high", "mean")
+    figures_of: dict[int, Any] = {place: tuple(found.get(f"{kind} {place}") for kind in kinds) for place in asked}
+    return {place: figures for place, figures in figures_of.items() if figures[0] is not None}
+
+
+def _asked(column: Any, place: int, dtype: Any) -> list[Any]:
+    asked = [column.null_count().alias(f"nulls {place}")]
+    if dtype.is_numeric() or dtype.is_temporal():
+        asked += [column.min().alias(f"low {place}"), column.max().alias(f"high {place}")]
+    if dtype.is_numeric():
+        asked.append(column.mean().alias(f"mean {place}"))
+    return asked
 
 
 def _figures(frame: Any, asked: list[Any], narwhals: Any) -> dict[str, Any] | None:

@@ -6,7 +6,6 @@ from collections import deque
 from typing import Any, NamedTuple, overload
 
 from .errors import CometError
-from .place import cell_of
 
 MOST_RUNS = 1000
 MOST_OUTPUTS, MOST_OUTPUT = 50, 20_000  # that are kept of a cell, and characters of each
@@ -77,7 +76,7 @@ class Runs:
             return
         error = result.error_before_exec or result.error_in_exec
         failed = f"{type(error).__name__}: {_message(error)}" if error else ""
-        run = Run(number, result.info.raw_cell, cell_of(self._shell), self._outputs(number), None, failed)
+        run = Run(number, result.info.raw_cell, str(result.info.cell_id or ""), self._outputs(number), None, failed)
         self._ran.append(run)
         if isinstance(error, Exception) and not isinstance(error, CometError):
             self.failure = run._replace(error=error)

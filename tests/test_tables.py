@@ -212,9 +212,7 @@ def test_a_large_frame_says_what_is_exact_and_what_is_of_a_sample(library: str) 
     # Exact: the one null, which few samples would meet, and both ends.
     assert "1 null (<0.1 %) · ≥ " in line(text, "n3")
     assert " distinct · 0 … 39999 · quartiles ~" in line(text, "n3")
-    # Where NaN is no null, no library gives a mean without it.
-    mean = f"mean {np.nanmean(numbers):.6g}" if library in ("pandas", "duckdb") else "mean ~"
-    assert f" · {mean}" in line(text, "n3")
+    assert line(text, "n3").endswith(f" · mean {np.nanmean(numbers):.6g}")
     quartiles = [float(part) for part in line(text, "n3").split("quartiles ~")[1].split(" · ")[0].split(", ")]
     assert quartiles == pytest.approx([LARGE / 4, LARGE / 2, LARGE * 3 / 4], rel=0.2)
     assert "1 null (<0.1 %) · ≥ 7 distinct · top " in line(text, "w")
