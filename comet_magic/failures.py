@@ -20,9 +20,8 @@ CONTEXT = 2  # lines of the source before and after the one that failed
 MOST_FRAMES = 8  # of the user's own; of more, as in a recursion, the first and the last ones
 MOST_EXCEPTIONS = 20  # of chains and groups, in all
 _RUN = ("<timed exec>", "<timed eval>", "<magic-timeit>", "<string>")  # the user's code, run by a magic or by exec
-_INSTALLED = tuple(
-    path for name in ("stdlib", "platstdlib", "purelib", "platlib") if (path := sysconfig.get_path(name))
-)
+_PATHS = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+_INSTALLED = tuple(sorted(_PATHS, key=len, reverse=True))  # one may be in another
 
 CellName = Callable[[str], str]  # "In[3]" for the file name of a cell's code, "" for other files
 
