@@ -24,6 +24,8 @@ INLINE = 200  # characters; a longer value, and one of several lines, stands in 
 CELL = 40  # characters of a text in a table
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]{6,}| id='\d{9,}'")
 _MIDDLE = "\n…\n"
+EDGE = 1000  # characters; a secret that a cut went through is hardly longer
+SHORTENED = 10_000  # characters of a value that are looked at to show a few of them
 
 
 @dataclass(frozen=True)
@@ -46,20 +48,23 @@ class Bounds:
         """A value on one line; a secret that would be cut is hidden first."""
         if not isinstance(value, str):
             value = stable_repr(value)
-        return cut(self.hide(value[: 50 * characters]), characters, of=len(value))
+        return cut(self.hide(value[:SHORTENED]), characters, of=len(value))
 
     def fitted(self, text: str, tokens: int = 0) -> str:
         """A long text's beginning and end, within the bound, and between them how much is left out."""
         tokens = tokens or self.text_tokens
-        length, seen = len(text), 12 * tokens  # more than can be shown, so that no secret is cut before it is hidden
-        text = whole_text(text if length <= 2 * seen else f"{text[:seen]}{_MIDDLE}{text[-seen:]}")
-        text = self.hide(text)
+        length, seen = len(text), 12 * tokens + EDGE  # more than can be shown
+        if length <= 2 * seen:
+            text = self.hide(whole_text(text))
+        else:  # at the edges there may be secrets that are cut, and so not hidden
+            head, tail = self.hide(whole_text(text[:seen])), self.hide(whole_text(text[-seen:]))
+            text = f"{head[:-EDGE]}{_MIDDLE}{tail[EDGE:]}"
         estimate, encoded = estimated_tokens(text), text.encode()
         if estimate <= tokens:
             return text
         room = len(encoded) * tokens // estimate
-        head, tail = encoded[: room * 2 // 3], encoded[-(room // 4) :]
-        first, last = head.decode("utf-8", "ignore"), tail.decode("utf-8", "ignore")
+        first = encoded[: room * 2 // 3].decode("utf-8", "ignore")
+        last = encoded[-(room // 4) :].decode("utf-8", "ignore")
         left_out = max(length, len(text)) - len(first) - len(last)
         return f"{first}\n[… {left_out:,} of {length:,} characters left out …]\n{last}"
 
@@ -98,6 +103,13 @@ def stable_repr(value: object) -> str:
         return without_addresses(_Repr().repr(value))
     except Exception as error:  # noqa: BLE001  # a repr may raise what it likes
         return f"<{type_name(value)}, whose repr fails: {type(error).__name__}>"
+
+
+def said(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  # a user's exception may fail to say what it is
+        return "(it does not say why)"
 
 
 def without_addresses(text: str) -> str:

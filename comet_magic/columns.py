@@ -48,7 +48,7 @@ class Column(NamedTuple):
             return
         try:
             counts = Counter(values)
-        except TypeError:  # lists, dicts and what else has no hash
+        except Exception:  # noqa: BLE001  # lists and dicts have no hash, and a user's class may raise what it likes
             yield from _nested(values, bounds, about)
             return
         kind = _kind(values)
@@ -195,11 +195,7 @@ def _top(counts: Counter[Any], total: int, kind: str, bounds: Bounds, about: str
     top = counts.most_common(len(counts) if len(counts) <= FEW_NAMED else TOP)
     if len(counts) > FEW_NAMED and top[0][1] < total / 50:  # none is frequent
         top = top[:TOP_OF_MANY]
-    share = {
-        count: percent(count, total) if percent(count, total)[0] in "<>" else f"~{percent(count, total)}"
-        for _, count in top
-    }
-    named = [f"{shown(value, bounds)} {share[count] if about else f'×{count}'}" for value, count in top]
+    named = [f"{shown(value, bounds)} {_share(count, total) if about else f'×{count}'}" for value, count in top]
     rest = len(counts) - len(top)
     yield f"top {', '.join(named)}{f', {rest} more' if rest else ''}"
 

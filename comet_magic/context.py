@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .cards import Bounds, Description, cut, framed, many, unframed
+from .cards import Bounds, Description, cut, framed, many, said, unframed
 from .describe import describe
 from .errors import ConfigError
 from .failures import CellName
@@ -60,9 +60,14 @@ def question(
     return asked
 
 
-def as_before(message: Message) -> Question:
-    """A question that was asked already, with whatever is in it."""
+def as_before(message: Message, settings: CometSettings) -> Question:
+    """A question that was asked already, with whatever is in it. Raises: ConfigError where that may not be shared."""
     has_data = len(message.content) > 1 or unframed(message.text) != message.text
+    if not settings.share_values:
+        raise ConfigError(
+            "what was asked may show values, and CometSettings.share_values = False keeps them here",
+            "nothing was sent; run its cell again, or set it to True",
+        )
     return Question(message, (YOURS, "the data that it had")) if has_data else Question(message)
 
 
@@ -113,7 +118,7 @@ def value_of(reference: Reference, scope: dict[str, Any]) -> Any:
         name = missing(error, reference.tree, scope)
         near = f"the nearest: {', '.join(name.nearest)}" if name and name.nearest else ""
         hint = "; ".join(filter(None, [near, r"nothing was sent; \{{ writes braces that are meant as text"]))
-        raise ConfigError(f"{reference} raised {type(error).__name__}: {cut(str(error), 300)}", hint) from error
+        raise ConfigError(f"{reference} raised {type(error).__name__}: {cut(said(error), 300)}", hint) from error
 
 
 class Writing:

@@ -19,14 +19,14 @@ from pathlib import PurePath
 from typing import Any
 
 from . import arrays, files, objects, pictures, tables
-from .cards import Bounds, Description, many, stable_repr, without_addresses
+from .cards import Bounds, Description, many, said, stable_repr, without_addresses
 from .columns import plain
 from .errors import CometError, ConfigError
 from .failures import CellName, failure
 from .kinds import has, home, is_collection, type_name
 from .prices import estimated_tokens
 from .rasters import PDF, media_type
-from .runs import MOST_OUTPUT, Run, Runs
+from .runs import MARGIN, MOST_OUTPUT, Run, Runs
 
 __all__ = ["register", "unregister"]
 
@@ -93,7 +93,7 @@ def _called(describer: Callable[..., Any], value: Any, *more: Any) -> Any:
         raise
     except Exception as error:  # a user's describer, and the libraries behind ours, raise what they like
         raise ConfigError(
-            f"the describer {_name(describer)} failed on a {type_name(value)}: {type(error).__name__}: {error}",
+            f"the describer {_name(describer)} failed on a {type_name(value)}: {type(error).__name__}: {said(error)}",
             "nothing was sent; comet_magic.describe.register(type, function) puts another one in its place",
         ) from error
 
@@ -186,13 +186,19 @@ def _run(run: Run, bounds: Bounds, cell_name: CellName, tokens: int) -> str:
     """tokens: of its source, and of its outputs."""
     lines = [f"In[{run.number}]:", bounds.fitted(run.source.strip("\n"), tokens)]
     if run.outputs and bounds.share_values:
-        # Hidden before they are cut to what is kept of them: a secret may stand there.
-        outputs = "\n".join(bounds.hide(output)[:MOST_OUTPUT] for output in run.outputs)
+        outputs = "\n".join(_output(output, bounds) for output in run.outputs)
         lines += [f"Out[{run.number}]:", bounds.fitted(outputs.strip("\n"), tokens)]
     elif run.outputs:
         lines.append(f"Out[{run.number}]: (not shared)")
     if run.error is not None:
         lines += [f"In[{run.number}] failed:", failure(run.error, bounds, cell_name).text]
     elif run.failed:
-        lines.append(f"In[{run.number}] failed: {run.failed if bounds.share_values else run.failed.split(':')[0]}")
+        why = bounds.short(run.failed, 500) if bounds.share_values else run.failed.split(":")[0]
+        lines.append(f"In[{run.number}] failed: {why}")
     return "\n".join(lines)
+
+
+def _output(output: str, bounds: Bounds) -> str:
+    """Without its end where that was cut: a secret may have been, too."""
+    hidden = bounds.hide(output)
+    return hidden[:-MARGIN] if len(output) >= MOST_OUTPUT + MARGIN else hidden

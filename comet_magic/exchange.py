@@ -117,7 +117,8 @@ class Exchange:
         endpoint = find_endpoint(self._settings, offline=True)
         self._key = endpoint.key
         request = _addressed(request, endpoint)
-        shown = replace(request, messages=tuple(map(self._without_key, request.messages)))
+        system = self._hidden(request.system) if request.system else None
+        shown = replace(request, messages=tuple(map(self._without_key, request.messages)), system=system)
         notes = tuple(filter(None, [_not_taken(request, endpoint)]))
         return Preview(shown, endpoint.name, self._hidden(self._standing.sent_line(self._question.parts)), notes)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from .cards import Bounds, Description, without_addresses
+from .cards import Bounds, Description, said, without_addresses
 from .kinds import type_name
 from .place import shown_path
 
@@ -55,7 +55,8 @@ def _one(error: BaseException, bounds: Bounds, cell_name: CellName, seen: set[in
     if isinstance(error, SyntaxError) and error.filename and (bounds.share_values or cell_name(str(error.filename))):
         yield from _syntax(error, cell_name)
     yield message(error, bounds)
-    inner = getattr(error, "exceptions", ())
+    inner = getattr(error, "exceptions", ())  # of a group; others may have something of that name
+    inner = inner if isinstance(inner, tuple) and all(isinstance(one, BaseException) for one in inner) else ()
     for number, one in enumerate(inner, 1):
         told = [line for text in _chain(one, bounds, cell_name, seen) for line in text.split("\n")]
         if told:
@@ -70,11 +71,9 @@ def message(error: BaseException, bounds: Bounds) -> str:
     name = f"{home}{kind.__qualname__}"
     if not bounds.share_values:
         return f"{name}{_without_values(error)}"
-    said = traceback.format_exception_only(kind, error)[-1].strip().removeprefix(f"{name}: ").removeprefix(name)
-    notes = [str(note) for note in getattr(error, "__notes__", ())]
-    if notes:  # which are said behind the message
-        said = str(error)
-    text = "\n".join([f"{name}: {said}" if said else name, *notes])
+    notes = getattr(error, "__notes__", ())
+    told = str(error.msg) if isinstance(error, SyntaxError) else said(error)
+    text = "\n".join([f"{name}: {told}" if told else name, *(map(str, notes) if isinstance(notes, list) else ())])
     for folder in _INSTALLED:
         text = text.replace(folder + os.sep, "")
     return bounds.fitted(without_addresses(text.replace(str(Path.home()) + os.sep, "~" + os.sep)), 500)

@@ -21,9 +21,9 @@ LARGEST_TEXT = 1_000_000  # bytes that are read of each end of a longer text
 def file(path: Path, bounds: Bounds) -> Description:
     """Raises: ConfigError where there is no such file, or it is none of those."""
     name = shown_path(path)
+    bounds.refuse_values(f"the file {name}")
     if path.is_dir():
         return _folder(path, bounds)
-    bounds.refuse_values(f"the file {name}")
     content, size = _read(path, name)
     media = media_type(content)
     if media == PDF:

@@ -15,11 +15,12 @@ from numbers import Number
 from typing import Any, NamedTuple
 
 from .cards import Bounds, Description, many
+from .columns import plain
 from .context import Question, Writing, bounds_of
 from .describe import describe
 from .errors import ConfigError
 from .failures import CellName, failure, is_users
-from .kinds import home, type_name
+from .kinds import home, table_library, type_name
 from .messages import Message
 from .names import missing
 from .pictures import is_picture
@@ -113,7 +114,7 @@ def _parsed(source: str, transform: Callable[[str], str]) -> ast.AST | None:
     magic = _MAGIC.match(source)
     try:
         return ast.parse(transform(source[magic.end() :] if magic else source))
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
         return None
 
 
@@ -145,22 +146,23 @@ def _is_worth_it(name: str, scope: Mapping[str, Any]) -> bool:
     if name not in scope or name.startswith("_") or hasattr(builtins, name):
         return False
     value = scope[name]
-    if isinstance(value, types.ModuleType | types.BuiltinFunctionType | types.MethodType | Runs):
+    # By its class: a proxy may raise when it is asked.
+    if issubclass(type(value), types.ModuleType | types.BuiltinFunctionType | types.MethodType | Runs):
         return False
-    is_code = isinstance(value, type | types.FunctionType)
+    is_code = issubclass(type(value), type | types.FunctionType)
     return not is_code or value.__module__ in (None, "__main__")
 
 
 def _described(name: str, value: Any, bounds: Bounds, cell_name: CellName) -> list[Description]:
     kind = type_name(value)
-    if is_secret_name(name) and isinstance(value, str | bytes):
+    if is_secret_name(name) and not (table_library(value) or issubclass(type(value), type | types.FunctionType)):
         return [Description(kind, REDACTED, is_value=True)]
-    if is_picture(value) or (not bounds.share_values and isinstance(value, Number)):
-        return [Description(kind, f"({kind}, not shown)", is_value=True)]
     try:
+        if is_picture(value) or (not bounds.share_values and issubclass(type(plain(value)), Number)):
+            return [Description(kind, f"({kind}, not shown)", is_value=True)]
         return describe(value, bounds, cell_name)
-    except ConfigError as error:  # the error can be explained without it
-        why = error.what if bounds.share_values else "not shown"
+    except Exception as error:  # noqa: BLE001  # a proxy raises what it likes; the error can be explained without it
+        why = error.what if isinstance(error, ConfigError) and bounds.share_values else f"{kind}, not shown"
         return [Description(kind, f"({why})", is_value=True).hidden(bounds.hide)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,7 +81,7 @@ class CometMagics(Magics):
     @line_magic("claude")
     def claude_line(self, line: str) -> None:
         """Ask one question: `%claude what is in {{df}}?` sends the rest of its line; it reads no flags."""
-        if line.strip().startswith("--dry-run"):  # of all flags the one that must not be taken for text
+        if "--dry-run" in (line.split() or [""])[:: max(1, len(line.split()) - 1)]:  # the one not to be taken for text
             raise ConfigError("%claude reads no flags", "nothing was sent; %%claude --dry-run shows what would be")
         self._answer(line)
 
@@ -98,7 +99,7 @@ class CometMagics(Magics):
             print(f"no reply in {place.conversation} is waiting to go on; %claude_history shows its turns")
             return
         place = place._replace(execution=part.execution)
-        self._exchange(as_before(part.question), place, new=part.afresh, continued=part)
+        self._exchange(as_before(part.question, self.settings), place, new=part.afresh, continued=part)
 
     @no_var_expand
     @line_magic
@@ -115,8 +116,8 @@ class CometMagics(Magics):
         if failed is None:
             print("nothing to fix: no cell of your own code has failed, or it has run well since")
             return
-        hint = line.strip()
-        is_dry, hint = hint.startswith("--dry-run"), hint.removeprefix("--dry-run")
+        hint = re.sub(r"^\s*--dry-run\b|\s--dry-run\s*$", "", line)
+        is_dry = hint != line
         asked = fix_question(failed, hint, self.settings, self.shell.user_ns, self.runs, self.shell.transform_cell)
         place = self._place(None, alone=True)
         if is_dry:

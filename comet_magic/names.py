@@ -40,8 +40,15 @@ class Missing:
 def missing(error: BaseException, tree: ast.AST | None, namespace: Mapping[str, Any]) -> Missing | None:
     """The name that `error` is about, as far as that can be told. tree: the code that raised it.
 
-    Nothing is called to find out: only plain names and their attributes are looked at.
+    No code of `tree` is run to find out: only plain names are looked up, and asked for their attributes or columns.
     """
+    try:
+        return _missing(error, tree, namespace)
+    except Exception:  # noqa: BLE001  # what is asked may be broken, and that is what the error is about
+        return None
+
+
+def _missing(error: BaseException, tree: ast.AST | None, namespace: Mapping[str, Any]) -> Missing | None:
     if isinstance(error, NameError) and error.name:
         # There are so many builtins that one is somewhat alike to anything.
         near = get_close_matches(error.name, dir(builtins), 3, VERY_ALIKE)
@@ -50,7 +57,7 @@ def missing(error: BaseException, tree: ast.AST | None, namespace: Mapping[str, 
         kind = error.obj.__name__ if isinstance(error.obj, type) else type(error.obj).__name__
         public = not error.name.startswith("_")
         known = [name for name in dir(error.obj) if not (public and name.startswith("_"))]
-        return Missing(error.name, kind, [*known, *_keys(error.obj)])
+        return Missing(error.name, kind, [*known, *([] if isinstance(error.obj, Mapping) else _keys(error.obj))])
     name_from = getattr(error, "name_from", None)  # from Python 3.12 on
     if isinstance(error, ImportError) and error.name and name_from:
         return Missing(name_from, error.name, dir(sys.modules.get(error.name)))

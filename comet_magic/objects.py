@@ -190,7 +190,7 @@ def module(value: types.ModuleType, bounds: Bounds) -> Description:
     names = list(known.get("__all__") or [name for name in known if not name.startswith("_")])
     room = Room(bounds.text_tokens)
     room.add(f"module {value.__name__} {version}".strip())
-    room.add(_docstring(value)[:1000])
+    room.add(bounds.hide(_docstring(value))[:1000])
     for number, name in enumerate(names):
         member = known.get(name)
         shown = _head(member) if callable(member) else f"{name}: {type_name(member)}" if name in known else str(name)

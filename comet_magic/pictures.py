@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -192,6 +193,8 @@ def _png(picture: Any, most: int) -> bytes:
     smaller = picture.copy()
     if picture.mode.startswith(("I", "F")):  # of a range that is not 0 to 255
         low, high = picture.getextrema()
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise ConfigError("the picture has pixels that are no numbers, or infinite", "nothing was sent")
         scale = 255 / (high - low) if high > low else 0
         smaller = picture.convert("F").point(lambda value: value * scale - low * scale).convert("L")
     elif picture.mode not in ("L", "RGB", "RGBA"):

@@ -47,12 +47,15 @@ _SHAPES = re.compile(
 )
 # From the beginning of a word, and bounded: else a long word would be gone through from each of its letters.
 _ASSIGNED_NAME = r"(?<![\w-])[\w-]{0,40}?(?:password|passwd|passphrase|secret|token|api[_-]?key)[\w-]{0,40}"
-# password = "…", "api_key": "…", also escaped: in sources and in outputs
-_ASSIGNED = re.compile(rf"""({_ASSIGNED_NAME}\\?["']?\s*[:=]\s*)(\\?["'])(?!\2)[^"'\n\\]+\2""", re.I)
+# password = "…", "api_key": "…", also escaped, and with b or f before it: in sources and in outputs
+_ASSIGNED = re.compile(
+    rf"""({_ASSIGNED_NAME}\\?["']?\s{{0,20}}[:=]\s{{0,20}}[bru]{{0,2}})(\"\"\"|\'\'\'|\\?["'])(?:(?!\2)(?:\\.|[^\n\\]))+\2""",
+    re.I,
+)
 # PASSWORD=…, password: …: alone on a line, as in settings files
 _SET = re.compile(
-    rf"""^(\s*(?:export\s+)?{_ASSIGNED_NAME}\s*[:=]\s*)(?!(?:str|int|float|bytes|bool|None|Any|True|False|null)\b)"""
-    r"""[^\s"'\[({]\S*(?=\s*$)""",
+    rf"""^([ \t]*(?:export[ \t]+)?{_ASSIGNED_NAME}[ \t]*[:=][ \t]*)"""
+    r"""(?!(?:str|int|float|bytes|bool|None|Any|True|False|null)\b)[^\s"'\[({]\S*(?=[ \t]*$)""",
     re.I | re.M,
 )
 

@@ -75,7 +75,7 @@ class Runs:
         if number is None or not result.info or not result.info.store_history:
             return
         error = result.error_before_exec or result.error_in_exec
-        failed = f"{type(error).__name__}: {_message(error)}" if error else ""
+        failed = f"{type(error).__name__}: {_said(error)}" if error else ""
         run = Run(number, result.info.raw_cell, str(result.info.cell_id or ""), self._outputs(number), None, failed)
         self._ran.append(run)
         if isinstance(error, Exception) and not isinstance(error, CometError):
@@ -133,11 +133,10 @@ class Runs:
         return f"In[{numbers[filename]}]" if filename in numbers else ""
 
 
-def _message(error: BaseException) -> str:
-    try:
-        return str(error)[:500]
-    except Exception:  # noqa: BLE001  # a user's exception may fail to say what it is
-        return ""
+def _said(error: BaseException) -> str:
+    from .cards import said  # not at the top: loading stays quick
+
+    return said(error)[:MARGIN]
 
 
 def _text(kept: Any) -> str:

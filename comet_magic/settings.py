@@ -85,7 +85,7 @@ class CometSettings(SingletonConfigurable):
     ).tag(config=True)
     prices = Dict(help="Prices you know better: {'model': [input, output]} in US dollars per MTok.").tag(config=True)
     share_values = Bool(
-        True, help="Let {{df}} show values; False: schema and statistics only, and no figures, files or outputs."
+        True, help="Let {{df}} show values; False: schema and statistics, and no figures, files, texts or outputs."
     ).tag(config=True)
     table_tokens = Int(
         1500, min=100, help="Most estimated tokens of a table's card, or of a collection's outline."

@@ -12,7 +12,7 @@ import pytest
 from cells import Ran
 from hypothesis import given
 from hypothesis import strategies as st
-from wire_server import WireServer, canonical
+from wire_server import WireServer, canonical, delta, start, stop, stream
 
 import comet_magic
 from comet_magic import describe
@@ -392,3 +392,27 @@ def test_failures_do_not_keep_what_their_frames_hold(shell: Any) -> None:
     assert sum(seen() is not None for seen in shell.user_ns["seen"]) <= 2
     assert "In[3] failed: ZeroDivisionError: division by zero" in question("{{c}}", CometSettings.instance(), {
         "c": shell.magics_manager.registry["CometMagics"].runs[3]}).message.text  # fmt: skip
+
+
+def test_a_part_with_values_does_not_go_on_when_they_are_not_shared(
+    shell: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMETAPI_KEY", "sk-test-0123456789abcdef")
+    with WireServer(stream(start(), delta("half"), stop("max_tokens"))) as server:
+        CometSettings.instance().endpoint = server.url
+        Ran(shell, "%%claude\n{{['Alice'] * 30}}")
+        CometSettings.instance().share_values = False
+        assert isinstance(Ran(shell, "%claude_continue").error, ConfigError)
+        assert len(server.received) == 1
+
+
+def test_what_raises_without_saying_why(server: WireServer) -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    def fail() -> None:
+        raise Mute
+
+    with pytest.raises(ConfigError, match="raised Mute"):
+        comet_magic.ask("{{f()}}", f=fail)

@@ -34,6 +34,7 @@ from comet_magic.errors import ConfigError
 from comet_magic.prices import block_tokens, estimated_tokens
 from comet_magic.rasters import media_type, pixels
 from comet_magic.redaction import Redactor, is_secret_name
+from comet_magic.runs import MARGIN, MOST_OUTPUT, Run
 from comet_magic.settings import CometSettings
 
 mpl.use("agg")
@@ -480,7 +481,8 @@ def test_secrets_in_odd_places(monkeypatch: pytest.MonkeyPatch) -> None:
     values = [
         pd.DataFrame({"x" * 40 + secret: [1]}), pl.DataFrame({"a": pl.Series(["x"], dtype=pl.Enum(["x", secret]))}), {secret: 1}, [[odd]],
         json.dumps([odd]), pd.DataFrame({"a": [[secret]]}), pd.DataFrame({"a": [1]}, index=["y" * 30 + secret]), "z" * 14_980 + secret + "w" * 9000,
-        ValueError(secret), Point(1, secret), pd.Categorical([secret]),
+        ValueError(secret), Point(1, secret), pd.Categorical([secret]), (secret + " ") * 20_000,
+        Run(1, "x", "", ((secret + " ") * 2000)[: MOST_OUTPUT + MARGIN]), Run(1, "x", failed="x" * 480 + secret),
     ]  # fmt: skip
     for value in values:
         shown = "".join(f"{one}" for one in describe(value, Bounds(hide=hide)))
@@ -525,8 +527,20 @@ def test_shapes_of_credentials_go_and_ordinary_text_stays() -> None:
         assert hide(f"before {shape} after") == "before [redacted] after", shape
     assert hide("four fourteen abc") == "[redacted] fourteen abc"
     assert hide('password = "x y"') == 'password = "[redacted]"'
+    for literal in ("'it\\'s'", '"Tr0ub4dor\'s"', "b'bytes'", "'''three'''", "'hun\\\\ter'"):
+        assert "[redacted]" in hide(f"db_password = {literal}"), literal
+    assert hide("DB_PASSWORD=hunter2\nname: x\ntoken: abc\n") == "DB_PASSWORD=[redacted]\nname: x\ntoken: [redacted]\n"
+    assert hide("def f(password: str, token: int) -> None: ...") == "def f(password: str, token: int) -> None: ..."
     ordinary = "sk-learn task-force-of-the-risk https://example.org:8080/a@b skeleton AKIA eyJ sha256:0123456789abcdef"
     assert hide(ordinary) == ordinary
     assert "secret" not in repr(hide)
-    for long in ("a" * 300_000, "token" * 60_000, "://" * 100_000, "sk-" * 100_000, "A_" * 150_000):
+    for long in (
+        "\n" * 100_000,
+        " \n" * 50_000,
+        "a" * 300_000,
+        "token" * 60_000,
+        "://" * 100_000,
+        "sk-" * 100_000,
+        "A_" * 150_000,
+    ):
         assert hide(long) == long

@@ -17,6 +17,7 @@ from kernels import Kernel
 from markdown_it import MarkdownIt
 from wire_server import WireServer, canonical, delta, start, stop, stream
 
+from comet_magic.errors import ConfigError
 from comet_magic.markdown import code_blocks
 from comet_magic.settings import CometSettings
 
@@ -223,6 +224,38 @@ def test_a_variable_that_cannot_be_described_does_not_stop_it(shell: Any, server
     shell.user_ns["broken"] = Broken()
     Ran(shell, "broken + 1")
     assert "(the describer " in fixed(shell, server)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "class L:\n    __class__ = property(lambda self: 1 / 0)\nreq = L()", "raise NameError('x', name=5)",
+        "class D:\n    def __dir__(self): raise RuntimeError\nd = D()\nd.foo", "e = ValueError('x'); e.__notes__ = [5, 'note']; raise e",
+        "class E(Exception):\n    exceptions = None\nraise E('odd')", "class E(Exception):\n    exceptions = ['a']\nraise E('odd')",
+        "exec('1/0')", "import asyncio\nawait asyncio.sleep(0); 1/0", "not " * 300 + "x y",
+    ],
+)  # fmt: skip
+def test_odd_failures_are_sent_too(shell: Any, server: WireServer, code: str) -> None:
+    Ran(shell, code)
+    if shell.magics_manager.registry["CometMagics"].runs.failure is None:
+        Ran(shell, "req\n1/0")
+    assert "Versions: Python" in fixed(shell, server)
+
+
+def test_secrets_by_their_names(shell: Any, server: WireServer) -> None:
+    shell.user_ns.update(
+        passwords=["hunter2list"], api_keys={"a": "hunter2dict"}, secret_bytes=bytearray(b"hunter2bytes")
+    )
+    Ran(shell, "passwords, api_keys, secret_bytes, 1/0")
+    assert "hunter2" not in fixed(shell, server)
+
+
+def test_a_dry_run_at_either_end(shell: Any, server: WireServer) -> None:
+    Ran(shell, "1/0")
+    for line in ("--dry-run why?", "why so --dry-run", "--dry-run"):
+        assert "Nothing was sent" in Ran(shell, f"%claude_fix {line}").plain
+    assert isinstance(Ran(shell, "%claude why --dry-run").error, ConfigError)
+    assert server.received == []
 
 
 def test_only_a_whole_reply_puts_a_cell_below(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
