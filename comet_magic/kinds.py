@@ -32,12 +32,14 @@ def table_library(value: object) -> str:
 
 
 def is_collection(value: object) -> bool:
-    no_text = not isinstance(value, str | bytes | bytearray | memoryview | range)
-    return no_text and isinstance(value, Mapping | Sequence | Set)
+    kind = type(value)
+    return issubclass(kind, Mapping | Sequence | Set) and not issubclass(
+        kind, str | bytes | bytearray | range | memoryview
+    )
 
 
 def type_name(value: Any) -> str:
     """`pandas DataFrame`, `dict`, `sklearn LinearRegression`: the library and the class."""
-    kind = value if isinstance(value, type) else type(value)
+    kind = value if issubclass(type(value), type) else type(value)
     library = str(kind.__module__).split(".")[0]
     return kind.__qualname__ if library in ("builtins", "__main__") else f"{library} {kind.__qualname__}"
