@@ -170,7 +170,7 @@ def _versions(error: BaseException, tree: ast.AST | None, scope: Mapping[str, An
     """Of Python, and of the libraries whose modules, values or frames the cell met."""
     yield f"Python {sys.version.split()[0]}"
     used = [scope.get(node.id) for node in ast.walk(tree) if isinstance(node, ast.Name)] if tree else []
-    modules = [value.__name__ for value in used if issubclass(type(value), types.ModuleType)]
+    modules = [str(value.__name__) for value in used if value is not None and issubclass(type(value), types.ModuleType)]
     frames = [str(frame.f_globals.get("__name__", "")) for frame, _ in traceback.walk_tb(error.__traceback__)]
     for library in dict.fromkeys(name.split(".")[0] for name in [*modules, *homes, *frames]):
         if library in sys.stdlib_module_names or library in ("__main__", "IPython", "ipykernel", "comet_magic"):
