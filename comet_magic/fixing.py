@@ -169,8 +169,8 @@ def _described(name: str, value: Any, bounds: Bounds, cell_name: CellName) -> li
 def _versions(error: BaseException, tree: ast.AST | None, scope: Mapping[str, Any], homes: list[str]) -> Iterator[str]:
     """Of Python, and of the libraries whose modules, values or frames the cell met."""
     yield f"Python {sys.version.split()[0]}"
-    used = [scope.get(node.id) for node in ast.walk(tree) if isinstance(node, ast.Name)] if tree else []
-    modules = [str(value.__name__) for value in used if value is not None and issubclass(type(value), types.ModuleType)]
+    used: list[Any] = [scope.get(node.id) for node in ast.walk(tree) if isinstance(node, ast.Name)] if tree else []
+    modules = [str(module.__name__) for module in used if issubclass(type(module), types.ModuleType)]
     frames = [str(frame.f_globals.get("__name__", "")) for frame, _ in traceback.walk_tb(error.__traceback__)]
     for library in dict.fromkeys(name.split(".")[0] for name in [*modules, *homes, *frames]):
         if library in sys.stdlib_module_names or library in ("__main__", "IPython", "ipykernel", "comet_magic"):

@@ -81,7 +81,8 @@ class CometMagics(Magics):
     @line_magic("claude")
     def claude_line(self, line: str) -> None:
         """Ask one question: `%claude what is in {{df}}?` sends the rest of its line; it reads no flags."""
-        if "--dry-run" in (line.split() or [""])[:: max(1, len(line.split()) - 1)]:  # the one not to be taken for text
+        words = line.split()
+        if words and "--dry-run" in (words[0], words[-1]):  # of all flags the one that must not be taken for text
             raise ConfigError("%claude reads no flags", "nothing was sent; %%claude --dry-run shows what would be")
         self._answer(line)
 
