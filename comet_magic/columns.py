@@ -56,7 +56,7 @@ class Column(NamedTuple):
             distinct = f"{'≥ ' if about else ''}{len(counts)} distinct"
             yield f"all {distinct}" if len(counts) == len(values) > 1 and not about else distinct
         if kind == "mixed":
-            yield _types(values, about)
+            yield f"mixed: {_types(values, about)}"
         elif kind == "text":
             yield from _lengths(values, about)
         elif kind == "number":
@@ -168,11 +168,11 @@ def _are_ordered(values: list[Any]) -> bool:
 
 def _types(values: list[Any], about: str) -> str:
     counts = Counter(type(value).__name__ for value in values).most_common(4)
-    return f"mixed: {', '.join(f'{name} {about}{percent(count, len(values))}' for name, count in counts)}"
+    return ", ".join(f"{name} {about}{percent(count, len(values))}" for name, count in counts)
 
 
 def _nested(values: list[Any], bounds: Bounds, about: str) -> Iterable[str]:
-    yield _types(values, about).replace("mixed: ", "values: ")
+    yield f"values: {_types(values, about)}"
     sizes = [len(value) for value in values if hasattr(value, "__len__")]
     if sizes:
         yield f"{about}{min(sizes)} … {about}{max(sizes)} items"

@@ -62,12 +62,12 @@ def question(
 
 def as_before(message: Message, settings: CometSettings) -> Question:
     """A question that was asked already, with whatever is in it. Raises: ConfigError where that may not be shared."""
-    has_data = len(message.content) > 1 or unframed(message.text) != message.text
     if not settings.share_values:
         raise ConfigError(
             "what was asked may show values, and CometSettings.share_values = False keeps them here",
             "nothing was sent; run its cell again, or set it to True",
         )
+    has_data = len(message.content) > 1 or unframed(message.text) != message.text
     return Question(message, (YOURS, "the data that it had")) if has_data else Question(message)
 
 

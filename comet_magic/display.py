@@ -175,9 +175,14 @@ def publish(bundle: dict[str, Any]) -> None:
         shell.display_pub.publish(data=bundle)
 
 
+def _only_prints(shell: Any) -> bool:
+    """Whether it is a terminal whose outputs nobody captures."""
+    return is_terminal(shell) and not type(shell.display_pub).__name__.startswith("Capturing")
+
+
 def show(shell: Any, value: Any) -> None:
     """Something that displays itself, as Markdown where there is a notebook, else as text."""
-    if is_terminal(shell) and not type(shell.display_pub).__name__.startswith("Capturing"):
+    if _only_prints(shell):
         print(value)
     else:
         shell.display_pub.publish(data=value._repr_mimebundle_())
@@ -185,7 +190,7 @@ def show(shell: Any, value: Any) -> None:
 
 def screen_for(shell: Any, *, show_usage: bool, remote_images: bool) -> Screen:
     """A notebook's output where there is one (also one that is being captured), else the terminal."""
-    if is_terminal(shell) and not type(shell.display_pub).__name__.startswith("Capturing"):
+    if _only_prints(shell):
         return Terminal(show_usage=show_usage)
     return Notebook(shell.display_pub.publish, show_usage=show_usage, remote_images=remote_images)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from difflib import get_close_matches
 
 from . import archive, records, turns
 from .cards import unframed
 from .conversation import Turn
 from .errors import ConfigError
 from .grid import Table, about, counted
+from .names import nearest
 from .place import RUN, shown_path
 from .records import Attempt
 from .session import Session, current
@@ -75,7 +75,7 @@ def existing(settings: CometSettings, name: str) -> None:
     """Raises: ConfigError, naming the nearest, when there is no such conversation."""
     names = archive.names(current().store(settings))
     if name.strip() not in names:
-        near = get_close_matches(name, names, n=1)
+        near = nearest(name, names, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ConfigError(f"there is no conversation {name!r}", f"{hint}%claude_history --all lists them")
 

@@ -324,11 +324,14 @@ def to_markdown(message: Message, *, show_usage: bool = True, remote_images: boo
 
 def _proof(receipt: Receipt) -> str:
     """The line that says what was sent; it opens to show just that."""
-    question = receipt.question or ""
-    more = f"\n[… {len(question) - SHOWN_QUESTION:,} more characters]" if len(question) > SHOWN_QUESTION else ""
     pictures = [f"![a picture that was sent]({address})" for address in receipt.thumbnails if address]
     parts = [f"<details><summary><small>sent: {escaped(receipt.sent)}</small></summary>", *pictures]
-    return "\n\n".join([*parts, quoted(question[:SHOWN_QUESTION] + more), "</details>"])
+    return "\n\n".join([*parts, quoted(beginning(receipt.question or "", SHOWN_QUESTION)), "</details>"])
+
+
+def beginning(text: str, most: int) -> str:
+    """As much of it as a page can carry, and how much more there is."""
+    return text if len(text) <= most else f"{text[:most]}\n[… {len(text) - most:,} more characters]"
 
 
 def quoted(text: str) -> str:

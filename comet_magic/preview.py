@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from .cards import many
 from .inline import clean, escaped
-from .messages import SHOWN_CHARACTERS, Message, Request, quoted
+from .messages import SHOWN_CHARACTERS, Message, Request, beginning, quoted
 from .pictures import thumbnails
 from .prices import estimated_prompt
 
@@ -45,7 +45,7 @@ class Preview:
     def __str__(self) -> str:
         parts = [f"[{clean(line)}]" for line in self.head]
         for role, text, _ in self._texts():
-            parts.append(f"{role}:\n{clean(_beginning(text))}")
+            parts.append(f"{role}:\n{clean(_shown(text))}")
         return "\n\n".join(["\n".join(parts[: len(self.head)]), *parts[len(self.head) :]])
 
     def to_markdown(self) -> str:
@@ -59,16 +59,14 @@ class Preview:
     def _told(self, role: str, text: str, message: Message | None) -> str:
         pictures = thumbnails(message) if message else ()
         told = [f"![a picture that would be sent]({address})" for address in pictures if address]
-        return "\n\n".join([f"**{role}**", quoted(_beginning(text)), *told])
+        return "\n\n".join([f"**{role}**", quoted(_shown(text)), *told])
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return {"text/markdown": self.to_markdown(), "text/plain": str(self)}
 
 
-def _beginning(text: str) -> str:
-    """As much of it as a page can carry."""
-    more = len(text) - SHOWN_CHARACTERS
-    return text.strip("\n") if more <= 0 else f"{text[:SHOWN_CHARACTERS]}\n[… {more:,} more characters]"
+def _shown(text: str) -> str:
+    return beginning(text.strip("\n"), SHOWN_CHARACTERS)
 
 
 def _text(message: Message) -> str:
