@@ -10,11 +10,12 @@ from ._version import VERSION as __version__
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from . import conversations, describe, panel
-    from .errors import APIError, CometError, ConfigError, TransportError
+    from . import conversations, describe, panel, tools
+    from .errors import APIError, CometError, ConfigError, ReplyError, TransportError
     from .messages import Message, Request, Usage
     from .scripting import ask
     from .settings import CometSettings
+    from .tools import tool
 
     last: Message | None
 
@@ -25,10 +26,12 @@ _HOMES = {
     "CometSettings": "settings",
     "ConfigError": "errors",
     "Message": "messages",
+    "ReplyError": "errors",
     "Request": "messages",
     "TransportError": "errors",
     "Usage": "messages",
     "ask": "scripting",
+    "tool": "tools",
 }
 
 __all__ = [
@@ -37,6 +40,7 @@ __all__ = [
     "CometSettings",
     "ConfigError",
     "Message",
+    "ReplyError",
     "Request",
     "TransportError",
     "Usage",
@@ -47,6 +51,8 @@ __all__ = [
     "last",
     "load_ipython_extension",
     "panel",
+    "tool",
+    "tools",
     "unload_ipython_extension",
 ]
 
@@ -54,7 +60,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name == "last":
         return import_module(".session", __name__).current().latest
-    if name in ("conversations", "describe", "panel"):  # modules; the latter can be called
+    if name in ("conversations", "describe", "panel", "tools"):  # modules; the latter can be called
         return import_module(f".{name}", __name__)
     if name in _HOMES:
         value = globals()[name] = getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from getpass import getpass
 
 from .errors import ConfigError
+from .inline import clean
 from .keys import Key, keep, key_file, keyring_here
+from .messages import Call
 from .settings import CometSettings
 
 
@@ -14,9 +17,10 @@ def ask_for_key(settings: CometSettings) -> str:
 
     Raises: ConfigError when nobody can answer, or when no header can carry what was typed.
     """
-    key = _typed_key()
-    if key is None:
+    answer = typed(getpass, "CometAPI key: ")
+    if answer is None:
         raise ConfigError("nobody can type a key here", "set COMETAPI_KEY in the environment, or in a .env file here")
+    key = Key(answer, "what you typed")
     if not key.reveal():
         raise ConfigError("nothing was typed", "run %claude_key again")
     settings.use_key(key)
@@ -26,12 +30,36 @@ def ask_for_key(settings: CometSettings) -> str:
     return f"key {key.hint}: in use until the kernel ends"
 
 
-def _typed_key() -> Key | None:
+def typed(ask: Callable[[str], str], question: str) -> str | None:
+    """What the user typed; None where nobody can."""
     try:
-        return Key(getpass("CometAPI key: "), "what you typed")
+        return ask(question)
     except EOFError:
         return None
     except Exception as error:  # the kernel's StdinNotImplementedError, without importing ipykernel
         if type(error).__name__ == "StdinNotImplementedError":
             return None
         raise
+
+
+ONCE, ALWAYS, DENIED, NOBODY = "once", "always", "denied", "nobody"
+_ANSWERS = {"y": ONCE, "yes": ONCE, "once": ONCE, "a": ALWAYS, "always": ALWAYS, "n": DENIED, "no": DENIED, "": DENIED}
+ATTEMPTS = 3  # at an answer that is none
+
+
+def may_run(call: Call) -> str:
+    """Ask the user whether a tool may be called like this: through the kernel's input prompt, for a cell is running.
+
+    Returns: ONCE, ALWAYS (in this conversation), DENIED; or NOBODY, where nobody can answer.
+    """
+    question = (
+        f"Claude asks to run\n  {clean(call.said)}\nAllow it? [y]es, once · [a]lways in this conversation · [N]o: "
+    )
+    for _ in range(ATTEMPTS):
+        answer = typed(input, question)
+        if answer is None:
+            return NOBODY
+        if chosen := _ANSWERS.get(answer.strip().lower()):
+            return chosen
+        question = "Please answer y, a or n: "
+    return DENIED

@@ -13,6 +13,7 @@ class KnownModel(NamedTuple):
     """context, max_output: tokens.        price_in, price_out: list price, US dollars per million tokens.
 
     sampling: takes a temperature.        thinking: which of "off", "adaptive" and "budget" it takes.
+    forced: whether it can be made to call a tool.
     price_read: of tokens read from the prompt cache.        cacheable: tokens that a prefix needs to be cached.
     long_prompt: prompts of more tokens than the first cost the second times as much, all of them.
     """
@@ -26,6 +27,7 @@ class KnownModel(NamedTuple):
     price_read: float
     cacheable: int = 4096  # the most that any model asks for
     long_prompt: tuple[int, float] | None = None
+    forced: bool = True
 
     def __str__(self) -> str:
         price = f"list price ${self.price_in:g} in, ${self.price_out:g} out per MTok"
@@ -43,16 +45,16 @@ _OLDER = frozenset(("off", "budget"))
 _ALL = frozenset(("off", "adaptive", "budget"))
 
 KNOWN: dict[str, KnownModel] = {
-    "claude-fable-5-2": KnownModel(_M, _LARGE, 8, 40, False, _ALWAYS, 0.2),
-    "claude-fable-5-1": KnownModel(_M, _LARGE, 10, 50, False, _ALWAYS, 0.25),
+    "claude-fable-5-2": KnownModel(_M, _LARGE, 8, 40, False, _ALWAYS, 0.2, forced=False),
+    "claude-fable-5-1": KnownModel(_M, _LARGE, 10, 50, False, _ALWAYS, 0.25, forced=False),
     "claude-fable-5": KnownModel(_M, _LARGE, 10, 50, False, _ALWAYS, 1, 512),
-    "claude-opus-5-5": KnownModel(_M, _LARGE, 4, 20, False, _ALWAYS, 0.2),
+    "claude-opus-5-5": KnownModel(_M, _LARGE, 4, 20, False, _ALWAYS, 0.2, forced=False),
     "claude-opus-5": KnownModel(_M, _LARGE, 5, 25, False, _NEWER, 0.5, 512),
     "claude-opus-4-8": KnownModel(_M, _LARGE, 5, 25, False, _NEWER, 0.5, 1024),
     "claude-opus-4-7": KnownModel(_M, _LARGE, 5, 25, False, _NEWER, 0.5, 2048),
     "claude-opus-4-6": KnownModel(_M, _LARGE, 5, 25, True, _ALL, 0.5),
     "claude-opus-4-5": KnownModel(200_000, _SMALL, 5, 25, True, _OLDER, 0.5),
-    "claude-sonnet-5-5": KnownModel(_M, _LARGE, 2, 10, False, _ALWAYS, 0.1),
+    "claude-sonnet-5-5": KnownModel(_M, _LARGE, 2, 10, False, _ALWAYS, 0.1, forced=False),
     "claude-sonnet-5": KnownModel(_M, _LARGE, 2, 10, False, _NEWER, 0.2, 1024),
     "claude-sonnet-4-6": KnownModel(_M, _LARGE, 3, 15, True, _ALL, 0.3, 2048),
     "claude-sonnet-4-5": KnownModel(200_000, _SMALL, 3, 15, True, _OLDER, 0.3, 1024),

@@ -13,6 +13,7 @@ from .cards import Bounds, Description, cut, framed, many, said, unframed
 from .describe import describe
 from .errors import ConfigError
 from .failures import CellName
+from .kinds import table_library
 from .messages import ContentBlock, Message
 from .names import missing
 from .redaction import Redactor
@@ -28,11 +29,19 @@ class Question(NamedTuple):
     """message: what is sent.        parts: what is in it, each in words: the user's own text first.
 
     note: what is to be said of it under the reply, "" if nothing is.
+    tables: the values in it that are tables, by the expressions that name them.
+    extras: what else goes along, in words: tools, a schema.
     """
 
     message: Message
     parts: tuple[str, ...] = (YOURS,)
     note: str = ""
+    tables: Mapping[str, Any] = {}
+    extras: tuple[str, ...] = ()
+
+    @property
+    def sent(self) -> tuple[str, ...]:
+        return (*self.parts, *self.extras)
 
     @property
     def has_data(self) -> bool:
@@ -90,7 +99,7 @@ def _scope(namespace: Mapping[str, Any], runs: Runs | None) -> dict[str, Any]:
 
 
 def _filled(found: list[str | Reference], scope: dict[str, Any], bounds: Bounds, runs: Runs | None) -> Question:
-    writing = Writing(bounds)
+    writing, tables = Writing(bounds), dict[str, Any]()
     cell_name: CellName = runs.name_of if runs else lambda filename: ""
     for piece in found:
         if isinstance(piece, str):
@@ -103,9 +112,11 @@ def _filled(found: list[str | Reference], scope: dict[str, Any], bounds: Bounds,
                 described = describe(value, bounds, cell_name)
             except ConfigError as error:
                 raise ConfigError(f"{piece}: {error.what}", error.hint) from error
+            if table_library(value):
+                tables[piece.source] = value
             for description in described:
                 writing.add(piece.source, description)
-    return writing.question()
+    return writing.question()._replace(tables=tables)
 
 
 def value_of(reference: Reference, scope: dict[str, Any]) -> Any:

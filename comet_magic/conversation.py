@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from .messages import Message
@@ -50,6 +50,10 @@ class Turn(NamedTuple):
         wire = [message.to_history().to_wire() for message in messages]
         if [message["role"] for message in wire] != ["user", "assistant"] * max(1, len(wire) // 2):
             raise ValueError("a turn is a question and its reply")
+        if not all(_calls(asked) == _results(answered) for asked, answered in pairwise(messages)):
+            raise ValueError("each call of a tool has its result in the message that follows, and no other has")
+        if _calls(messages[-1]) or _results(messages[0]):
+            raise ValueError("a turn neither begins with a tool's result nor ends with its call")
         text = json.dumps(wire)
         return cls(cell, text, sha256(text.encode()).hexdigest(), _size(messages, text), **known)  # type: ignore[arg-type]  # the fields above
 
@@ -64,6 +68,14 @@ class Turn(NamedTuple):
     @property
     def reply(self) -> str:
         return self.messages[-1].text
+
+
+def _calls(message: Message) -> list[str]:
+    return sorted(str(block.get("id")) for block in message.tool_uses)
+
+
+def _results(message: Message) -> list[str]:
+    return sorted(str(block.get("tool_use_id")) for block in message.content if block.get("type") == "tool_result")
 
 
 def _size(messages: Iterable[Message], text: str) -> int:

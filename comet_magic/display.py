@@ -15,12 +15,20 @@ from typing import Any, Protocol
 
 from .inline import clean, escaped
 from .markdown import safe_markdown
-from .messages import Message, shown, to_markdown, to_plain
+from .messages import Message, shown, to_markdown, to_plain, value_markdown
 from .place import is_terminal
+from .wire import STEP
 
 PAINT_S = 0.1  # seconds between paints at least; faster only flickers
 PAINT_BYTES_PER_S = 40_000  # what JupyterLab keeps up with
 PATIENCE_S = 0.3  # seconds without text until a placeholder says that something is going on
+
+
+BundleOf = Callable[[Any], tuple[dict[str, Any], dict[str, Any]]]
+
+
+def plain_bundle(value: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    return {"text/plain": repr(value)}, {}
 
 
 class Growing(Protocol):
@@ -59,7 +67,9 @@ class LiveDisplay:
     def show(self, stream: Growing) -> Message:
         """Paint `stream` as it grows. Raises what it raises, with what had arrived left on the screen."""
         try:
-            for _ in stream:
+            for event in stream:
+                if event is STEP:
+                    self._due = 0.0
                 self.paint(stream)
         except KeyboardInterrupt:
             stream.stop()
@@ -90,8 +100,12 @@ class LiveDisplay:
 class Notebook:
     """A screen that shows Markdown: one output, updated in place."""
 
-    def __init__(self, publish: Callable[..., None], *, show_usage: bool, remote_images: bool) -> None:
+    def __init__(
+        self, publish: Callable[..., None], *, show_usage: bool, remote_images: bool, bundle_of: BundleOf = plain_bundle
+    ) -> None:
+        """bundle_of: how Jupyter shows a value."""
         self._publish = publish
+        self._bundle_of = bundle_of
         self._show_usage = show_usage
         self._remote_images = remote_images
         self._id = uuid.uuid4().hex
@@ -113,13 +127,25 @@ class Notebook:
         return len(markdown.encode())
 
     def finish(self, message: Message) -> None:
+        if message.as_type and not message.incomplete:
+            self._show_value(message)
+            return
         bundle = {
             "text/markdown": to_markdown(message, show_usage=self._show_usage, remote_images=self._remote_images),
             "text/plain": to_plain(message, show_usage=self._show_usage),
         }
         self._update(bundle, {"comet_magic": facts(message)})
 
-    def _update(self, bundle: dict[str, str], metadata: dict[str, Any] | None = None) -> None:
+    def _show_value(self, message: Message) -> None:
+        """The value where the reply grew, as Jupyter shows it; and below it what there is to say."""
+        data, metadata = self._bundle_of(message.value)
+        self._update(data, metadata)
+        self._is_open, self._id = False, uuid.uuid4().hex
+        markdown = value_markdown(message, show_usage=self._show_usage)
+        plain = "\n".join(_account(message, self._show_usage))
+        self._update({"text/markdown": markdown, "text/plain": plain}, {"comet_magic": facts(message)})
+
+    def _update(self, bundle: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:
         self._publish(data=bundle, metadata=metadata or {}, transient={"display_id": self._id}, update=self._is_open)
         self._is_open = True
 
@@ -127,14 +153,19 @@ class Notebook:
 class Terminal:
     """A screen that can only go on: text is printed as it comes, then how it ended and the usage."""
 
-    def __init__(self, *, show_usage: bool) -> None:
+    def __init__(self, *, show_usage: bool, bundle_of: BundleOf = plain_bundle, is_typed: bool = False) -> None:
+        """is_typed: the reply is to be a value, and shown when it is one."""
         self._show_usage = show_usage
+        self._bundle_of = bundle_of
+        self._is_typed = is_typed
         self._printed = ""
 
     def note(self, text: str) -> None:
         print(f"[{clean(text)}]", flush=True)
 
     def paint(self, text: str) -> int:
+        if self._is_typed:
+            return 0
         # A replacement at the end may be the first half of a character.
         ready = clean(text).rstrip("\ufffd")
         print(ready[len(self._printed) :], end="", flush=True)
@@ -142,11 +173,16 @@ class Terminal:
         return 0
 
     def finish(self, message: Message) -> None:
-        rest = clean(message.text)[len(self._printed) :]
-        lines = [f"[{clean(note)}]" for note in message.notes()]
-        if self._show_usage:
-            lines += map(clean, message.account())
+        rest = clean(message.told)[len(self._printed) :]
+        if message.as_type and not message.incomplete:
+            rest = clean(str(self._bundle_of(message.value)[0].get("text/plain", "")))
+        lines = _account(message, self._show_usage)
         print("\n".join([rest, *lines] if self._printed or rest else lines), flush=True)
+
+
+def _account(message: Message, show_usage: bool) -> list[str]:
+    notes = [f"[{clean(note)}]" for note in message.notes()]
+    return [*notes, *(map(clean, message.account()) if show_usage else [])]
 
 
 class Unseen:
@@ -188,11 +224,12 @@ def show(shell: Any, value: Any) -> None:
         shell.display_pub.publish(data=value._repr_mimebundle_())
 
 
-def screen_for(shell: Any, *, show_usage: bool, remote_images: bool) -> Screen:
+def screen_for(shell: Any, *, show_usage: bool, remote_images: bool, is_typed: bool = False) -> Screen:
     """A notebook's output where there is one (also one that is being captured), else the terminal."""
+    bundle_of = shell.display_formatter.format
     if _only_prints(shell):
-        return Terminal(show_usage=show_usage)
-    return Notebook(shell.display_pub.publish, show_usage=show_usage, remote_images=remote_images)
+        return Terminal(show_usage=show_usage, bundle_of=bundle_of, is_typed=is_typed)
+    return Notebook(shell.display_pub.publish, show_usage=show_usage, remote_images=remote_images, bundle_of=bundle_of)
 
 
 def facts(message: Message) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 CometError
 ├── ConfigError      yours: a flag, a setting, the key, a missing piece
 ├── TransportError   the network's: no connection, silence, a reply cut off
-└── APIError         theirs: the endpoint answered, and the answer is an error
+├── APIError         theirs: the endpoint answered, and the answer is an error
+└── ReplyError       the model's: the reply is not of the type that was asked for
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .messages import Message
+    from .messages import Message, Usage
 
 
 class CometError(Exception):
@@ -50,6 +51,25 @@ class TransportError(CometError):
     def __init__(self, what: str, hint: str = "", *, kind: str = "other") -> None:
         super().__init__(what, hint)
         self.kind = kind
+
+
+class ReplyError(CometError):
+    """The reply is not of the type that was asked for; what was paid for is in it.
+
+    reason: what it lacks, in words.        text: the reply as it came.        usage: of all its rounds.
+    """
+
+    def __init__(self, what: str, hint: str = "", *, reason: str = "") -> None:
+        super().__init__(what, hint)
+        self.reason = reason or what
+
+    @property
+    def text(self) -> str:
+        return self.partial.text if self.partial else ""
+
+    @property
+    def usage(self) -> Usage | None:
+        return self.partial.usage if self.partial else None
 
 
 class APIError(CometError):

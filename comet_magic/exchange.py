@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import budget, prices, records, turns
 from .archive import shrink
 from .catalog import known
 from .client import Announce, Endpoint, MessageStream, Streams, connect, find_endpoint
-from .context import Question
+from .context import Question, bounds_of
 from .conversation import Turn
 from .display import Growing
-from .errors import APIError, CometError, ConfigError
+from .errors import APIError, CometError, ConfigError, ReplyError
 from .keys import Key
-from .messages import Message, Receipt, Request, Usage
+from .messages import Call, Message, Receipt, Request, Usage
 from .pictures import thumbnails
 from .place import Place
 from .preview import Preview
 from .prices import Price
 from .records import Asked, Attempt, Found
 from .replies import Continued, Recorded, Replayed, to_replay
+from .rounds import Rounds
+from .runs import watched
 from .session import Session
 from .settings import CometSettings
 from .standing import standing
+
+if TYPE_CHECKING:
+    from .calls import Toolbox
+    from .tools import Tool
+    from .values import Wanted
+    from .ways import Ways
 
 CACHEABLE = 4096  # tokens; the most that any model asks of a prefix
 GO_ON = "Your reply was cut off. Continue exactly from where it ended, without repeating any of it. It ended with:\n\n"
@@ -37,14 +45,21 @@ class Exchange:
 
     def __init__(
         self, settings: CometSettings, session: Session, question: Question, place: Place, *, fresh: bool = False,
-        new: bool = False, continued: Attempt | None = None,
+        new: bool = False, continued: Attempt | None = None, wanted: Wanted | None = None,
+        tools: Mapping[str, Tool] | None = None,
     ) -> None:  # fmt: skip
-        """fresh: not from the store.  new: in a conversation begun afresh.  continued: the part that is to go on."""
+        """fresh: not from the store.  new: in a conversation begun afresh.  continued: the part that is to go on.
+
+        wanted: what the reply is to be.        tools: what the model may call, by name.
+        """
         settings.check_environment()
         self._settings, self._session, self._fresh, self._part = settings, session, fresh, continued
         self._store = session.store(settings)
         cell = continued.cell if continued else ""
-        self._question = question
+        self._question = _with_parts(question, wanted, tools)
+        self._wanted, self._tools = wanted, tools or {}
+        self._bounds = bounds_of(settings)
+        self._rounds: Rounds | None = None
         self._standing = standing(self._store, session, settings, question.message, place, cell=cell, new=new)
         self._shows_usage = settings.show_usage
         self._asked: Asked | None = None
@@ -67,7 +82,10 @@ class Exchange:
             asked = self._part.parameters
             flags = {"temperature": asked.get("temperature"), "stop": asked.get("stop_sequences"), **flags}
             flags = {"model": asked.get("model"), "system": asked.get("system", ""), **flags}
-        request = self._settings.request(messages, **flags)
+        tools = tuple(tool.wire(self._bounds.hide) for tool in self._tools.values())
+        request = replace(
+            self._settings.request(messages, **flags), tools=tools, form=self._wanted.form if self._wanted else None
+        )
         return replace(request, cached=self._breakpoints(request)) if self._settings.prompt_cache else request
 
     def _breakpoints(self, request: Request) -> tuple[int, ...]:
@@ -93,13 +111,14 @@ class Exchange:
             fresh=self._fresh or self._part is not None,
         )  # fmt: skip
         if self._found:
+            self._found = self._read(self._found)
             yield Replayed(self._found)
             return
         asked = self._begin(endpoint, request)
         reply: Growing | None = None
         why = "stopped by you"
         try:
-            with self._send(request, endpoint, announce) as stream:
+            with self._answer(request, endpoint, announce) as stream:
                 reply = Continued(stream, self._part.message) if self._part and self._part.message else stream
                 yield Recorded(
                     reply, lambda message: records.checkpoint(self._store, asked, self._without_key(message))
@@ -112,6 +131,22 @@ class Exchange:
                 message = self._without_key(reply.message) if reply and reply.text else None
                 records.finish(self._store, asked, message, why, None, Usage(), None)
 
+    def _read(self, found: Found) -> Found:
+        """A stored reply, with the value that it was read as, where one is wanted."""
+        if self._wanted is None:
+            return found
+        from .schemas import Unfit
+
+        try:
+            value = self._wanted.value_of(found.message.text)
+        except Unfit as problem:
+            raise ReplyError(
+                f"the reply in the store is no {self._wanted.name}: {problem}",
+                "--fresh asks again",
+                reason=str(problem),
+            ) from None
+        return replace(found, message=replace(found.message, value=value, as_type=self._wanted.name))
+
     def preview(self, request: Request) -> Preview:
         """What `stream` would send."""
         endpoint = find_endpoint(self._settings, offline=True)
@@ -119,8 +154,10 @@ class Exchange:
         request = _addressed(request, endpoint)
         system = self._hidden(request.system) if request.system else None
         shown = replace(request, messages=tuple(map(self._without_key, request.messages)), system=system)
+        if self._wanted:
+            shown = replace(shown, way=self._ways(endpoint, request).now)
         notes = tuple(filter(None, [_not_taken(request, endpoint)]))
-        return Preview(shown, endpoint.name, self._hidden(self._standing.sent_line(self._question.parts)), notes)
+        return Preview(shown, endpoint.name, self._hidden(self._standing.sent_line(self._question.sent)), notes)
 
     def _begin(self, endpoint: Endpoint, request: Request) -> Asked:
         """Write the request down, before it is sent. Raises: ConfigError when it could pass the budget."""
@@ -140,9 +177,69 @@ class Exchange:
             raise
         return asked
 
-    def _send(self, request: Request, endpoint: Endpoint, announce: Announce) -> MessageStream:
+    def _answer(self, request: Request, endpoint: Endpoint, announce: Announce) -> Rounds:
+        """The reply, in as many rounds as it takes."""
+        client = connect(self._settings, announce)
+        typed = toolbox = ways = None
+        if self._wanted:
+            from .values import Typed
+
+            ways = self._ways(endpoint, request)
+            typed = Typed(self._wanted, ways)
+        if self._tools:
+            toolbox = self._toolbox(endpoint)
+        self._rounds = Rounds(
+            request, lambda request: self._sent(client, endpoint, request, ways), typed=typed, toolbox=toolbox,
+            allow=self._allow,
+        )  # fmt: skip
+        return self._rounds
+
+    def _toolbox(self, endpoint: Endpoint) -> Toolbox:
+        from .calls import Toolbox
+
+        settings, runs = self._settings, watched()
+        return Toolbox(
+            self._tools, self._bounds, runs.name_of if runs else lambda filename: "", self._session.allowed,
+            self._standing.place.conversation, rounds=settings.tool_rounds, limit_s=settings.tool_timeout_s,
+            sees_pictures=endpoint.local_model is None,
+        )  # fmt: skip
+
+    def _ways(self, endpoint: Endpoint, request: Request) -> Ways:
+        from .ways import Ways
+
+        return Ways(self._store, endpoint.name, request)
+
+    def _sent(self, client: Streams, endpoint: Endpoint, request: Request, ways: Ways | None) -> MessageStream:
+        """Once more in another way, while it may be the way to ask for a type that the endpoint refuses."""
+        if ways is None:
+            return self._send(client, endpoint, request)
+        while True:
+            try:
+                stream = self._send(client, endpoint, replace(request, way=ways.now))
+            except APIError as error:
+                if not ways.refused(error):
+                    raise
+            else:
+                ways.taken()
+                return stream
+
+    def _allow(self, request: Request) -> None:
+        """Before a further round. Raises: ConfigError when it could pass the budget."""
+        assert self._asked is not None
+        if self._price:
+            so_far = self._price.cost(self._used()) or 0
+            most = so_far + self._price.most(prices.estimated_prompt(request), request.max_tokens)
+            self._asked = replace(self._asked, most_usd=most)
+            records.raise_most(self._store, self._asked)
+        budget.check(self._store, self._settings, self._asked, self._session.totals.usd)
+
+    def _used(self) -> Usage:
+        """What the rounds have used so far, with estimates where it is not reported: it costs all the same."""
+        asked = self._rounds.asked if self._rounds else []
+        return sum((prices.estimated_usage(part.usage, request, _said(part)) for request, part in asked), Usage())
+
+    def _send(self, client: Streams, endpoint: Endpoint, request: Request) -> MessageStream:
         """Once more without cache marks, where that is what the endpoint refuses."""
-        client: Streams = connect(self._settings, announce)
         if endpoint.name in self._session.refused_cache:
             request = replace(request, cached=())
         try:
@@ -184,9 +281,7 @@ class Exchange:
 
     def _keep_reply(self, message: Message) -> Message:
         assert self._asked is not None
-        # What is not reported costs all the same.
-        usage = prices.estimated_usage(message.usage, self._asked.request, message.text)
-        cost = self._price.cost(usage) if self._price else None
+        cost = self._price.cost(self._used()) if self._price else None
         took: dict[str, Any] = {"cost_usd": cost, "tokens": _total(message.usage)}
         if self._part:
             took = {name: _sum(amount, getattr(self._part, name)) for name, amount in took.items()}
@@ -207,7 +302,7 @@ class Exchange:
 
     def _receipt(self, cost: float | None, money: str) -> Receipt:
         question = self._question
-        receipt = Receipt(cost, money, self._hidden(self._standing.sent_line(question.parts)))
+        receipt = Receipt(cost, money, self._hidden(self._standing.sent_line(question.sent)))
         if not question.has_data:
             return receipt
         text = self._hidden(question.message.text)
@@ -219,7 +314,7 @@ class Exchange:
         if not place.conversation or not message.is_whole:
             return None
         turn = Turn.of(
-            self._standing.cell, (self._without_key(self._standing.question), message),
+            self._standing.cell, (self._without_key(self._standing.question), *message.before, message),
             asked_after=self._standing.asked_after, session=self._session.id, execution=place.execution, **known,
         )  # fmt: skip
         self._session.cells.ran_in(place.conversation, turn.cell)
@@ -235,9 +330,13 @@ class Exchange:
 
     def _without_key(self, message: Message) -> Message:
         """The message, with nothing in it of the key: users have put theirs into a question, and models repeat it."""
-        text = json.dumps(message.content)
+        text = json.dumps([message.content, [vars(call) for call in message.calls]])
         hidden = self._hidden(text)
-        return message if hidden == text else replace(message, content=tuple(json.loads(hidden)))
+        before = tuple(map(self._without_key, message.before))
+        if hidden != text:
+            content, calls = json.loads(hidden)
+            message = replace(message, content=tuple(content), calls=tuple(Call(**call) for call in calls))
+        return replace(message, before=before) if before != message.before else message
 
     def _keep_small(self) -> None:
         limit = self._settings.store_limit_mb
@@ -246,6 +345,17 @@ class Exchange:
             self._session.shrunk_to_mb = self._store.size_mb()
             went = f"its {gone:,} oldest replies are gone" if gone else "this conversation alone is larger"
             self._notes.append(f"the store passed {limit:g} MB: {went}")
+
+
+def _with_parts(question: Question, wanted: Wanted | None, tools: Mapping[str, Tool] | None) -> Question:
+    """With what else is sent of the user's, for the line that says so."""
+    names = [f"tools: {', '.join(tools)}"] if tools else []
+    form = [f"the schema of {wanted.name}"] if wanted else []
+    return question._replace(extras=(*names, *form))
+
+
+def _said(message: Message) -> str:
+    return message.text + "".join(json.dumps(use.get("input")) for use in message.tool_uses)
 
 
 def _addressed(request: Request, endpoint: Endpoint) -> Request:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from numbers import Number
 from typing import Any, NamedTuple
 
+from .below import python_blocks
 from .cards import Bounds, Description, many
 from .columns import plain
 from .context import Question, Writing, bounds_of
@@ -100,9 +101,7 @@ def _add_variables(writing: Writing, variables: list[Variable], bounds: Bounds, 
 
 def corrected(reply: Message) -> str:
     """The corrected cell of a whole reply; "" if there is none. Of several blocks of Python the longest is meant."""
-    blocks = reply.code_blocks if reply.is_whole else []
-    python = [code for language, code in blocks if language.lower() in ("", "python", "py", "python3", "ipython")]
-    return max(python, key=len, default="").strip("\n")
+    return max(python_blocks(reply), key=len, default="")
 
 
 _MAGIC = re.compile(r"%%[^\n]*\n|%\w+(?: +-\S+)* ")  # what a magic such as %%time or %timeit has before the code

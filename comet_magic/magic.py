@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .messages import Message
     from .place import Place
     from .records import Attempt
+    from .tools import Tool
+    from .values import Wanted
 
 
 @magics_class
@@ -52,7 +54,10 @@ class CometMagics(Magics):
           --stop TEXT           stop where the reply says TEXT; may be repeated
           --effort LEVEL        low, medium, high, xhigh or max
           --think HOW           off, adaptive, or a budget in tokens
-          -o, --into NAME       put the reply, a Message, into this variable
+          -o, --into NAME       put the reply, a Message, into this variable; with --as, its value
+          --as TYPE             make it a value: int, 'list[str]', DataFrame, a dataclass, a JSON Schema
+          --tools F,G           functions of yours that may be called; you are asked before each call
+          --code                put its Python into a new cell below, not run
           -c, --chat NAME       in this conversation; else in the notebook's own
           --alone               without any conversation
           --new                 begin the conversation afresh; the old one stays in the store
@@ -75,7 +80,7 @@ class CometMagics(Magics):
         into = flags.pop("into")
         message = self._answer(cell, **flags)
         if into and message:
-            self.shell.user_ns[into] = message
+            self.shell.user_ns[into] = message.value if message.as_type else message
 
     @no_var_expand
     @line_magic("claude")
@@ -126,21 +131,40 @@ class CometMagics(Magics):
             return
         reply = self._exchange(asked, place)
         code = corrected(reply)
-        if code and reply.receipt.replayed is None:  # Run All would put it there once more
-            self.shell.set_next_input(code)
-            print("the corrected cell is below, not run: read it first")
+        if code:
+            self._put_below(place, reply, code)
 
     def _answer(
-        self, prompt: str, *, chat: str | None = None, alone: bool = False, dry_run: bool = False, **flags: Any
-    ) -> Message | None:
+        self, prompt: str, *, chat: str | None = None, alone: bool = False, dry_run: bool = False,
+        as_type: str | None = None, tools: str | None = None, code: bool = False, **flags: Any,
+    ) -> Message | None:  # fmt: skip
         from .context import question
 
         asked = question(prompt, self.settings, self.shell.user_ns, self.runs)
         place = self._place(chat, alone=alone)
+        if as_type:
+            from .values import wanted_by_name
+
+            flags["wanted"] = wanted_by_name(as_type, self.shell.user_ns)
+        if tools:
+            from .tools import tools_by_name
+
+            flags["tools"] = tools_by_name(tools, self.shell.user_ns, asked.tables, self.settings.tool_timeout_s)
         if dry_run:
             self._preview(asked, place, **flags)
             return None
-        return self._exchange(asked, place, **flags)
+        reply = self._exchange(asked, place, **flags)
+        if code:
+            from .below import python_blocks
+
+            self._put_below(place, reply, "\n\n".join(python_blocks(reply)), again=flags["fresh"])
+        return reply
+
+    def _put_below(self, place: Place, reply: Message, code: str, *, again: bool = False) -> None:
+        from .below import put_below
+        from .session import current
+
+        print(put_below(self.shell, current().store(self.settings), place, reply, code, again=again))
 
     def _place(self, chat: str | None, *, alone: bool) -> Place:
         from .place import place_in
@@ -151,28 +175,34 @@ class CometMagics(Magics):
 
     def _exchange(
         self, question: Question, place: Place, *, new: bool = False, fresh: bool = False,
-        continued: Attempt | None = None, **flags: Any,
+        continued: Attempt | None = None, wanted: Wanted | None = None, tools: dict[str, Tool] | None = None,
+        **flags: Any,
     ) -> Message:  # fmt: skip
         from .display import LiveDisplay, brief_interrupt, screen_for
         from .exchange import Exchange
         from .session import current
 
         settings = self.settings
-        exchange = Exchange(settings, current(), question, place, new=new, fresh=fresh, continued=continued)
+        exchange = Exchange(
+            settings, current(), question, place, new=new, fresh=fresh, continued=continued, wanted=wanted, tools=tools
+        )
         request = exchange.request(**flags)
-        screen = screen_for(self.shell, show_usage=settings.show_usage, remote_images=settings.remote_images)
+        screen = screen_for(
+            self.shell, show_usage=settings.show_usage, remote_images=settings.remote_images, is_typed=bool(wanted)
+        )
         live = LiveDisplay(screen, ended=exchange.keep)
         with brief_interrupt(), exchange.stream(request, live.note) as stream:
             return live.show(stream)
 
     def _preview(
-        self, question: Question, place: Place, *, new: bool = False, fresh: bool = False, **flags: Any
-    ) -> None:
+        self, question: Question, place: Place, *, new: bool = False, fresh: bool = False,
+        wanted: Wanted | None = None, tools: dict[str, Tool] | None = None, **flags: Any,
+    ) -> None:  # fmt: skip
         from .display import show
         from .exchange import Exchange
         from .session import current
 
-        exchange = Exchange(self.settings, current(), question, place, new=new, fresh=fresh)
+        exchange = Exchange(self.settings, current(), question, place, new=new, fresh=fresh, wanted=wanted, tools=tools)
         show(self.shell, exchange.preview(exchange.request(**flags)))
 
     @no_var_expand

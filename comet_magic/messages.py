@@ -9,11 +9,12 @@ import json
 import math
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from hashlib import sha256
-from typing import Any, Literal, TypedDict
+from itertools import islice
+from typing import Any, Literal, NamedTuple, TypedDict
 
 from .inline import clean, escaped, whole_text
 from .markdown import code_blocks, safe_markdown, wrapped
@@ -33,6 +34,9 @@ class ContentBlock(TypedDict, total=False):
     name: str
     input: Any
     source: dict[str, Any]
+    tool_use_id: str
+    content: Any
+    is_error: bool
     title: str
     citations: list[Any] | None
 
@@ -144,6 +148,46 @@ class Receipt:
 
 
 @dataclass(frozen=True)
+class Call:
+    """A call of a tool, as it is shown.
+
+    arguments: as the model gave them.        result: what went back, as text; pictures are named in it.
+    problem: why there is no result, in words; "" if there is one.        took_s: seconds; None if it was not run.
+    """
+
+    name: str
+    arguments: Any
+    result: str = ""
+    problem: str = ""
+    took_s: float | None = None
+
+    @property
+    def line(self) -> str:
+        """`query(sql='SELECT …') → 3 rows · 0.02 s`, on one line."""
+        outcome = self.problem or " ".join(self.result.split())
+        took = (
+            "" if self.took_s is None else f" · {self.took_s:.2g} s" if self.took_s < 10 else f" · {self.took_s:.0f} s"
+        )
+        return f"{_short(self.said)} → {_short(outcome)}{took}"
+
+    @property
+    def said(self) -> str:
+        """The call as Python would write it."""
+        given = self.arguments if isinstance(self.arguments, Mapping) else {"": self.arguments}
+        return (
+            f"{self.name}({', '.join(f'{name}={value!r}' if name else repr(value) for name, value in given.items())})"
+        )
+
+
+SHORT = 90  # characters of a call, and of its result, in the line that opens to show them
+
+
+def _short(text: str) -> str:
+    line = " ".join(clean(text).split())
+    return line if len(line) <= SHORT else f"{line[: SHORT - 1]}…"
+
+
+@dataclass(frozen=True)
 class Message:
     """A message: the user's, or a reply with all that is known about how it came and how it ended.
 
@@ -154,6 +198,9 @@ class Message:
     limit: the max_tokens that it was asked with.      label: what the usage line says in place of `model`.
     warnings: what was odd on the way, in words.       shows_usage: whether it displays itself with its usage.
     receipt: what was sent, what it cost, whether it is a replay.
+    before: of a reply, what came between it and the question: calls of tools, and messages with their results.
+    calls: the calls in them, in order, as they are shown.
+    as_type: the name of the type that it was read as, and value: what that gave; "" and None where none was asked for.
     """
 
     role: Literal["user", "assistant"]
@@ -172,6 +219,10 @@ class Message:
     warnings: tuple[str, ...] = ()
     shows_usage: bool = True
     receipt: Receipt = Receipt()
+    before: tuple[Message, ...] = ()
+    calls: tuple[Call, ...] = ()
+    as_type: str = ""
+    value: Any = field(default=None, compare=False)
 
     @classmethod
     def user(cls, text: str) -> Message:
@@ -188,6 +239,26 @@ class Message:
     def text(self) -> str:
         """The text blocks, joined; surrogate halves that came in two deltas are whole again."""
         return whole_text("".join(block.get("text") or "" for block in self.content if block.get("type") == "text"))
+
+    @property
+    def tool_uses(self) -> list[ContentBlock]:
+        return [block for block in self.content if block.get("type") == "tool_use"]
+
+    def steps(self) -> Iterator[Message | Call]:
+        """What a reader sees, in order: the parts of the reply, each followed by the calls that it made."""
+        calls = iter(self.calls)
+        for message in (*self.before, self):
+            if message.role == "assistant":
+                yield message
+                yield from islice(calls, len(message.tool_uses))
+
+    @property
+    def told(self) -> str:
+        """All of it as text: with what was said before, and a line for each call. It grows at its end only."""
+        if not self.before and not self.calls:
+            return self.text
+        steps = (f"[{step.line}]" if isinstance(step, Call) else step.text for step in self.steps())
+        return "\n\n".join(filter(None, steps))
 
     @property
     def code_blocks(self) -> list[tuple[str, str]]:
@@ -222,7 +293,7 @@ class Message:
             case "model_context_window_exceeded":
                 return "the model's context is full: ask with less text"
             case "tool_use":
-                calls = ", ".join(str(b.get("name")) for b in self.content if b.get("type") == "tool_use")
+                calls = ", ".join(str(block.get("name")) for block in self.tool_uses)
                 return f"a tool call is pending: {calls or 'unnamed'}"
             case "pause_turn":
                 return "paused by the server: send the turn back to go on"
@@ -311,15 +382,42 @@ def to_markdown(message: Message, *, show_usage: bool = True, remote_images: boo
         thinking = safe_markdown(message.thinking[:SHOWN_CHARACTERS], remote_images=remote_images)
         parts.append(f"<details><summary>Thinking</summary>\n\n{thinking}\n\n</details>")
     text, more = shown(message.text)
-    if text:
-        parts.append(safe_markdown(text, remote_images=remote_images))
+    for step in message.steps():
+        if isinstance(step, Call):
+            parts.append(_call(step))
+        elif step is message and text:
+            parts.append(safe_markdown(text, remote_images=remote_images))
+        elif step is not message and step.text.strip():
+            parts.append(safe_markdown(step.text[:SHOWN_CHARACTERS].strip("\n"), remote_images=remote_images))
     parts += [f"> **{escaped(note)}**" for note in [*more, *message.notes()]]
-    if show_usage:
-        if message.receipt.question is None:
-            parts.append("<br>".join(f"<small>{escaped(line)}</small>" for line in message.account()))
-        else:
-            parts += [f"<small>{escaped(message.usage_line())}</small>", _proof(message.receipt)]
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, *(_account(message) if show_usage else [])])
+
+
+def value_markdown(message: Message, *, show_usage: bool = True) -> str:
+    """What stands below a value that is shown by itself: notes, usage, and the reply that it was read from."""
+    calls = [_call(step) for step in message.steps() if isinstance(step, Call)]
+    notes = [f"> **{escaped(note)}**" for note in message.notes()]
+    head = f"<details><summary><small>reply, read as {escaped(message.as_type)}</small></summary>"
+    raw = quoted(beginning(message.text, SHOWN_CHARACTERS), "json")
+    account = _account(message) if show_usage else []
+    return "\n\n".join([*calls, *notes, *account, head, raw, "</details>"])
+
+
+def _account(message: Message) -> list[str]:
+    if message.receipt.question is None:
+        return ["<br>".join(f"<small>{escaped(line)}</small>" for line in message.account())]
+    return [f"<small>{escaped(message.usage_line())}</small>", _proof(message.receipt)]
+
+
+def _call(call: Call) -> str:
+    """The line of a call; it opens to show the arguments and the result."""
+    head = f"<details><summary><small>{escaped(call.line)}</small></summary>"
+    arguments = call.arguments.items() if isinstance(call.arguments, Mapping) else [("arguments", call.arguments)]
+    given = "\n".join(f"{name} = {value if isinstance(value, str) else json.dumps(value)}" for name, value in arguments)
+    told = "\n".join(filter(None, [call.problem, call.result]))
+    return "\n\n".join(
+        [head, quoted(beginning(given, SHOWN_QUESTION)), quoted(beginning(told, SHOWN_QUESTION)), "</details>"]
+    )
 
 
 def _proof(receipt: Receipt) -> str:
@@ -334,16 +432,16 @@ def beginning(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:most]}\n[… {len(text) - most:,} more characters]"
 
 
-def quoted(text: str) -> str:
+def quoted(text: str, language: str = "text") -> str:
     """A text as a block that shows it as it stands."""
     longest = max(map(len, re.findall("`+", text)), default=0)
     mark = "`" * max(3, longest + 1)
-    return safe_markdown(f"{mark}text\n{text}\n{mark}")
+    return safe_markdown(f"{mark}{language}\n{text}\n{mark}")
 
 
 def to_plain(message: Message, *, show_usage: bool = True) -> str:
     """A reply as text for a terminal: folded, without control characters."""
-    text, more = shown(message.text)
+    text, more = shown(message.told)
     parts = [wrapped(clean(text))] if text else []
     parts += [f"[{clean(note)}]" for note in [*more, *message.notes()]]
     if show_usage:
@@ -367,12 +465,30 @@ def shown(text: str) -> tuple[str, list[str]]:
     return text[:SHOWN_CHARACTERS], [note]
 
 
+FORMAT, FORCED, TOOL, WORDS = "format", "forced", "tool", "words"  # how a form is asked for
+REPLY_TOOL = "reply"
+_BY_TOOL = f"Give your answer by calling the tool {REPLY_TOOL}."
+_BY_WORDS = "Reply with nothing but JSON that fits this JSON Schema:\n"
+
+
+class Form(NamedTuple):
+    """The JSON object that a reply is to be.
+
+    schema: its JSON Schema.        strict: the same as structured outputs take it; None where they cannot.
+    """
+
+    schema: dict[str, Any]
+    strict: dict[str, Any] | None
+
+
 @dataclass(frozen=True)
 class Request:
     """What is asked. None means that the field is not sent, so that the server's own default holds.
 
     thinking: "off", "adaptive", or a budget in tokens.
     cached: places of messages up to which the endpoint is asked to cache the prompt; at most 4, says the API.
+    tools: what the model may call, as on the wire.        may_call: False: not any more, for enough has been called.
+    form: what the reply is to be; None for text.        way: how that is asked for.
     """
 
     model: str
@@ -385,11 +501,15 @@ class Request:
     thinking: str | int | None = None
     stream: bool = True
     cached: tuple[int, ...] = ()
+    tools: tuple[Mapping[str, Any], ...] = ()
+    may_call: bool = True
+    form: Form | None = None
+    way: str = FORCED
 
     @cached_property
     def key(self) -> str:
-        """The same for the same model, parameters and messages; how the reply travels makes no difference."""
-        wire = replace(self, stream=False, cached=()).to_wire()
+        """The same for the same model, parameters and messages; how a reply travels, or is asked for, is no matter."""
+        wire = replace(self, stream=False, cached=(), way=FORCED).to_wire()
         return sha256(json.dumps(wire, sort_keys=True).encode()).hexdigest()
 
     def to_wire(self) -> dict[str, Any]:
@@ -407,13 +527,55 @@ class Request:
             body["temperature"] = self.temperature
         if self.stop_sequences:
             body["stop_sequences"] = list(self.stop_sequences)
-        if self.effort:
-            body["output_config"] = {"effort": self.effort}
+        if output := self._output_config():
+            body["output_config"] = output
+        if tools := self._tools():
+            body["tools"] = tools
+        if choice := self._tool_choice():
+            body["tool_choice"] = choice
+        if self.instruction and self.messages:
+            body["messages"][-1] = _with_text(body["messages"][-1], self.instruction)
         if self.thinking is not None:
             body["thinking"] = _thinking(self.thinking)
         if self.stream:
             body["stream"] = True
         return body
+
+    @property
+    def instruction(self) -> str:
+        """What is said behind the last message of the form that the reply is to have; "" where nothing is."""
+        if self.form is None or self.way not in (TOOL, WORDS):
+            return ""
+        return _BY_TOOL if self.way == TOOL else _BY_WORDS + json.dumps(self.form.schema, ensure_ascii=False)
+
+    def _output_config(self) -> dict[str, Any]:
+        held = self.form and self.way == FORMAT
+        form = {"format": {"type": "json_schema", "schema": self.form.strict}} if self.form and held else {}
+        return {**({"effort": self.effort} if self.effort else {}), **form}
+
+    def _tools(self) -> list[Mapping[str, Any]]:
+        tools = list(self.tools)
+        if self.form and self.way in (FORCED, TOOL):
+            tools.append({"name": REPLY_TOOL, "description": "Gives the answer.", "input_schema": self.form.schema})
+        if not tools:
+            # Whoever sends calls and results must say what the tools were, also where they are not offered any more.
+            names = {str(block.get("name")): 0 for message in self.messages for block in message.tool_uses}
+            gone = "Not there any more."
+            tools = [{"name": name, "description": gone, "input_schema": {"type": "object"}} for name in names]
+        return tools
+
+    def _tool_choice(self) -> dict[str, Any] | None:
+        if self.form and self.way == FORCED:
+            return {"type": "tool", "name": REPLY_TOOL}
+        is_offered = (self.tools and self.may_call) or (self.form and self.way == TOOL)
+        return None if is_offered or not self._tools() else {"type": "none"}
+
+
+def _with_text(message: dict[str, Any], text: str) -> dict[str, Any]:
+    content = message["content"]
+    if isinstance(content, str):
+        return {**message, "content": f"{content}\n\n{text}"}
+    return {**message, "content": [*content, {"type": "text", "text": text}]}
 
 
 def _marked(message: Message) -> dict[str, Any]:

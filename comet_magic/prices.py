@@ -7,6 +7,7 @@ Where a price comes from: the user's own, else what the endpoint publishes, else
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -113,7 +114,8 @@ def estimated_tokens(text: str) -> int:
 
 def estimated_prompt(request: Request) -> int:
     """Tokens of a request's system prompt and messages, rather too many than too few."""
-    system = estimated_tokens(request.system or "")
+    forms = [*request.tools, *([request.form.schema] if request.form else [])]
+    system = estimated_tokens(request.system or "") + sum(estimated_tokens(json.dumps(form)) for form in forms)
     return system + sum(estimated_message(message) + 4 for message in request.messages)
 
 

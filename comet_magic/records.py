@@ -14,7 +14,7 @@ from typing import Any
 
 from .conversation import Turn
 from .inline import whole_text
-from .messages import Message, Request, Usage
+from .messages import Call, Message, Request, Usage
 from .store import Connection, Row, Store
 from .turns import conversation_id, put_turn, set_aside, turns_of
 
@@ -65,6 +65,11 @@ def _put_request(store: Store, db: Connection, asked: Asked, state: str, why: st
         (asked.id, asked.session, asked.at, asked.endpoint, asked.request.key, asked.request.model, parameters,
          question, conversation, asked.cell, asked.execution, state, why, asked.most_usd, asked.afresh),
     )  # fmt: skip
+
+
+def raise_most(store: Store, asked: Asked) -> None:
+    """It goes on, and so may cost more than it was thought to."""
+    store.write(lambda db: db.execute("UPDATE requests SET most_usd = ? WHERE id = ?", (asked.most_usd, asked.id)))
 
 
 def withdraw(store: Store, asked: Asked) -> None:
@@ -127,8 +132,13 @@ def _put_entry(db: Connection, asked: Asked, usage: Usage, cost_usd: float | Non
 
 
 def to_json(message: Message) -> str:
-    known = {name: value for name, value in vars(message).items() if value is not None and value != ()}
-    del known["receipt"], known["shows_usage"]
+    apart = ("receipt", "shows_usage", "as_type", "value")  # the type is the question's, and read as it again
+    kept = {name: value for name, value in vars(message).items() if name not in apart}
+    known = {name: value for name, value in kept.items() if value is not None and value != ()}
+    if message.before:
+        known["before"] = [{"role": part.role, "content": part.content} for part in message.before]
+    if message.calls:
+        known["calls"] = [vars(call) for call in message.calls]
     return json.dumps({**known, "usage": vars(message.usage)})
 
 
@@ -137,6 +147,8 @@ def from_json(text: str) -> Message:
     plain["usage"] = Usage(**plain.get("usage", {}))
     for name in ("content", "warnings"):
         plain[name] = tuple(plain.get(name, ()))
+    plain["before"] = tuple(map(Message.from_wire, plain.get("before", ())))
+    plain["calls"] = tuple(Call(**call) for call in plain.get("calls", ()))
     return Message(**plain)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar, overload
 
 from .context import Question, names_in, question
 from .display import LiveDisplay, Unseen, current_shell
@@ -19,32 +19,62 @@ from .runs import watched
 from .session import current
 from .settings import CometSettings
 
+T = TypeVar("T")
+Tools = Iterable[Callable[..., Any]]
 FLAGS = ("model", "max_tokens", "system", "temperature", "stop", "effort", "thinking", "stream")
 
 
+@overload
 def ask(
-    prompt: str, namespace: Mapping[str, Any] | None = None, *, chat: str = "", new: bool = False, fresh: bool = False,
-    **named: Any,
-) -> Message:  # fmt: skip
-    """Ask, and return the reply, which displays itself as Markdown in a notebook.
+    prompt: str, namespace: Mapping[str, Any] | None = ..., *, as_: None = ..., tools: Tools = ..., chat: str = ...,
+    new: bool = ..., fresh: bool = ..., **named: Any,
+) -> Message: ...  # fmt: skip
+@overload
+def ask(
+    prompt: str, namespace: Mapping[str, Any] | None = ..., *, as_: type[T], tools: Tools = ..., chat: str = ...,
+    new: bool = ..., fresh: bool = ..., **named: Any,
+) -> T: ...  # fmt: skip
+@overload
+def ask(
+    prompt: str, namespace: Mapping[str, Any] | None = ..., *, as_: Any, tools: Tools = ..., chat: str = ...,
+    new: bool = ..., fresh: bool = ..., **named: Any,
+) -> Any: ...  # fmt: skip
+def ask(
+    prompt: str, namespace: Mapping[str, Any] | None = None, *, as_: Any = None, tools: Tools = (), chat: str = "",
+    new: bool = False, fresh: bool = False, **named: Any,
+) -> Any:  # fmt: skip
+    """Ask, and return the reply, which displays itself as Markdown in a notebook; or the value that it is read as.
 
     namespace: what each `{{expr}}` of the prompt is looked up in, as `globals()`; without one, and without values by
     name, a prompt is text, whatever is in it: it may have been made of data.
+    as_: a type, a DataFrame class or a JSON Schema: what the reply is to be, and what is returned.
+    tools: functions that may be called for it, each call after the user has allowed it.
     chat: the conversation that it is a turn of; "" for none.        new: begin that conversation afresh.
     fresh: ask again, also where a notebook's first run would be answered from the store.
     named: the flags of `%%claude` (model, max_tokens, system, temperature, stop, effort, thinking, stream), and values
     that the prompt refers to: `ask("Describe {{sales}}", sales=df)`.
-    Raises: ConfigError, TransportError or APIError; the last two with what had arrived in `partial`.
+    Raises: ConfigError, TransportError, APIError, or ReplyError for a reply that is not of the type; all but the first
+    with what had arrived in `partial`.
     """
     flags = {name: value for name, value in named.items() if name in FLAGS}
     values = {name: value for name, value in named.items() if name not in FLAGS}
     settings, session = CometSettings.instance(), current()
     asked = _question(prompt, settings, namespace, values)
     place = place_in(current_shell(), chat)
-    exchange = Exchange(settings, session, asked, place, new=new, fresh=fresh)
+    wanted = offered = None
+    if as_ is not None:
+        from .values import wanted as wanted_of
+
+        wanted = wanted_of(as_)
+    if tools:
+        from .tools import tools_of
+
+        offered = tools_of(tools, asked.tables, settings.tool_timeout_s)
+    exchange = Exchange(settings, session, asked, place, new=new, fresh=fresh, wanted=wanted, tools=offered)
     with exchange.stream(exchange.request(**flags)) as reply:
         try:
-            return LiveDisplay(Unseen(), ended=exchange.keep).show(reply)
+            message = LiveDisplay(Unseen(), ended=exchange.keep).show(reply)
+            return message if wanted is None else message.value
         finally:
             if session.problem and current_shell() is None:
                 warnings.warn(session.problem, stacklevel=2)
@@ -57,7 +87,7 @@ def _question(
         return question(prompt, settings)._replace(note=_unfilled(prompt))
     named = names_in(prompt) if isinstance(prompt, str) else set()
     if unknown := set(values) - named:
-        known = ", ".join(("namespace", "chat", "new", "fresh", *FLAGS))
+        known = ", ".join(("namespace", "as_", "tools", "chat", "new", "fresh", *FLAGS))
         raise TypeError(
             f"ask() got an unexpected keyword argument {min(unknown)!r}: no {{{{…}}}} of the prompt names it"
             f"{did_you_mean(min(unknown), named)}; besides those, it takes {known}"

@@ -92,6 +92,8 @@ class CometSettings(SingletonConfigurable):
     ).tag(config=True)
     text_tokens = Int(5000, min=100, help="Most estimated tokens of a text, a file, code or outputs.").tag(config=True)
     image_pixels = Int(1568, min=64, max=8000, help="Longest side of a picture that is sent.").tag(config=True)
+    tool_rounds = Int(10, min=1, help="Most rounds of tool calls in a reply.").tag(config=True)
+    tool_timeout_s = Float(60, min=0.1, help="Seconds that a tool call may take.").tag(config=True)
     show_usage = Bool(True, help="Show model, tokens, seconds and price under a reply.").tag(config=True)
     remote_images = Bool(
         False, help="Show images from the network in replies; they tell their server that you look."

@@ -71,6 +71,17 @@ MIGRATIONS = (
         PRIMARY KEY (endpoint, model)
     );
     """,
+    """
+    CREATE TABLE unfit_ways (
+        endpoint TEXT NOT NULL, model TEXT NOT NULL, way TEXT NOT NULL, at REAL NOT NULL,
+        PRIMARY KEY (endpoint, model, way)
+    );
+
+    CREATE TABLE code_cells (
+        conversation TEXT NOT NULL, cell TEXT NOT NULL, digest TEXT NOT NULL, at REAL NOT NULL,
+        PRIMARY KEY (conversation, cell)
+    );
+    """,
 )
 
 

@@ -315,6 +315,7 @@ class MessageBuilder:
         return block  # type: ignore[return-value]  # the wire's own JSON
 
 
+STEP: StreamEvent = {"type": "step"}  # of ours: something has come besides text, and is to be painted at once
 _GROWING = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
 _EMPTY_BLOCKS: dict[str, dict[str, Any]] = {
     "text": {"type": "text", "text": ""},

@@ -158,7 +158,7 @@ def test_ask_is_alone_unless_it_is_told_otherwise(server: WireServer) -> None:
     comet_magic.ask("four", chat="talk", new=True)
     assert [len(received.json["messages"]) for received in server.received] == [1, 1, 3, 1]
     assert conversations.names() == ["talk", "talk.1"]
-    with pytest.raises(TypeError, match="it takes namespace, chat, new, fresh, model"):
+    with pytest.raises(TypeError, match="it takes namespace, as_, tools, chat, new, fresh, model"):
         comet_magic.ask("five", colour="red")
 
 

@@ -1,0 +1,64 @@
+"""The Python of a reply in a new cell below the one that asked: ready to be read and run, and never run by itself."""
+
+from __future__ import annotations
+
+import time
+from hashlib import sha256
+from typing import Any
+
+from .messages import Message
+from .place import Place, is_terminal
+from .store import Connection, Store
+
+_PYTHON = ("", "python", "py", "python3", "ipython")
+
+
+def python_blocks(reply: Message) -> list[str]:
+    """The code of a whole reply, block after block; nothing of a reply that is only a part."""
+    blocks = reply.code_blocks if reply.is_whole else []
+    return [code.strip("\n") for language, code in blocks if language.lower() in _PYTHON and code.strip()]
+
+
+def put_below(shell: Any, store: Store, place: Place, reply: Message, code: str, *, again: bool = False) -> str:
+    """Put `code` below the cell, unless it is there. Returns: what was done, in words.
+
+    again: also where the same was put there before, for the user has asked anew.
+    """
+    if not code:
+        return (
+            "the reply has no block of Python: no cell was put below"
+            if reply.is_whole
+            else ("no cell was put below, for the reply is not whole")
+        )
+    if is_terminal(shell):
+        shell.set_next_input(code)
+        return "the code is your next input, not run: read it first"
+    former = _former(store, place) if place.cell else ""
+    digest = sha256(code.encode()).hexdigest()
+    is_there = former == digest or (not place.cell and reply.receipt.replayed is not None)
+    if is_there and not again:
+        return "the code is what was put below before: no other cell was made (--fresh makes one)"
+    shell.set_next_input(code)
+    if place.cell:
+        _keep(store, place, digest)
+    if former and not is_there:
+        return (
+            "the new code is in a cell below, not run: read it first; delete the old one, which no kernel can replace"
+        )
+    return "the code is in a cell below, not run: read it first"
+
+
+def _former(store: Store, place: Place) -> str:
+    """Digest of what was put below that cell before; "" if nothing was."""
+    asked = (place.conversation, place.cell)
+
+    def act(db: Connection) -> str:
+        row = db.execute("SELECT digest FROM code_cells WHERE conversation = ? AND cell = ?", asked).fetchone()
+        return str(row[0]) if row else ""
+
+    return store.read(act) or store.look_behind(act) or ""
+
+
+def _keep(store: Store, place: Place, digest: str) -> None:
+    row = (place.conversation, place.cell, digest, time.time())
+    store.write(lambda db: db.execute("INSERT OR REPLACE INTO code_cells VALUES (?,?,?,?)", row))

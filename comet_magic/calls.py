@@ -1,0 +1,174 @@
+"""The calls that a model makes of the user's tools: asked for, run, and answered, each with one result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from .asking import ALWAYS, NOBODY, ONCE, may_run
+from .cards import Bounds, Description
+from .describe import describe
+from .errors import ConfigError
+from .failures import CellName, failure
+from .inline import whole_text
+from .limits import TimedOut, within
+from .messages import REPLY_TOOL, Call, ContentBlock, Message, Request
+from .schemas import Unfit
+from .tools import Tool
+from .wire import STEP, StreamEvent
+
+NOT_ASKED = "nobody is here to allow it"
+
+
+class Toolbox:
+    """The tools of one question, and what came of them so far. Lives for one question.
+
+    calls: as they are shown.        before: the messages between the question and the last part of the reply.
+    stopped: why it went no further, in words; "" if it did not stop.
+    """
+
+    def __init__(
+        self, tools: Mapping[str, Tool], bounds: Bounds, cell_name: CellName, allowed: set[tuple[str, str, object]],
+        conversation: str, *, rounds: int, limit_s: float, sees_pictures: bool,
+    ) -> None:  # fmt: skip
+        """allowed: what the user has allowed for good: conversation, tool and its code.
+
+        rounds: most of them.  limit_s: seconds that a call may take.  sees_pictures: whether the model takes them.
+        """
+        self.tools = tools
+        self._bounds, self._cell_name, self._sees_pictures = bounds, cell_name, sees_pictures
+        self._allowed = allowed if conversation else set()
+        self._conversation = conversation
+        self._rounds, self._limit_s = rounds, limit_s
+        self._round = 0
+        self.calls: list[Call] = []
+        self.before: tuple[Message, ...] = ()
+        self.stopped = ""
+        self.notes: list[str] = []
+
+    def next(self, request: Request, message: Message) -> Generator[StreamEvent, None, Request | None]:
+        """Run the calls of `message`. Returns: what to ask then; None when it calls nothing."""
+        uses = message.tool_uses
+        cut = message.incomplete or message.stop_reason in ("max_tokens", "refusal", "model_context_window_exceeded")
+        if not uses or cut or any(use.get("name") == REPLY_TOOL for use in uses):
+            return None
+        self._round += 1
+        if self._round > self._rounds:
+            self.stopped = f"stopped: {self._rounds} rounds of calls are the most (tool_rounds)"
+            return None
+        asked = self._echo(message)
+        results: list[ContentBlock] = []
+        for use, as_came in zip(asked.tool_uses, uses, strict=True):
+            yield STEP
+            result, call = self._answered(use, as_came)
+            results.append(result)
+            self.calls.append(call)
+        yield STEP
+        answered = Message("user", tuple(results))
+        self.before = (*self.before, asked, answered)
+        if self._round == self._rounds:
+            self.notes.append(f"after {self._rounds} rounds of calls no more were offered (tool_rounds)")
+        return replace(request, messages=(*request.messages, asked, answered), may_call=self._round < self._rounds)
+
+    def _echo(self, message: Message) -> Message:
+        """As it is sent back while its calls are open: all that it consists of, and each call with an id of its own."""
+        seen = {str(use.get("id")) for part in self.before for use in part.tool_uses}
+        blocks: list[ContentBlock] = []
+        for block in message.content:
+            if block.get("type") == "tool_use":
+                key = str(block.get("id") or "")
+                if not key or key in seen:
+                    key = f"call_{len(seen) + 1}"
+                seen.add(key)
+                given = block.get("input")
+                given = given if isinstance(given, dict) else {}
+                blocks.append({"type": "tool_use", "id": key, "name": str(block.get("name")), "input": given})
+            elif block.get("type") != "text" or (block.get("text") or "").strip():
+                blocks.append(block)
+        return replace(message, content=tuple(blocks))
+
+    # ---- one call
+
+    def _answered(self, use: ContentBlock, as_came: ContentBlock) -> tuple[ContentBlock, Call]:
+        """The result that goes back, and the call as it is shown."""
+        name, given = use["name"], use["input"]
+        tool = self.tools.get(name)
+        began = time.monotonic()
+        took_s = None
+        if tool is None:
+            content, problem = f"There is no tool {name}; there are: {', '.join(self.tools)}.", "there is no such tool"
+        elif "partial_json" in as_came:
+            content, problem = "The arguments are not whole JSON.", "its arguments are not whole JSON"
+        else:
+            try:
+                arguments = tool.schema.read(as_came.get("input"))
+            except Unfit as error:
+                content, problem = f"The arguments do not fit: {error}", f"its arguments do not fit: {error}"
+            else:
+                refused = self._refused(tool, Call(name, given))
+                if refused:
+                    content, problem = f"The call was not allowed: {refused}.", refused
+                else:
+                    began = time.monotonic()
+                    blocks, text, problem = self._run(tool, arguments)
+                    took_s = time.monotonic() - began
+                    call = Call(name, given, text, problem, took_s)
+                    return _result(use["id"], blocks, is_error=bool(problem)), call
+        shown = as_came.get("partial_json") or given
+        return _result(use["id"], content, is_error=True), Call(name, shown, problem=problem, took_s=took_s)
+
+    def _refused(self, tool: Tool, call: Call) -> str:
+        """Why the call is not run, in words; "" if it may be."""
+        code = getattr(tool.function, "__code__", tool.function)
+        key = (self._conversation, tool.name, code)
+        if tool.is_safe or key in self._allowed:
+            return ""
+        answer = may_run(call)
+        if answer == ALWAYS:
+            self._allowed.add(key)
+        if answer == NOBODY:
+            note = f"{tool.name} was not run, for {NOT_ASKED}; @comet_magic.tool(safe=True) marks what needs no asking"
+            if note not in self.notes:
+                self.notes.append(note)
+            return NOT_ASKED
+        return "" if answer in (ONCE, ALWAYS) else "denied by you"
+
+    def _run(self, tool: Tool, arguments: dict[str, Any]) -> tuple[list[ContentBlock], str, str]:
+        """What goes back, what is shown of it, and what went wrong, "" if nothing did."""
+        try:
+            value = within(self._limit_s, lambda: tool.function(**arguments))
+        except TimedOut:
+            told = f"it took longer than {self._limit_s:g} s, and was stopped"
+            return [_text(f"The call failed: {told}.")], "", f"{told} (tool_timeout_s)"
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # a user's tool failing is data
+            told = self._bounds.hide(failure(error, self._bounds, self._cell_name).text)
+            why = self._bounds.short(f"{type(error).__name__}: {error}", 200)
+            return [_text(told)], told, why
+        try:
+            described = describe(value, self._bounds, self._cell_name) if value is not None else []
+        except ConfigError as error:
+            return [_text(f"The result cannot be shown: {error.what}")], "", error.what
+        blocks = [block for one in described for block in self._blocks(one)] or [_text("(nothing was returned)")]
+        shown = [block.get("text") or f"⟨{block.get('type')}⟩" for block in blocks]
+        return blocks, "\n".join(shown), ""
+
+    def _blocks(self, described: Description) -> list[ContentBlock]:
+        is_plain = described.is_value or described.kind == "str"
+        text = described.text if is_plain else "\n".join(filter(None, [described.kind, described.text]))
+        attached = described.attached if self._sees_pictures else ()
+        if described.attached and not attached:
+            text += "\n(It cannot be shown to a model that takes text only.)"
+        return [*([_text(text)] if text.strip() else []), *attached]
+
+
+def _text(text: str) -> ContentBlock:
+    return {"type": "text", "text": whole_text(text)}
+
+
+def _result(use: str, content: str | list[ContentBlock], *, is_error: bool) -> ContentBlock:
+    if isinstance(content, list) and len(content) == 1 and content[0].get("type") == "text":
+        content = str(content[0].get("text"))
+    result: ContentBlock = {"type": "tool_result", "tool_use_id": use, "content": content}
+    return {**result, "is_error": True} if is_error else result

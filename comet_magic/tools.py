@@ -1,0 +1,118 @@
+"""The user's functions as tools that the model may call; and `query`, a ready-made one for tables.
+
+%%claude --tools lookup,query
+What did customer 17 order, and how does that compare with {{orders}}?
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar, overload
+
+from .errors import ConfigError
+from .messages import REPLY_TOOL
+from .names import missing
+from .queries import Query
+from .schemas import Schema, signature_of
+
+__all__ = ["query", "tool"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+LONGEST_NAME = 64  # characters, says the API
+_SAFE = "_comet_magic_is_safe"
+
+query = Query()
+
+
+@overload
+def tool(function: F) -> F: ...
+@overload
+def tool(*, safe: bool = False) -> Callable[[F], F]: ...
+def tool(function: Any = None, *, safe: bool = False) -> Any:
+    """Mark a function as a tool. safe: it may run without asking, whatever the arguments; also where nobody can answer.
+
+    @comet_magic.tool(safe=True)
+    def stock(item: str) -> int:
+        "Pieces of an item in the store."
+    """
+
+    def marked(function: F) -> F:
+        setattr(function, _SAFE, safe)
+        return function
+
+    return marked if function is None else marked(function)
+
+
+@dataclass(frozen=True)
+class Tool:
+    """name: as the model calls it.        schema: of its parameters.        is_safe: it is run without asking."""
+
+    name: str
+    description: str
+    schema: Schema
+    function: Callable[..., Any]
+    is_safe: bool = False
+
+    def wire(self, hide: Callable[[str], str]) -> dict[str, Any]:
+        """As in a request's `tools`. hide: takes secrets out of it, for a default may be one."""
+        described = {"description": self.description} if self.description else {}
+        return dict(json.loads(hide(json.dumps({"name": self.name, **described, "input_schema": self.schema.json}))))
+
+
+def tools_of(
+    functions: object, tables: Mapping[str, Any], limit_s: float, names: Iterable[str] = ()
+) -> dict[str, Tool]:
+    """tables: what `query` is to see, and limit_s: for how long it may run.        names: of the functions, if known.
+
+    Raises: ConfigError for one that no model can call.
+    """
+    if not isinstance(functions, list | tuple | set):
+        raise ConfigError("tools are given as a list of functions", "nothing was sent; tools=[f, g]")
+    functions, known = list(functions), list(names)
+    tools: dict[str, Tool] = {}
+    for place, function in enumerate(functions):
+        name = known[place] if known else getattr(function, "__name__", "")
+        made = _tool(function, name, tables, limit_s)
+        if made.name in tools:
+            raise ConfigError(f"two tools are called {made.name}", "nothing was sent; rename one")
+        tools[made.name] = made
+    return tools
+
+
+def _tool(function: Any, name: str, tables: Mapping[str, Any], limit_s: float) -> Tool:
+    own = getattr(function, "__name__", "")
+    name = re.sub(r"\W", "_", own if own.isidentifier() else name, flags=re.ASCII)[:LONGEST_NAME]
+    if not callable(function) or not name.strip("_"):
+        raise ConfigError(
+            f"{name or function!r} is no function that has a name", "nothing was sent; define it with def"
+        )
+    if inspect.iscoroutinefunction(function):
+        raise ConfigError(f"{name} is async, and a tool is not", "nothing was sent; write a plain function around it")
+    if name == REPLY_TOOL:
+        raise ConfigError(f"a tool cannot be called {REPLY_TOOL}: typed replies are", "nothing was sent; rename it")
+    if isinstance(function, Query):
+        function = function.over(tables, limit_s)
+    described = inspect.getdoc(function) or ""
+    return Tool(name, described, signature_of(function, name), function, bool(getattr(function, _SAFE, False)))
+
+
+def tools_by_name(
+    text: str, namespace: Mapping[str, Any], tables: Mapping[str, Any], limit_s: float
+) -> dict[str, Tool]:
+    """The tools that `f,g` names. Raises: ConfigError, naming the nearest."""
+    try:
+        parts = ast.parse(f"({text},)", mode="eval").body
+        functions = eval(compile(ast.Expression(parts), "<--tools>", "eval"), {"query": query, **namespace})
+    except Exception as error:
+        name = missing(error, None, {"query": query, **namespace})
+        near = f"the nearest: {', '.join(name.nearest)}" if name and name.nearest else ""
+        hint = "; ".join(filter(None, [near, "nothing was sent; --tools takes functions, as in --tools f,g"]))
+        raise ConfigError(f"--tools {text}: {type(error).__name__}: {error}", hint) from error
+    assert isinstance(parts, ast.Tuple)
+    names = [re.split(r"[.(\[]", ast.unparse(part))[-1].strip(")]") for part in parts.elts]
+    return tools_of(functions, tables, limit_s, names)

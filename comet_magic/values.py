@@ -1,0 +1,166 @@
+"""A reply → Python: what it is to be, how its text is read, and what is said when it does not fit."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any
+
+from .errors import ConfigError, ReplyError
+from .markdown import code_blocks
+from .messages import REPLY_TOOL, Form, Message, Request
+from .names import missing
+from .rows import frame_schema, is_frame_class, need_frame_class, reader
+from .schemas import Unfit, plain_json, schema_of, strict
+from .ways import Ways
+
+REPAIRS = 1
+MOST_OPENINGS = 1000  # of brackets, that are looked at for a value
+LONGEST_ECHO = 20_000  # characters of a reply that are sent back to be mended
+_OURS = ("Literal", "Annotated", "Any", "Optional", "Union")
+
+
+class NoJSON(Unfit):
+    """There is none in the reply."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a reply is to be. name: of the type, in words.
+
+    form: the JSON object that is asked for.        read: from the parsed JSON to the value; raises Unfit.
+    """
+
+    name: str
+    form: Form
+    read: Callable[[Any], Any] = field(compare=False)
+
+    def value_of(self, text: str) -> Any:
+        """Raises: Unfit; NoJSON where there is none in the text."""
+        problem: Unfit | None = None
+        for found in _json_in(text):
+            try:
+                return self.read(found)
+            except Unfit as error:
+                problem = problem or error
+        raise problem or NoJSON("there is no JSON in it")
+
+
+def wanted(kind: Any, name: str = "") -> Wanted:
+    """kind: a type, a DataFrame class, or a JSON Schema.        Raises: ConfigError when no JSON can be read as it."""
+    name = name or (inspect.formatannotation(kind) if not isinstance(kind, Mapping) else "that JSON Schema")
+    schema = frame_schema(kind) if is_frame_class(kind) else schema_of(kind, name)
+    read = reader(schema.read, schema.json)
+    plain = plain_json(schema.json)
+    if plain.get("type") == "object":
+        return Wanted(name, Form(plain, strict(plain)), read)
+    parts: dict[str, Any] = {key: plain.pop(key) for key in ("$defs", "definitions") if key in plain}
+    held: dict[str, Any] = {
+        "type": "object",
+        "properties": {"value": plain},
+        "required": ["value"],
+        "additionalProperties": False,
+    }
+    held.update(parts)
+
+    def unwrapped(found: Any) -> Any:
+        is_held = isinstance(found, dict) and set(found) == {"value"}
+        return read(found["value"] if is_held else found)
+
+    return Wanted(name, Form(held, strict(held)), unwrapped)
+
+
+def wanted_by_name(text: str, namespace: Mapping[str, Any]) -> Wanted:
+    """The type that an expression names, as `list[str]`. Raises: ConfigError, naming the nearest."""
+    scope = {name: getattr(typing, name) for name in _OURS}
+    try:
+        kind = eval(compile(text.strip(), "<--as>", "eval"), {**scope, **namespace})
+    except Exception as error:
+        if isinstance(error, NameError) and text.strip() == "DataFrame":
+            return wanted(need_frame_class(), "DataFrame")
+        name = missing(error, None, namespace)
+        near = f"the nearest: {', '.join(name.nearest)}" if name and name.nearest else ""
+        hint = "; ".join(filter(None, [near, "nothing was sent; --as takes a type, as in --as 'list[str]'"]))
+        raise ConfigError(f"--as {text}: {type(error).__name__}: {error}", hint) from error
+    return wanted(kind, text.strip())
+
+
+def _json_in(text: str) -> Iterator[Any]:
+    """The JSON values that a reply may mean: all of it, what is in its code blocks, what is among its words."""
+    for candidate in (text, *(code for _, code in code_blocks(text))):
+        try:
+            yield json.loads(candidate)
+            return
+        except (ValueError, RecursionError):
+            pass
+    decoder, end = json.JSONDecoder(), 0
+    for opening in islice(re.finditer(r"[{[]", text), MOST_OPENINGS):
+        if opening.start() >= end:
+            try:
+                found, end = decoder.raw_decode(text, opening.start())
+                yield found
+            except (ValueError, RecursionError):
+                pass
+
+
+class Typed:
+    """The rounds in which a reply gets to be of the type: one to begin with, one to mend it. Lives for one question.
+
+    value: what came of it, once something has.
+    """
+
+    def __init__(self, wanted: Wanted, ways: Ways) -> None:
+        self.wanted = wanted
+        self.value: Any = None
+        self._ways = ways
+        self._repairs = 0
+
+    def next(self, request: Request, message: Message) -> Request | None:
+        """What to ask after `message`; None when it is the value. Raises: ReplyError when it will not be."""
+        if message.stop_reason in ("max_tokens", "model_context_window_exceeded", "refusal"):
+            raise self._failed(f"it is not whole: {message.ending.split(': raise')[0]}", _mend(message))
+        answer = answer_of(message)
+        try:
+            self.value = self.wanted.value_of(answer)
+        except Unfit as problem:
+            if isinstance(problem, NoJSON) and self._ways.ignored():
+                return request
+            if self._repairs == REPAIRS:
+                raise self._failed(str(problem), "ask for less at once, or say more of what is wanted") from None
+            self._repairs += 1
+            return replace(request, messages=(*request.messages, *self._to_mend(answer, problem)))
+        return None
+
+    def _to_mend(self, answer: str, problem: Unfit) -> tuple[Message, Message]:
+        said = {"type": "text", "text": answer.strip()[:LONGEST_ECHO] or "(nothing)"}
+        return Message("assistant", (said,)), Message.user(  # type: ignore[arg-type]  # the wire's own JSON
+            f"That does not fit the schema: {problem}. Give the whole answer once more, corrected, and nothing else."
+        )
+
+    def _failed(self, reason: str, hint: str) -> ReplyError:
+        return ReplyError(f"the reply is no {self.wanted.name}: {reason}", hint, reason=reason)
+
+    def whole(self, message: Message) -> Message:
+        """The message as one of text, however the answer came: so it is kept, sent in later requests, and replayed."""
+        answer = answer_of(message)
+        kept = [block for block in message.content if block.get("type") not in ("text", "tool_use")]
+        reason = "end_turn" if message.stop_reason == "tool_use" else message.stop_reason
+        content = (*kept, {"type": "text", "text": answer})
+        return replace(message, content=content, stop_reason=reason, value=self.value, as_type=self.wanted.name)  # type: ignore[arg-type]  # the wire's own JSON
+
+
+def answer_of(message: Message) -> str:
+    """The text that is to be read: the arguments of the call by which it was given, else the message's own."""
+    calls = [block for block in message.content if block.get("type") == "tool_use" and block.get("name") == REPLY_TOOL]
+    return json.dumps(calls[-1].get("input"), ensure_ascii=False) if calls else message.text
+
+
+def _mend(message: Message) -> str:
+    if message.stop_reason == "max_tokens":
+        return "raise max_tokens with -t, or ask for less at once"
+    return "ask for less at once" if message.stop_reason != "refusal" else "ask otherwise"

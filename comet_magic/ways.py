@@ -1,0 +1,77 @@
+"""How a reply of a certain form is asked for: by what the endpoint and the model take, which is learned and kept.
+
+FORMAT: `output_config.format`, which holds the reply to the schema.        TOOL: the answer as a call of a tool.
+FORCED: the same, made to call it.        WORDS: an instruction in the prompt, which every model takes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from .catalog import known
+from .errors import APIError
+from .messages import FORCED, FORMAT, TOOL, WORDS, Request
+from .store import Connection, Store
+
+HOLD_S = 30 * 86_400.0  # seconds until a way that was not taken is tried again
+_ALL = (FORMAT, FORCED, TOOL, WORDS)
+
+
+class Ways:
+    """Of one question to one endpoint: `now` is the way to ask. What is learned on it goes into the store."""
+
+    def __init__(self, store: Store, endpoint: str, request: Request) -> None:
+        self._store, self._endpoint, self._model = store, endpoint, request.model
+        unfit = set(_kept(store, endpoint, request.model)) | set(_impossible(request))
+        self._left = [way for way in _ALL if way not in unfit]
+        self._refused: list[str] = []
+
+    @property
+    def now(self) -> str:
+        return self._left[0]
+
+    def refused(self, error: APIError) -> bool:
+        """The endpoint refused the request. Returns: whether another way may be what it takes."""
+        is_about_request = error.status in (400, 422) or "invalid_request" in (error.code, error.type)
+        if not is_about_request or len(self._left) == 1:
+            return False
+        self._refused.append(self._left.pop(0))
+        return True
+
+    def taken(self) -> None:
+        """The endpoint took the request as it was asked now: what it refused before was the way."""
+        self._keep(self._refused)
+        self._refused = []
+
+    def ignored(self) -> bool:
+        """The reply is as if nothing had been asked. Returns: whether there is another way to ask."""
+        # The others leave it to the model. Who passes a forced tool over has no tools.
+        unfit = {FORMAT: [FORMAT], FORCED: [FORCED, TOOL]}.get(self.now, [])
+        self._left = [way for way in self._left if way not in unfit]
+        self._keep(unfit)
+        return bool(unfit)
+
+    def _keep(self, ways: Iterable[str]) -> None:
+        rows = [(self._endpoint, self._model, way, time.time()) for way in ways]
+        if rows:
+            self._store.write(lambda db: db.executemany("INSERT OR REPLACE INTO unfit_ways VALUES (?,?,?,?)", rows))
+
+
+def _kept(store: Store, endpoint: str, model: str) -> list[str]:
+    asked = (endpoint, model, time.time() - HOLD_S)
+
+    def act(db: Connection) -> list[str]:
+        found = db.execute("SELECT way FROM unfit_ways WHERE endpoint = ? AND model = ? AND at > ?", asked)
+        return [row[0] for row in found]
+
+    return [*store.read(act), *(store.look_behind(act) or ())]
+
+
+def _impossible(request: Request) -> list[str]:
+    """What cannot be: a schema that is too open for the format, a model that cannot be forced."""
+    facts = known(request.model)
+    is_thinking = request.thinking not in (None, "off") or request.model.endswith("-thinking")
+    unforced = bool(request.tools) or is_thinking or (facts is not None and not facts.forced)
+    form = request.form
+    return [*([FORMAT] if form and form.strict is None else []), *([FORCED] if unforced else [])]
