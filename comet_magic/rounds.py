@@ -74,8 +74,9 @@ class Rounds:
                 if following is None:
                     return
                 self._allow(following)
+                stream = self._send(following)
                 self._past.append((self._request, self._stream.message))
-                self._request, self._stream = following, self._send(following)
+                self._request, self._stream = following, stream
         except CometError as error:
             if not self._stream.message.incomplete:
                 self._incomplete = error.reason if isinstance(error, ReplyError) else error.what

@@ -37,7 +37,10 @@ class Kernel:
 
     def run(self, code: str, interrupt_when: str | None = None, cell: str | None = None) -> Ran:
         """Run a cell; interrupt it once an output has `interrupt_when` in it."""
-        asked = self.send(code, cell)
+        return self.until_idle(self.send(code, cell), interrupt_when)
+
+    def until_idle(self, asked: str, interrupt_when: str | None = None) -> Ran:
+        """What came of the execution that was asked for by that message."""
         ran = Ran()
         while True:
             message = self.client.get_iopub_msg(timeout=30)

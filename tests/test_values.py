@@ -475,7 +475,7 @@ def test_defaults_and_documentation_of_a_signature() -> None:
         days: Annotated[int, pydantic.Field(ge=1)] = 3,
         *,
         json: list[int] | None = None,
-        _hidden: Any = object(),
+        _hidden: Any = KEY,  # sent, as a signature is; tools hide secrets
     ) -> str:
         return city
 
@@ -492,7 +492,7 @@ def test_defaults_and_documentation_of_a_signature() -> None:
 
 
 class Tree(pydantic.BaseModel):
-    children: list["Tree"] = []
+    children: list[Tree] = []
 
 
 def test_a_recursive_type_is_no_format_but_a_tool(ask: Callable[..., WireServer]) -> None:
