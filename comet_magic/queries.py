@@ -123,10 +123,12 @@ def _asked(connection: Any, sql: str) -> str:
     if len(statements) != 1 or statements[0].type.name != "SELECT":
         kinds = ", ".join(statement.type.name for statement in statements) or "nothing"
         raise PermissionError(f"one SELECT, and nothing else, can be run; this is {kinds}")
-    (tree,) = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchone()
+    ((tree,),) = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchall()
+    if '"error":true' in tree:
+        raise PermissionError("this cannot be checked before it runs: write it as a plain SELECT")
     if unbounded := sorted(_UNBOUNDED & set(re.findall(r'"function_name":"(\w+)"', tree))):
         raise PermissionError(f"{unbounded[0]}() cannot be used here: it makes values of any size")
-    answer = connection.query(sql)
+    answer = connection.query(re.sub(r"\s*;(\s|--[^\n]*)*$", "", sql))
     rows = answer.limit(MOST_ROWS + 1).fetchall()
     return _csv(answer.columns, rows)
 

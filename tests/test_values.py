@@ -252,7 +252,8 @@ def test_one_repair_then_an_error_with_all_that_was_paid_for(ask: Callable[..., 
     assert ran.error.what.startswith("the reply is no int: Input should be a valid integer")
     assert ran.error.what.endswith('(got "five")')
     assert ran.error.text == '{"value": "five"}'
-    assert ran.error.usage is not None and ran.error.usage.output_tokens == 10
+    assert ran.error.usage is not None
+    assert ran.error.usage.output_tokens == 10
     assert "n" not in shell.user_ns
     assert "valid integer" in ran.markdown  # the output says it, too
     assert "five" in ran.markdown
