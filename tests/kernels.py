@@ -76,7 +76,11 @@ class Ran:
     def result(self) -> str:
         """What the cell's last expression shows, or what it printed."""
         shown = [m["content"]["data"]["text/plain"] for m in self.messages if m["msg_type"] == "execute_result"]
-        return shown[-1] if shown else "".join(m["content"]["text"] for m in self.messages if m["msg_type"] == "stream")
+        return shown[-1] if shown else self.printed
+
+    @property
+    def printed(self) -> str:
+        return "".join(m["content"]["text"] for m in self.messages if m["msg_type"] == "stream")
 
     @property
     def plain(self) -> str:

@@ -54,4 +54,4 @@ def test_a_corrected_cell_is_put_below_and_not_run(opened: Any) -> None:
         below = notebook.cells.filter(has=notebook.page.locator(".cm-content", has_text=re.compile(r"^df\.price$")))
         expect(below).to_have_count(1)
         expect(below.locator(".jp-InputPrompt")).to_have_text("[ ]:")
-        expect(notebook.output(2)).to_contain_text("the corrected cell is below, not run: read it first")
+        expect(notebook.output(2)).to_contain_text("the code is in a cell below, not run: read it first")
