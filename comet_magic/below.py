@@ -45,7 +45,8 @@ def put_below(shell: Any, store: Store, place: Place, reply: Message, code: str,
         return (
             "the new code is in a cell below, not run: read it first; delete the old one, which no kernel can replace"
         )
-    return "the code is in a cell below, not run: read it first"
+    where = "in a cell below" if place.cell else "in a cell below, where the front end makes one"
+    return f"the code is {where}, not run: read it first"
 
 
 def _former(store: Store, place: Place) -> str:

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Protocol
 
-from . import local
+from . import grammar, local
 from ._version import VERSION
 from .errors import APIError, CometError, ConfigError, TransportError
 from .keys import Key
-from .messages import Message, Request
+from .messages import GRAMMAR, Message, Request
 from .refusals import error_from
 from .retrying import LONGEST_WAIT_S, Retrying, decoded, retry_after_s
 from .settings import COMETAPI, CometSettings, base_url, network_environment
@@ -204,7 +204,7 @@ class Client:
             request = replace(request, model=self.endpoint.model)
         began = time.monotonic()
         for again in (True, False):
-            response = self._send("/v1/messages", request.to_wire())
+            response = self._held(request) if request.way == GRAMMAR else self._send("/v1/messages", request.to_wire())
             try:
                 stream = MessageStream(request, response, began, self.endpoint.label, self.without_key)
                 if not again or not stream.begins_with_passing_error(self.announce):
@@ -218,6 +218,10 @@ class Client:
                 response.close(at_once=True)
                 raise
         return stream
+
+    def _held(self, request: Request) -> HTTPResponse:
+        response = self._send(grammar.PATH, grammar.chat_body(request))
+        return replace(response, chunks=grammar.as_messages(response.chunks))
 
     def models(self) -> list[dict[str, Any]]:
         """What the endpoint offers: one object a model, with at least its `id`.

@@ -207,7 +207,7 @@ class Exchange:
     def _ways(self, endpoint: Endpoint, request: Request) -> Ways:
         from .ways import Ways
 
-        return Ways(self._store, endpoint.name, request)
+        return Ways(self._store, endpoint.name, request, is_embedded=endpoint.local_model is not None)
 
     def _sent(self, client: Streams, endpoint: Endpoint, request: Request, ways: Ways | None) -> MessageStream:
         """Once more in another way, while it may be the way to ask for a type that the endpoint refuses."""

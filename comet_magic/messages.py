@@ -465,7 +465,7 @@ def shown(text: str) -> tuple[str, list[str]]:
     return text[:SHOWN_CHARACTERS], [note]
 
 
-FORMAT, FORCED, TOOL, WORDS = "format", "forced", "tool", "words"  # how a form is asked for
+FORMAT, FORCED, TOOL, WORDS, GRAMMAR = "format", "forced", "tool", "words", "grammar"  # how a form is asked for
 REPLY_TOOL = "reply"
 _BY_TOOL = f"Give your answer by calling the tool {REPLY_TOOL}."
 _BY_WORDS = "Reply with nothing but JSON that fits this JSON Schema:\n"

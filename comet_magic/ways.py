@@ -2,6 +2,7 @@
 
 FORMAT: `output_config.format`, which holds the reply to the schema.        TOOL: the answer as a call of a tool.
 FORCED: the same, made to call it.        WORDS: an instruction in the prompt, which every model takes.
+GRAMMAR: what the embedded model's server has in their place.
 """
 
 from __future__ import annotations
@@ -11,20 +12,20 @@ from collections.abc import Iterable
 
 from .catalog import known
 from .errors import APIError
-from .messages import FORCED, FORMAT, TOOL, WORDS, Request
+from .messages import FORCED, FORMAT, GRAMMAR, TOOL, WORDS, Request
 from .store import Connection, Store
 
 HOLD_S = 30 * 86_400.0  # seconds until a way that was not taken is tried again
-_ALL = (FORMAT, FORCED, TOOL, WORDS)
+_USUAL, _EMBEDDED = (FORMAT, FORCED, TOOL, WORDS), (GRAMMAR, WORDS)
 
 
 class Ways:
     """Of one question to one endpoint: `now` is the way to ask. What is learned on it goes into the store."""
 
-    def __init__(self, store: Store, endpoint: str, request: Request) -> None:
+    def __init__(self, store: Store, endpoint: str, request: Request, *, is_embedded: bool = False) -> None:
         self._store, self._endpoint, self._model = store, endpoint, request.model
         unfit = set(_kept(store, endpoint, request.model)) | set(_impossible(request))
-        self._left = [way for way in _ALL if way not in unfit]
+        self._left = [way for way in (_EMBEDDED if is_embedded else _USUAL) if way not in unfit]
         self._refused: list[str] = []
 
     @property

