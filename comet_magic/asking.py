@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from getpass import getpass
+from typing import TypeVar
 
 from .errors import ConfigError
 from .inline import clean
@@ -11,16 +12,17 @@ from .keys import Key, keep, key_file, keyring_here
 from .messages import Call
 from .settings import CometSettings
 
+T = TypeVar("T")
+
 
 def ask_for_key(settings: CometSettings) -> str:
     """Ask for a key, use it, offer to keep it; return what was done, in words.
 
     Raises: ConfigError when nobody can answer, or when no header can carry what was typed.
     """
-    answer = typed(getpass, "CometAPI key: ")
-    if answer is None:
+    key = typed(_key, "CometAPI key: ")
+    if key is None:
         raise ConfigError("nobody can type a key here", "set COMETAPI_KEY in the environment, or in a .env file here")
-    key = Key(answer, "what you typed")
     if not key.reveal():
         raise ConfigError("nothing was typed", "run %claude_key again")
     settings.use_key(key)
@@ -30,7 +32,11 @@ def ask_for_key(settings: CometSettings) -> str:
     return f"key {key.hint}: in use until the kernel ends"
 
 
-def typed(ask: Callable[[str], str], question: str) -> str | None:
+def _key(question: str) -> Key:
+    return Key(getpass(question), "what you typed")
+
+
+def typed(ask: Callable[[str], T], question: str) -> T | None:
     """What the user typed; None where nobody can."""
     try:
         return ask(question)

@@ -306,12 +306,22 @@ def _for_reading(path: Path) -> Connection | None:
         try:
             connection = _connected(f"{path.resolve().as_uri()}?{how}", uri=True)
             connection.execute("SELECT count(*) FROM sessions").fetchone()
+            version = _pragma(connection, "user_version")
+            if version == len(MIGRATIONS):
+                return connection
+            return _brought_forward(connection) if 0 < version < len(MIGRATIONS) else None
         except sqlite3.Error:
             continue
-        if _pragma(connection, "user_version") == len(MIGRATIONS):
-            return connection
-        connection.close()
     return None
+
+
+def _brought_forward(older: Connection) -> Connection:
+    """A copy in memory, with the schema of this version; the file stays as it is."""
+    copy = _connected(MEMORY)
+    older.backup(copy)
+    older.close()
+    _migrate(copy, None)
+    return copy
 
 
 def _migrate(connection: Connection, path: Path | None) -> None:

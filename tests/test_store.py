@@ -495,6 +495,23 @@ def test_an_older_file_is_brought_forward_and_a_copy_of_it_kept(
     assert stat.S_IMODE((tmp_path / copy.path.name).stat().st_mode) == 0o600
 
 
+def test_an_older_file_is_read_as_it_is_where_nothing_may_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "s.sqlite"
+    old = Store(path)
+    put(old, "hi", "a")
+    old.close()
+    before = path.read_bytes()
+    monkeypatch.setattr(store, "MIGRATIONS", (*store.MIGRATIONS, "ALTER TABLE turns ADD COLUMN colour TEXT"))
+    reader = Store(path, read_only=True)
+    found = reader.look_behind(lambda db: db.execute("SELECT wire, colour FROM turns").fetchall())
+    assert found is not None
+    assert [row["colour"] for row in found] == [None]
+    assert path.read_bytes() == before
+    assert list(tmp_path.glob("*.v*")) == []
+
+
 def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "s.sqlite"
     old = Store(path)
