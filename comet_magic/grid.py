@@ -12,7 +12,7 @@ from .messages import dollars
 
 @dataclass(frozen=True)
 class Table:
-    """title: above it.  head: one text a column.  rows: the same.  notes: sentences below it."""
+    """title: above it, "" for none.  head: one text a column.  rows: the same.  notes: sentences below it."""
 
     title: str
     head: tuple[str, ...]
@@ -23,7 +23,7 @@ class Table:
         return len(self.rows)
 
     def __str__(self) -> str:
-        lines = [clean(self.title)]
+        lines = [clean(self.title)] if self.title else []
         if self.rows:
             wide = [max(len(clean(row[at])) for row in [self.head, *self.rows]) for at in range(len(self.head))]
             numeric = self._numeric()
@@ -44,7 +44,7 @@ class Table:
         ]
 
     def to_markdown(self) -> str:
-        parts = [f"**{escaped(self.title)}**"]
+        parts = [f"**{escaped(self.title)}**"] if self.title else []
         if self.rows:
             rule = ["--:" if right else ":--" for right in self._numeric()]
             rows = [[escaped(text) for text in row] for row in [self.head, *self.rows]]

@@ -165,10 +165,20 @@ class Call:
     def line(self) -> str:
         """`query(sql='SELECT …') → 3 rows · 0.02 s`, on one line."""
         outcome = self.problem or " ".join(self.result.split())
-        took = (
-            "" if self.took_s is None else f" · {self.took_s:.2g} s" if self.took_s < 10 else f" · {self.took_s:.0f} s"
-        )
-        return f"{_short(self.said)} → {_short(outcome)}{took}"
+        return f"{_short(self.said)} → {_short(outcome)}{self._took()}"
+
+    def _took(self) -> str:
+        if self.took_s is None:
+            return ""
+        return " · < 0.01 s" if self.took_s < 0.01 else f" · {self.took_s:.{2 if self.took_s < 10 else 0}f} s"
+
+    @property
+    def given(self) -> str:
+        """The arguments, a line each; texts as they stand."""
+        if not isinstance(self.arguments, Mapping):
+            return str(self.arguments)
+        texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in self.arguments.items()}
+        return "\n".join(f"{name} = {text}" for name, text in texts.items())
 
     @property
     def said(self) -> str:
@@ -412,19 +422,8 @@ def _account(message: Message) -> list[str]:
 def _call(call: Call) -> str:
     """The line of a call; it opens to show the arguments and the result."""
     head = f"<details><summary><small>{escaped(call.line)}</small></summary>"
-    arguments = call.arguments.items() if isinstance(call.arguments, Mapping) else [("arguments", call.arguments)]
-    given = "\n".join(f"{name} = {value if isinstance(value, str) else json.dumps(value)}" for name, value in arguments)
     told = "\n".join(filter(None, [call.problem, call.result]))
-    return "\n\n".join(
-        [head, quoted(beginning(given, SHOWN_QUESTION)), quoted(beginning(told, SHOWN_QUESTION)), "</details>"]
-    )
-
-
-def _proof(receipt: Receipt) -> str:
-    """The line that says what was sent; it opens to show just that."""
-    pictures = [f"![a picture that was sent]({address})" for address in receipt.thumbnails if address]
-    parts = [f"<details><summary><small>sent: {escaped(receipt.sent)}</small></summary>", *pictures]
-    return "\n\n".join([*parts, quoted(beginning(receipt.question or "", SHOWN_QUESTION)), "</details>"])
+    return "\n\n".join([head, quoted(beginning(f"{call.given}\n\n→ {told}", SHOWN_QUESTION)), "</details>"])
 
 
 def beginning(text: str, most: int) -> str:

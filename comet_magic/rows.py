@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from .cards import many
 from .errors import ConfigError
 from .grid import Table
 from .schemas import Schema, Unfit, schema_of
@@ -143,8 +144,9 @@ class Rows(list[Any]):
         columns = self.columns
         rows = [tuple(map(_shown, row)) for row in zip(*columns.values(), strict=True)]
         hidden = len(rows) - SHOWN_ROWS
-        notes = [f"and {hidden:,} more rows"] if hidden > 0 else []
-        return Table(f"{len(rows):,} × {len(columns)}", tuple(columns), rows[:SHOWN_ROWS], notes)
+        more = f", of which {hidden:,} are not shown" if hidden > 0 else ""
+        size = f"{many(len(rows), 'row')} × {many(len(columns), 'column')}{more}"
+        return Table("", tuple(columns), rows[:SHOWN_ROWS], [size])
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return self._table()._repr_mimebundle_()

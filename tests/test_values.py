@@ -433,7 +433,7 @@ def test_records_show_themselves_as_a_table_and_become_one(ask: Callable[..., Wi
     assert len(rows) == 2
     assert all(isinstance(row, dict if kind == list[City] else kind.__args__[0]) for row in rows)
     shown = rows._repr_mimebundle_()["text/markdown"]
-    assert shown.count("\n|") == 4
+    assert shown.count("\n|") == 3
     assert "<b>" not in shown
     frame = rows.to(pd.DataFrame)
     assert len(frame) == 2
