@@ -426,6 +426,13 @@ def _call(call: Call) -> str:
     return "\n\n".join([head, quoted(beginning(f"{call.given}\n\n→ {told}", SHOWN_QUESTION)), "</details>"])
 
 
+def _proof(receipt: Receipt) -> str:
+    """The line that says what was sent; it opens to show just that."""
+    pictures = [f"![a picture that was sent]({address})" for address in receipt.thumbnails if address]
+    parts = [f"<details><summary><small>sent: {escaped(receipt.sent)}</small></summary>", *pictures]
+    return "\n\n".join([*parts, quoted(beginning(receipt.question or "", SHOWN_QUESTION)), "</details>"])
+
+
 def beginning(text: str, most: int) -> str:
     """As much of it as a page can carry, and how much more there is."""
     return text if len(text) <= most else f"{text[:most]}\n[… {len(text) - most:,} more characters]"
