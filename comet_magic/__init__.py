@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from . import conversations, describe, panel, tools
     from .errors import APIError, CometError, ConfigError, ReplyError, TransportError
-    from .messages import Message, Request, Usage
+    from .messages import Message, Usage
+    from .request import Request
     from .scripting import ask
     from .settings import CometSettings
     from .tools import tool
@@ -27,7 +28,7 @@ _HOMES = {
     "ConfigError": "errors",
     "Message": "messages",
     "ReplyError": "errors",
-    "Request": "messages",
+    "Request": "request",
     "TransportError": "errors",
     "Usage": "messages",
     "ask": "scripting",

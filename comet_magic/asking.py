@@ -9,7 +9,7 @@ from typing import TypeVar
 from .errors import ConfigError
 from .inline import clean
 from .keys import Key, keep, key_file, keyring_here
-from .messages import Call
+from .rendering import Call
 from .settings import CometSettings
 
 T = TypeVar("T")

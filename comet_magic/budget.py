@@ -6,8 +6,8 @@ from typing import Any
 
 from . import ledger
 from .errors import ConfigError
-from .messages import dollars
 from .records import Asked
+from .rendering import dollars
 from .settings import CometSettings, budget_spans
 from .store import Store
 

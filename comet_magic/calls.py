@@ -14,7 +14,9 @@ from .errors import ConfigError
 from .failures import CellName, failure
 from .inline import whole_text
 from .limits import TimedOut, within
-from .messages import REPLY_TOOL, Call, ContentBlock, Message, Request
+from .messages import ContentBlock, Message
+from .rendering import Call
+from .request import REPLY_TOOL, Request
 from .schemas import Unfit
 from .tools import Tool
 from .wire import STEP, StreamEvent

@@ -16,8 +16,9 @@ from . import grammar, local
 from ._version import VERSION
 from .errors import APIError, CometError, ConfigError, TransportError
 from .keys import Key
-from .messages import GRAMMAR, Message, Request
+from .messages import Message
 from .refusals import error_from
+from .request import GRAMMAR, Request
 from .retrying import LONGEST_WAIT_S, Retrying, decoded, retry_after_s
 from .settings import COMETAPI, CometSettings, base_url, network_environment
 from .transport import HTTPRequest, HTTPResponse, RequestsTransport, Transport

@@ -15,8 +15,9 @@ from typing import Any, Protocol
 
 from .inline import clean, escaped
 from .markdown import safe_markdown
-from .messages import Message, shown, to_markdown, to_plain, value_markdown
+from .messages import Message
 from .place import is_terminal
+from .rendering import shown, to_markdown, to_plain, value_markdown
 from .wire import STEP
 
 PAINT_S = 0.1  # seconds between paints at least; faster only flickers

@@ -17,13 +17,15 @@ from .conversation import Turn
 from .display import Growing
 from .errors import APIError, CometError, ConfigError, ReplyError
 from .keys import Key
-from .messages import Call, Message, Receipt, Request, Usage
+from .messages import Message, Receipt, Usage
 from .pictures import thumbnails
 from .place import Place
 from .preview import Preview
 from .prices import Price
 from .records import Asked, Attempt, Found
+from .rendering import Call
 from .replies import Continued, Recorded, Replayed, to_replay
+from .request import Request
 from .rounds import Rounds
 from .runs import watched
 from .session import Session

@@ -10,7 +10,8 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from .messages import Message, Request
+from .messages import Message
+from .request import Request
 
 PATH = "/v1/chat/completions"
 _ENDED = {"stop": "end_turn", "length": "max_tokens"}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .inline import clean, escaped
-from .messages import dollars
+from .rendering import dollars
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,19 @@
-"""The Messages API's nouns as values: what is asked, what is answered, what it cost.
+"""The Messages API's nouns as values: a message and what its blocks are, what it used, how it came.
 
 Source: POST /v1/messages of the provider's reference. Blocks stay the wire's own JSON: ones we do not know survive.
 """
 
 from __future__ import annotations
 
-import json
-import math
-import re
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
-from hashlib import sha256
+from dataclasses import dataclass, field, fields
 from itertools import islice
-from typing import Any, Literal, NamedTuple, TypedDict
+from typing import Any, Literal, TypedDict
 
-from .inline import clean, escaped, whole_text
-from .markdown import code_blocks, safe_markdown, wrapped
+from .inline import whole_text
+from .markdown import code_blocks
+from .rendering import Call, dollars, to_markdown, to_plain
 
 
 class ContentBlock(TypedDict, total=False):
@@ -145,56 +141,6 @@ class Receipt:
     question: str | None = None
     thumbnails: tuple[str, ...] = ()
     replayed: float | None = None
-
-
-@dataclass(frozen=True)
-class Call:
-    """A call of a tool, as it is shown.
-
-    arguments: as the model gave them.        result: what went back, as text; pictures are named in it.
-    problem: why there is no result, in words; "" if there is one.        took_s: seconds; None if it was not run.
-    """
-
-    name: str
-    arguments: Any
-    result: str = ""
-    problem: str = ""
-    took_s: float | None = None
-
-    @property
-    def line(self) -> str:
-        """`query(sql='SELECT …') → 3 rows · 0.02 s`, on one line."""
-        outcome = self.problem or " ".join(self.result.split())
-        return f"{_short(self.said)} → {_short(outcome)}{self._took()}"
-
-    def _took(self) -> str:
-        if self.took_s is None:
-            return ""
-        return " · < 0.01 s" if self.took_s < 0.01 else f" · {self.took_s:.{2 if self.took_s < 10 else 0}f} s"
-
-    @property
-    def given(self) -> str:
-        """The arguments, a line each; texts as they stand."""
-        if not isinstance(self.arguments, Mapping):
-            return str(self.arguments)
-        texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in self.arguments.items()}
-        return "\n".join(f"{name} = {text}" for name, text in texts.items())
-
-    @property
-    def said(self) -> str:
-        """The call as Python would write it."""
-        given = self.arguments if isinstance(self.arguments, Mapping) else {"": self.arguments}
-        return (
-            f"{self.name}({', '.join(f'{name}={value!r}' if name else repr(value) for name, value in given.items())})"
-        )
-
-
-SHORT = 90  # characters of a call, and of its result, in the line that opens to show them
-
-
-def _short(text: str) -> str:
-    line = " ".join(clean(text).split())
-    return line if len(line) <= SHORT else f"{line[: SHORT - 1]}…"
 
 
 @dataclass(frozen=True)
@@ -381,215 +327,3 @@ def _sent_back(block: ContentBlock) -> ContentBlock | None:
 
 _WHOLE = {"end_turn", "stop_sequence", None}  # gateways pass other services' words through, such as length
 _KNOWN_BLOCKS = {"text", "thinking", "redacted_thinking", "tool_use"}
-SHOWN_QUESTION = 20_000  # characters of what was sent that its line opens to
-SHOWN_CHARACTERS = 200_000  # beyond it, a browser needs seconds for one reply
-
-
-def to_markdown(message: Message, *, show_usage: bool = True, remote_images: bool = False) -> str:
-    """A reply as safe Markdown: collapsed thinking, text, how it ended, usage."""
-    parts = []
-    if message.thinking:
-        thinking = safe_markdown(message.thinking[:SHOWN_CHARACTERS], remote_images=remote_images)
-        parts.append(f"<details><summary>Thinking</summary>\n\n{thinking}\n\n</details>")
-    text, more = shown(message.text)
-    for step in message.steps():
-        if isinstance(step, Call):
-            parts.append(_call(step))
-        elif step is message and text:
-            parts.append(safe_markdown(text, remote_images=remote_images))
-        elif step is not message and step.text.strip():
-            parts.append(safe_markdown(step.text[:SHOWN_CHARACTERS].strip("\n"), remote_images=remote_images))
-    parts += [f"> **{escaped(note)}**" for note in [*more, *message.notes()]]
-    return "\n\n".join([*parts, *(_account(message) if show_usage else [])])
-
-
-def value_markdown(message: Message, *, show_usage: bool = True) -> str:
-    """What stands below a value that is shown by itself: notes, usage, and the reply that it was read from."""
-    calls = [_call(step) for step in message.steps() if isinstance(step, Call)]
-    notes = [f"> **{escaped(note)}**" for note in message.notes()]
-    head = f"<details><summary><small>reply, read as {escaped(message.as_type)}</small></summary>"
-    raw = quoted(beginning(message.text, SHOWN_CHARACTERS), "json")
-    account = _account(message) if show_usage else []
-    return "\n\n".join([*calls, *notes, *account, head, raw, "</details>"])
-
-
-def _account(message: Message) -> list[str]:
-    if message.receipt.question is None:
-        return ["<br>".join(f"<small>{escaped(line)}</small>" for line in message.account())]
-    return [f"<small>{escaped(message.usage_line())}</small>", _proof(message.receipt)]
-
-
-def _call(call: Call) -> str:
-    """The line of a call; it opens to show the arguments and the result."""
-    head = f"<details><summary><small>{escaped(call.line)}</small></summary>"
-    told = "\n".join(filter(None, [call.problem, call.result]))
-    return "\n\n".join([head, quoted(beginning(f"{call.given}\n\n→ {told}", SHOWN_QUESTION)), "</details>"])
-
-
-def _proof(receipt: Receipt) -> str:
-    """The line that says what was sent; it opens to show just that."""
-    pictures = [f"![a picture that was sent]({address})" for address in receipt.thumbnails if address]
-    parts = [f"<details><summary><small>sent: {escaped(receipt.sent)}</small></summary>", *pictures]
-    return "\n\n".join([*parts, quoted(beginning(receipt.question or "", SHOWN_QUESTION)), "</details>"])
-
-
-def beginning(text: str, most: int) -> str:
-    """As much of it as a page can carry, and how much more there is."""
-    return text if len(text) <= most else f"{text[:most]}\n[… {len(text) - most:,} more characters]"
-
-
-def quoted(text: str, language: str = "text") -> str:
-    """A text as a block that shows it as it stands."""
-    longest = max(map(len, re.findall("`+", text)), default=0)
-    mark = "`" * max(3, longest + 1)
-    return safe_markdown(f"{mark}{language}\n{text}\n{mark}")
-
-
-def to_plain(message: Message, *, show_usage: bool = True) -> str:
-    """A reply as text for a terminal: folded, without control characters."""
-    text, more = shown(message.told)
-    parts = [wrapped(clean(text))] if text else []
-    parts += [f"[{clean(note)}]" for note in [*more, *message.notes()]]
-    if show_usage:
-        parts.append("\n".join(map(clean, message.account())))
-    return "\n\n".join(parts)
-
-
-def dollars(usd: float) -> str:
-    """`$12.30`, `$0.21`, `$0.0083`; never $0 for what did cost something."""
-    if usd >= 0.1:
-        return f"${usd:,.2f}"
-    digits = 1 - math.floor(math.log10(usd)) if usd > 0 else 2
-    return f"${usd:.{digits}f}"
-
-
-def shown(text: str) -> tuple[str, list[str]]:
-    """As much of a reply as a page can carry, and a note about the rest."""
-    if len(text) <= SHOWN_CHARACTERS:
-        return text.strip("\n"), []
-    note = f"shown: the first {SHOWN_CHARACTERS:,} of {len(text):,} characters; all of it is in comet_magic.last.text"
-    return text[:SHOWN_CHARACTERS], [note]
-
-
-FORMAT, FORCED, TOOL, WORDS, GRAMMAR = "format", "forced", "tool", "words", "grammar"  # how a form is asked for
-REPLY_TOOL = "reply"
-_BY_TOOL = f"Give your answer by calling the tool {REPLY_TOOL}."
-_BY_WORDS = "Reply with nothing but JSON that fits this JSON Schema:\n"
-
-
-class Form(NamedTuple):
-    """The JSON object that a reply is to be.
-
-    schema: its JSON Schema.        strict: the same as structured outputs take it; None where they cannot.
-    """
-
-    schema: dict[str, Any]
-    strict: dict[str, Any] | None
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is asked. None means that the field is not sent, so that the server's own default holds.
-
-    thinking: "off", "adaptive", or a budget in tokens.
-    cached: places of messages up to which the endpoint is asked to cache the prompt; at most 4, says the API.
-    tools: what the model may call, as on the wire.        may_call: False: not any more, for enough has been called.
-    form: what the reply is to be; None for text.        way: how that is asked for.
-    """
-
-    model: str
-    max_tokens: int
-    messages: tuple[Message, ...]
-    system: str | None = None
-    temperature: float | None = None
-    stop_sequences: tuple[str, ...] = ()
-    effort: str | None = None
-    thinking: str | int | None = None
-    stream: bool = True
-    cached: tuple[int, ...] = ()
-    tools: tuple[Mapping[str, Any], ...] = ()
-    may_call: bool = True
-    form: Form | None = None
-    way: str = FORCED
-
-    @cached_property
-    def key(self) -> str:
-        """The same for the same model, parameters and messages; how a reply travels, or is asked for, is no matter."""
-        wire = replace(self, stream=False, cached=(), way=FORCED).to_wire()
-        return sha256(json.dumps(wire, sort_keys=True).encode()).hexdigest()
-
-    def to_wire(self) -> dict[str, Any]:
-        """The body of POST /v1/messages: these fields, and no null among them."""
-        body: dict[str, Any] = {
-            "model": self.model,
-            "max_tokens": self.max_tokens,
-            "messages": [message.to_wire() for message in self.messages],
-        }
-        for place in self.cached:
-            body["messages"][place] = _marked(self.messages[place])
-        if self.system:
-            body["system"] = self.system
-        if self.temperature is not None:
-            body["temperature"] = self.temperature
-        if self.stop_sequences:
-            body["stop_sequences"] = list(self.stop_sequences)
-        if output := self._output_config():
-            body["output_config"] = output
-        if tools := self._tools():
-            body["tools"] = tools
-        if choice := self._tool_choice():
-            body["tool_choice"] = choice
-        if self.instruction and self.messages:
-            body["messages"][-1] = _with_text(body["messages"][-1], self.instruction)
-        if self.thinking is not None:
-            body["thinking"] = _thinking(self.thinking)
-        if self.stream:
-            body["stream"] = True
-        return body
-
-    @property
-    def instruction(self) -> str:
-        """What is said behind the last message of the form that the reply is to have; "" where nothing is."""
-        if self.form is None or self.way not in (TOOL, WORDS):
-            return ""
-        return _BY_TOOL if self.way == TOOL else _BY_WORDS + json.dumps(self.form.schema, ensure_ascii=False)
-
-    def _output_config(self) -> dict[str, Any]:
-        held = self.form and self.way == FORMAT
-        form = {"format": {"type": "json_schema", "schema": self.form.strict}} if self.form and held else {}
-        return {**({"effort": self.effort} if self.effort else {}), **form}
-
-    def _tools(self) -> list[Mapping[str, Any]]:
-        tools = list(self.tools)
-        if self.form and self.way in (FORCED, TOOL):
-            tools.append({"name": REPLY_TOOL, "description": "Gives the answer.", "input_schema": self.form.schema})
-        if not tools:
-            # Whoever sends calls and results must say what the tools were, also where they are not offered any more.
-            names = {str(block.get("name")): 0 for message in self.messages for block in message.tool_uses}
-            gone = "Not there any more."
-            tools = [{"name": name, "description": gone, "input_schema": {"type": "object"}} for name in names]
-        return tools
-
-    def _tool_choice(self) -> dict[str, Any] | None:
-        if self.form and self.way == FORCED:
-            return {"type": "tool", "name": REPLY_TOOL}
-        is_offered = (self.tools and self.may_call) or (self.form and self.way == TOOL)
-        return None if is_offered or not self._tools() else {"type": "none"}
-
-
-def _with_text(message: dict[str, Any], text: str) -> dict[str, Any]:
-    content = message["content"]
-    if isinstance(content, str):
-        return {**message, "content": f"{content}\n\n{text}"}
-    return {**message, "content": [*content, {"type": "text", "text": text}]}
-
-
-def _marked(message: Message) -> dict[str, Any]:
-    *blocks, last = message.content
-    return {"role": message.role, "content": [*blocks, {**last, "cache_control": {"type": "ephemeral"}}]}
-
-
-def _thinking(thinking: str | int) -> dict[str, Any]:
-    if isinstance(thinking, int):
-        return {"type": "enabled", "budget_tokens": thinking}
-    return {"type": "disabled" if thinking == "off" else thinking}

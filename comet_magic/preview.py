@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 
 from .cards import many
 from .inline import clean, escaped
-from .messages import SHOWN_CHARACTERS, Message, Request, beginning, quoted
+from .messages import Message
 from .pictures import thumbnails
 from .prices import estimated_prompt
+from .rendering import SHOWN_CHARACTERS, beginning, quoted
+from .request import Request
 
 
 @dataclass(frozen=True)

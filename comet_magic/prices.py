@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from . import rasters
 from .catalog import known
-from .messages import Message, Request, Usage
+from .messages import Message, Usage
+from .request import Request
 
 WRITE_FACTOR, WRITE_1H_FACTOR, READ_FACTOR = 1.25, 2.0, 0.1  # of the input price, where no other is known
 WEB_SEARCH_USD = 0.01

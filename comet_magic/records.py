@@ -14,7 +14,9 @@ from typing import Any
 
 from .conversation import Turn
 from .inline import whole_text
-from .messages import Call, Message, Request, Usage
+from .messages import Message, Usage
+from .rendering import Call
+from .request import Request
 from .store import Connection, Row, Store
 from .turns import conversation_id, put_turn, set_aside, turns_of
 

@@ -10,8 +10,9 @@ from . import records
 from .client import Endpoint
 from .display import Growing
 from .errors import ConfigError
-from .messages import Message, Request
+from .messages import Message
 from .records import Found
+from .request import Request
 from .session import Session
 from .settings import CometSettings
 from .standing import Standing

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from .client import MessageStream
 from .errors import CometError, ReplyError
-from .messages import Message, Request, Usage
+from .messages import Message, Usage
+from .request import Request
 from .wire import STEP, StreamEvent
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ from .errors import ConfigError
 
 if TYPE_CHECKING:
     from .keys import Key
-    from .messages import Message, Request
+    from .messages import Message
+    from .request import Request
 
 COMETAPI = "https://api.cometapi.com"
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
@@ -213,7 +214,7 @@ class CometSettings(SingletonConfigurable):
         flags: model, max_tokens, system, temperature, stop, effort, thinking, stream.
         Raises: ConfigError when they contradict one another.
         """
-        from .messages import Request  # not at the top: it would be half the cost of %load_ext
+        from .request import Request  # not at the top: it would be half the cost of %load_ext
 
         def chosen(name: str) -> Any:
             return getattr(self, name) if flags.get(name) is None else self._checked(name, flags[name])

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
 from .errors import ConfigError
-from .messages import REPLY_TOOL
 from .names import missing
 from .queries import Query
+from .request import REPLY_TOOL
 from .schemas import Schema, signature_of
 
 __all__ = ["query", "tool"]

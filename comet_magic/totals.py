@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .messages import Usage, dollars
+from .messages import Usage
+from .rendering import dollars
 
 
 class Totals(NamedTuple):

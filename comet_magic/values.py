@@ -13,8 +13,9 @@ from typing import Any
 
 from .errors import ConfigError, ReplyError
 from .markdown import code_blocks
-from .messages import REPLY_TOOL, Form, Message, Request
+from .messages import Message
 from .names import missing
+from .request import REPLY_TOOL, Form, Request
 from .rows import frame_schema, is_frame_class, need_frame_class, reader
 from .schemas import Unfit, plain_json, schema_of, strict
 from .ways import Ways

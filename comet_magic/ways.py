@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from .catalog import known
 from .errors import APIError
-from .messages import FORCED, FORMAT, GRAMMAR, TOOL, WORDS, Request
+from .request import FORCED, FORMAT, GRAMMAR, TOOL, WORDS, Request
 from .store import Connection, Store
 
 HOLD_S = 30 * 86_400.0  # seconds until a way that was not taken is tried again

@@ -13,7 +13,9 @@ PACKAGE = Path(comet_magic.__file__).parent
 LAYERS = [
     {"_version", "catalog", "inline", "rasters", "redaction", "names", "kinds"},
     {"markdown"},
+    {"rendering"},
     {"messages"},
+    {"request"},
     {"errors", "prices", "grid", "totals"},
     {"keys", "refusals", "conversation", "store", "references", "cards", "schemas"},
     {"wire", "turns", "ledger", "columns", "objects", "pictures", "ways", "rows", "queries", "grammar"},

@@ -40,7 +40,9 @@ from wire_server import (
 from comet_magic.client import Client, Endpoint, MessageStream
 from comet_magic.errors import APIError, CometError, ConfigError, TransportError
 from comet_magic.keys import Key
-from comet_magic.messages import Message, Request, Usage, to_markdown, to_plain
+from comet_magic.messages import Message, Usage
+from comet_magic.rendering import to_markdown, to_plain
+from comet_magic.request import Request
 from comet_magic.retrying import Retrying
 from comet_magic.settings import CometSettings, base_url
 from comet_magic.transport import RequestsTransport

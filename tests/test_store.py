@@ -21,8 +21,9 @@ from wire_server import WireServer, canonical, reply
 import comet_magic
 from comet_magic import archive, conversations, records, session, store, turns
 from comet_magic.conversation import Turn
-from comet_magic.messages import Message, Request, Usage
+from comet_magic.messages import Message, Usage
 from comet_magic.records import Asked
+from comet_magic.request import Request
 from comet_magic.settings import CometSettings
 from comet_magic.store import Store
 

@@ -15,8 +15,10 @@ import comet_magic
 from comet_magic import catalog, ledger, session
 from comet_magic.client import Client, Endpoint
 from comet_magic.errors import ConfigError
-from comet_magic.messages import Message, Request, Usage, dollars
+from comet_magic.messages import Message, Usage
 from comet_magic.prices import Price, estimated_prompt, price_of
+from comet_magic.rendering import dollars
+from comet_magic.request import Request
 from comet_magic.settings import CometSettings
 from comet_magic.transport import RequestsTransport
 

@@ -195,7 +195,8 @@ def bodies() -> dict[str, Script]:
 STREAM = """
 import json, os, sys, time, requests
 from comet_magic.client import Client, Endpoint
-from comet_magic.messages import Message, Request
+from comet_magic.messages import Message
+from comet_magic.request import Request
 
 from comet_magic.transport import RequestsTransport
 url = os.environ['BENCH_URL']
@@ -237,7 +238,8 @@ def lag() -> list[Row]:
     """How long after its bytes a delta is seen, 80 deltas a second; and the first paint."""
     from comet_magic.client import Client, Endpoint
     from comet_magic.display import LiveDisplay, Notebook
-    from comet_magic.messages import Message, Request
+    from comet_magic.messages import Message
+    from comet_magic.request import Request
     from comet_magic.transport import RequestsTransport
 
     rows = []
@@ -366,9 +368,10 @@ def kept() -> list[Row]:
     from comet_magic import records, turns
     from comet_magic.conversation import Turn
     from comet_magic.exchange import Exchange
-    from comet_magic.messages import Message, Request, Usage
+    from comet_magic.messages import Message, Usage
     from comet_magic.place import Place
     from comet_magic.records import Asked
+    from comet_magic.request import Request
     from comet_magic.session import Session
     from comet_magic.settings import CometSettings
     from comet_magic.store import Store

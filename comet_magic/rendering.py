@@ -1,0 +1,155 @@
+"""A reply as safe Markdown for a notebook, and as text for a terminal."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .inline import clean, escaped
+from .markdown import safe_markdown, wrapped
+
+if TYPE_CHECKING:
+    from .messages import Message, Receipt
+
+SHOWN_QUESTION = 20_000  # characters of what was sent that its line opens to
+SHOWN_CHARACTERS = 200_000  # beyond it, a browser needs seconds for one reply
+
+
+def to_markdown(message: Message, *, show_usage: bool = True, remote_images: bool = False) -> str:
+    """A reply as safe Markdown: collapsed thinking, text, how it ended, usage."""
+    parts = []
+    if message.thinking:
+        thinking = safe_markdown(message.thinking[:SHOWN_CHARACTERS], remote_images=remote_images)
+        parts.append(f"<details><summary>Thinking</summary>\n\n{thinking}\n\n</details>")
+    text, more = shown(message.text)
+    for step in message.steps():
+        if isinstance(step, Call):
+            parts.append(_call(step))
+        elif step is message and text:
+            parts.append(safe_markdown(text, remote_images=remote_images))
+        elif step is not message and step.text.strip():
+            parts.append(safe_markdown(step.text[:SHOWN_CHARACTERS].strip("\n"), remote_images=remote_images))
+    parts += [f"> **{escaped(note)}**" for note in [*more, *message.notes()]]
+    return "\n\n".join([*parts, *(_account(message) if show_usage else [])])
+
+
+def value_markdown(message: Message, *, show_usage: bool = True) -> str:
+    """What stands below a value that is shown by itself: notes, usage, and the reply that it was read from."""
+    calls = [_call(step) for step in message.steps() if isinstance(step, Call)]
+    notes = [f"> **{escaped(note)}**" for note in message.notes()]
+    head = f"<details><summary><small>reply, read as {escaped(message.as_type)}</small></summary>"
+    raw = quoted(beginning(message.text, SHOWN_CHARACTERS), "json")
+    account = _account(message) if show_usage else []
+    return "\n\n".join([*calls, *notes, *account, head, raw, "</details>"])
+
+
+def _account(message: Message) -> list[str]:
+    if message.receipt.question is None:
+        return ["<br>".join(f"<small>{escaped(line)}</small>" for line in message.account())]
+    return [f"<small>{escaped(message.usage_line())}</small>", _proof(message.receipt)]
+
+
+def _call(call: Call) -> str:
+    """The line of a call; it opens to show the arguments and the result."""
+    head = f"<details><summary><small>{escaped(call.line)}</small></summary>"
+    told = "\n".join(filter(None, [call.problem, call.result]))
+    return "\n\n".join([head, quoted(beginning(f"{call.given}\n\n→ {told}", SHOWN_QUESTION)), "</details>"])
+
+
+def _proof(receipt: Receipt) -> str:
+    """The line that says what was sent; it opens to show just that."""
+    pictures = [f"![a picture that was sent]({address})" for address in receipt.thumbnails if address]
+    parts = [f"<details><summary><small>sent: {escaped(receipt.sent)}</small></summary>", *pictures]
+    return "\n\n".join([*parts, quoted(beginning(receipt.question or "", SHOWN_QUESTION)), "</details>"])
+
+
+def beginning(text: str, most: int) -> str:
+    """As much of it as a page can carry, and how much more there is."""
+    return text if len(text) <= most else f"{text[:most]}\n[… {len(text) - most:,} more characters]"
+
+
+def quoted(text: str, language: str = "text") -> str:
+    """A text as a block that shows it as it stands."""
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    mark = "`" * max(3, longest + 1)
+    return safe_markdown(f"{mark}{language}\n{text}\n{mark}")
+
+
+def to_plain(message: Message, *, show_usage: bool = True) -> str:
+    """A reply as text for a terminal: folded, without control characters."""
+    text, more = shown(message.told)
+    parts = [wrapped(clean(text))] if text else []
+    parts += [f"[{clean(note)}]" for note in [*more, *message.notes()]]
+    if show_usage:
+        parts.append("\n".join(map(clean, message.account())))
+    return "\n\n".join(parts)
+
+
+def dollars(usd: float) -> str:
+    """`$12.30`, `$0.21`, `$0.0083`; never $0 for what did cost something."""
+    if usd >= 0.1:
+        return f"${usd:,.2f}"
+    digits = 1 - math.floor(math.log10(usd)) if usd > 0 else 2
+    return f"${usd:.{digits}f}"
+
+
+def shown(text: str) -> tuple[str, list[str]]:
+    """As much of a reply as a page can carry, and a note about the rest."""
+    if len(text) <= SHOWN_CHARACTERS:
+        return text.strip("\n"), []
+    note = f"shown: the first {SHOWN_CHARACTERS:,} of {len(text):,} characters; all of it is in comet_magic.last.text"
+    return text[:SHOWN_CHARACTERS], [note]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a tool, as it is shown.
+
+    arguments: as the model gave them.        result: what went back, as text; pictures are named in it.
+    problem: why there is no result, in words; "" if there is one.        took_s: seconds; None if it was not run.
+    """
+
+    name: str
+    arguments: Any
+    result: str = ""
+    problem: str = ""
+    took_s: float | None = None
+
+    @property
+    def line(self) -> str:
+        """`query(sql='SELECT …') → 3 rows · 0.02 s`, on one line."""
+        outcome = self.problem or " ".join(self.result.split())
+        return f"{_short(self.said)} → {_short(outcome)}{self._took()}"
+
+    def _took(self) -> str:
+        if self.took_s is None:
+            return ""
+        return " · < 0.01 s" if self.took_s < 0.01 else f" · {self.took_s:.{2 if self.took_s < 10 else 0}f} s"
+
+    @property
+    def given(self) -> str:
+        """The arguments, a line each; texts as they stand."""
+        if not isinstance(self.arguments, Mapping):
+            return str(self.arguments)
+        texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in self.arguments.items()}
+        return "\n".join(f"{name} = {text}" for name, text in texts.items())
+
+    @property
+    def said(self) -> str:
+        """The call as Python would write it."""
+        given = self.arguments if isinstance(self.arguments, Mapping) else {"": self.arguments}
+        return (
+            f"{self.name}({', '.join(f'{name}={value!r}' if name else repr(value) for name, value in given.items())})"
+        )
+
+
+SHORT = 90  # characters of a call, and of its result, in the line that opens to show them
+
+
+def _short(text: str) -> str:
+    line = " ".join(clean(text).split())
+    return line if len(line) <= SHORT else f"{line[: SHORT - 1]}…"
