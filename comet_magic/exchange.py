@@ -293,7 +293,8 @@ class Exchange:
         self._is_kept = True
         self._session.count(message.usage, cost)
         if why and self._standing.place.conversation:
-            goes_on = message.text.strip() and message.stop_reason in (None, "max_tokens")
+            is_text = bool(message.text.strip()) and not self._wanted and not self._tools
+            goes_on = is_text and message.stop_reason in (None, "max_tokens")
             self._notes.append(
                 "later cells do not see this reply" + ("; %claude_continue lets it go on" if goes_on else "")
             )

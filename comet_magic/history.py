@@ -87,6 +87,7 @@ def to_continue(settings: CometSettings, name: str) -> Attempt | None:
     parts = [a for a in records.attempts(store, name) if a.state == records.PARTIAL]
     parts = [part for part in parts if part.message and part.message.stop_reason in (None, "max_tokens")]
     parts = [part for part in parts if part.message and part.message.text.strip()]
+    parts = [part for part in parts if "tools" not in part.parameters]  # a value, or calls, are asked for anew
     return parts[-1] if parts else None
 
 

@@ -555,6 +555,20 @@ def test_a_dry_run_names_the_tools(serve: Callable[..., WireServer], user: Answe
     assert server.received == []
 
 
+def test_what_was_cut_is_asked_anew(serve: Callable[..., WireServer], user: Answers, shell: Any) -> None:
+    cut = stream(
+        start(), event("content_block_delta", index=0, delta={"type": "text_delta", "text": '{"va'}), stop("max_tokens")
+    )
+    server = serve(cut)
+    define(shell)
+    for flags in ("--as int", "--tools look"):
+        done = Ran(shell, f"%%claude {flags}\nGo.")
+        assert "later cells do not see this reply" in done.plain
+        assert "%claude_continue" not in done.plain
+    assert "no reply" in Ran(shell, "%claude_continue").printed
+    assert len(server.received) == 2
+
+
 # ---- any interleaving
 
 OUTCOMES = ["fine", "fails", "denied", "invalid", "unknown", "nobody", "interrupt", "cut", "broken"]
