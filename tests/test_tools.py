@@ -321,7 +321,7 @@ def test_results_are_texts_cards_and_pictures(serve: Callable[..., WireServer], 
     shell.user_ns.update(pd=pd, np=np, Image=Image)
     shell.run_cell(
         "def table():\n    return pd.DataFrame({'a': [1, 2, 3]})\n"
-        "def picture():\n    return Image.new('RGB', (9, 9))\n"
+        "def picture():\n    return Image.effect_noise((700, 700), 100)\n"
         "def nothing():\n    pass\n"
         "def long():\n    return 'x' * 100_000\n"
         "def odd():\n    return '\\ud83d half, and \\x00'\n"
@@ -340,6 +340,8 @@ def test_results_are_texts_cards_and_pictures(serve: Callable[..., WireServer], 
     assert "half" in odd
     Ran(shell, "%%claude\nAnd now?")
     check(server.received[-1].json["messages"])
+    (turn,) = conversations.get(conversations.names()[0]).turns[:1]
+    assert turn.size < 25_000  # a picture counts by its pixels, also in a result
 
 
 def test_values_and_secrets_stay_here(
@@ -473,6 +475,9 @@ def test_the_turn_survives_the_kernel_and_its_export(
     Ran(shell, "%claude_history -c talk --export talk.jsonl")
     Ran(shell, "%claude_history -c copy --import talk.jsonl")
     assert conversations.get("copy").messages == conversations.get("talk").messages
+    Ran(shell, "%claude_history -c talk --export talk.md")
+    told = (nobody_home / "talk.md").read_text()
+    assert "- calls `look(name='x')`\n\n## Results\n\n```text\n<x>\n```\n\n## Reply\n\nDone." in told
 
 
 def test_the_budget_holds_between_rounds(serve: Callable[..., WireServer], user: Answers, shell: Any) -> None:
