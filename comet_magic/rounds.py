@@ -34,7 +34,7 @@ class Rounds:
         self._request = request
         self._past: list[tuple[Request, Message]] = []
         self._incomplete: str | None = None
-        self._is_value = False
+        self._is_value = self._is_calling = False
         self._stream = send(request)
 
     @property
@@ -47,9 +47,11 @@ class Rounds:
         """All that there is to be shown so far."""
         if self._typed:
             return f"```json\n{self._stream.text}" if self._stream.text else ""
-        if not self._toolbox or not self._toolbox.calls:
+        if not self._toolbox or not (self._toolbox.calls or self._is_calling):
             return self._stream.text
-        return self.message.told
+        told = self.message.told
+        # Where the user may be asked something next, that does not go on in the same line.
+        return f"{told}\n\n" if self._is_calling and told else told
 
     @property
     def message(self) -> Message:
@@ -91,7 +93,9 @@ class Rounds:
         if message.incomplete:  # stopped from outside
             return None
         if toolbox := self._toolbox:
+            self._is_calling = True
             following = yield from toolbox.next(self._request, message)
+            self._is_calling = False
             if following:
                 return following
             self._incomplete = toolbox.stopped or None

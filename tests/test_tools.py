@@ -175,6 +175,29 @@ def test_a_call_is_asked_run_and_answered(
     assert sent["tool_choice"] == {"type": "none"}
 
 
+def test_in_a_terminal_it_is_told_as_it_comes(
+    serve: Callable[..., WireServer], user: Answers, nobody_home: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from IPython.terminal.interactiveshell import TerminalInteractiveShell
+
+    serve(calls(use("add", {"a": 2}), text="Let me add."), canonical("It is 3."), canonical('{"value": 3}'))
+    TerminalInteractiveShell.clear_instance()
+    shell = TerminalInteractiveShell.instance()
+    try:
+        shell.run_line_magic("load_ext", "comet_magic")
+        define(shell)
+        user.given = ["y"]
+        shell.run_cell("%%claude --tools add\nWhat is 2 + 1?", store_history=True)
+        told = capsys.readouterr().out
+        assert told.startswith("Let me add.\n\n[add(a=2) → 3 · < 0.01 s]\n\nIt is 3.\n")
+        shell.run_cell("%%claude --as int\nWhat is 2 + 1?", store_history=True)
+        assert capsys.readouterr().out.startswith("3\nm · ")
+    finally:
+        shell.run_line_magic("unload_ext", "comet_magic")
+        shell.history_manager.end_session()
+        TerminalInteractiveShell.clear_instance()
+
+
 def test_answers_of_the_user(serve: Callable[..., WireServer], user: Answers, shell: Any) -> None:
     def server_of(received: Received) -> Script:
         last = received.json["messages"][-1]["content"]
