@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Mapping
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 from .asking import ALWAYS, NOBODY, ONCE, may_run
@@ -22,6 +23,14 @@ from .tools import Tool
 from .wire import STEP, StreamEvent
 
 NOT_ASKED = "nobody is here to allow it"
+
+
+class NotRun(Exception):
+    """Why a call is not run, for the user. told: the same for the model."""
+
+    def __init__(self, why: str, told: str) -> None:
+        super().__init__(why)
+        self.told = told
 
 
 class Toolbox:
@@ -82,7 +91,7 @@ class Toolbox:
             if block.get("type") == "tool_use":
                 key = str(block.get("id") or "")
                 if not key or key in seen:
-                    key = f"call_{len(seen) + 1}"
+                    key = next(new for number in count(1) if (new := f"call_{number}") not in seen)
                 seen.add(key)
                 given = block.get("input")
                 given = given if isinstance(given, dict) else {}
@@ -95,38 +104,39 @@ class Toolbox:
 
     def _answered(self, use: ContentBlock, as_came: ContentBlock) -> tuple[ContentBlock, Call]:
         """The result that goes back, and the call as it is shown."""
-        name, given = use["name"], use["input"]
-        tool = self.tools.get(name)
+        call = Call(use["name"], use["input"])
+        try:
+            tool, arguments = self._checked(call, as_came)
+            self._ask_leave(tool, call)
+        except NotRun as why:
+            shown = replace(call, arguments=as_came.get("partial_json") or call.arguments, problem=str(why))
+            return _result(use["id"], why.told, is_error=True), shown
         began = time.monotonic()
-        took_s = None
-        if tool is None:
-            content, problem = f"There is no tool {name}; there are: {', '.join(self.tools)}.", "there is no such tool"
-        elif "partial_json" in as_came:
-            content, problem = "The arguments are not whole JSON.", "its arguments are not whole JSON"
-        else:
-            try:
-                arguments = tool.schema.read(as_came.get("input"))
-            except Unfit as error:
-                content, problem = f"The arguments do not fit: {error}", f"its arguments do not fit: {error}"
-            else:
-                refused = self._refused(tool, Call(name, given))
-                if refused:
-                    content, problem = f"The call was not allowed: {refused}.", refused
-                else:
-                    began = time.monotonic()
-                    blocks, text, problem = self._run(tool, arguments)
-                    took_s = time.monotonic() - began
-                    call = Call(name, given, text, problem, took_s)
-                    return _result(use["id"], blocks, is_error=bool(problem)), call
-        shown = as_came.get("partial_json") or given
-        return _result(use["id"], content, is_error=True), Call(name, shown, problem=problem, took_s=took_s)
+        blocks, text, problem = self._run(tool, arguments)
+        took_s = time.monotonic() - began
+        return _result(use["id"], blocks, is_error=bool(problem)), replace(
+            call, result=text, problem=problem, took_s=took_s
+        )
 
-    def _refused(self, tool: Tool, call: Call) -> str:
-        """Why the call is not run, in words; "" if it may be."""
+    def _checked(self, call: Call, as_came: ContentBlock) -> tuple[Tool, dict[str, Any]]:
+        """The tool, and its arguments as Python. Raises: NotRun."""
+        tool = self.tools.get(call.name)
+        if tool is None:
+            there = ", ".join(self.tools)
+            raise NotRun("there is no such tool", f"There is no tool {call.name}; there are: {there}.")
+        if "partial_json" in as_came:
+            raise NotRun("its arguments are not whole JSON", "The arguments are not whole JSON.")
+        try:
+            return tool, tool.schema.read(as_came.get("input"))
+        except Unfit as error:
+            raise NotRun(f"its arguments do not fit: {error}", f"The arguments do not fit: {error}") from None
+
+    def _ask_leave(self, tool: Tool, call: Call) -> None:
+        """Raises: NotRun where the user does not give it, or nobody is there."""
         code = getattr(tool.function, "__code__", tool.function)
         key = (self._conversation, tool.name, code)
         if tool.is_safe or key in self._allowed:
-            return ""
+            return
         answer = may_run(call)
         if answer == ALWAYS:
             self._allowed.add(key)
@@ -134,8 +144,9 @@ class Toolbox:
             note = f"{tool.name} was not run, for {NOT_ASKED}; @comet_magic.tool(safe=True) marks what needs no asking"
             if note not in self.notes:
                 self.notes.append(note)
-            return NOT_ASKED
-        return "" if answer in (ONCE, ALWAYS) else "denied by you"
+            raise NotRun(NOT_ASKED, f"The call was not allowed: {NOT_ASKED}.")
+        if answer not in (ONCE, ALWAYS):
+            raise NotRun("denied by you", "The user did not allow this call.")
 
     def _run(self, tool: Tool, arguments: dict[str, Any]) -> tuple[list[ContentBlock], str, str]:
         """What goes back, what is shown of it, and what went wrong, "" if nothing did."""

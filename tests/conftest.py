@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from wire_server import Received, Script, WireServer
 
 from comet_magic import session
 from comet_magic.settings import CometSettings
@@ -40,3 +41,21 @@ def shell(nobody_home: Path) -> Iterator[Any]:
     shell.run_line_magic("unload_ext", "comet_magic")
     shell.history_manager.end_session()
     InteractiveShell.clear_instance()
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., WireServer]]:
+    """Start a server with these scripts, the last of them for ever, and use it."""
+    monkeypatch.setenv("COMETAPI_KEY", "sk-test-0123456789abcdef")
+    servers: list[WireServer] = []
+
+    def started(*scripts: Script | Callable[[Received], Script]) -> WireServer:
+        server = WireServer(*scripts)
+        servers.append(server.__enter__())
+        CometSettings.instance().endpoint = server.url
+        CometSettings.instance().retries = 0
+        return server
+
+    yield started
+    for server in servers:
+        server.__exit__()

@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -51,23 +51,6 @@ def calls(*uses: dict[str, Any], text: str = "", streamed: bool = True, reason: 
             ]
         events += [event("content_block_stop", index=index)]
     return stream(*events, stop(reason, output_tokens=3))
-
-
-@pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., WireServer]]:
-    monkeypatch.setenv("COMETAPI_KEY", KEY)
-    servers: list[WireServer] = []
-
-    def started(*scripts: Script | Callable[[Received], Script]) -> WireServer:
-        server = WireServer(*scripts)
-        servers.append(server.__enter__())
-        CometSettings.instance().endpoint = server.url
-        CometSettings.instance().retries = 0
-        return server
-
-    yield started
-    for server in servers:
-        server.__exit__()
 
 
 class Answers:

@@ -1,4 +1,4 @@
-"""`--as` and `ask(…, as_=…)`: how a type is asked for, what is read as it, and what happens when it is not."""
+"""`--as` and `serve(…, as_=…)`: how a type is asked for, what is read as it, and what happens when it is not."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import datetime as dt
 import enum
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, NotRequired, Optional, TypedDict
 
 import pandas as pd
@@ -85,24 +85,6 @@ def refused(message: str, status: int = 400, code: str | None = None) -> Script:
     return reply(json.dumps({"type": "error", "error": error}).encode(), status=status)
 
 
-@pytest.fixture
-def ask(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., WireServer]]:
-    """Start a server with these scripts, the last of them for ever, and use it."""
-    monkeypatch.setenv("COMETAPI_KEY", KEY)
-    servers: list[WireServer] = []
-
-    def started(*scripts: Script | Callable[[Received], Script]) -> WireServer:
-        server = WireServer(*scripts)
-        servers.append(server.__enter__())
-        CometSettings.instance().endpoint = server.url
-        CometSettings.instance().retries = 0
-        return server
-
-    yield started
-    for server in servers:
-        server.__exit__()
-
-
 VALUES = [
     (int, '{"value": 4}', 4),
     (bool, '{"value": true}', True),
@@ -125,8 +107,8 @@ VALUES = [
 
 
 @pytest.mark.parametrize(("kind", "text", "value"), VALUES, ids=[str(kind)[:40] for kind, _, _ in VALUES])
-def test_a_value_of_each_kind_of_type(ask: Callable[..., WireServer], kind: Any, text: str, value: Any) -> None:
-    server = ask(canonical(text))
+def test_a_value_of_each_kind_of_type(serve: Callable[..., WireServer], kind: Any, text: str, value: Any) -> None:
+    server = serve(canonical(text))
     assert comet_magic.ask("What is it?", as_=kind) == value
     (sent,) = server.received
     schema = sent.json.get("output_config", {}).get("format", {}).get("schema") or sent.json["tools"][0]["input_schema"]
@@ -137,8 +119,8 @@ def test_a_value_of_each_kind_of_type(ask: Callable[..., WireServer], kind: Any,
 @pytest.mark.parametrize(
     "text", ["4", '```json\n{"value": 4}\n```', 'Sure!\n\n{"value": 4}\n\nHope that helps {x}', "[4"]
 )
-def test_json_is_found_where_models_put_it(ask: Callable[..., WireServer], text: str) -> None:
-    ask(canonical(text), canonical('{"value": 4}'))
+def test_json_is_found_where_models_put_it(serve: Callable[..., WireServer], text: str) -> None:
+    serve(canonical(text), canonical('{"value": 4}'))
     assert comet_magic.ask("How many?", as_=int) == 4
 
 
@@ -158,8 +140,8 @@ def test_any_json_object_is_found_among_any_words(value: Any, before: str, after
     assert wanted.value_of(text) == {"k": value}
 
 
-def test_the_format_takes_no_bounds_and_they_hold_all_the_same(ask: Callable[..., WireServer]) -> None:
-    server = ask(canonical('{"n": -1}'), canonical('{"n": 1}'))
+def test_the_format_takes_no_bounds_and_they_hold_all_the_same(serve: Callable[..., WireServer]) -> None:
+    server = serve(canonical('{"n": -1}'), canonical('{"n": 1}'))
     assert comet_magic.ask("How many?", as_=SCHEMA) == {"n": 1}
     first, second = server.received
     schema = first.json["output_config"]["format"]["schema"]
@@ -170,8 +152,8 @@ def test_the_format_takes_no_bounds_and_they_hold_all_the_same(ask: Callable[...
 
 
 @pytest.mark.parametrize("kind", [dict[str, int], Any, list[Any]])
-def test_an_open_schema_goes_by_a_tool(ask: Callable[..., WireServer], kind: Any) -> None:
-    server = ask(called({"value": {"a": 1}} if kind is Any else {"value": [1]} if kind == list[Any] else {"a": 1}))
+def test_an_open_schema_goes_by_a_tool(serve: Callable[..., WireServer], kind: Any) -> None:
+    server = serve(called({"value": {"a": 1}} if kind is Any else {"value": [1]} if kind == list[Any] else {"a": 1}))
     assert comet_magic.ask("?", as_=kind) in ({"a": 1}, [1])
     assert ways(server.received[0]) == "forced"
 
@@ -179,7 +161,7 @@ def test_an_open_schema_goes_by_a_tool(ask: Callable[..., WireServer], kind: Any
 # ---- the way to ask
 
 
-def test_each_way_is_tried_and_the_one_that_is_taken_is_kept(ask: Callable[..., WireServer]) -> None:
+def test_each_way_is_tried_and_the_one_that_is_taken_is_kept(serve: Callable[..., WireServer]) -> None:
     def server_of(received: Received) -> Script:
         way = ways(received)
         if way == "format":
@@ -188,7 +170,7 @@ def test_each_way_is_tried_and_the_one_that_is_taken_is_kept(ask: Callable[..., 
             return refused("tool_choice: forced tool use is not supported by this model", 500, "invalid_request")
         return called({"value": 4})
 
-    server = ask(server_of)
+    server = serve(server_of)
     assert comet_magic.ask("How many?", as_=int) == 4
     assert [ways(sent) for sent in server.received] == ["format", "forced", "tool"]
     assert server.received[-1].json["messages"][-1]["content"].endswith("by calling the tool reply.")
@@ -200,14 +182,14 @@ def test_each_way_is_tried_and_the_one_that_is_taken_is_kept(ask: Callable[..., 
     assert [ways(sent) for sent in server.received[5:]] == ["format", "forced", "tool"]
 
 
-def test_ways_that_are_ignored_are_left_and_cost_no_repair(ask: Callable[..., WireServer]) -> None:
+def test_ways_that_are_ignored_are_left_and_cost_no_repair(serve: Callable[..., WireServer]) -> None:
     def server_of(received: Received) -> Script:
         if ways(received) != "words":
             return canonical("There are four of them.")
         wrong = len(received.json["messages"]) == 1
         return canonical('{"value": "four"}' if wrong else '{"value": 4}')
 
-    server = ask(server_of)
+    server = serve(server_of)
     assert comet_magic.ask("How many?", as_=int) == 4
     assert [ways(sent) for sent in server.received] == ["format", "forced", "words", "words"]
     assert "valid integer" in server.received[-1].json["messages"][-1]["content"]
@@ -216,17 +198,17 @@ def test_ways_that_are_ignored_are_left_and_cost_no_repair(ask: Callable[..., Wi
     assert [ways(sent) for sent in server.received[4:]] == ["words", "words"]
 
 
-def test_what_cannot_be_is_not_tried(ask: Callable[..., WireServer]) -> None:
-    server = ask(called({"value": [1]}))
+def test_what_cannot_be_is_not_tried(serve: Callable[..., WireServer]) -> None:
+    server = serve(called({"value": [1]}))
     for model in ("claude-opus-5-5", "claude-sonnet-5-5", "claude-sonnet-4-6-thinking"):  # cannot be forced
         assert comet_magic.ask("?", as_=list[Any], model=model) == [1]
     assert comet_magic.ask("?", as_=list[Any], thinking=2000) == [1]
     assert {ways(sent) for sent in server.received} == {"tool"}
 
 
-def test_a_request_that_is_refused_whichever_way_it_asks_teaches_nothing(ask: Callable[..., WireServer]) -> None:
+def test_a_request_that_is_refused_whichever_way_it_asks_teaches_nothing(serve: Callable[..., WireServer]) -> None:
     scripts = [refused("prompt is too long")] * 4
-    server = ask(*scripts, canonical('{"value": 4}'))
+    server = serve(*scripts, canonical('{"value": 4}'))
     with pytest.raises(APIError, match="prompt is too long"):
         comet_magic.ask("How many?", as_=int)
     assert len(server.received) == 4
@@ -235,8 +217,8 @@ def test_a_request_that_is_refused_whichever_way_it_asks_teaches_nothing(ask: Ca
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 429, 503])
-def test_other_refusals_are_no_matter_of_the_way(ask: Callable[..., WireServer], status: int) -> None:
-    server = ask(reply(b'{"error": {"type": "x", "message": "no"}}', status=status))
+def test_other_refusals_are_no_matter_of_the_way(serve: Callable[..., WireServer], status: int) -> None:
+    server = serve(reply(b'{"error": {"type": "x", "message": "no"}}', status=status))
     with pytest.raises(APIError):
         comet_magic.ask("How many?", as_=int)
     assert len(server.received) == 1
@@ -245,8 +227,8 @@ def test_other_refusals_are_no_matter_of_the_way(ask: Callable[..., WireServer],
 # ---- replies that are not of the type
 
 
-def test_one_repair_then_an_error_with_all_that_was_paid_for(ask: Callable[..., WireServer], shell: Any) -> None:
-    server = ask(canonical('{"value": "four"}'), canonical('{"value": "five"}'))
+def test_one_repair_then_an_error_with_all_that_was_paid_for(serve: Callable[..., WireServer], shell: Any) -> None:
+    server = serve(canonical('{"value": "four"}'), canonical('{"value": "five"}'))
     ran = Ran(shell, "%%claude --as int -o n --alone\nHow many?")
     assert isinstance(ran.error, ReplyError)
     assert ran.error.what.startswith("the reply is no int: Input should be a valid integer")
@@ -262,26 +244,26 @@ def test_one_repair_then_an_error_with_all_that_was_paid_for(ask: Callable[..., 
     assert [m["content"] for m in server.received[-1].json["messages"]] == ["Go on.\n"]  # it was no turn
 
 
-def test_json_that_was_cut_says_by_what(ask: Callable[..., WireServer]) -> None:
-    server = ask(stream(start(), block(), delta('{"value": [1, 2, '), stop("max_tokens")))
+def test_json_that_was_cut_says_by_what(serve: Callable[..., WireServer]) -> None:
+    server = serve(stream(start(), block(), delta('{"value": [1, 2, '), stop("max_tokens")))
     with pytest.raises(ReplyError, match=r"cut at max_tokens = 50") as caught:
         comet_magic.ask("Count.", as_=list[int], max_tokens=50)
     assert "-t" in caught.value.hint
     assert caught.value.text == '{"value": [1, 2, '
     assert len(server.received) == 1  # once more would be cut once more
-    server = ask(called([1, 2], reason="max_tokens"))
+    server = serve(called([1, 2], reason="max_tokens"))
     with pytest.raises(ReplyError, match="cut at max_tokens = 50"):
         comet_magic.ask("Count.", as_=list[Any], max_tokens=50)
 
 
-def test_a_refusal_is_said(ask: Callable[..., WireServer]) -> None:
-    ask(stream(start(), stop("refusal")))
+def test_a_refusal_is_said(serve: Callable[..., WireServer]) -> None:
+    serve(stream(start(), stop("refusal")))
     with pytest.raises(ReplyError, match="refused"):
         comet_magic.ask("Count.", as_=list[int])
 
 
-def test_a_type_that_is_none_is_said_before_anything_is_sent(ask: Callable[..., WireServer], shell: Any) -> None:
-    server = ask(canonical("4"))
+def test_a_type_that_is_none_is_said_before_anything_is_sent(serve: Callable[..., WireServer], shell: Any) -> None:
+    server = serve(canonical("4"))
     shell.user_ns["Point"] = Point
     for kind, said in [
         ("pd.DataFrme", "name 'pd' is not defined"),
@@ -298,11 +280,11 @@ def test_a_type_that_is_none_is_said_before_anything_is_sent(ask: Callable[..., 
 
 
 def test_without_the_extra_it_says_what_to_install(
-    ask: Callable[..., WireServer], monkeypatch: pytest.MonkeyPatch
+    serve: Callable[..., WireServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import sys
 
-    server = ask(canonical("4"))
+    server = serve(canonical("4"))
     monkeypatch.setitem(sys.modules, "pydantic", None)
     with pytest.raises(ConfigError, match=r"pip install 'comet_magic\[values\]'"):
         comet_magic.ask("?", as_=int)
@@ -315,8 +297,8 @@ def test_without_the_extra_it_says_what_to_install(
 # ---- in a conversation, in the store, on the screen
 
 
-def test_a_value_is_shown_as_jupyter_would_and_the_reply_below(ask: Callable[..., WireServer], shell: Any) -> None:
-    ask(canonical('{"value": ["a", "b"]}'))
+def test_a_value_is_shown_as_jupyter_would_and_the_reply_below(serve: Callable[..., WireServer], shell: Any) -> None:
+    serve(canonical('{"value": ["a", "b"]}'))
     ran = Ran(shell, "%%claude --as list[str] -o words\nTwo words.")
     assert shell.user_ns["words"] == ["a", "b"]
     value, below = [output.data for output in ran.outputs][-2:]
@@ -329,8 +311,8 @@ def test_a_value_is_shown_as_jupyter_would_and_the_reply_below(ask: Callable[...
     assert comet_magic.last.value == ["a", "b"]
 
 
-def test_however_it_came_the_turn_is_text(ask: Callable[..., WireServer], shell: Any) -> None:
-    server = ask(called({"a": 1}), canonical("Thanks."))
+def test_however_it_came_the_turn_is_text(serve: Callable[..., WireServer], shell: Any) -> None:
+    server = serve(called({"a": 1}), canonical("Thanks."))
     assert Ran(shell, "%%claude --as dict[str,int] -o d\nWhat?").error is None
     assert shell.user_ns["d"] == {"a": 1}
     Ran(shell, "%%claude\nThanks.")
@@ -339,9 +321,9 @@ def test_however_it_came_the_turn_is_text(ask: Callable[..., WireServer], shell:
 
 
 def test_a_replay_gives_the_value_whichever_way_was_learned_meanwhile(
-    ask: Callable[..., WireServer], shell: Any
+    serve: Callable[..., WireServer], shell: Any
 ) -> None:
-    server = ask(refused("output_config"), called({"value": 4}))
+    server = serve(refused("output_config"), called({"value": 4}))
     CometSettings.instance().replay = "always"
     Ran(shell, "%%claude --as int -o n --alone\nHow many?")
     assert len(server.received) == 2
@@ -354,8 +336,8 @@ def test_a_replay_gives_the_value_whichever_way_was_learned_meanwhile(
     assert len(server.received) == 3
 
 
-def test_a_dry_run_shows_the_schema(ask: Callable[..., WireServer], shell: Any) -> None:
-    server = ask(canonical("4"))
+def test_a_dry_run_shows_the_schema(serve: Callable[..., WireServer], shell: Any) -> None:
+    server = serve(canonical("4"))
     ran = Ran(shell, "%%claude --as int --dry-run\nHow many?")
     assert "json_schema" in ran.plain
     assert server.received == []
@@ -370,8 +352,8 @@ TABLE = {
 }  # fmt: skip
 
 
-def test_a_data_frame_has_right_dtypes(ask: Callable[..., WireServer], shell: Any) -> None:
-    ask(canonical(json.dumps(TABLE)))
+def test_a_data_frame_has_right_dtypes(serve: Callable[..., WireServer], shell: Any) -> None:
+    serve(canonical(json.dumps(TABLE)))
     shell.user_ns["pd"] = pd
     ran = Ran(shell, "%%claude --as pd.DataFrame -o table\nA table.")
     assert ran.error is None
@@ -389,8 +371,8 @@ def test_a_data_frame_has_right_dtypes(ask: Callable[..., WireServer], shell: An
     pd.testing.assert_frame_equal(shell.user_ns["same"], table)
 
 
-def test_data_frames_of_other_libraries(ask: Callable[..., WireServer]) -> None:
-    ask(canonical(json.dumps(TABLE)))
+def test_data_frames_of_other_libraries(serve: Callable[..., WireServer]) -> None:
+    serve(canonical(json.dumps(TABLE)))
     frame = comet_magic.ask("A table.", as_=pl.DataFrame)
     assert frame.dtypes == [pl.String, pl.Int64, pl.Float64, pl.Boolean, pl.Date, pl.Datetime]
     table = comet_magic.ask("A table.", as_=pa.Table)
@@ -416,18 +398,18 @@ def test_data_frames_of_other_libraries(ask: Callable[..., WireServer]) -> None:
         ({"columns": [{"name": "n", "type": "decimal"}], "rows": []}, "is not one of"),
     ],
 )
-def test_a_table_that_is_none_says_why(ask: Callable[..., WireServer], change: dict[str, Any], said: str) -> None:
-    ask(canonical(json.dumps({**TABLE, **change})))
+def test_a_table_that_is_none_says_why(serve: Callable[..., WireServer], change: dict[str, Any], said: str) -> None:
+    serve(canonical(json.dumps({**TABLE, **change})))
     with pytest.raises(ReplyError, match=said):
         comet_magic.ask("A table.", as_=pd.DataFrame)
 
 
 @pytest.mark.parametrize("kind", [list[Point], list[City], list[Model]])
-def test_records_show_themselves_as_a_table_and_become_one(ask: Callable[..., WireServer], kind: Any) -> None:
+def test_records_show_themselves_as_a_table_and_become_one(serve: Callable[..., WireServer], kind: Any) -> None:
     records = {Point: [{"x": 1, "label": "<b>"}, {"x": 2, "at": "2026-01-02"}]}.get(
         kind.__args__[0], [{"name": "Oslo"}, {"name": "Rome"}]
     )
-    ask(canonical(json.dumps({"value": records})))
+    serve(canonical(json.dumps({"value": records})))
     rows = comet_magic.ask("?", as_=kind)
     assert isinstance(rows, list)
     assert len(rows) == 2
@@ -496,7 +478,7 @@ class Tree(pydantic.BaseModel):
     children: list[Tree] = []
 
 
-def test_a_recursive_type_is_no_format_but_a_tool(ask: Callable[..., WireServer]) -> None:
-    server = ask(called({"value": {"children": [{"children": []}]}}), called({"children": [{"children": []}]}))
+def test_a_recursive_type_is_no_format_but_a_tool(serve: Callable[..., WireServer]) -> None:
+    server = serve(called({"value": {"children": [{"children": []}]}}), called({"children": [{"children": []}]}))
     assert comet_magic.ask("A tree.", as_=Tree) == Tree(children=[Tree()])
     assert ways(server.received[0]) == "forced"
