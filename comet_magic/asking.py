@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from getpass import getpass
 from typing import TypeVar
 
@@ -49,23 +49,39 @@ def typed(ask: Callable[[str], T], question: str) -> T | None:
 
 
 ONCE, ALWAYS, DENIED, NOBODY = "once", "always", "denied", "nobody"
+SHOWN = 300  # characters of an argument; `s` shows all of it
 _ANSWERS = {"y": ONCE, "yes": ONCE, "once": ONCE, "a": ALWAYS, "always": ALWAYS, "n": DENIED, "no": DENIED, "": DENIED}
-ATTEMPTS = 3  # at an answer that is none
+ATTEMPTS = 5  # at an answer that is none
 
 
-def may_run(call: Call) -> str:
+def may_run(call: Call, hide: Callable[[str], str] = str, *, for_good: bool = True) -> str:
     """Ask the user whether a tool may be called like this: through the kernel's input prompt, for a cell is running.
 
+    hide: takes secrets out of what is shown.        for_good: whether it can be allowed for a conversation.
     Returns: ONCE, ALWAYS (in this conversation), DENIED; or NOBODY, where nobody can answer.
     """
-    question = (
-        f"Claude asks to run\n  {clean(call.said)}\nAllow it? [y]es, once · [a]lways in this conversation · [N]o: "
-    )
+    always = " · [a]lways in this conversation" if for_good else ""
+    # The tool's name stands in the last line, so that no argument can push it out of sight.
+    ways = f"Allow {call.name}? [y]es, once{always} · [s]how all · [N]o: "
+    question = "\n".join(["Claude asks to run", *_arguments(call, hide, SHOWN), ways])
     for _ in range(ATTEMPTS):
         answer = typed(input, question)
         if answer is None:
             return NOBODY
-        if chosen := _ANSWERS.get(answer.strip().lower()):
+        answer = answer.strip().lower()
+        if (chosen := _ANSWERS.get(answer)) and (for_good or chosen != ALWAYS):
             return chosen
-        question = "Please answer y, a or n: "
+        shown = _arguments(call, hide, None) if answer in ("s", "show") else []
+        question = "\n".join([*shown, ways])
     return DENIED
+
+
+def _arguments(call: Call, hide: Callable[[str], str], most: int | None) -> list[str]:
+    """A line for the call, and one for each argument, within bounds that no text can push the rest out of sight."""
+    lines = [f"  {call.name}"]
+    given = call.arguments if isinstance(call.arguments, Mapping) else {"arguments": call.arguments}
+    for name, value in given.items():
+        text = clean(hide(repr(value)))
+        more = f" … ({len(text):,} characters)" if most is not None and len(text) > most else ""
+        lines.append(f"    {name} = {text[:most] if more else text}{more}")
+    return lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import time
 from hashlib import sha256
 from typing import Any
@@ -10,13 +11,27 @@ from .messages import Message
 from .place import Place, is_terminal
 from .store import Connection, Store
 
-_PYTHON = ("", "python", "py", "python3", "ipython")
+_PYTHON = ("python", "py", "python3", "py3", "ipython", "ipython3")
 
 
 def python_blocks(reply: Message) -> list[str]:
     """The code of a whole reply, block after block; nothing of a reply that is only a part."""
-    blocks = reply.code_blocks if reply.is_whole else []
-    return [code.strip("\n") for language, code in blocks if language.lower() in _PYTHON and code.strip()]
+    blocks = [
+        (language.strip("{}. ").lower(), code.strip("\n")) for language, code in reply.code_blocks if code.strip()
+    ]
+    if not reply.is_whole:
+        return []
+    marked = [code for language, code in blocks if language in _PYTHON]
+    return marked or [code for language, code in blocks if not language and _is_python(code)]
+
+
+def _is_python(code: str) -> bool:
+    """Whether it may be, where nothing says so: outputs and shells' lines seldom are."""
+    try:
+        ast.parse("\n".join(line for line in code.split("\n") if not line.lstrip().startswith(("%", "!"))))
+    except (SyntaxError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def put_below(shell: Any, store: Store, place: Place, reply: Message, code: str, *, again: bool = False) -> str:
@@ -37,7 +52,7 @@ def put_below(shell: Any, store: Store, place: Place, reply: Message, code: str,
     digest = sha256(code.encode()).hexdigest()
     is_there = former == digest or (not place.cell and reply.receipt.replayed is not None)
     if is_there and not again:
-        return "the code is what was put below before: no other cell was made (--fresh makes one)"
+        return "the code is what was put below before: no other cell was made; comet_magic.last.code_blocks has it, too"
     shell.set_next_input(code)
     if place.cell:
         _keep(store, place, digest)

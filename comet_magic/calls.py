@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Generator, Mapping
 from dataclasses import replace
@@ -9,20 +10,18 @@ from itertools import count
 from typing import Any
 
 from .asking import ALWAYS, NOBODY, ONCE, may_run
-from .cards import Bounds, Description
+from .cards import Bounds, Description, many, said
 from .describe import describe
 from .errors import ConfigError
 from .failures import CellName, failure
 from .inline import whole_text
 from .limits import TimedOut, within
 from .messages import ContentBlock, Message
-from .rendering import Call
+from .rendering import DENIED, NOBODY_THERE, Call
 from .request import REPLY_TOOL, Request
 from .schemas import Unfit
-from .tools import Tool
-from .wire import STEP, StreamEvent
-
-NOT_ASKED = "nobody is here to allow it"
+from .tools import LONGEST_NAME, Tool
+from .wire import CALL, STEP, StreamEvent
 
 
 class NotRun(Exception):
@@ -41,16 +40,16 @@ class Toolbox:
     """
 
     def __init__(
-        self, tools: Mapping[str, Tool], bounds: Bounds, cell_name: CellName, allowed: set[tuple[str, str, object]],
+        self, tools: Mapping[str, Tool], bounds: Bounds, cell_name: CellName, allowed: list[tuple[str, object]],
         conversation: str, *, rounds: int, limit_s: float, sees_pictures: bool,
     ) -> None:  # fmt: skip
-        """allowed: what the user has allowed for good: conversation, tool and its code.
+        """allowed: what the user has allowed for good: in which conversation, which function.
 
         rounds: most of them.  limit_s: seconds that a call may take.  sees_pictures: whether the model takes them.
         """
         self.tools = tools
         self._bounds, self._cell_name, self._sees_pictures = bounds, cell_name, sees_pictures
-        self._allowed = allowed if conversation else set()
+        self._allowed = allowed if conversation else []
         self._conversation = conversation
         self._rounds, self._limit_s = rounds, limit_s
         self._round = 0
@@ -63,24 +62,25 @@ class Toolbox:
         """Run the calls of `message`. Returns: what to ask then; None when it calls nothing."""
         uses = message.tool_uses
         cut = message.incomplete or message.stop_reason in ("max_tokens", "refusal", "model_context_window_exceeded")
-        if not uses or cut or any(use.get("name") == REPLY_TOOL for use in uses):
+        if not uses or cut or (request.form and any(use.get("name") == REPLY_TOOL for use in uses)):
+            if self._round == self._rounds:
+                self.notes.append(f"after {many(self._rounds, 'round')} of calls no more were offered (tool_rounds)")
             return None
         self._round += 1
         if self._round > self._rounds:
-            self.stopped = f"stopped: {self._rounds} rounds of calls are the most (tool_rounds)"
+            self.stopped = f"stopped after {many(self._rounds, 'round')} of calls, the most (tool_rounds)"
             return None
         asked = self._echo(message)
         results: list[ContentBlock] = []
         for use, as_came in zip(asked.tool_uses, uses, strict=True):
-            yield STEP
+            tool = self.tools.get(use["name"])
+            yield CALL if tool is None or self._may(tool) else STEP
             result, call = self._answered(use, as_came)
             results.append(result)
             self.calls.append(call)
-        yield STEP
+        yield CALL
         answered = Message("user", tuple(results))
         self.before = (*self.before, asked, answered)
-        if self._round == self._rounds:
-            self.notes.append(f"after {self._rounds} rounds of calls no more were offered (tool_rounds)")
         return replace(request, messages=(*request.messages, asked, answered), may_call=self._round < self._rounds)
 
     def _echo(self, message: Message) -> Message:
@@ -95,7 +95,8 @@ class Toolbox:
                 seen.add(key)
                 given = block.get("input")
                 given = given if isinstance(given, dict) else {}
-                blocks.append({"type": "tool_use", "id": key, "name": str(block.get("name")), "input": given})
+                name = re.sub(r"[^A-Za-z0-9_-]", "_", str(block.get("name") or "unnamed"))[:LONGEST_NAME]
+                blocks.append({"type": "tool_use", "id": key, "name": name, "input": given})
             elif block.get("type") != "text" or (block.get("text") or "").strip():
                 blocks.append(block)
         return replace(message, content=tuple(blocks))
@@ -118,6 +119,11 @@ class Toolbox:
             call, result=text, problem=problem, took_s=took_s
         )
 
+    def _may(self, tool: Tool) -> bool:
+        """Whether it runs without asking: it is safe, or this very function has been allowed in this conversation."""
+        given = [function for conversation, function in self._allowed if conversation == self._conversation]
+        return tool.is_safe or any(_is_same(function, tool.function) for function in given)
+
     def _checked(self, call: Call, as_came: ContentBlock) -> tuple[Tool, dict[str, Any]]:
         """The tool, and its arguments as Python. Raises: NotRun."""
         tool = self.tools.get(call.name)
@@ -133,20 +139,20 @@ class Toolbox:
 
     def _ask_leave(self, tool: Tool, call: Call) -> None:
         """Raises: NotRun where the user does not give it, or nobody is there."""
-        code = getattr(tool.function, "__code__", tool.function)
-        key = (self._conversation, tool.name, code)
-        if tool.is_safe or key in self._allowed:
+        if self._may(tool):
             return
-        answer = may_run(call)
+        answer = may_run(call, self._bounds.hide, for_good=bool(self._conversation))
         if answer == ALWAYS:
-            self._allowed.add(key)
+            self._allowed.append((self._conversation, tool.function))
         if answer == NOBODY:
-            note = f"{tool.name} was not run, for {NOT_ASKED}; @comet_magic.tool(safe=True) marks what needs no asking"
+            note = (
+                f"{tool.name} was not run, for {NOBODY_THERE}; @comet_magic.tool(safe=True) marks what needs no asking"
+            )
             if note not in self.notes:
                 self.notes.append(note)
-            raise NotRun(NOT_ASKED, f"The call was not allowed: {NOT_ASKED}.")
+            raise NotRun(NOBODY_THERE, f"The call was not allowed: {NOBODY_THERE}.")
         if answer not in (ONCE, ALWAYS):
-            raise NotRun("denied by you", "The user did not allow this call.")
+            raise NotRun(DENIED, "The user did not allow this call.")
 
     def _run(self, tool: Tool, arguments: dict[str, Any]) -> tuple[list[ContentBlock], str, str]:
         """What goes back, what is shown of it, and what went wrong, "" if nothing did."""
@@ -155,9 +161,11 @@ class Toolbox:
         except TimedOut:
             told = f"it took longer than {self._limit_s:g} s, and was stopped"
             return [_text(f"The call failed: {told}.")], "", f"{told} (tool_timeout_s)"
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # a user's tool failing is data
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  # a user's tool failing is data
             told = self._bounds.hide(failure(error, self._bounds, self._cell_name).text)
-            why = self._bounds.short(f"{type(error).__name__}: {error}", 200)
+            why = self._bounds.short(f"{type(error).__name__}: {said(error)}", 200)
             return [_text(told)], told, why
         try:
             described = describe(value, self._bounds, self._cell_name) if value is not None else []
@@ -174,6 +182,14 @@ class Toolbox:
         if described.attached and not attached:
             text += "\n(It cannot be shown to a model that takes text only.)"
         return [*([_text(text)] if text.strip() else []), *attached]
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Whether it is the very same function; a method, of the very same object."""
+    bound = getattr(one, "__self__", None)
+    if bound is not None and bound is getattr(other, "__self__", None):
+        return getattr(one, "__func__", one) is getattr(other, "__func__", other)
+    return one is other
 
 
 def _text(text: str) -> ContentBlock:

@@ -23,7 +23,7 @@ from .place import Place
 from .preview import Preview
 from .prices import Price
 from .records import Asked, Attempt, Found
-from .rendering import Call
+from .rendering import REFUSED, Call
 from .replies import Continued, Recorded, Replayed, to_replay
 from .request import Request
 from .rounds import Rounds
@@ -85,9 +85,8 @@ class Exchange:
             flags = {"temperature": asked.get("temperature"), "stop": asked.get("stop_sequences"), **flags}
             flags = {"model": asked.get("model"), "system": asked.get("system", ""), **flags}
         tools = tuple(tool.wire(self._bounds.hide) for tool in self._tools.values())
-        request = replace(
-            self._settings.request(messages, **flags), tools=tools, form=self._wanted.form if self._wanted else None
-        )
+        form = self._wanted.form.hidden(self._bounds.hide) if self._wanted else None
+        request = replace(self._settings.request(messages, **flags), tools=tools, form=form)
         return replace(request, cached=self._breakpoints(request)) if self._settings.prompt_cache else request
 
     def _breakpoints(self, request: Request) -> tuple[int, ...]:
@@ -187,9 +186,11 @@ class Exchange:
             from .values import Typed
 
             ways = self._ways(endpoint, request)
-            typed = Typed(self._wanted, ways)
+            typed = Typed(self._wanted, ways, self._hidden)
         if self._tools:
             toolbox = self._toolbox(endpoint)
+            if endpoint.local_model is not None:
+                self._notes.append("the local model calls no tools: its server passes them over")
         self._rounds = Rounds(
             request, lambda request: self._sent(client, endpoint, request, ways), typed=typed, toolbox=toolbox,
             allow=self._allow,
@@ -229,16 +230,18 @@ class Exchange:
         """Before a further round. Raises: ConfigError when it could pass the budget."""
         assert self._asked is not None
         if self._price:
-            so_far = self._price.cost(self._used()) or 0
+            so_far = self._cost() or 0
             most = so_far + self._price.most(prices.estimated_prompt(request), request.max_tokens)
             self._asked = replace(self._asked, most_usd=most)
             records.raise_most(self._store, self._asked)
         budget.check(self._store, self._settings, self._asked, self._session.totals.usd)
 
-    def _used(self) -> Usage:
-        """What the rounds have used so far, with estimates where it is not reported: it costs all the same."""
-        asked = self._rounds.asked if self._rounds else []
-        return sum((prices.estimated_usage(part.usage, request, _said(part)) for request, part in asked), Usage())
+    def _cost(self) -> float | None:
+        """What the rounds have cost so far, each by itself; with estimates where a count is not reported."""
+        if self._price is None or self._rounds is None:
+            return None
+        used = (prices.estimated_usage(part.usage, request, _said(part)) for request, part in self._rounds.asked)
+        return sum(self._price.cost(usage) or 0.0 for usage in used)
 
     def _send(self, client: Streams, endpoint: Endpoint, request: Request) -> MessageStream:
         """Once more without cache marks, where that is what the endpoint refuses."""
@@ -283,13 +286,15 @@ class Exchange:
 
     def _keep_reply(self, message: Message) -> Message:
         assert self._asked is not None
-        cost = self._price.cost(self._used()) if self._price else None
+        cost = self._cost()
         took: dict[str, Any] = {"cost_usd": cost, "tokens": _total(message.usage)}
         if self._part:
             took = {name: _sum(amount, getattr(self._part, name)) for name, amount in took.items()}
         turn = self._turn(message, request=self._asked.id, at=self._asked.at, **took)
         why = "" if message.is_whole else message.ending or "not whole"
         records.finish(self._store, self._asked, message, why, turn, message.usage, cost)
+        if any(call.problem in REFUSED for call in message.calls):
+            records.keep_from_replays(self._store, self._asked)  # another time, the user may allow it
         self._is_kept = True
         self._session.count(message.usage, cost)
         if why and self._standing.place.conversation:

@@ -228,7 +228,8 @@ class Message:
     @property
     def is_whole(self) -> bool:
         """Whether it can stand in a conversation: ended by itself, with text, and neither cut nor refused."""
-        return not self.incomplete and self.stop_reason in _WHOLE and bool(self.text.strip())
+        is_ended = not self.incomplete and self.stop_reason in _WHOLE and not self.tool_uses
+        return is_ended and bool(self.text.strip())
 
     @property
     def ending(self) -> str:
@@ -236,7 +237,7 @@ class Message:
         if self.incomplete:
             return self.incomplete
         details = self.stop_details or {}
-        match self.stop_reason:
+        match "tool_use" if self.tool_uses and self.stop_reason in _WHOLE else self.stop_reason:
             case "end_turn" | "stop_sequence":
                 return "" if self.text.strip() else "(empty reply)"
             case "max_tokens":

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 from .cards import many
 from .inline import clean, escaped
-from .messages import Message
+from .messages import ContentBlock, Message
 from .pictures import thumbnails
 from .prices import estimated_prompt
-from .rendering import SHOWN_CHARACTERS, beginning, quoted
+from .rendering import SHOWN_CHARACTERS, Call, beginning, quoted
 from .request import Request
 
 
@@ -42,7 +42,11 @@ class Preview:
     def _texts(self) -> list[tuple[str, str, Message | None]]:
         """(who, what, the message it is of): the system prompt first, if there is one."""
         system = [("system", self.request.system, None)] if self.request.system else []
-        return [*system, *((message.role, _text(message), message) for message in self.request.messages)]
+        texts = [(message.role, _text(message), message) for message in self.request.messages]
+        if texts and self.request.instruction:
+            role, text, message = texts[-1]
+            texts[-1] = (role, f"{text}\n\n{self.request.instruction}", message)
+        return [*system, *texts]
 
     def __str__(self) -> str:
         parts = [f"[{clean(line)}]" for line in self.head]
@@ -73,4 +77,13 @@ def _shown(text: str) -> str:
 
 def _text(message: Message) -> str:
     """Its blocks in order; a picture or a document is named where it stands."""
-    return "".join(str(block.get("text") or "") or f"⟨{block.get('type')}⟩" for block in message.content)
+    return "".join(map(_block, message.content))
+
+
+def _block(block: ContentBlock) -> str:
+    if block.get("type") == "tool_use":
+        return f"⟨calls {Call(str(block.get('name')), block.get('input')).said}⟩"
+    if block.get("type") == "tool_result":
+        content = block.get("content")
+        return f"⟨result: {content if isinstance(content, str) else ''.join(map(_block, content or ()))}⟩"
+    return str(block.get("text") or "") or f"⟨{block.get('type')}⟩"

@@ -1,29 +1,38 @@
 """A tool that answers questions about tables too large to be sent: read-only SQL, by DuckDB, over what a prompt named.
 
-Nothing else is there: no files, no network, no other variable, no extension; and rows, time and memory have limits.
+Nothing else is there: no files, no network, no other variable, no extension; and rows, time and memory have limits. On
+Linux each query runs in a forked child, which the limits end for certain: some of DuckDB's functions hear no interrupt
+and count no memory. Elsewhere there are DuckDB's own limits alone.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import json
+import os
 import re
+import select
+import signal
+import sys
 import threading
 import time
+import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from .errors import ConfigError
 from .kinds import SERIES, table_library
 
 MOST_ROWS = 200
-MEMORY = "1GB"
+MOST_CHARACTERS = 2000  # of a value
+MEMORY = 10**9  # bytes that DuckDB may use
+SLACK = 10**9  # more that the child may: for its code, its threads, and what DuckDB does not count
 PATIENCE_S = 2.0  # seconds for DuckDB to notice that it is stopped; what does not is left behind
 LIBRARIES = ("pandas", "polars", "pyarrow")
-# What makes values of any size within one step, where neither limit reaches.
-_UNBOUNDED = frozenset("repeat lpad rpad range generate_series array_resize list_resize bar format printf".split())
 _LOCKED = {
-    "memory_limit": MEMORY,
+    "memory_limit": f"{MEMORY // 10**6}MB",
     "temp_directory": "",
     "python_enable_replacements": False,
     "python_scan_all_frames": False,
@@ -31,6 +40,10 @@ _LOCKED = {
     "autoload_known_extensions": False,
     "allow_community_extensions": False,
 }
+
+
+class QueryError(Exception):
+    """What DuckDB, or we, have against a query."""
 
 
 class Query:
@@ -46,6 +59,11 @@ class Query:
             raise ConfigError(
                 "query has no table: it reads DataFrames of pandas and polars, and Arrow tables, that the prompt names",
                 "nothing was sent; name one in the prompt, as {{df}}",
+            )
+        if len({name.lower() for name in usable}) < len(usable):
+            raise ConfigError(
+                "query cannot tell its tables apart: SQL takes capitals for small letters",
+                "nothing was sent; rename one",
             )
         return TableQuery(usable, limit_s)
 
@@ -63,41 +81,25 @@ class TableQuery:
         self._tables = tables
         self._limit_s = limit_s
         _duckdb()
-        names = ", ".join(f'"{name}"' for name in tables)
+        names = ", ".join(_quoted(name) for name in tables)
         self.__doc__ = (
             f"Run one SELECT, in DuckDB's SQL, over the tables {names}, all rows of them. Returns CSV, at most"
             f" {MOST_ROWS} rows: aggregate and LIMIT. Nothing can be written, and nothing else read."
         )
 
     def __call__(self, sql: str) -> str:
-        """Raises: whatever DuckDB says; PermissionError for what is no lone SELECT; TimeoutError."""
+        """Raises: QueryError, with DuckDB's words or the limit that was met."""
         connection = _locked(self._tables)
-        ended: list[tuple[str, BaseException | None]] = []
-
-        def run() -> None:
-            try:
-                ended.append((_asked(connection, sql), None))
-            except Exception as error:  # noqa: BLE001  # it is raised again, below
-                ended.append(("", error))
-
-        thread = threading.Thread(target=run, daemon=True)  # for DuckDB hears no alarm, and no interrupt of the kernel
-        thread.start()
-        until = time.monotonic() + self._limit_s
         try:
-            while thread.is_alive() and time.monotonic() < until:
-                thread.join(0.05)
+            run = _in_a_child if sys.platform == "linux" else _on_a_thread
+            return run(connection, sql, self._limit_s)
         finally:
-            if thread.is_alive():
-                connection.interrupt()
-                thread.join(PATIENCE_S)
-            if not thread.is_alive():
-                connection.close()
-        if not ended or type(ended[0][1]).__name__ == "InterruptException":
-            raise TimeoutError(f"the query took longer than {self._limit_s:g} s, and was stopped")
-        text, error = ended[0]
-        if error is not None:
-            raise type(error)(str(error)) from None  # without frames of ours
-        return text
+            connection.close()
+
+
+def _quoted(name: str) -> str:
+    doubled = name.replace('"', '""')
+    return f'"{doubled}"'
 
 
 def _duckdb() -> Any:
@@ -112,25 +114,51 @@ def _locked(tables: Mapping[str, Any]) -> Any:
     """A database of its own in memory, with these tables, which reaches nothing else any more."""
     connection = _duckdb().connect(":memory:", config=_LOCKED)
     for name, table in tables.items():
-        connection.register(name, table)
+        connection.register(name, _as_columns(table))
+    connection.execute("SET enable_progress_bar = false")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection
 
 
+def _as_columns(table: Any) -> Any:
+    """With an index of pandas among the columns; and not polars', whose threads do not outlive a fork."""
+    if table_library(table) == "polars":
+        return table.to_arrow()
+    if table_library(table) == "pandas" and type(table.index).__name__ != "RangeIndex":
+        try:
+            return table.reset_index()
+        except ValueError:  # a column has its name
+            return table
+    return table
+
+
 def _asked(connection: Any, sql: str) -> str:
+    """Raises: QueryError for what is no lone SELECT; whatever DuckDB raises."""
     statements = connection.extract_statements(sql)
     if len(statements) != 1 or statements[0].type.name != "SELECT":
         kinds = ", ".join(statement.type.name for statement in statements) or "nothing"
-        raise PermissionError(f"one SELECT, and nothing else, can be run; this is {kinds}")
-    ((tree,),) = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchall()
-    if '"error":true' in tree:
-        raise PermissionError("this cannot be checked before it runs: write it as a plain SELECT")
-    if unbounded := sorted(_UNBOUNDED & set(re.findall(r'"function_name":"(\w+)"', tree))):
-        raise PermissionError(f"{unbounded[0]}() cannot be used here: it makes values of any size")
-    answer = connection.query(re.sub(r"\s*;(\s|--[^\n]*)*$", "", sql))
-    rows = answer.limit(MOST_ROWS + 1).fetchall()
-    return _csv(answer.columns, rows)
+        raise QueryError(f"one SELECT, and nothing else, can be run; this is {kinds}")
+    try:
+        return _csv(*_fetched(connection, sql.rstrip("; \t\n")))
+    except _duckdb().ParserException:  # a comment behind the semicolon; it becomes a part of a query
+        bare = re.sub(r";[ \t]*--[^\n]*\Z", "", _without_comments(sql))
+        return _csv(*_fetched(connection, bare.rstrip("; \t\n")))
+
+
+def _fetched(connection: Any, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+    answer = connection.query(sql)
+    # As text, for not every type of DuckDB's is one of Python's, and a value may be of any size.
+    values = answer.limit(MOST_ROWS + 1).project(f"left(CAST(COLUMNS(*) AS VARCHAR), {MOST_CHARACTERS})")
+    return answer.columns, values.fetchall()
+
+
+def _without_comments(sql: str) -> str:
+    """Without the lines of comments at its end."""
+    lines = sql.rstrip().split("\n")
+    while len(lines) > 1 and lines[-1].lstrip().startswith("--"):
+        lines.pop()
+    return "\n".join(lines)
 
 
 def _csv(columns: list[str], rows: list[tuple[Any, ...]]) -> str:
@@ -140,3 +168,90 @@ def _csv(columns: list[str], rows: list[tuple[Any, ...]]) -> str:
     writer.writerows(["NULL" if value is None else value for value in row] for row in rows[:MOST_ROWS])
     more = f"[the first {MOST_ROWS} rows; there are more]\n" if len(rows) > MOST_ROWS else ""
     return text.getvalue() + more
+
+
+# ---- within limits
+
+
+def _too_long(limit_s: float) -> QueryError:
+    return QueryError(f"the query took longer than {limit_s:g} s, and was stopped")
+
+
+def _in_a_child(connection: Any, sql: str, limit_s: float) -> str:
+    reader, writer = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about forking beside threads: the child touches nothing of theirs
+        child = os.fork()
+    if child == 0:
+        _answer(connection, sql, writer)
+    os.close(writer)
+    got = bytearray()
+    until = time.monotonic() + limit_s
+    is_over = False
+    try:
+        while not is_over and time.monotonic() < until:
+            if select.select([reader], [], [], 0.05)[0]:
+                part = os.read(reader, 2**16)
+                got += part
+                is_over = not part
+    finally:
+        os.close(reader)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    if not is_over:
+        raise _too_long(limit_s)
+    if not got:
+        raise QueryError(f"the query needed more than {MEMORY / 10**9:g} GB of memory, and was stopped")
+    text, problem = json.loads(got)
+    if problem:
+        raise QueryError(problem)
+    return str(text)
+
+
+def _answer(connection: Any, sql: str, writer: int) -> None:
+    """In the child: write (text, problem), and end, without a step into what the parent has set up."""
+    try:
+        import resource
+
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY + SLACK,) * 2)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        for number in (signal.SIGALRM, signal.SIGINT):  # the parent ends it
+            signal.signal(number, signal.SIG_IGN)
+        try:
+            answer = (_asked(connection, sql), "")
+        except Exception as error:  # noqa: BLE001  # it is raised again, in the parent
+            answer = ("", f"{error}" or type(error).__name__)
+        data = json.dumps(answer).encode()
+        while data:
+            data = data[os.write(writer, data) :]
+    finally:
+        os._exit(0)
+
+
+def _on_a_thread(connection: Any, sql: str, limit_s: float) -> str:
+    ended: list[tuple[str, str]] = []
+
+    def run() -> None:
+        try:
+            ended.append((_asked(connection, sql), ""))
+        except Exception as error:  # noqa: BLE001  # it is raised again, where it was asked for
+            ended.append(("", f"{error}" or type(error).__name__))
+
+    thread = threading.Thread(target=run, daemon=True)  # for DuckDB hears no interrupt of the kernel
+    thread.start()
+    until = time.monotonic() + limit_s
+    try:
+        while not ended and time.monotonic() < until:
+            time.sleep(0.02)  # and no join: an exception within that makes a thread look as if it had ended
+        is_over = bool(ended)
+    finally:
+        if not ended:
+            connection.interrupt()
+            thread.join(PATIENCE_S)
+    if not is_over:
+        raise _too_long(limit_s)
+    text, problem = ended[0]
+    if problem:
+        raise QueryError(problem)
+    return text

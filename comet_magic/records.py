@@ -74,6 +74,11 @@ def raise_most(store: Store, asked: Asked) -> None:
     store.write(lambda db: db.execute("UPDATE requests SET most_usd = ? WHERE id = ?", (asked.most_usd, asked.id)))
 
 
+def keep_from_replays(store: Store, asked: Asked) -> None:
+    """Its reply is whole, and yet not what another run would give."""
+    store.write(lambda db: db.execute("UPDATE requests SET key = '' WHERE id = ?", (asked.id,)))
+
+
 def withdraw(store: Store, asked: Asked) -> None:
     """It was not sent after all."""
     store.write(lambda db: db.execute("DELETE FROM requests WHERE id = ?", (asked.id,)))

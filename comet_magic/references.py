@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import ast
 import warnings
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from .errors import ConfigError
+from .names import missing
 
 CLOSINGS = 50  # `}}` that are tried as the end of one reference; an expression may have some of its own
 CLOSINGS_OF_OPEN = 5  # of one that another begins in
@@ -104,3 +106,17 @@ def _no_expression(what: str) -> ConfigError:
 def _start_of(text: str) -> str:
     text = text.strip()
     return text if len(text) <= 80 else f"{text[:80]}…"
+
+
+def named(flag: str, text: str, scope: Mapping[str, Any], hint: str) -> Any:
+    """What an expression on a magic's line is worth. flag: as errors call it.
+
+    Raises: ConfigError, naming the nearest.
+    """
+    try:
+        return eval(compile(text, f"<{flag}>", "eval"), dict(scope))
+    except Exception as error:  # the user's expression raises what it likes
+        name = missing(error, None, scope)
+        near = f"the nearest: {', '.join(name.nearest)}" if name and name.nearest else ""
+        what = f"{flag}: {type(error).__name__}: {error}"
+        raise ConfigError(what, "; ".join(filter(None, [near, f"nothing was sent; {hint}"]))) from error

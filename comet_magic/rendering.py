@@ -29,6 +29,8 @@ def to_markdown(message: Message, *, show_usage: bool = True, remote_images: boo
     for step in message.steps():
         if isinstance(step, Call):
             parts.append(_call(step))
+        elif step is message and message.as_type:  # not what it was to be
+            parts.append(quoted(text, "json"))
         elif step is message and text:
             parts.append(safe_markdown(text, remote_images=remote_images))
         elif step is not message and step.text.strip():
@@ -147,6 +149,8 @@ class Call:
         )
 
 
+NOBODY_THERE, DENIED = "nobody is here to allow it", "denied by you"
+REFUSED = (NOBODY_THERE, DENIED)  # a call's problems that are the user's own decision
 SHORT = 90  # characters of a call, and of its result, in the line that opens to show them
 
 

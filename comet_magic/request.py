@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
@@ -25,6 +25,11 @@ class Form(NamedTuple):
 
     schema: dict[str, Any]
     strict: dict[str, Any] | None
+
+    def hidden(self, hide: Callable[[str], str]) -> Form:
+        """Without the secrets that a default may be."""
+        schema, strict = json.loads(hide(json.dumps([self.schema, self.strict])))
+        return Form(schema, strict)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from .client import MessageStream
 from .errors import CometError, ReplyError
 from .messages import Message, Usage
 from .request import Request
-from .wire import STEP, StreamEvent
+from .wire import StreamEvent
 
 if TYPE_CHECKING:
     from .calls import Toolbox
@@ -34,6 +34,7 @@ class Rounds:
         self._request = request
         self._past: list[tuple[Request, Message]] = []
         self._incomplete: str | None = None
+        self._before: tuple[Message, ...] = ()
         self._is_value = self._is_calling = False
         self._stream = send(request)
 
@@ -46,7 +47,8 @@ class Rounds:
     def text(self) -> str:
         """All that there is to be shown so far."""
         if self._typed:
-            return f"```json\n{self._stream.text}" if self._stream.text else ""
+            text = self._typed.hide(self._stream.text)
+            return f"```json\n{text}" if text else ""
         if not self._toolbox or not (self._toolbox.calls or self._is_calling):
             return self._stream.text
         told = self.message.told
@@ -57,11 +59,11 @@ class Rounds:
     def message(self) -> Message:
         asked = self.asked
         message = asked[-1][1]
-        if self._is_value and self._typed:
-            message = self._typed.whole(message)
+        if self._typed and (self._is_value or self._incomplete):
+            message = self._typed.as_text(message, is_value=self._is_value)
         known: dict[str, Any] = {} if self._incomplete is None else {"incomplete": self._incomplete}
         if toolbox := self._toolbox:
-            known.update(before=toolbox.before, calls=tuple(toolbox.calls))
+            known.update(before=self._before, calls=tuple(toolbox.calls))
             message = replace(message, warnings=(*message.warnings, *toolbox.notes))
         if len(asked) == 1:
             return replace(message, **known) if known else message
@@ -80,11 +82,12 @@ class Rounds:
                 stream = self._send(following)
                 self._past.append((self._request, self._stream.message))
                 self._request, self._stream = following, stream
+                self._before = self._toolbox.before if self._toolbox else ()
         except CometError as error:
             if not self._stream.message.incomplete:
-                self._incomplete = error.reason if isinstance(error, ReplyError) else error.what
+                self._incomplete = error.what
             message = self.message
-            if self._past or message.text or message.calls:
+            if self._past or message.text or message.calls or isinstance(error, ReplyError):
                 error.partial = message
             raise
 
@@ -98,11 +101,12 @@ class Rounds:
             self._is_calling = False
             if following:
                 return following
+            if toolbox.stopped and self._typed:
+                raise self._typed.failed(toolbox.stopped, "raise CometSettings.tool_rounds, or offer fewer tools")
             self._incomplete = toolbox.stopped or None
         if self._typed and not self._incomplete:
             following = self._typed.next(self._request, message)
             if following:
-                yield STEP
                 return following
             self._is_value = True
         return None

@@ -9,12 +9,13 @@ import datetime as dt
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from enum import Enum
 from typing import Any
 
 from .cards import many
 from .errors import ConfigError
 from .grid import Table
-from .schemas import Schema, Unfit, schema_of
+from .schemas import Schema, Unfit, lax_reader, schema_of
 
 KINDS = {"string": str, "integer": int, "number": float, "boolean": bool, "date": dt.date, "datetime": dt.datetime}
 SHOWN_ROWS = 60  # of a list of records; as many as Jupyter shows of a DataFrame
@@ -72,32 +73,55 @@ def frame_schema(kind: Any) -> Schema:
         columns = {
             name: _column([row[at] for row in value["rows"]], name, kinds[name]) for at, name in enumerate(names)
         }
-        return _frame(kind, columns, kinds)
+        try:
+            return _frame(kind, columns, kinds)
+        except Exception as error:  # as for an integer that the library has no room for
+            raise Unfit(f"{type(error).__name__}: {error}") from error
 
     return replace(outline, read=read)
 
 
 def _column(values: list[Any], name: str, kind: str) -> list[Any]:
+    of = list[KINDS[kind] | None]  # type: ignore[valid-type]
     try:
-        return list(schema_of(list[KINDS[kind] | None], name).read(values))  # type: ignore[valid-type]
+        made = list((lax_reader(of) if kind in ("date", "datetime") else schema_of(of, name).read)(values))
     except Unfit as problem:
         raise Unfit(f"column {name!r} of type {kind}: {problem}") from None
+    if kind == "datetime" and len({value.tzinfo is None for value in made if value is not None}) > 1:
+        raise Unfit(f"column {name!r}: some times have a zone, and some have none")
+    return made
 
 
 def _frame(kind: Any, columns: dict[str, list[Any]], kinds: dict[str, str]) -> Any:
     """kinds: by column, as far as they are known."""
     library = sys.modules[_home(kind)]
     if _home(kind) == "polars":
-        dtypes = {name: getattr(library, _POLARS[of]) for name, of in kinds.items() if of != "datetime"}
+        dtypes = {
+            name: library.Datetime("us") if of == "datetime" else getattr(library, _POLARS[of])
+            for name, of in kinds.items()
+            if of != "datetime" or _is_empty(columns[name])
+        }
         return kind(columns, schema_overrides=dtypes)
     if _home(kind) == "pyarrow":
         arrays = {
-            name: library.array(values, getattr(library, _ARROW[kinds[name]])() if kinds.get(name) in _ARROW else None)
-            for name, values in columns.items()
+            name: library.array(values, _arrow(library, kinds.get(name), values)) for name, values in columns.items()
         }
         return library.table(arrays)
     frame = kind(columns)
-    return frame.astype({name: dtype for name in columns if (dtype := _dtype(kinds.get(name), columns[name]))})
+    dtypes = {name: dtype for name in columns if (dtype := _dtype(kinds.get(name), columns[name]))}
+    text = library.Series(["text"]).dtype
+    return frame.astype({name: text if dtype == "text" else dtype for name, dtype in dtypes.items()})
+
+
+def _is_empty(values: list[Any]) -> bool:
+    return all(value is None for value in values)
+
+
+def _arrow(library: Any, kind: str | None, values: list[Any]) -> Any:
+    """Arrow's type; None to take what it infers itself."""
+    if kind == "datetime":
+        return library.timestamp("us") if _is_empty(values) else None
+    return getattr(library, _ARROW[kind])() if kind in _ARROW else None
 
 
 def _dtype(kind: str | None, values: list[Any]) -> str:
@@ -114,7 +138,9 @@ def _dtype(kind: str | None, values: list[Any]) -> str:
         case "date":
             return "datetime64[us]"
         case "datetime":
-            return "datetime64[us]" if all(value is None for value in values) else ""
+            return "datetime64[us]" if _is_empty(values) else ""
+        case "string":
+            return "text" if _is_empty(values) else ""
     return ""
 
 
@@ -131,7 +157,8 @@ class Rows(list[Any]):
 
     @property
     def columns(self) -> dict[str, list[Any]]:
-        return {name: [_field(record, name) for record in self] for name in self._schema.get("properties", {})}
+        records = [record.model_dump(by_alias=True) if hasattr(record, "model_dump") else record for record in self]
+        return {name: [_field(record, name) for record in records] for name in self._schema.get("properties", {})}
 
     def to(self, kind: Any) -> Any:
         """As `kind`: the class DataFrame of pandas or polars, or pyarrow's Table. Raises: TypeError for another."""
@@ -153,7 +180,8 @@ class Rows(list[Any]):
 
 
 def _field(record: Any, name: str) -> Any:
-    return record.get(name) if isinstance(record, dict) else getattr(record, name, None)
+    value = record.get(name) if isinstance(record, dict) else getattr(record, name, None)
+    return value.value if isinstance(value, Enum) else value
 
 
 def _shown(value: Any) -> str:

@@ -27,6 +27,9 @@ _BOUNDS = frozenset(
 )
 
 
+_MEANS_SOMETHING = frozenset("type $ref anyOf oneOf allOf not enum const properties items required".split())
+
+
 class Unfit(Exception):
     """JSON that is not of the form. Its text says where and why, for the model and for the user."""
 
@@ -47,12 +50,24 @@ def schema_of(kind: Any, name: str) -> Schema:
     if isinstance(kind, Mapping):
         return _of_json_schema(dict(kind), name)
     pydantic = _pydantic()
+    if inspect.isroutine(kind):  # pydantic would call it
+        raise _unusable(name, TypeError("a function is no type"))
     try:
         adapter = pydantic.TypeAdapter(_modern(kind))
         schema = adapter.json_schema(schema_generator=_quiet(pydantic))
     except Exception as error:  # what is no type fails in many ways
         raise _unusable(name, error) from error
-    return Schema(schema, _reader(adapter.validate_json))
+    read = _reader(adapter.validate_json)
+    if (closed := strict(schema)) is None:
+        return Schema(schema, read)
+    check = _of_json_schema(closed, name).read
+
+    def checked(value: Any) -> Any:
+        made = read(value)
+        check(value)  # a dataclass passes over what it has no field for
+        return made
+
+    return Schema(schema, checked)
 
 
 def _of_json_schema(schema: dict[str, Any], name: str) -> Schema:
@@ -60,6 +75,10 @@ def _of_json_schema(schema: dict[str, Any], name: str) -> Schema:
         import jsonschema
     except ImportError:
         raise ConfigError("a JSON Schema is checked with jsonschema, which is not installed", INSTALL) from None
+    if not schema.keys() & _MEANS_SOMETHING:
+        raise ConfigError(
+            f"{name} is no JSON Schema: it says nothing of a type", "nothing was sent; {'type': 'object', …}"
+        )
     kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
     try:
         kind.check_schema(schema)
@@ -69,7 +88,10 @@ def _of_json_schema(schema: dict[str, Any], name: str) -> Schema:
     validator = kind(schema)
 
     def read(value: Any) -> Any:
-        problems = [f"{_place(error.absolute_path)}{error.message}" for error in validator.iter_errors(value)]
+        try:
+            problems = [f"{_place(error.absolute_path)}{error.message}" for error in validator.iter_errors(value)]
+        except RecursionError:
+            problems = ["it is nested too deeply"]
         if problems:
             raise Unfit(_told(problems))
         return value
@@ -86,7 +108,8 @@ def signature_of(function: Callable[..., Any], name: str) -> Schema:
     try:
         parameters = inspect.signature(function).parameters.values()
         hints = typing.get_type_hints(_plain(function), include_extras=True)
-    except (TypeError, ValueError, NameError) as error:
+        kinds = {key: _modern(hint) for key, hint in hints.items()}
+    except Exception as error:  # a signature may name whatever it likes
         raise ConfigError(
             f"{name} cannot be a tool: {_first_line(error)}", "nothing was sent; write a function around it"
         ) from error
@@ -100,7 +123,11 @@ def signature_of(function: Callable[..., Any], name: str) -> Schema:
                 "nothing was sent; leave the / out of its signature",
             )
         default = ... if parameter.default is parameter.empty else parameter.default
-        kind = _modern(hints.get(parameter.name, Any))
+        if number == 0 and parameter.name == "self" and not inspect.isclass(function):
+            raise ConfigError(
+                f"{name} cannot be a tool: it is a method of no object", "nothing was sent; name an object's"
+            )
+        kind = kinds.get(parameter.name, Any)
         # Names of their own, for a model has methods that a parameter may be called like.
         fields[f"p{number}"] = (kind, pydantic.Field(default, alias=parameter.name, title=None))
     try:
@@ -123,6 +150,7 @@ def signature_of(function: Callable[..., Any], name: str) -> Schema:
 
 def _plain(function: Any) -> Any:
     """What has the annotations: of an object that can be called, its method."""
+    function = getattr(function, "func", function)  # of a functools.partial
     if inspect.isclass(function):
         return function.__init__
     return function if hasattr(function, "__annotations__") or inspect.isroutine(function) else type(function).__call__
@@ -146,16 +174,18 @@ def _quiet(pydantic: Any) -> Any:
     return Quiet
 
 
-def _reader(validate_json: Callable[[str], Any]) -> Callable[[Any], Any]:
+def _reader(validate_json: Callable[..., Any], *, is_strict: bool = True) -> Callable[[Any], Any]:
     """JSON's own mode: an enum's value, a date's text and a tuple's list are taken, and a text is no number."""
     import pydantic
 
     def read(value: Any) -> Any:
         try:
-            return validate_json(json.dumps(value))
+            return validate_json(json.dumps(value), strict=is_strict)
         except pydantic.ValidationError as error:
             told = [f"{_place(one['loc'])}{one['msg']}{_got(one)}" for one in error.errors(include_url=False)]
             raise Unfit(_told(told)) from None
+        except Exception as error:  # a type's own checks raise what they like
+            raise Unfit(f"{type(error).__name__}: {error}") from error
 
     return read
 
@@ -213,7 +243,8 @@ def _modern(kind: Any) -> Any:
     if hasattr(kind, "__metadata__"):
         arguments = (changed[0], *kind.__metadata__)
         return typing.Annotated[arguments]
-    return origin[changed] if origin is not None else kind
+    assert origin is not None
+    return origin[changed]
 
 
 def _is_type(argument: Any) -> bool:
@@ -221,6 +252,11 @@ def _is_type(argument: Any) -> bool:
 
 
 # ---- for the wire
+
+
+def lax_reader(kind: Any) -> Callable[[Any], Any]:
+    """Reads what can be taken for one of `kind`, as a day for a time."""
+    return _reader(_pydantic().TypeAdapter(kind).validate_json, is_strict=False)
 
 
 def strict(schema: dict[str, Any]) -> dict[str, Any] | None:
@@ -285,8 +321,17 @@ def _without_titles(schema: Any, *, is_names: bool = False) -> Any:
         name: part if name in ("enum", "const", "default") else
         _without_titles(part, is_names=not is_names and name in ("properties", "$defs"))
         for name, part in schema.items()
-        if is_names or name != "title" or not isinstance(part, str)
+        if is_names or ((name != "title" or not isinstance(part, str)) and (name != "default" or _is_json(part)))
     }  # fmt: skip
+
+
+def _is_json(value: Any) -> bool:
+    """Whether JSON can say it: of a default, infinity it cannot."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True
 
 
 def plain_json(schema: dict[str, Any]) -> dict[str, Any]:

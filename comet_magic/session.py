@@ -35,8 +35,7 @@ class Session:
         self.cells = Cells(self.id[:8], is_fork=is_fork)
         self.process = os.getpid()
         self.totals = Totals()
-        # (conversation, tool, its code) that the user has allowed for good
-        self.allowed: set[tuple[str, str, object]] = set()
+        self.allowed: list[tuple[str, object]] = []  # in which conversation which tool may be called without asking
         self.latest: Message | None = None
         self.refused_cache: set[str] = set()  # endpoints that take no cache_control
         self.without_values: set[str] = set()  # digests of turns that were asked while values were not shared

@@ -72,8 +72,8 @@ MIGRATIONS = (
     );
     """,
     """
-    CREATE TABLE unfit_ways (
-        endpoint TEXT NOT NULL, model TEXT NOT NULL, way TEXT NOT NULL, at REAL NOT NULL,
+    CREATE TABLE ways (
+        endpoint TEXT NOT NULL, model TEXT NOT NULL, way TEXT NOT NULL, fits INTEGER NOT NULL, at REAL NOT NULL,
         PRIMARY KEY (endpoint, model, way)
     );
 

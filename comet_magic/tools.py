@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
 from .errors import ConfigError
-from .names import missing
 from .queries import Query
+from .references import named
 from .request import REPLY_TOOL
 from .schemas import Schema, signature_of
 
@@ -71,7 +71,7 @@ def tools_of(
 
     Raises: ConfigError for one that no model can call.
     """
-    if not isinstance(functions, list | tuple | set):
+    if callable(functions) or isinstance(functions, str) or not isinstance(functions, Iterable):
         raise ConfigError("tools are given as a list of functions", "nothing was sent; tools=[f, g]")
     functions, known = list(functions), list(names)
     tools: dict[str, Tool] = {}
@@ -85,7 +85,8 @@ def tools_of(
 
 
 def _tool(function: Any, name: str, tables: Mapping[str, Any], limit_s: float) -> Tool:
-    own = getattr(function, "__name__", "")
+    function_of = getattr(function, "func", function)  # of a functools.partial
+    own = str(getattr(function_of, "__name__", ""))
     name = re.sub(r"\W", "_", own if own.isidentifier() else name, flags=re.ASCII)[:LONGEST_NAME]
     if not callable(function) or not name.strip("_"):
         raise ConfigError(
@@ -97,7 +98,7 @@ def _tool(function: Any, name: str, tables: Mapping[str, Any], limit_s: float) -
         raise ConfigError(f"a tool cannot be called {REPLY_TOOL}: typed replies are", "nothing was sent; rename it")
     if isinstance(function, Query):
         function = function.over(tables, limit_s)
-    described = inspect.getdoc(function) or ""
+    described = inspect.getdoc(getattr(function, "func", function)) or ""
     return Tool(name, described, signature_of(function, name), function, bool(getattr(function, _SAFE, False)))
 
 
@@ -105,14 +106,11 @@ def tools_by_name(
     text: str, namespace: Mapping[str, Any], tables: Mapping[str, Any], limit_s: float
 ) -> dict[str, Tool]:
     """The tools that `f,g` names. Raises: ConfigError, naming the nearest."""
-    try:
-        parts = ast.parse(f"({text},)", mode="eval").body
-        functions = eval(compile(ast.Expression(parts), "<--tools>", "eval"), {"query": query, **namespace})
-    except Exception as error:
-        name = missing(error, None, {"query": query, **namespace})
-        near = f"the nearest: {', '.join(name.nearest)}" if name and name.nearest else ""
-        hint = "; ".join(filter(None, [near, "nothing was sent; --tools takes functions, as in --tools f,g"]))
-        raise ConfigError(f"--tools {text}: {type(error).__name__}: {error}", hint) from error
+    hint = "--tools takes functions, as in --tools f,g"
+    functions = named(f"--tools {text}", f"({text},)", {"query": query, **namespace}, hint)
+    if len(functions) == 1 and isinstance(functions[0], list | tuple):
+        functions = functions[0]
+    parts = ast.parse(f"({text},)", mode="eval").body
     assert isinstance(parts, ast.Tuple)
-    names = [re.split(r"[.(\[]", ast.unparse(part))[-1].strip(")]") for part in parts.elts]
-    return tools_of(functions, tables, limit_s, names)
+    names = [part.id if isinstance(part, ast.Name) else "" for part in parts.elts]
+    return tools_of(functions, tables, limit_s, names if len(names) == len(functions) else ())

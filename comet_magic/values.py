@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
-from .errors import ConfigError, ReplyError
+from .errors import ReplyError
 from .markdown import code_blocks
-from .messages import Message
-from .names import missing
+from .messages import ContentBlock, Message
+from .references import named
 from .request import REPLY_TOOL, Form, Request
 from .rows import frame_schema, is_frame_class, need_frame_class, reader
 from .schemas import Unfit, plain_json, schema_of, strict
@@ -78,27 +78,24 @@ def wanted(kind: Any, name: str = "") -> Wanted:
 
 def wanted_by_name(text: str, namespace: Mapping[str, Any]) -> Wanted:
     """The type that an expression names, as `list[str]`. Raises: ConfigError, naming the nearest."""
-    scope = {name: getattr(typing, name) for name in _OURS}
-    try:
-        kind = eval(compile(text.strip(), "<--as>", "eval"), {**scope, **namespace})
-    except Exception as error:
-        if isinstance(error, NameError) and text.strip() == "DataFrame":
-            return wanted(need_frame_class(), "DataFrame")
-        name = missing(error, None, namespace)
-        near = f"the nearest: {', '.join(name.nearest)}" if name and name.nearest else ""
-        hint = "; ".join(filter(None, [near, "nothing was sent; --as takes a type, as in --as 'list[str]'"]))
-        raise ConfigError(f"--as {text}: {type(error).__name__}: {error}", hint) from error
-    return wanted(kind, text.strip())
+    text = text.strip()
+    if text == "DataFrame" and text not in namespace:
+        return wanted(need_frame_class(), text)
+    scope = {**{name: getattr(typing, name) for name in _OURS}, **namespace}
+    return wanted(named(f"--as {text}", text, scope, "--as takes a type, in quotes: --as 'list[str]'"), text)
 
 
 def _json_in(text: str) -> Iterator[Any]:
     """The JSON values that a reply may mean: all of it, what is in its code blocks, what is among its words."""
-    for candidate in (text, *(code for _, code in code_blocks(text))):
+    for candidate in (text, *(code for _, code in reversed(code_blocks(text)))):
         try:
             yield json.loads(candidate)
-            return
         except (ValueError, RecursionError):
             pass
+    yield from reversed(list(_json_among(text)))  # what comes last is what it comes to
+
+
+def _json_among(text: str) -> Iterator[Any]:
     decoder, end = json.JSONDecoder(), 0
     for opening in islice(re.finditer(r"[{[]", text), MOST_OPENINGS):
         if opening.start() >= end:
@@ -115,8 +112,10 @@ class Typed:
     value: what came of it, once something has.
     """
 
-    def __init__(self, wanted: Wanted, ways: Ways) -> None:
+    def __init__(self, wanted: Wanted, ways: Ways, hide: Callable[[str], str] = str) -> None:
+        """hide: takes the key out of a text."""
         self.wanted = wanted
+        self.hide = hide
         self.value: Any = None
         self._ways = ways
         self._repairs = 0
@@ -124,17 +123,18 @@ class Typed:
     def next(self, request: Request, message: Message) -> Request | None:
         """What to ask after `message`; None when it is the value. Raises: ReplyError when it will not be."""
         if message.stop_reason in ("max_tokens", "model_context_window_exceeded", "refusal"):
-            raise self._failed(f"it is not whole: {message.ending.split(': raise')[0]}", _mend(message))
-        answer = answer_of(message)
+            raise self.failed(f"it is not whole: {message.ending.split(': raise')[0]}", _mend(message))
+        answer = self.hide(answer_of(message))
         try:
             self.value = self.wanted.value_of(answer)
         except Unfit as problem:
             if isinstance(problem, NoJSON) and self._ways.ignored():
                 return request
             if self._repairs == REPAIRS:
-                raise self._failed(str(problem), "ask for less at once, or say more of what is wanted") from None
+                raise self.failed(str(problem), "ask for less at once, or say more of what is wanted") from None
             self._repairs += 1
             return replace(request, messages=(*request.messages, *self._to_mend(answer, problem)))
+        self._ways.fits()
         return None
 
     def _to_mend(self, answer: str, problem: Unfit) -> tuple[Message, Message]:
@@ -143,16 +143,19 @@ class Typed:
             f"That does not fit the schema: {problem}. Give the whole answer once more, corrected, and nothing else."
         )
 
-    def _failed(self, reason: str, hint: str) -> ReplyError:
+    def failed(self, reason: str, hint: str) -> ReplyError:
         return ReplyError(f"the reply is no {self.wanted.name}: {reason}", hint, reason=reason)
 
-    def whole(self, message: Message) -> Message:
+    def as_text(self, message: Message, *, is_value: bool) -> Message:
         """The message as one of text, however the answer came: so it is kept, sent in later requests, and replayed."""
-        answer = answer_of(message)
         kept = [block for block in message.content if block.get("type") not in ("text", "tool_use")]
+        answer: ContentBlock = {"type": "text", "text": self.hide(answer_of(message))}
+        message = replace(message, content=(*kept, answer), as_type=self.wanted.name)
+        if not is_value:
+            return message
         reason = "end_turn" if message.stop_reason == "tool_use" else message.stop_reason
-        content = (*kept, {"type": "text", "text": answer})
-        return replace(message, content=content, stop_reason=reason, value=self.value, as_type=self.wanted.name)  # type: ignore[arg-type]  # the wire's own JSON
+        mended = ("mended: what came first did not fit",) if self._repairs else ()
+        return replace(message, stop_reason=reason, value=self.value, warnings=(*message.warnings, *mended))
 
 
 def answer_of(message: Message) -> str:

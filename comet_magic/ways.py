@@ -24,9 +24,12 @@ class Ways:
 
     def __init__(self, store: Store, endpoint: str, request: Request, *, is_embedded: bool = False) -> None:
         self._store, self._endpoint, self._model = store, endpoint, request.model
-        unfit = set(_kept(store, endpoint, request.model)) | set(_impossible(request))
+        known = _kept(store, endpoint, request.model)
+        unfit = {way for way, fits in known.items() if not fits} | set(_impossible(request))
+        self._fit = {way for way, fits in known.items() if fits}
         self._left = [way for way in (_EMBEDDED if is_embedded else _USUAL) if way not in unfit]
         self._refused: list[str] = []
+        self._passed_over: list[str] = []
 
     @property
     def now(self) -> str:
@@ -42,31 +45,40 @@ class Ways:
 
     def taken(self) -> None:
         """The endpoint took the request as it was asked now: what it refused before was the way."""
-        self._keep(self._refused)
+        self._keep(self._refused, fit=False)
         self._refused = []
 
     def ignored(self) -> bool:
         """The reply is as if nothing had been asked. Returns: whether there is another way to ask."""
         # The others leave it to the model. Who passes a forced tool over has no tools.
         unfit = {FORMAT: [FORMAT], FORCED: [FORCED, TOOL]}.get(self.now, [])
+        if self.now in self._fit:  # it is the model that did not answer
+            return False
         self._left = [way for way in self._left if way not in unfit]
-        self._keep(unfit)
+        self._passed_over += unfit
         return bool(unfit)
 
-    def _keep(self, ways: Iterable[str]) -> None:
-        rows = [(self._endpoint, self._model, way, time.time()) for way in ways]
+    def fits(self) -> None:
+        """The reply is of the form, as it was asked for now: what was passed over before, no reply to it will be."""
+        self._keep(self._passed_over, fit=False)
+        if self.now not in self._fit:
+            self._keep([self.now], fit=True)
+
+    def _keep(self, ways: Iterable[str], *, fit: bool) -> None:
+        rows = [(self._endpoint, self._model, way, fit, time.time()) for way in ways]
         if rows:
-            self._store.write(lambda db: db.executemany("INSERT OR REPLACE INTO unfit_ways VALUES (?,?,?,?)", rows))
+            self._store.write(lambda db: db.executemany("INSERT OR REPLACE INTO ways VALUES (?,?,?,?,?)", rows))
 
 
-def _kept(store: Store, endpoint: str, model: str) -> list[str]:
+def _kept(store: Store, endpoint: str, model: str) -> dict[str, bool]:
+    """Whether each way fits, as far as that is known."""
     asked = (endpoint, model, time.time() - HOLD_S)
 
-    def act(db: Connection) -> list[str]:
-        found = db.execute("SELECT way FROM unfit_ways WHERE endpoint = ? AND model = ? AND at > ?", asked)
-        return [row[0] for row in found]
+    def act(db: Connection) -> dict[str, bool]:
+        found = db.execute("SELECT way, fits FROM ways WHERE endpoint = ? AND model = ? AND at > ?", asked)
+        return {row["way"]: bool(row["fits"]) for row in found}
 
-    return [*store.read(act), *(store.look_behind(act) or ())]
+    return {**(store.look_behind(act) or {}), **store.read(act)}
 
 
 def _impossible(request: Request) -> list[str]:

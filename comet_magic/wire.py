@@ -315,7 +315,8 @@ class MessageBuilder:
         return block  # type: ignore[return-value]  # the wire's own JSON
 
 
-STEP: StreamEvent = {"type": "step"}  # of ours: something has come besides text, and is to be painted at once
+# Of ours: a tool is called; and: something is to be painted at once, for the user is asked next.
+CALL, STEP = StreamEvent(type="call"), StreamEvent(type="step")
 _GROWING = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
 _EMPTY_BLOCKS: dict[str, dict[str, Any]] = {
     "text": {"type": "text", "text": ""},

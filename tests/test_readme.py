@@ -52,10 +52,10 @@ def test_the_cells_run_in_order(shell: Any, monkeypatch: pytest.MonkeyPatch) -> 
                 assert ran.error is None, block
         assert [request.json["model"] for request in server.received] == [
             "claude-sonnet-4-6", "claude-sonnet-4-6", "claude-opus-5", "claude-sonnet-4-6", "claude-sonnet-4-6",
-            *["claude-sonnet-4-6"] * 7, "claude-haiku-4-5-20251001", "claude-opus-5", "claude-opus-5",
+            *["claude-sonnet-4-6"] * 8, "claude-haiku-4-5-20251001", "claude-opus-5", "claude-opus-5",
         ]  # fmt: skip
         offered = [tool["name"] for request in server.received for tool in request.json.get("tools", [])]
-        assert offered == ["stock", "holidays", "query"]
+        assert offered == ["stock", "holidays", "query", "query"]
         assert shell.user_ns["mood"] == "neither"
     assert config.CometSettings.max_tokens == 2000
 

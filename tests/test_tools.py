@@ -126,7 +126,7 @@ def test_a_call_is_asked_run_and_answered(
     done = Ran(shell, "%%claude --tools add -o answer\nWhat is 2 + 3?")
     assert done.error is None
     assert ran == [(2, 3)]
-    assert "add(a=2, b=3)" in user.asked[0]
+    assert "add\n    a = 2\n    b = 3\n" in user.asked[0]
     first, second = server.received
     assert first.json["tools"] == [
         {
@@ -205,10 +205,11 @@ def test_answers_of_the_user(serve: Callable[..., WireServer], user: Answers, sh
     user.given = ["n"]
     Ran(shell, "%%claude --tools add\nsix")  # what was allowed was another function
     assert len(user.asked) == 6
-    user.given = ["a", "n"]
-    comet_magic.ask("seven", tools=[shell.user_ns["add"]])
-    comet_magic.ask("eight", tools=[shell.user_ns["add"]])  # no conversation, so nothing is for good
-    assert len(user.asked) == 8
+    user.given = ["a", "y", "n"]
+    comet_magic.ask("seven", tools=[shell.user_ns["add"]])  # no conversation, so nothing is for good
+    assert "lways" not in user.asked[-1]
+    comet_magic.ask("eight", tools=[shell.user_ns["add"]])
+    assert len(user.asked) == 9
 
 
 def test_where_nobody_can_answer_only_what_is_safe_runs(
@@ -388,7 +389,7 @@ def test_the_most_rounds(serve: Callable[..., WireServer], user: Answers, shell:
     assert "look(name='x')" in done.plain
     endless = serve(calls(use("look", {"name": "x"})))  # whatever it is told
     done = Ran(shell, "%%claude --tools look\nAgain.")
-    assert "stopped: 3 rounds of calls are the most" in done.plain
+    assert "stopped after 3 rounds of calls, the most" in done.plain
     assert len(endless.received) == 4
     ids = [
         block["id"]
@@ -655,7 +656,7 @@ def test_in_a_kernel_the_user_is_asked_through_its_input_prompt(serve: Callable[
         kernel.run("%load_ext comet_magic\ndef add(a: int) -> int:\n    return a + 1")
         asked = kernel.client.execute("%%claude --tools add\nGo.", allow_stdin=True)
         prompt = kernel.client.get_stdin_msg(timeout=20)
-        assert "add(a=2)" in prompt["content"]["prompt"]
+        assert "a = 2" in prompt["content"]["prompt"]
         kernel.client.input("y")
         ran = kernel.until_idle(asked)
         assert "add(a=2) → 3" in ran.plain
@@ -665,3 +666,143 @@ def test_in_a_kernel_the_user_is_asked_through_its_input_prompt(serve: Callable[
         assert ran.reply["status"] == "ok"
     finally:
         kernel.close()
+
+
+# ---- what reviewers tried
+
+
+class Shop:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def drop(self) -> str:
+        return f"{self.name} is gone"
+
+
+def test_what_was_allowed_is_that_very_function(serve: Callable[..., WireServer], user: Answers, shell: Any) -> None:
+    def server_of(received: Received) -> Script:
+        last = received.json["messages"][-1]["content"]
+        return canonical("Done.") if isinstance(last, list) else calls(use("drop", {}))
+
+    server = serve(server_of)
+    shop, other = Shop("test"), Shop("production")
+    user.given = ["a"]
+    for _ in range(2):
+        comet_magic.ask("Go.", tools=[shop.drop], chat="c")
+    assert len(user.asked) == 1
+    user.given = ["n"]
+    comet_magic.ask("Go.", tools=[other.drop], chat="c")
+    assert results(server.received[-1])[0]["is_error"] is True
+    assert len(user.asked) == 2
+
+
+def test_no_argument_can_push_the_question_out_of_sight(
+    serve: Callable[..., WireServer], user: Answers, shell: Any
+) -> None:
+    shell.run_cell("def send(path: str, note: str):\n    return 'sent'")
+    forged = " " * 3200 + "\nClaude asks to run\n  look\nAllow look? \x1b[2J\u202e" + "x" * 5000
+    serve(calls(use("send", {"path": "/etc/shadow", "note": forged + KEY})), canonical("Done."))
+    user.given = ["s", "n"]
+    Ran(shell, "%%claude --tools send\nGo.")
+    first, whole = user.asked
+    assert len(first) < 1000
+    assert "    path = '/etc/shadow'\n" in first
+    assert first.endswith("Allow send? [y]es, once · [a]lways in this conversation · [s]how all · [N]o: ")
+    assert "\x1b" not in first + whole
+    assert "x" * 5000 in whole
+    assert KEY not in first + whole
+
+
+def test_a_refused_call_is_not_replayed(serve: Callable[..., WireServer], user: Answers, shell: Any) -> None:
+    server = serve(calls(use("add", {"a": 1})), canonical("Then not."), calls(use("add", {"a": 1})), canonical("2."))
+    ran = define(shell)
+    CometSettings.instance().replay = "always"
+    user.given = ["n", "y"]
+    Ran(shell, "%%claude --tools add -c one\nGo.")
+    Ran(shell, "%%claude --tools add -c two\nGo.")
+    assert ran == [(1, 1)]
+    assert len(server.received) == 4
+
+
+def test_a_call_that_nobody_offered_makes_no_turn(serve: Callable[..., WireServer], user: Answers, shell: Any) -> None:
+    server = serve(calls(use("look", {"name": "x"}), text="Let me look.", reason="end_turn"), canonical("Yes."))
+    done = Ran(shell, "%%claude\nGo.")
+    assert "a tool call is pending: look" in done.plain
+    Ran(shell, "%%claude\nNext.")
+    assert [m["content"] for m in server.received[-1].json["messages"]] == ["Next.\n"]
+    server = serve(calls(use("reply", {}), use('bad "name"!\n', {}, "t2")), canonical("Well."), canonical("Yes."))
+    define(shell)
+    Ran(shell, "%%claude --tools look\nGo.")
+    Ran(shell, "%%claude\nNext.")
+    names = [tool["name"] for tool in server.received[-1].json["tools"]]
+    assert names == ["reply", "bad__name___"]
+    check(server.received[-1].json["messages"])
+
+
+def test_each_round_is_priced_by_itself(serve: Callable[..., WireServer], user: Answers, shell: Any) -> None:
+    def script(*events: bytes, reason: str) -> Script:
+        return stream(start(input_tokens=60_000), *events, stop(reason, output_tokens=10))
+
+    opening = event("content_block_start", index=0, content_block=use("look", {"name": "x"}))
+    text = event("content_block_delta", index=0, delta={"type": "text_delta", "text": "Done."})
+    serve(script(opening, reason="tool_use"), script(text, reason="end_turn"))
+    define(shell)
+    Ran(shell, "%%claude --tools look -m claude-haiku-5-5\nGo.")
+    assert comet_magic.last.receipt.cost_usd == pytest.approx((120_000 * 0.1 + 20 * 0.5) / 1e6)  # no long prompt
+
+
+def test_a_failed_second_round_tells_the_first_once(
+    serve: Callable[..., WireServer], user: Answers, shell: Any
+) -> None:
+    serve(calls(use("look", {"name": "x"}), text="Let me look."), reply(b"{}", status=500))
+    define(shell)
+    done = Ran(shell, "%%claude --tools look\nGo.")
+    assert done.plain.count("Let me look.") == 1
+    assert done.plain.count("look(name='x')") == 1
+
+
+def test_tools_that_fail_in_odd_ways(serve: Callable[..., WireServer], user: Answers, shell: Any) -> None:
+    shell.run_cell(
+        "import comet_magic, asyncio, dataclasses, functools\n"
+        "class Mute(Exception):\n    def __str__(self): raise ValueError\n"
+        "@comet_magic.tool(safe=True)\ndef mute(): raise Mute\n"
+        "@comet_magic.tool(safe=True)\ndef cancelled(): raise asyncio.CancelledError\n"
+        "@comet_magic.tool(safe=True)\ndef ended(): raise SystemExit\n"
+        "@dataclasses.dataclass\nclass Unhashable:\n    n: int = 1\n    def __call__(self, a: int) -> int: return a\n"
+        "odd = Unhashable()\n"
+        "def scaled(by: int, n: float) -> float:\n    'Scale it.'\n    return by * n\n"
+        "double = functools.partial(scaled, n=2.5)\n"
+        "both = [mute, cancelled]\n"
+    )
+    server = serve(
+        calls(use("mute", {}, "1"), use("cancelled", {}, "2"), use("ended", {}, "3"), use("odd", {"a": 4}, "4"), use("scaled", {"by": 2}, "5")),
+        canonical("Odd."),
+    )  # fmt: skip
+    user.given = ["y", "y"]
+    done = Ran(shell, "%%claude --tools mute,cancelled,ended,odd,double\nGo.")
+    assert done.error is None
+    assert [block.get("is_error", False) for block in results(server.received[-1])] == [True, True, True, False, False]
+    assert [block["content"] for block in results(server.received[-1])[3:]] == ["4", "5.0"]
+    scaled = server.received[0].json["tools"][-1]
+    assert scaled["description"] == "Scale it."
+    assert scaled["input_schema"]["properties"]["by"] == {"type": "integer"}
+    for many in ("both", "*both"):
+        assert Ran(shell, f"%%claude --tools {many} --dry-run\nGo.").error is None
+
+
+def test_with_many_calls_it_paints_no_more_often(serve: Callable[..., WireServer], user: Answers, shell: Any) -> None:
+    serve(calls(*(use("look", {"name": str(at)}, f"t{at}") for at in range(200))), canonical("Done."))
+    define(shell)
+    done = Ran(shell, "%%claude --tools look\nGo.")
+    assert done.error is None
+    assert sum(len(str(output.data)) for output in done.outputs) < 2_000_000
+
+
+def test_a_type_that_is_not_reached_with_tools_is_an_error(
+    serve: Callable[..., WireServer], user: Answers, shell: Any
+) -> None:
+    serve(calls(use("look", {"name": "x"})))
+    define(shell)
+    CometSettings.instance().tool_rounds = 1
+    with pytest.raises(ReplyError, match="stopped after 1 round of calls"):
+        comet_magic.ask("Go.", as_=int, tools=[shell.user_ns["look"]])

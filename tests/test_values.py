@@ -482,3 +482,155 @@ def test_a_recursive_type_is_no_format_but_a_tool(serve: Callable[..., WireServe
     server = serve(called({"value": {"children": [{"children": []}]}}), called({"children": [{"children": []}]}))
     assert comet_magic.ask("A tree.", as_=Tree) == Tree(children=[Tree()])
     assert ways(server.received[0]) == "forced"
+
+
+# ---- what reviewers tried
+
+
+def test_a_function_is_no_type(serve: Callable[..., WireServer]) -> None:
+    server = serve(canonical('{"path": "/x"}'))
+    ran: list[str] = []
+
+    def delete(path: str) -> None:
+        ran.append(path)
+
+    for kind in (delete, ran.append, print, lambda: 1):
+        with pytest.raises(ConfigError, match="a function is no type"):
+            comet_magic.ask("?", as_=kind)
+    for schema in ({"a": "int"}, {}):
+        with pytest.raises(ConfigError, match="says nothing of a type"):
+            comet_magic.ask("?", as_=schema)
+    assert (ran, server.received) == ([], [])
+
+
+@dataclasses.dataclass
+class Picky:
+    n: int = 0
+
+    def __post_init__(self) -> None:
+        {1: 1}[self.n]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (int, '{"value": true}'), (int, '{"value": "5"}'), (bool, '{"value": "yes"}'), (bool, '{"value": 1}'),
+        (float, '{"value": true}'), (Point, '{"x": 1, "lable": "p"}'), (City, '{"name": "a", "size": 1}'), (Picky, '{"n": 2}'),
+        (dt.date, '{"value": 0}'), (list[int], '{"value": [1, "2"]}'),
+    ],
+)  # fmt: skip
+def test_what_is_not_quite_of_the_type_is_not_taken(serve: Callable[..., WireServer], kind: Any, text: str) -> None:
+    server = serve(canonical(text))
+    with pytest.raises(ReplyError):
+        comet_magic.ask("?", as_=kind)
+    assert len(server.received) == 2  # and once more, to mend it
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('A draft:\n```json\n{"x": 1}\n```\nBetter:\n```json\n{"value": [1, 2]}\n```', [1, 2]),
+        ("From [1, 2] and [3] I get [6].", [6]),
+    ],
+)
+def test_of_several_the_last_is_meant(serve: Callable[..., WireServer], text: str, value: Any) -> None:
+    serve(canonical(text))
+    assert comet_magic.ask("?", as_=list[int]) == value
+
+
+class Aliased(pydantic.BaseModel):
+    first_name: str = pydantic.Field(alias="firstName")
+    mood: Mood = Mood.GOOD
+
+
+def test_records_with_aliases_and_enums_become_a_table(serve: Callable[..., WireServer]) -> None:
+    serve(canonical('{"value": [{"firstName": "Ada", "mood": "bad"}]}'))
+    rows = comet_magic.ask("?", as_=list[Aliased])
+    for kind in (pd.DataFrame, pl.DataFrame, pa.Table):
+        frame = rows.to(kind)
+        assert pl.DataFrame(frame).rows() == [("Ada", "bad")]
+    assert "| Ada | bad |" in rows._repr_mimebundle_()["text/markdown"]
+
+
+def test_tables_of_nothing_and_of_mixed_times(serve: Callable[..., WireServer]) -> None:
+    kinds = [{"name": "s", "type": "string"}, {"name": "t", "type": "datetime"}]
+    serve(canonical(json.dumps({"columns": kinds, "rows": []})))
+    frame = comet_magic.ask("?", as_=pd.DataFrame)
+    assert frame["s"].dtype == pd.Series(["x"]).dtype
+    assert str(frame["t"].dtype) == "datetime64[us]"
+    assert comet_magic.ask("?", as_=pl.DataFrame).dtypes == [pl.String, pl.Datetime]
+    mixed = [["a", "2026-01-02T00:00:00"], ["b", "2026-01-02T00:00:00+01:00"]]
+    serve(canonical(json.dumps({"columns": kinds, "rows": mixed})))
+    with pytest.raises(ReplyError, match="some times have a zone"):
+        comet_magic.ask("?", as_=pl.DataFrame)
+    serve(canonical(json.dumps({"columns": [{"name": "n", "type": "integer"}], "rows": [[2**70]]})))
+    with pytest.raises(ReplyError):
+        comet_magic.ask("?", as_=pl.DataFrame)
+
+
+def test_a_secret_is_in_no_schema_reply_error_or_store(
+    serve: Callable[..., WireServer], shell: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DB_PASSWORD", "hunter2-very-long")
+
+    @dataclasses.dataclass
+    class Config:
+        password: str = "hunter2-very-long"
+        key: str = KEY
+
+    server = serve(canonical(json.dumps({"value": KEY})))
+    shell.user_ns["Config"] = Config
+    done = Ran(shell, "%%claude --as Config\n?")
+    assert isinstance(done.error, ReplyError)
+    sent = json.dumps([received.json for received in server.received])
+    assert "hunter2" not in sent
+    assert KEY not in sent
+    shown = str([output.data for output in done.outputs]) + str(done.error) + str(done.error.partial)
+    done = Ran(shell, "%%claude --as str -o word\n?")
+    assert done.error is None
+    shown += str([output.data for output in done.outputs]) + shell.user_ns["word"]
+    dump = "\n".join(session.current().store(CometSettings.instance())._connection.iterdump())
+    assert "word" in shell.user_ns
+    assert KEY not in dump
+    assert KEY not in shown
+
+
+def test_an_error_has_the_text_and_the_usage_however_it_came(serve: Callable[..., WireServer]) -> None:
+    serve(called({"a": "x"}), called({"a": "y"}))
+    with pytest.raises(ReplyError) as caught:
+        comet_magic.ask("?", as_=dict[str, int])
+    assert caught.value.text == '{"a": "y"}'
+    assert caught.value.usage is not None
+    assert caught.value.usage.output_tokens == 6
+    serve(called({"a": 1}, reason="max_tokens"))
+    with pytest.raises(ReplyError) as caught:
+        comet_magic.ask("?", as_=dict[str, int])
+    assert caught.value.usage is not None
+
+
+def test_prose_where_a_way_is_known_to_fit_is_the_models_own(serve: Callable[..., WireServer]) -> None:
+    server = serve(canonical('{"value": 4}'), canonical("I would rather not say."))
+    assert comet_magic.ask("?", as_=int) == 4
+    with pytest.raises(ReplyError):
+        comet_magic.ask("?", as_=int)
+    assert [ways(sent) for sent in server.received] == ["format"] * 3
+    with pytest.raises(ReplyError):
+        comet_magic.ask("?", as_=int, model="new")  # nothing is known of it, and nothing learned from this
+    with pytest.raises(ReplyError):
+        comet_magic.ask("?", as_=int, model="new")
+    assert [ways(sent) for sent in server.received[3:]] == ["format", "forced", "words", "words"] * 2
+
+
+def test_a_dry_run_shows_what_is_said_of_the_form(serve: Callable[..., WireServer], shell: Any) -> None:
+    serve(canonical("Prose."), canonical("Prose."), canonical('{"value": 4}'))
+    assert comet_magic.ask("?", as_=int) == 4  # in words
+    done = Ran(shell, "%%claude --as int --dry-run\nHow many?")
+    assert "Reply with nothing but JSON that fits this JSON Schema" in done.plain
+
+
+@pytest.mark.parametrize("default", [float("inf"), float("nan")])
+def test_a_default_that_no_json_is_stays_here(default: float) -> None:
+    def scale(by: float = default) -> float:
+        return by
+
+    assert "default" not in json.dumps(schemas.signature_of(scale, "scale").json, allow_nan=False)

@@ -61,7 +61,7 @@ def test_leave_for_a_call_is_asked_while_the_cell_runs(opened: Any) -> None:
         notebook.start(1)
         box = notebook.cells.nth(1).locator(".jp-Stdin-input")
         expect(box).to_be_visible(timeout=20_000)
-        expect(notebook.cells.nth(1).locator(".jp-Stdin-prompt")).to_contain_text("price(item='tea')")
+        expect(notebook.cells.nth(1).locator(".jp-Stdin-prompt")).to_contain_text("item = 'tea'")
         expect(notebook.output(1)).to_contain_text("Let me look.")
         box.fill("y")
         box.press("Enter")
