@@ -124,15 +124,11 @@ def test_json_is_found_where_models_put_it(serve: Callable[..., WireServer], tex
     assert comet_magic.ask("How many?", as_=int) == 4
 
 
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-        lambda of: st.lists(of, max_size=3) | st.dictionaries(st.text(max_size=5), of, max_size=3),
-        max_leaves=8,
-    ),
-    st.text(max_size=20),
-    st.text(max_size=20),
-)
+PLAIN = st.none() | st.booleans() | st.integers() | st.text(max_size=5)
+NESTED = PLAIN | st.lists(PLAIN, max_size=3) | st.dictionaries(st.text(max_size=5), PLAIN | st.lists(PLAIN, max_size=3))
+
+
+@given(NESTED, st.text(max_size=20), st.text(max_size=20))
 def test_any_json_object_is_found_among_any_words(value: Any, before: str, after: str) -> None:
     wanted = values.wanted(dict[str, Any], "dict")
     clean = str.maketrans("", "", '{[`~"\\')
