@@ -140,7 +140,8 @@ class Notebook:
     def _show_value(self, message: Message) -> None:
         """The value where the reply grew, as Jupyter shows it; and below it what there is to say."""
         data, metadata = self._bundle_of(message.value)
-        self._update(data, metadata)
+        if data:  # a widget shows itself
+            self._update(data, metadata)
         self._is_open, self._id = False, uuid.uuid4().hex
         markdown = value_markdown(message, show_usage=self._show_usage)
         plain = "\n".join(_account(message, self._show_usage))

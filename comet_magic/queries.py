@@ -19,6 +19,7 @@ import threading
 import time
 import warnings
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,11 @@ class Query:
             raise ConfigError(
                 "query has no table: it reads DataFrames of pandas and polars, and Arrow tables, that the prompt names",
                 "nothing was sent; name one in the prompt, as {{df}}",
+            )
+        needs_arrow = any(table_library(table) == "polars" for table in usable.values())
+        if needs_arrow and find_spec("pyarrow") is None:
+            raise ConfigError(
+                "query reads tables of polars through pyarrow, which is not installed", "pip install pyarrow"
             )
         if len({name.lower() for name in usable}) < len(usable):
             raise ConfigError(

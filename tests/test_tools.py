@@ -806,3 +806,29 @@ def test_a_type_that_is_not_reached_with_tools_is_an_error(
     CometSettings.instance().tool_rounds = 1
     with pytest.raises(ReplyError, match="stopped after 1 round of calls"):
         comet_magic.ask("Go.", as_=int, tools=[shell.user_ns["look"]])
+
+
+def test_in_a_kernel_an_interrupt_ends_a_call_at_once(serve: Callable[..., WireServer]) -> None:
+    runaway = "SELECT count(*) FROM df a, df b, df c WHERE a.n * b.n % 7 = c.n"
+    server = serve(
+        calls(use("sleep", {}), text="I will sleep."),
+        calls(use("query", {"sql": runaway}), text="I will query."),
+        canonical("Awake."),
+    )
+    kernel = Kernel(COMETAPI_KEY=KEY, COMET_MAGIC_ENDPOINT=server.url)
+    try:
+        kernel.run(
+            "%load_ext comet_magic\nimport comet_magic, time, pandas as pd\ndf = pd.DataFrame({'n': range(100_000)})\n"
+            "@comet_magic.tool(safe=True)\ndef sleep():\n    print('asleep', flush=True)\n    time.sleep(50)\n"
+        )
+        ran = kernel.run("%%claude --tools sleep\nGo.", interrupt_when="asleep")
+        assert ran.ended - ran.interrupted < 5
+        assert ran.error[0].startswith("KeyboardInterrupt")
+        assert "stopped by you" in ran.plain
+        ran = kernel.run("%%claude --tools query\nGo: {{df}}", interrupt_when="I will query.")
+        assert ran.ended - ran.interrupted < 5
+        assert ran.error[0].startswith("KeyboardInterrupt")
+        kernel.run("%%claude\nAre you there?")
+        assert [m["content"] for m in server.received[-1].json["messages"]] == ["Are you there?\n"]
+    finally:
+        kernel.close()
