@@ -18,7 +18,8 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,8 @@ class TableQuery:
 
     def __call__(self, sql: str) -> str:
         """Raises: QueryError, with DuckDB's words or the limit that was met."""
-        connection = _locked(self._tables)
+        with _interrupted_later():
+            connection = _locked(self._tables)
         try:
             run = _in_a_child if sys.platform == "linux" else _on_a_thread
             return run(connection, sql, self._limit_s)
@@ -185,11 +187,7 @@ def _too_long(limit_s: float) -> QueryError:
 
 def _in_a_child(connection: Any, sql: str, limit_s: float) -> str:
     reader, writer = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about forking beside threads: the child touches nothing of theirs
-        child = os.fork()
-    if child == 0:
-        _answer(connection, sql, writer)
+    child = _forked(lambda: _answer(connection, sql, writer, limit_s))
     os.close(writer)
     got = bytearray()
     until = time.monotonic() + limit_s
@@ -202,8 +200,7 @@ def _in_a_child(connection: Any, sql: str, limit_s: float) -> str:
                 is_over = not part
     finally:
         os.close(reader)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        _end(child)
     if not is_over:
         raise _too_long(limit_s)
     if not got:
@@ -214,25 +211,63 @@ def _in_a_child(connection: Any, sql: str, limit_s: float) -> str:
     return str(text)
 
 
-def _answer(connection: Any, sql: str, writer: int) -> None:
-    """In the child: write (text, problem), and end, without a step into what the parent has set up."""
+@contextmanager
+def _interrupted_later() -> Iterator[None]:
+    """Where others would swallow an interrupt: DuckDB, while it sets itself up; Python, in its steps after a fork."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    former = signal.signal(signal.SIGINT, lambda *_: came.append(1))
     try:
-        import resource
-
-        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY + SLACK,) * 2)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        for number in (signal.SIGALRM, signal.SIGINT):  # the parent ends it
-            signal.signal(number, signal.SIG_IGN)
-        try:
-            answer = (_asked(connection, sql), "")
-        except Exception as error:  # noqa: BLE001  # it is raised again, in the parent
-            answer = ("", f"{error}" or type(error).__name__)
-        data = json.dumps(answer).encode()
-        while data:
-            data = data[os.write(writer, data) :]
+        yield
     finally:
-        os._exit(0)
+        signal.signal(signal.SIGINT, former)
+    if came:
+        raise KeyboardInterrupt
+
+
+def _forked(run: Callable[[], None]) -> int:
+    """The id of a child that runs that, and nothing else."""
+    parent, child = os.getpid(), 0
+    try:
+        with _interrupted_later(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about forking beside threads: the child touches nothing of theirs
+            child = os.fork()
+            if child == 0:
+                run()
+    except BaseException:
+        if child:
+            _end(child)
+        raise
+    finally:
+        if os.getpid() != parent:
+            os._exit(0)
+    return child
+
+
+def _end(child: int) -> None:
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+def _answer(connection: Any, sql: str, writer: int, limit_s: float) -> None:
+    """In the child: write (text, problem)."""
+    import resource
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY + SLACK,) * 2)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    most_s = int(limit_s * (os.cpu_count() or 1)) + 10  # should the parent not live to end it
+    resource.setrlimit(resource.RLIMIT_CPU, (most_s, most_s))
+    try:
+        answer = (_asked(connection, sql), "")
+    except Exception as error:  # noqa: BLE001  # it is raised again, in the parent
+        answer = ("", f"{error}" or type(error).__name__)
+    data = json.dumps(answer).encode()
+    while data:
+        data = data[os.write(writer, data) :]
 
 
 def _on_a_thread(connection: Any, sql: str, limit_s: float) -> str:
