@@ -6,10 +6,12 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from . import budget, prices, records, turns
 from .archive import shrink
+from .cards import Bounds
 from .catalog import known
 from .client import Announce, Endpoint, MessageStream, Streams, connect, find_endpoint
 from .context import Question, bounds_of
@@ -60,7 +62,6 @@ class Exchange:
         cell = continued.cell if continued else ""
         self._question = _with_parts(question, wanted, tools)
         self._wanted, self._tools = wanted, tools or {}
-        self._bounds = bounds_of(settings)
         self._rounds: Rounds | None = None
         self._standing = standing(self._store, session, settings, question.message, place, cell=cell, new=new)
         self._shows_usage = settings.show_usage
@@ -70,6 +71,10 @@ class Exchange:
         self._key: Key | None = None
         self._is_kept = False
         self._notes = [question.note] if question.note else []
+
+    @cached_property
+    def _bounds(self) -> Bounds:
+        return bounds_of(self._settings)
 
     # ---- what is asked
 
