@@ -5,21 +5,49 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from .inline import clean, escaped
 from .markdown import safe_markdown, wrapped
 
-if TYPE_CHECKING:
-    from .messages import Message, Receipt
+
+class Proof(Protocol):
+    """What was sent: a `Receipt`."""
+
+    @property
+    def sent(self) -> str: ...
+    @property
+    def question(self) -> str | None: ...
+    @property
+    def thumbnails(self) -> tuple[str, ...]: ...
+
+
+class Shown(Protocol):
+    """What can be shown: a `Message`."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def told(self) -> str: ...
+    @property
+    def thinking(self) -> str: ...
+    @property
+    def as_type(self) -> str: ...
+    @property
+    def receipt(self) -> Proof: ...
+    def steps(self) -> Iterator[Any]: ...
+    def notes(self) -> list[str]: ...
+    def account(self) -> list[str]: ...
+    def usage_line(self) -> str: ...
+
 
 SHOWN_QUESTION = 20_000  # characters of what was sent that its line opens to
 SHOWN_CHARACTERS = 200_000  # beyond it, a browser needs seconds for one reply
 
 
-def to_markdown(message: Message, *, show_usage: bool = True, remote_images: bool = False) -> str:
+def to_markdown(message: Shown, *, show_usage: bool = True, remote_images: bool = False) -> str:
     """A reply as safe Markdown: collapsed thinking, text, how it ended, usage."""
     parts = []
     if message.thinking:
@@ -39,7 +67,7 @@ def to_markdown(message: Message, *, show_usage: bool = True, remote_images: boo
     return "\n\n".join([*parts, *(_account(message) if show_usage else [])])
 
 
-def value_markdown(message: Message, *, show_usage: bool = True) -> str:
+def value_markdown(message: Shown, *, show_usage: bool = True) -> str:
     """What stands below a value that is shown by itself: notes, usage, and the reply that it was read from."""
     calls = [_call(step) for step in message.steps() if isinstance(step, Call)]
     notes = [f"> **{escaped(note)}**" for note in message.notes()]
@@ -49,7 +77,7 @@ def value_markdown(message: Message, *, show_usage: bool = True) -> str:
     return "\n\n".join([*calls, *notes, *account, head, raw, "</details>"])
 
 
-def _account(message: Message) -> list[str]:
+def _account(message: Shown) -> list[str]:
     if message.receipt.question is None:
         return ["<br>".join(f"<small>{escaped(line)}</small>" for line in message.account())]
     return [f"<small>{escaped(message.usage_line())}</small>", _proof(message.receipt)]
@@ -62,7 +90,7 @@ def _call(call: Call) -> str:
     return "\n\n".join([head, quoted(beginning(f"{call.given}\n\n→ {told}", SHOWN_QUESTION)), "</details>"])
 
 
-def _proof(receipt: Receipt) -> str:
+def _proof(receipt: Proof) -> str:
     """The line that says what was sent; it opens to show just that."""
     pictures = [f"![a picture that was sent]({address})" for address in receipt.thumbnails if address]
     parts = [f"<details><summary><small>sent: {escaped(receipt.sent)}</small></summary>", *pictures]
@@ -81,7 +109,7 @@ def quoted(text: str, language: str = "text") -> str:
     return safe_markdown(f"{mark}{language}\n{text}\n{mark}")
 
 
-def to_plain(message: Message, *, show_usage: bool = True) -> str:
+def to_plain(message: Shown, *, show_usage: bool = True) -> str:
     """A reply as text for a terminal: folded, without control characters."""
     text, more = shown(message.told)
     parts = [wrapped(clean(text))] if text else []

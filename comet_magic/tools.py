@@ -1,8 +1,4 @@
-"""The user's functions as tools that the model may call; and `query`, a ready-made one for tables.
-
-%%claude --tools lookup,query
-What did customer 17 order, and how does that compare with {{orders}}?
-"""
+"""The user's functions as tools that the model may call; and `query`, a ready-made one for tables."""
 
 from __future__ import annotations
 
