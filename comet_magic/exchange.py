@@ -13,11 +13,11 @@ from . import budget, prices, records, turns
 from .archive import shrink
 from .cards import Bounds
 from .catalog import known
-from .client import Announce, Endpoint, MessageStream, Streams, connect, find_endpoint
+from .client import Announce, Endpoint, connect, find_endpoint
 from .context import Question, bounds_of
 from .conversation import Turn
 from .display import Growing
-from .errors import APIError, CometError, ConfigError, ReplyError
+from .errors import CometError, ConfigError, ReplyError
 from .keys import Key
 from .messages import Message, Receipt, Usage
 from .pictures import thumbnails
@@ -30,6 +30,7 @@ from .replies import Continued, Recorded, Replayed, to_replay
 from .request import Request
 from .rounds import Rounds
 from .runs import watched
+from .sending import Sender
 from .session import Session
 from .settings import CometSettings
 from .standing import standing
@@ -185,7 +186,6 @@ class Exchange:
 
     def _answer(self, request: Request, endpoint: Endpoint, announce: Announce) -> Rounds:
         """The reply, in as many rounds as it takes."""
-        client = connect(self._settings, announce)
         typed = toolbox = ways = None
         if self._wanted:
             from .values import Typed
@@ -196,10 +196,8 @@ class Exchange:
             toolbox = self._toolbox(endpoint)
             if endpoint.local_model is not None:
                 self._notes.append("the local model calls no tools: its server passes them over")
-        self._rounds = Rounds(
-            request, lambda request: self._sent(client, endpoint, request, ways), typed=typed, toolbox=toolbox,
-            allow=self._allow,
-        )  # fmt: skip
+        send = Sender(connect(self._settings, announce), endpoint.name, self._session.refused_cache, ways)
+        self._rounds = Rounds(request, send, typed=typed, toolbox=toolbox, allow=self._allow)
         return self._rounds
 
     def _toolbox(self, endpoint: Endpoint) -> Toolbox:
@@ -217,20 +215,6 @@ class Exchange:
 
         return Ways(self._store, endpoint.name, request, is_embedded=endpoint.local_model is not None)
 
-    def _sent(self, client: Streams, endpoint: Endpoint, request: Request, ways: Ways | None) -> MessageStream:
-        """Once more in another way, while it may be the way to ask for a type that the endpoint refuses."""
-        if ways is None:
-            return self._send(client, endpoint, request)
-        while True:
-            try:
-                stream = self._send(client, endpoint, replace(request, way=ways.now))
-            except APIError as error:
-                if not ways.refused(error):
-                    raise
-            else:
-                ways.taken()
-                return stream
-
     def _allow(self, request: Request) -> None:
         """Before a further round. Raises: ConfigError when it could pass the budget."""
         assert self._asked is not None
@@ -247,20 +231,6 @@ class Exchange:
             return None
         used = (prices.estimated_usage(part.usage, request, _said(part)) for request, part in self._rounds.asked)
         return sum(self._price.cost(usage) or 0.0 for usage in used)
-
-    def _send(self, client: Streams, endpoint: Endpoint, request: Request) -> MessageStream:
-        """Once more without cache marks, where that is what the endpoint refuses."""
-        if endpoint.name in self._session.refused_cache:
-            request = replace(request, cached=())
-        try:
-            return client.stream(request)
-        except APIError as error:
-            # Not all name the field: some say only that a content must be a string.
-            if not request.cached or (error.status not in (400, 422) and "cache_control" not in error.what):
-                raise
-        stream = client.stream(replace(request, cached=()))
-        self._session.refused_cache.add(endpoint.name)
-        return stream
 
     def _find_price(self, endpoint: Endpoint, model: str) -> Price | None:
         published: dict[str, tuple[float, float]] = {}

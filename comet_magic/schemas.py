@@ -12,7 +12,7 @@ import operator
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,23 +113,7 @@ def signature_of(function: Callable[..., Any], name: str) -> Schema:
         raise ConfigError(
             f"{name} cannot be a tool: {_first_line(error)}", "nothing was sent; write a function around it"
         ) from error
-    fields: dict[str, Any] = {}
-    for number, parameter in enumerate(parameters):
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            continue
-        if parameter.kind is parameter.POSITIONAL_ONLY:
-            raise ConfigError(
-                f"{name} cannot be a tool: its parameter {parameter.name} has no name to be given by",
-                "nothing was sent; leave the / out of its signature",
-            )
-        default = ... if parameter.default is parameter.empty else parameter.default
-        if number == 0 and parameter.name == "self" and not inspect.isclass(function):
-            raise ConfigError(
-                f"{name} cannot be a tool: it is a method of no object", "nothing was sent; name an object's"
-            )
-        kind = kinds.get(parameter.name, Any)
-        # Names of their own, for a model has methods that a parameter may be called like.
-        fields[f"p{number}"] = (kind, pydantic.Field(default, alias=parameter.name, title=None))
+    fields = _fields(parameters, kinds, name, pydantic)
     try:
         model = pydantic.create_model(
             name, __config__=pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=False), **fields
@@ -146,6 +130,28 @@ def signature_of(function: Callable[..., Any], name: str) -> Schema:
 
     schema.pop("description", None)
     return Schema({"properties": {}, **_without_titles(schema)}, arguments)
+
+
+def _fields(parameters: Iterable[inspect.Parameter], kinds: dict[str, Any], name: str, pydantic: Any) -> dict[str, Any]:
+    """Of a model that stands for a signature: the parameters that a model can give. Raises: ConfigError."""
+    fields: dict[str, Any] = {}
+    for number, parameter in enumerate(parameters):
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            raise ConfigError(
+                f"{name} cannot be a tool: its parameter {parameter.name} has no name to be given by",
+                "nothing was sent; leave the / out of its signature",
+            )
+        default = ... if parameter.default is parameter.empty else parameter.default
+        if number == 0 and parameter.name == "self":
+            raise ConfigError(
+                f"{name} cannot be a tool: it is a method of no object", "nothing was sent; name an object's"
+            )
+        kind = kinds.get(parameter.name, Any)
+        # Names of their own, for a model has methods that a parameter may be called like.
+        fields[f"p{number}"] = (kind, pydantic.Field(default, alias=parameter.name, title=None))
+    return fields
 
 
 def _plain(function: Any) -> Any:

@@ -27,7 +27,7 @@ LAYERS = [
     {"describe"},
     {"context"},
     {"client", "display", "asking", "defaults", "overview", "session"},
-    {"listing", "standing", "usage", "history", "calls", "rounds"},
+    {"listing", "standing", "usage", "history", "calls", "rounds", "sending"},
     {"replies", "conversations", "fixing"},
     {"exchange", "commands"},
     {"panel", "scripting"},
