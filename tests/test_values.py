@@ -7,7 +7,7 @@ import datetime as dt
 import enum
 import json
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, NotRequired, Optional, TypedDict
+from typing import Annotated, Any, Literal, Optional, TypedDict
 
 import pandas as pd
 import polars as pl
@@ -39,9 +39,12 @@ class Point:
     at: dt.date | None = None
 
 
-class City(TypedDict):
+class Named(TypedDict):
     name: str
-    people: NotRequired[int]
+
+
+class City(Named, total=False):
+    people: int
 
 
 class Model(pydantic.BaseModel):
