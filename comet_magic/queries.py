@@ -19,7 +19,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ MEMORY = 10**9  # bytes that DuckDB may use
 SLACK = 10**9  # more that the child may: for its code, its threads, and what DuckDB does not count
 PATIENCE_S = 2.0  # seconds for DuckDB to notice that it is stopped; what does not is left behind
 LIBRARIES = ("pandas", "polars", "pyarrow")
+_UNREAD = ("period", "interval", "Sparse", "complex")  # dtypes of pandas that DuckDB does not know
+_MIXED = ("mixed", "mixed-integer", "complex", "period", "interval", "bytes")
 _LOCKED = {
     "memory_limit": f"{MEMORY // 10**6}MB",
     "temp_directory": "",
@@ -122,7 +124,10 @@ def _locked(tables: Mapping[str, Any]) -> Any:
     """A database of its own in memory, with these tables, which reaches nothing else any more."""
     connection = _duckdb().connect(":memory:", config=_LOCKED)
     for name, table in tables.items():
-        connection.register(name, _as_columns(table))
+        try:
+            connection.register(name, _as_columns(table))
+        except Exception as error:  # as for columns of the same name, or for none
+            raise QueryError(f"the table {_quoted(name)} cannot be queried: {error}") from error
     connection.execute("SET enable_progress_bar = false")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
@@ -130,15 +135,24 @@ def _locked(tables: Mapping[str, Any]) -> Any:
 
 
 def _as_columns(table: Any) -> Any:
-    """With an index of pandas among the columns; and not polars', whose threads do not outlive a fork."""
+    """As DuckDB can read it: with an index of pandas among the columns, and odd columns as text.
+
+    Polars comes as Arrow: its threads do not outlive a fork.
+    """
     if table_library(table) == "polars":
-        return table.to_arrow()
-    if table_library(table) == "pandas" and type(table.index).__name__ != "RangeIndex":
-        try:
-            return table.reset_index()
-        except ValueError:  # a column has its name
-            return table
-    return table
+        return table.select([column for column, dtype in table.schema.items() if str(dtype) != "Object"]).to_arrow()
+    if table_library(table) != "pandas":
+        return table
+    if type(table.index).__name__ != "RangeIndex" and not set(table.index.names) & set(table.columns):
+        table = table.reset_index()
+    # DuckDB judges columns of objects by a sample, and falls over what does not fit in.
+    inferred = sys.modules["pandas"].api.types.infer_dtype
+    odd = [
+        column
+        for column, dtype in table.dtypes.items()
+        if str(dtype).startswith(_UNREAD) or (str(dtype) == "object" and inferred(table[column]) in _MIXED)
+    ]
+    return table.assign(**{column: table[column].map(str) for column in odd}) if odd else table
 
 
 def _asked(connection: Any, sql: str) -> str:
@@ -187,20 +201,24 @@ def _too_long(limit_s: float) -> QueryError:
 
 def _in_a_child(connection: Any, sql: str, limit_s: float) -> str:
     reader, writer = os.pipe()
-    child = _forked(lambda: _answer(connection, sql, writer, limit_s))
-    os.close(writer)
     got = bytearray()
     until = time.monotonic() + limit_s
-    is_over = False
+    child, is_over = 0, False
     try:
+        child = _forked(lambda: _answer(connection, sql, writer, limit_s))
+        os.close(writer)
+        writer = -1
         while not is_over and time.monotonic() < until:
             if select.select([reader], [], [], 0.05)[0]:
                 part = os.read(reader, 2**16)
                 got += part
                 is_over = not part
     finally:
-        os.close(reader)
-        _end(child)
+        with _interrupted_later():
+            for end in filter(lambda end: end >= 0, (reader, writer)):
+                os.close(end)
+            if child:
+                _end(child)
     if not is_over:
         raise _too_long(limit_s)
     if not got:
@@ -214,17 +232,18 @@ def _in_a_child(connection: Any, sql: str, limit_s: float) -> str:
 @contextmanager
 def _interrupted_later() -> Iterator[None]:
     """Where others would swallow an interrupt: DuckDB, while it sets itself up; Python, in its steps after a fork."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     came: list[int] = []
-    former = signal.signal(signal.SIGINT, lambda *_: came.append(1))
+    former: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        numbers = filter(None, (signal.SIGINT, getattr(signal, "SIGALRM", None)))
+        former = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, former)
-    if came:
-        raise KeyboardInterrupt
+        for number, handler in former.items():
+            signal.signal(number, handler)
+    for number in came:
+        signal.raise_signal(number)
 
 
 def _forked(run: Callable[[], None]) -> int:
@@ -247,8 +266,9 @@ def _forked(run: Callable[[], None]) -> int:
 
 
 def _end(child: int) -> None:
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    with suppress(ProcessLookupError, ChildProcessError):  # where somebody else waits for all children
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def _answer(connection: Any, sql: str, writer: int, limit_s: float) -> None:

@@ -48,7 +48,7 @@ class Rounds:
         """All that there is to be shown so far."""
         if self._typed:
             text = self._typed.hide(self._stream.text)
-            return f"```json\n{text}" if text else ""
+            return f"```json\n{text}" if text.lstrip().startswith(("{", "[")) else text
         if not self._toolbox or not (self._toolbox.calls or self._is_calling):
             return self._stream.text
         told = self.message.told
@@ -59,7 +59,7 @@ class Rounds:
     def message(self) -> Message:
         asked = self.asked
         message = asked[-1][1]
-        if self._typed and (self._is_value or self._incomplete):
+        if self._typed and (self._is_value or self._incomplete or message.incomplete):
             message = self._typed.as_text(message, is_value=self._is_value)
         known: dict[str, Any] = {} if self._incomplete is None else {"incomplete": self._incomplete}
         if toolbox := self._toolbox:

@@ -82,6 +82,8 @@ def frame_schema(kind: Any) -> Schema:
 
 
 def _column(values: list[Any], name: str, kind: str) -> list[Any]:
+    if kind in ("date", "datetime") and not all(isinstance(value, str | None) for value in values):
+        raise Unfit(f"column {name!r} of type {kind}: it is written as a text, as in 2026-01-31")
     of = list[KINDS[kind] | None]  # type: ignore[valid-type]
     try:
         made = list((lax_reader(of) if kind in ("date", "datetime") else schema_of(of, name).read)(values))
@@ -89,6 +91,8 @@ def _column(values: list[Any], name: str, kind: str) -> list[Any]:
         raise Unfit(f"column {name!r} of type {kind}: {problem}") from None
     if kind == "datetime" and len({value.tzinfo is None for value in made if value is not None}) > 1:
         raise Unfit(f"column {name!r}: some times have a zone, and some have none")
+    if kind == "datetime" and len({value.utcoffset() for value in made if value is not None}) > 1:
+        made = [value and value.astimezone(dt.timezone.utc) for value in made]  # one column has one zone
     return made
 
 

@@ -57,20 +57,43 @@ def schema_of(kind: Any, name: str) -> Schema:
         schema = adapter.json_schema(schema_generator=_quiet(pydantic))
     except Exception as error:  # what is no type fails in many ways
         raise _unusable(name, error) from error
+    if _has_model(kind):  # which says itself how strictly it is to be read
+        return Schema(schema, _reader(adapter.validate_json, is_strict=None))
     read = _reader(adapter.validate_json)
     if (closed := strict(schema)) is None:
         return Schema(schema, read)
-    check = _of_json_schema(closed, name).read
+    problems_of = _validator(closed, name)
 
     def checked(value: Any) -> Any:
-        made = read(value)
-        check(value)  # a dataclass passes over what it has no field for
+        made = read(value)  # in which a dataclass passes over what it has no field for
+        if beside := [error for error in problems_of(value) if error.validator == "additionalProperties"]:
+            raise Unfit(_told([f"{_place(error.absolute_path)}{error.message}" for error in beside]))
         return made
 
     return Schema(schema, checked)
 
 
+def _has_model(kind: Any) -> bool:
+    return hasattr(kind, "model_fields") or any(map(_has_model, typing.get_args(kind)))
+
+
 def _of_json_schema(schema: dict[str, Any], name: str) -> Schema:
+    problems_of = _validator(schema, name)
+
+    def read(value: Any) -> Any:
+        try:
+            problems = [f"{_place(error.absolute_path)}{error.message}" for error in problems_of(value)]
+        except RecursionError:
+            problems = ["it is nested too deeply"]
+        if problems:
+            raise Unfit(_told(problems))
+        return value
+
+    return Schema(schema, read)
+
+
+def _validator(schema: dict[str, Any], name: str) -> Callable[[Any], Iterable[Any]]:
+    """What is wrong with a value, error by error. Raises: ConfigError when the schema is none."""
     try:
         import jsonschema
     except ImportError:
@@ -85,18 +108,7 @@ def _of_json_schema(schema: dict[str, Any], name: str) -> Schema:
         json.dumps(schema)
     except (jsonschema.SchemaError, TypeError, ValueError) as error:
         raise ConfigError(f"{name} is no JSON Schema: {_first_line(error)}", "nothing was sent") from error
-    validator = kind(schema)
-
-    def read(value: Any) -> Any:
-        try:
-            problems = [f"{_place(error.absolute_path)}{error.message}" for error in validator.iter_errors(value)]
-        except RecursionError:
-            problems = ["it is nested too deeply"]
-        if problems:
-            raise Unfit(_told(problems))
-        return value
-
-    return Schema(schema, read)
+    return lambda value: kind(schema).iter_errors(value)
 
 
 def signature_of(function: Callable[..., Any], name: str) -> Schema:
@@ -180,13 +192,13 @@ def _quiet(pydantic: Any) -> Any:
     return Quiet
 
 
-def _reader(validate_json: Callable[..., Any], *, is_strict: bool = True) -> Callable[[Any], Any]:
+def _reader(validate_json: Callable[..., Any], *, is_strict: bool | None = True) -> Callable[[Any], Any]:
     """JSON's own mode: an enum's value, a date's text and a tuple's list are taken, and a text is no number."""
     import pydantic
 
     def read(value: Any) -> Any:
         try:
-            return validate_json(json.dumps(value), strict=is_strict)
+            return validate_json(json.dumps(_integral(value)), strict=is_strict)
         except pydantic.ValidationError as error:
             told = [f"{_place(one['loc'])}{one['msg']}{_got(one)}" for one in error.errors(include_url=False)]
             raise Unfit(_told(told)) from None
@@ -194,6 +206,15 @@ def _reader(validate_json: Callable[..., Any], *, is_strict: bool = True) -> Cal
             raise Unfit(f"{type(error).__name__}: {error}") from error
 
     return read
+
+
+def _integral(value: Any) -> Any:
+    """With 3 for 3.0, which JSON does not tell apart; where a float is wanted, it becomes one again."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    if isinstance(value, list):
+        return [_integral(item) for item in value]
+    return {name: _integral(item) for name, item in value.items()} if isinstance(value, dict) else value
 
 
 def _got(error: Any) -> str:

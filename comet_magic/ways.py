@@ -26,7 +26,8 @@ class Ways:
         self._store, self._endpoint, self._model = store, endpoint, request.model
         known = _kept(store, endpoint, request.model)
         unfit = {way for way, fits in known.items() if not fits} | set(_impossible(request))
-        self._fit = {way for way, fits in known.items() if fits}
+        self._proven = {way for way, fits in known.items() if fits}  # a reply has been of the form
+        self._fit = set(self._proven)  # the endpoint has taken such a request, at least
         self._left = [way for way in (_EMBEDDED if is_embedded else _USUAL) if way not in unfit]
         self._refused: list[str] = []
         self._passed_over: list[str] = []
@@ -38,7 +39,7 @@ class Ways:
     def refused(self, error: APIError) -> bool:
         """The endpoint refused the request. Returns: whether another way may be what it takes."""
         is_about_request = error.status in (400, 422) or "invalid_request" in (error.code, error.type)
-        if not is_about_request or len(self._left) == 1:
+        if not is_about_request or len(self._left) == 1 or self.now in self._fit:
             return False
         self._refused.append(self._left.pop(0))
         return True
@@ -47,12 +48,13 @@ class Ways:
         """The endpoint took the request as it was asked now: what it refused before was the way."""
         self._keep(self._refused, fit=False)
         self._refused = []
+        self._fit.add(self.now)
 
     def ignored(self) -> bool:
         """The reply is as if nothing had been asked. Returns: whether there is another way to ask."""
         # The others leave it to the model. Who passes a forced tool over has no tools.
         unfit = {FORMAT: [FORMAT], FORCED: [FORCED, TOOL]}.get(self.now, [])
-        if self.now in self._fit:  # it is the model that did not answer
+        if self.now in self._proven:  # it is the model that did not answer
             return False
         self._left = [way for way in self._left if way not in unfit]
         self._passed_over += unfit
@@ -61,7 +63,7 @@ class Ways:
     def fits(self) -> None:
         """The reply is of the form, as it was asked for now: what was passed over before, no reply to it will be."""
         self._keep(self._passed_over, fit=False)
-        if self.now not in self._fit:
+        if self.now not in self._proven:
             self._keep([self.now], fit=True)
 
     def _keep(self, ways: Iterable[str], *, fit: bool) -> None:

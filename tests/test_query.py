@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import duckdb
 import pandas as pd
 import polars as pl
+import psutil
 import pyarrow as pa
 import pytest
 from cells import Ran
@@ -214,3 +216,25 @@ def test_a_question_about_ten_million_rows(server: WireServer, shell: Any) -> No
     CometSettings.instance().share_values = False
     Ran(shell, "%%claude --tools query --alone\nWhat is the total of n in {{df}}?")
     assert "49999995000000" not in str(server.received[-1].json)
+
+
+def test_odd_columns_are_read_as_text_and_spoil_no_others() -> None:
+    many: list[object] = [*range(5000), "n/a"]
+    odd = pd.DataFrame({"o": pd.Series(many, dtype=object), "p": pd.period_range("2026-01", periods=5001, freq="M")})
+    ask = over(df=FRAME, odd=odd, indexed=FRAME.set_index("city"))
+    assert ask("SELECT count(*) AS c FROM df") == "c\n3\n"
+    assert ask("SELECT count(o) AS c, max(p) AS p FROM odd WHERE o <> 'n/a'").startswith("c,p\n5000,")
+    assert ask("SELECT count(DISTINCT city) AS c FROM indexed") == "c\n2\n"
+    hidden = over(df=pl.DataFrame({"n": [1], "o": pl.Series([object()], dtype=pl.Object)}))
+    assert hidden("SELECT * FROM df") == "n\n1\n"
+    twice = pd.DataFrame([[1, 2]], columns=["a", "a"])
+    assert "a" in over(df=twice)("SELECT * FROM df")
+
+
+def test_queries_leave_nothing_behind() -> None:
+    ask = over()
+    ask("SELECT 1 AS a")
+    before = (len(os.listdir("/proc/self/fd")), len(psutil.Process().children()))
+    for _ in range(10):
+        ask("SELECT count(*) AS c FROM df")
+    assert (len(os.listdir("/proc/self/fd")), len(psutil.Process().children())) == before

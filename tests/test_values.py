@@ -633,3 +633,39 @@ def test_a_default_that_no_json_is_stays_here(default: float) -> None:
         return by
 
     assert "default" not in json.dumps(schemas.signature_of(scale, "scale").json, allow_nan=False)
+
+
+def test_one_stray_refusal_unlearns_nothing(serve: Callable[..., WireServer]) -> None:
+    server = serve(canonical('{"value": 4}'), refused("a bad word"), canonical('{"value": 4}'))
+    assert comet_magic.ask("?", as_=int) == 4
+    with pytest.raises(APIError, match="bad word"):
+        comet_magic.ask("?", as_=int)
+    assert comet_magic.ask("?", as_=int) == 4
+    assert [ways(sent) for sent in server.received] == ["format"] * 3
+
+
+class Lenient(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(populate_by_name=True)
+    n: Annotated[int, pydantic.BeforeValidator(lambda value: str(value).replace(",", ""))] = pydantic.Field(alias="N")
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (int, "3.0", 3), (float, "3", 3.0), (Level, "1", Level.LOW), (Lenient, '{"n": "1,234"}', Lenient(N=1234)),
+        (dt.datetime, '"2026-01-02T03:04:05Z"', dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.timezone.utc)),
+        (set[int], "[1, 2]", {1, 2}), (dict[int, str], '{"1": "a"}', {1: "a"}), (Literal[1, 2], "2", 2),
+    ],
+)  # fmt: skip
+def test_what_is_rightly_meant_is_read(kind: Any, text: str, value: Any) -> None:
+    assert values.wanted(kind).value_of(text) == value
+
+
+def test_times_of_several_zones_become_one_column() -> None:
+    rows = [["2026-01-02T00:00:00Z"], ["2026-01-02T00:00:00+02:00"]]
+    table = {"columns": [{"name": "t", "type": "datetime"}], "rows": rows}
+    assert str(values.wanted(pd.DataFrame).value_of(json.dumps(table))["t"].dtype) == "datetime64[us, UTC]"
