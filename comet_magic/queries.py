@@ -152,7 +152,11 @@ def _as_columns(table: Any) -> Any:
         for column, dtype in table.dtypes.items()
         if str(dtype).startswith(_UNREAD) or (str(dtype) == "object" and inferred(table[column]) in _MIXED)
     ]
-    return table.assign(**{column: table[column].map(str) for column in odd}) if odd else table
+    if odd:
+        table = table.copy(deep=False)
+    for column in odd:
+        table[column] = table[column].map(str)
+    return table
 
 
 def _asked(connection: Any, sql: str) -> str:

@@ -227,6 +227,7 @@ def test_odd_columns_are_read_as_text_and_spoil_no_others() -> None:
     assert ask("SELECT count(DISTINCT city) AS c FROM indexed") == "c\n2\n"
     hidden = over(df=pl.DataFrame({"n": [1], "o": pl.Series([object()], dtype=pl.Object)}))
     assert hidden("SELECT * FROM df") == "n\n1\n"
+    assert over(df=odd.set_axis([0, 1], axis=1))("SELECT count(*) AS c FROM df WHERE \"0\" = 'n/a'") == "c\n1\n"
     twice = pd.DataFrame([[1, 2]], columns=["a", "a"])
     assert "a" in over(df=twice)("SELECT * FROM df")
 
