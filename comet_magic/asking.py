@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from getpass import getpass
 from typing import TypeVar
 
@@ -79,8 +79,7 @@ def may_run(call: Call, hide: Callable[[str], str] = str, *, for_good: bool = Tr
 def _arguments(call: Call, hide: Callable[[str], str], most: int | None) -> list[str]:
     """A line for the call, and one for each argument, within bounds that no text can push the rest out of sight."""
     lines = [f"  {call.name}"]
-    given = call.arguments if isinstance(call.arguments, Mapping) else {"arguments": call.arguments}
-    for name, value in given.items():
+    for name, value in call.arguments.items():
         text = clean(hide(repr(value)))
         more = f" … ({len(text):,} characters)" if most is not None and len(text) > most else ""
         lines.append(f"    {name} = {text[:most] if more else text}{more}")

@@ -16,11 +16,11 @@ _PYTHON = ("python", "py", "python3", "py3", "ipython", "ipython3")
 
 def python_blocks(reply: Message) -> list[str]:
     """The code of a whole reply, block after block; nothing of a reply that is only a part."""
+    if not reply.is_whole:
+        return []
     blocks = [
         (language.strip("{}. ").lower(), code.strip("\n")) for language, code in reply.code_blocks if code.strip()
     ]
-    if not reply.is_whole:
-        return []
     marked = [code for language, code in blocks if language in _PYTHON]
     return marked or [code for language, code in blocks if not language and _is_python(code)]
 
@@ -39,12 +39,10 @@ def put_below(shell: Any, store: Store, place: Place, reply: Message, code: str,
 
     again: also where the same was put there before, for the user has asked anew.
     """
+    if not reply.is_whole:
+        return "no cell was put below, for the reply is not whole"
     if not code:
-        return (
-            "the reply has no block of Python: no cell was put below"
-            if reply.is_whole
-            else ("no cell was put below, for the reply is not whole")
-        )
+        return "the reply has no block of Python: no cell was put below"
     if is_terminal(shell):
         shell.set_next_input(code)
         return "the code is your next input, not run: read it first"

@@ -61,8 +61,7 @@ class Toolbox:
     def next(self, request: Request, message: Message) -> Generator[StreamEvent, None, Request | None]:
         """Run the calls of `message`. Returns: what to ask then; None when it calls nothing."""
         uses = message.tool_uses
-        cut = message.incomplete or message.stop_reason in ("max_tokens", "refusal", "model_context_window_exceeded")
-        if not uses or cut or (request.form and any(use.get("name") == REPLY_TOOL for use in uses)):
+        if not uses or message.is_cut or (request.form and any(use.get("name") == REPLY_TOOL for use in uses)):
             if self._round == self._rounds:
                 self.notes.append(f"after {many(self._rounds, 'round')} of calls no more were offered (tool_rounds)")
             return None

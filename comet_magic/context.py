@@ -15,7 +15,7 @@ from .errors import ConfigError
 from .failures import CellName
 from .kinds import table_library
 from .messages import ContentBlock, Message
-from .names import missing
+from .names import nearest_to
 from .redaction import Redactor
 from .references import Reference, pieces
 from .runs import Runs
@@ -126,8 +126,7 @@ def value_of(reference: Reference, scope: dict[str, Any]) -> Any:
     except Exception as error:  # the user's expression raises what it likes
         if isinstance(error, NameError) and error.name == "error":
             raise ConfigError(f"{reference}: no cell has failed", "nothing was sent") from None
-        name = missing(error, reference.tree, scope)
-        near = f"the nearest: {', '.join(name.nearest)}" if name and name.nearest else ""
+        near = nearest_to(error, reference.tree, scope)
         hint = "; ".join(filter(None, [near, r"nothing was sent; \{{ writes braces that are meant as text"]))
         raise ConfigError(f"{reference} raised {type(error).__name__}: {cut(said(error), 300)}", hint) from error
 

@@ -9,6 +9,7 @@ from .cards import unframed
 from .conversation import Turn
 from .errors import ConfigError
 from .grid import Table, about, counted
+from .inline import one_line
 from .names import nearest
 from .place import RUN, shown_path
 from .records import Attempt
@@ -98,8 +99,7 @@ def _state(turn: Turn, *, is_stale: bool) -> str:
 
 
 def first_line(text: str) -> str:
-    line = " ".join(unframed(text).strip().split("\n")[0].split())
-    return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
+    return one_line(unframed(text).strip().split("\n")[0], LONGEST)
 
 
 def _cell(session: Session, cell: str, of: str | None, execution: int | None) -> str:

@@ -34,6 +34,12 @@ def clean(text: str) -> str:
     return _CONTROL.sub("\ufffd", whole_text(text).replace("\r\n", "\n").replace("\r", "\n"))
 
 
+def one_line(text: str, most: int) -> str:
+    """`text` on one line of at most so many characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
 def escaped(text: str) -> str:
     """`text` as one line of literal Markdown: for names and messages that come from elsewhere."""
     line = " ".join(clean(text).split())

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+PATIENCE_S = 2.0  # seconds for one that is told to stop
 AGAIN_S = 1.0  # seconds until one that swallowed the first exception gets it once more
 
 
@@ -23,7 +24,7 @@ def within(seconds: float, function: Callable[[], Any]) -> Any:
     """
     if hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread():
         return _with_alarm(seconds, function)
-    return _on_a_thread(seconds, function)
+    return on_a_thread(seconds, function)
 
 
 def _with_alarm(seconds: float, function: Callable[[], Any]) -> Any:
@@ -48,21 +49,32 @@ def _with_alarm(seconds: float, function: Callable[[], Any]) -> Any:
             signal.setitimer(signal.ITIMER_REAL, max(0.001, others - (time.monotonic() - began)), interval)
 
 
-def _on_a_thread(seconds: float, function: Callable[[], Any]) -> Any:
+def on_a_thread(seconds: float, function: Callable[[], Any], stop: Callable[[], None] | None = None) -> Any:
+    """What `function` returns. Raises: TimedOut after `seconds`; or whatever it raises.
+
+    stop: is called when it is left behind, and given a while to take effect.
+    """
     ended: list[tuple[Any, BaseException | None]] = []
+    done = threading.Event()
 
     def run() -> None:
         try:
             ended.append((function(), None))
         except BaseException as error:  # noqa: BLE001  # it is raised again, where it was called
             ended.append((None, error))
+        done.set()
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
+    threading.Thread(target=run, daemon=True).start()
     until = time.monotonic() + seconds
-    while thread.is_alive() and time.monotonic() < until:
-        thread.join(0.05)  # in short steps, for Windows interrupts nothing longer
-    if not ended:
+    is_over = False
+    try:
+        while not is_over and time.monotonic() < until:
+            is_over = done.wait(0.05)  # in short steps, for Windows interrupts nothing longer
+    finally:
+        if not is_over and stop:
+            stop()
+            done.wait(PATIENCE_S)
+    if not is_over:
         raise TimedOut
     result, error = ended[0]
     if error is not None:

@@ -232,6 +232,11 @@ class Message:
         return is_ended and bool(self.text.strip())
 
     @property
+    def is_cut(self) -> bool:
+        """Whether it stopped before its end: what it gives or calls is not all."""
+        return self.stop_reason in ("max_tokens", "refusal", "model_context_window_exceeded")
+
+    @property
     def ending(self) -> str:
         """How the reply ended, in words, or "" when it ended as replies do."""
         if self.incomplete:

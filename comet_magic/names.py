@@ -48,6 +48,12 @@ def missing(error: BaseException, tree: ast.AST | None, namespace: Mapping[str, 
         return None
 
 
+def nearest_to(error: BaseException, tree: ast.AST | None, namespace: Mapping[str, Any]) -> str:
+    """What is near to the name that `error` is about, in words; "" where nothing is."""
+    name = missing(error, tree, namespace)
+    return f"the nearest: {', '.join(name.nearest)}" if name and name.nearest else ""
+
+
 def _missing(error: BaseException, tree: ast.AST | None, namespace: Mapping[str, Any]) -> Missing | None:
     if isinstance(error, NameError) and error.name:
         # There are so many builtins that one is somewhat alike to anything.

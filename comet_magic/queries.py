@@ -26,12 +26,12 @@ from typing import Any
 
 from .errors import ConfigError
 from .kinds import SERIES, table_library
+from .limits import TimedOut, on_a_thread
 
 MOST_ROWS = 200
 MOST_CHARACTERS = 2000  # of a value
 MEMORY = 10**9  # bytes that DuckDB may use
 SLACK = 10**9  # more that the child may: for its code, its threads, and what DuckDB does not count
-PATIENCE_S = 2.0  # seconds for DuckDB to notice that it is stopped; what does not is left behind
 LIBRARIES = ("pandas", "polars", "pyarrow")
 _UNREAD = ("period", "interval", "Sparse", "complex")  # dtypes of pandas that DuckDB does not know
 _MIXED = ("mixed", "mixed-integer", "complex", "period", "interval", "bytes")
@@ -295,28 +295,10 @@ def _answer(connection: Any, sql: str, writer: int, limit_s: float) -> None:
 
 
 def _on_a_thread(connection: Any, sql: str, limit_s: float) -> str:
-    ended: list[tuple[str, str]] = []
-
-    def run() -> None:
-        try:
-            ended.append((_asked(connection, sql), ""))
-        except Exception as error:  # noqa: BLE001  # it is raised again, where it was asked for
-            ended.append(("", f"{error}" or type(error).__name__))
-
-    thread = threading.Thread(target=run, daemon=True)  # for DuckDB hears no interrupt of the kernel
-    thread.start()
-    until = time.monotonic() + limit_s
+    """DuckDB hears no interrupt of the kernel, but one of its own."""
     try:
-        while not ended and time.monotonic() < until:
-            time.sleep(0.02)  # and no join: an exception within that makes a thread look as if it had ended
-        is_over = bool(ended)
-    finally:
-        if not ended:
-            connection.interrupt()
-            thread.join(PATIENCE_S)
-    if not is_over:
-        raise _too_long(limit_s)
-    text, problem = ended[0]
-    if problem:
-        raise QueryError(problem)
-    return text
+        return str(on_a_thread(limit_s, lambda: _asked(connection, sql), stop=connection.interrupt))
+    except TimedOut:
+        raise _too_long(limit_s) from None
+    except Exception as error:  # noqa: BLE001  # told as the child tells it
+        raise QueryError(f"{error}" or type(error).__name__) from None

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from .errors import ConfigError
-from .names import missing
+from .names import nearest_to
 
 CLOSINGS = 50  # `}}` that are tried as the end of one reference; an expression may have some of its own
 CLOSINGS_OF_OPEN = 5  # of one that another begins in
@@ -116,7 +116,5 @@ def named(flag: str, text: str, scope: Mapping[str, Any], hint: str) -> Any:
     try:
         return eval(compile(text, f"<{flag}>", "eval"), dict(scope))
     except Exception as error:  # the user's expression raises what it likes
-        name = missing(error, None, scope)
-        near = f"the nearest: {', '.join(name.nearest)}" if name and name.nearest else ""
-        what = f"{flag}: {type(error).__name__}: {error}"
-        raise ConfigError(what, "; ".join(filter(None, [near, f"nothing was sent; {hint}"]))) from error
+        hints = filter(None, [nearest_to(error, None, scope), f"nothing was sent; {hint}"])
+        raise ConfigError(f"{flag}: {type(error).__name__}: {error}", "; ".join(hints)) from error

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .inline import clean, escaped
+from .inline import clean, escaped, one_line
 from .markdown import safe_markdown, wrapped
 
 if TYPE_CHECKING:  # making classes of them takes a while
@@ -154,7 +154,7 @@ class Call:
     def line(self) -> str:
         """`query(sql='SELECT …') → 3 rows · 0.02 s`, on one line."""
         outcome = self.problem or " ".join(self.result.split())
-        return f"{_short(self.said)} → {_short(outcome)}{self._took()}"
+        return f"{one_line(clean(self.said), SHORT)} → {one_line(clean(outcome), SHORT)}{self._took()}"
 
     def _took(self) -> str:
         if self.took_s is None:
@@ -172,17 +172,11 @@ class Call:
     @property
     def said(self) -> str:
         """The call as Python would write it."""
-        given = self.arguments if isinstance(self.arguments, Mapping) else {"": self.arguments}
-        return (
-            f"{self.name}({', '.join(f'{name}={value!r}' if name else repr(value) for name, value in given.items())})"
-        )
+        if not isinstance(self.arguments, Mapping):
+            return f"{self.name}({self.arguments!r})"
+        return f"{self.name}({', '.join(f'{name}={value!r}' for name, value in self.arguments.items())})"
 
 
 NOBODY_THERE, DENIED = "nobody is here to allow it", "denied by you"
 REFUSED = (NOBODY_THERE, DENIED)  # a call's problems that are the user's own decision
 SHORT = 90  # characters of a call, and of its result, in the line that opens to show them
-
-
-def _short(text: str) -> str:
-    line = " ".join(clean(text).split())
-    return line if len(line) <= SHORT else f"{line[: SHORT - 1]}…"

@@ -82,8 +82,8 @@ class Request:
             body["output_config"] = output
         if tools := self._tools():
             body["tools"] = tools
-        if choice := self._tool_choice():
-            body["tool_choice"] = choice
+            if choice := self._tool_choice():
+                body["tool_choice"] = choice
         if self.instruction and self.messages:
             body["messages"][-1] = _with_text(body["messages"][-1], self.instruction)
         if self.thinking is not None:
@@ -100,9 +100,10 @@ class Request:
         return _BY_TOOL if self.way == TOOL else _BY_WORDS + json.dumps(self.form.schema, ensure_ascii=False)
 
     def _output_config(self) -> dict[str, Any]:
-        held = self.form and self.way == FORMAT
-        form = {"format": {"type": "json_schema", "schema": self.form.strict}} if self.form and held else {}
-        return {**({"effort": self.effort} if self.effort else {}), **form}
+        output: dict[str, Any] = {"effort": self.effort} if self.effort else {}
+        if self.form and self.way == FORMAT:
+            output["format"] = {"type": "json_schema", "schema": self.form.strict}
+        return output
 
     def _tools(self) -> list[Mapping[str, Any]]:
         tools = list(self.tools)
@@ -119,7 +120,7 @@ class Request:
         if self.form and self.way == FORCED:
             return {"type": "tool", "name": REPLY_TOOL}
         is_offered = (self.tools and self.may_call) or (self.form and self.way == TOOL)
-        return None if is_offered or not self._tools() else {"type": "none"}
+        return None if is_offered else {"type": "none"}
 
 
 def _with_text(message: dict[str, Any], text: str) -> dict[str, Any]:

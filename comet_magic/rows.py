@@ -15,6 +15,7 @@ from typing import Any
 from .cards import many
 from .errors import ConfigError
 from .grid import Table
+from .inline import one_line
 from .schemas import Schema, Unfit, lax_reader, schema_of
 
 KINDS = {"string": str, "integer": int, "number": float, "boolean": bool, "date": dt.date, "datetime": dt.datetime}
@@ -24,7 +25,9 @@ _POLARS = {
     "string": "String", "integer": "Int64", "number": "Float64", "boolean": "Boolean", "date": "Date",
     "datetime": "Datetime",
 }  # fmt: skip
-_ARROW = {"string": "string", "integer": "int64", "number": "float64", "boolean": "bool_", "date": "date32"}
+_ARROW = {"string": "string", "integer": "int64", "number": "float64", "boolean": "bool_", "date": "date32",
+    "datetime": "timestamp",
+}  # fmt: skip
 _CELL = {"anyOf": [{"type": kind} for kind in ("string", "number", "boolean", "null")]}
 _TABLE = {
     "type": "object",
@@ -100,17 +103,11 @@ def _frame(kind: Any, columns: dict[str, list[Any]], kinds: dict[str, str]) -> A
     """kinds: by column, as far as they are known."""
     library = sys.modules[_home(kind)]
     if _home(kind) == "polars":
-        dtypes = {
-            name: library.Datetime("us") if of == "datetime" else getattr(library, _POLARS[of])
-            for name, of in kinds.items()
-            if of != "datetime" or _is_empty(columns[name])
-        }
-        return kind(columns, schema_overrides=dtypes)
+        known = {name: _type(library, _POLARS, of, columns[name]) for name, of in kinds.items()}
+        return kind(columns, schema_overrides={name: of for name, of in known.items() if of is not None})
     if _home(kind) == "pyarrow":
-        arrays = {
-            name: library.array(values, _arrow(library, kinds.get(name), values)) for name, values in columns.items()
-        }
-        return library.table(arrays)
+        types = {name: _type(library, _ARROW, kinds.get(name), values) for name, values in columns.items()}
+        return library.table({name: library.array(values, types[name]) for name, values in columns.items()})
     frame = kind(columns)
     dtypes = {name: dtype for name in columns if (dtype := _dtype(kinds.get(name), columns[name]))}
     text = library.Series(["text"]).dtype
@@ -121,11 +118,11 @@ def _is_empty(values: list[Any]) -> bool:
     return all(value is None for value in values)
 
 
-def _arrow(library: Any, kind: str | None, values: list[Any]) -> Any:
-    """Arrow's type; None to take what it infers itself."""
+def _type(library: Any, names: dict[str, str], kind: str | None, values: list[Any]) -> Any:
+    """The library's own; None to take what it infers itself."""
     if kind == "datetime":
-        return library.timestamp("us") if _is_empty(values) else None
-    return getattr(library, _ARROW[kind])() if kind in _ARROW else None
+        return getattr(library, names[kind])("us") if _is_empty(values) else None
+    return getattr(library, names[kind])() if kind in names else None
 
 
 def _dtype(kind: str | None, values: list[Any]) -> str:
@@ -189,9 +186,7 @@ def _field(record: Any, name: str) -> Any:
 
 
 def _shown(value: Any) -> str:
-    text = "" if value is None else str(value)
-    text = " ".join(text.split())
-    return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 1]}…"
+    return "" if value is None else one_line(str(value), SHOWN_CHARACTERS)
 
 
 def _kind(schema: dict[str, Any]) -> str:

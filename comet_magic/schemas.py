@@ -66,8 +66,7 @@ def schema_of(kind: Any, name: str) -> Schema:
 
     def checked(value: Any) -> Any:
         made = read(value)  # in which a dataclass passes over what it has no field for
-        if beside := [error for error in problems_of(value) if error.validator == "additionalProperties"]:
-            raise Unfit(_told([f"{_place(error.absolute_path)}{error.message}" for error in beside]))
+        _refuse(error for error in problems_of(value) if error.validator == "additionalProperties")
         return made
 
     return Schema(schema, checked)
@@ -82,14 +81,18 @@ def _of_json_schema(schema: dict[str, Any], name: str) -> Schema:
 
     def read(value: Any) -> Any:
         try:
-            problems = [f"{_place(error.absolute_path)}{error.message}" for error in problems_of(value)]
+            _refuse(problems_of(value))
         except RecursionError:
-            problems = ["it is nested too deeply"]
-        if problems:
-            raise Unfit(_told(problems))
+            raise Unfit("it is nested too deeply") from None
         return value
 
     return Schema(schema, read)
+
+
+def _refuse(errors: Iterable[Any]) -> None:
+    """Raises: Unfit where jsonschema has found any."""
+    if problems := [f"{_place(error.absolute_path)}{error.message}" for error in errors]:
+        raise Unfit(_told(problems))
 
 
 def _validator(schema: dict[str, Any], name: str) -> Callable[[Any], Iterable[Any]]:

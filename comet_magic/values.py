@@ -66,8 +66,8 @@ def wanted(kind: Any, name: str = "") -> Wanted:
         "properties": {"value": plain},
         "required": ["value"],
         "additionalProperties": False,
+        **parts,
     }
-    held.update(parts)
 
     def unwrapped(found: Any) -> Any:
         is_held = isinstance(found, dict) and set(found) == {"value"}
@@ -122,7 +122,7 @@ class Typed:
 
     def next(self, request: Request, message: Message) -> Request | None:
         """What to ask after `message`; None when it is the value. Raises: ReplyError when it will not be."""
-        if message.stop_reason in ("max_tokens", "model_context_window_exceeded", "refusal"):
+        if message.is_cut:
             raise self.failed(f"it is not whole: {message.ending.split(': raise')[0]}", _mend(message))
         answer = self.hide(answer_of(message))
         try:
@@ -160,7 +160,7 @@ class Typed:
 
 def answer_of(message: Message) -> str:
     """The text that is to be read: the arguments of the call by which it was given, else the message's own."""
-    calls = [block for block in message.content if block.get("type") == "tool_use" and block.get("name") == REPLY_TOOL]
+    calls = [use for use in message.tool_uses if use.get("name") == REPLY_TOOL]
     return json.dumps(calls[-1].get("input"), ensure_ascii=False) if calls else message.text
 
 

@@ -24,9 +24,9 @@ class Ways:
 
     def __init__(self, store: Store, endpoint: str, request: Request, *, is_embedded: bool = False) -> None:
         self._store, self._endpoint, self._model = store, endpoint, request.model
-        known = _kept(store, endpoint, request.model)
-        unfit = {way for way, fits in known.items() if not fits} | set(_impossible(request))
-        self._proven = {way for way, fits in known.items() if fits}  # a reply has been of the form
+        learned = _kept(store, endpoint, request.model)
+        unfit = {way for way, fits in learned.items() if not fits} | set(_impossible(request))
+        self._proven = {way for way, fits in learned.items() if fits}  # a reply has been of the form
         self._fit = set(self._proven)  # the endpoint has taken such a request, at least
         self._left = [way for way in (_EMBEDDED if is_embedded else _USUAL) if way not in unfit]
         self._refused: list[str] = []

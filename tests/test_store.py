@@ -479,15 +479,20 @@ def test_a_lock_that_never_ends_is_told_and_work_goes_on(
 # ---- versions
 
 
-def test_an_older_file_is_brought_forward_and_a_copy_of_it_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def older(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file of the version before."""
     path = tmp_path / "s.sqlite"
     old = Store(path)
     put(old, "hi", "a")
     old.close()
     monkeypatch.setattr(store, "MIGRATIONS", (*store.MIGRATIONS, "ALTER TABLE turns ADD COLUMN colour TEXT"))
-    new = Store(path)
+    return path
+
+
+def test_an_older_file_is_brought_forward_and_a_copy_of_it_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = Store(older(tmp_path, monkeypatch))
     assert new.problem == ""
     assert new.read(lambda db: db.execute("SELECT wire, colour FROM turns").fetchone())["colour"] is None
     monkeypatch.undo()
@@ -499,12 +504,8 @@ def test_an_older_file_is_brought_forward_and_a_copy_of_it_kept(
 def test_an_older_file_is_read_as_it_is_where_nothing_may_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "s.sqlite"
-    old = Store(path)
-    put(old, "hi", "a")
-    old.close()
+    path = older(tmp_path, monkeypatch)
     before = path.read_bytes()
-    monkeypatch.setattr(store, "MIGRATIONS", (*store.MIGRATIONS, "ALTER TABLE turns ADD COLUMN colour TEXT"))
     reader = Store(path, read_only=True)
     found = reader.look_behind(lambda db: db.execute("SELECT wire, colour FROM turns").fetchall())
     assert found is not None

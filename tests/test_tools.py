@@ -511,8 +511,8 @@ def test_a_failure_of_a_later_round_keeps_what_was_paid_for(
     define(shell)
     done = Ran(shell, "%%claude --tools look\nGo.")
     assert done.error.partial.usage.output_tokens == 3  # type: ignore[union-attr]
-    assert "Let me look." in done.plain
-    assert "look(name='x')" in done.plain
+    assert done.plain.count("Let me look.") == 1
+    assert done.plain.count("look(name='x')") == 1
 
 
 def test_tools_and_a_type(serve: Callable[..., WireServer], user: Answers, shell: Any) -> None:
@@ -749,16 +749,6 @@ def test_each_round_is_priced_by_itself(serve: Callable[..., WireServer], user: 
     define(shell)
     Ran(shell, "%%claude --tools look -m claude-haiku-5-5\nGo.")
     assert comet_magic.last.receipt.cost_usd == pytest.approx((120_000 * 0.1 + 20 * 0.5) / 1e6)  # no long prompt
-
-
-def test_a_failed_second_round_tells_the_first_once(
-    serve: Callable[..., WireServer], user: Answers, shell: Any
-) -> None:
-    serve(calls(use("look", {"name": "x"}), text="Let me look."), reply(b"{}", status=500))
-    define(shell)
-    done = Ran(shell, "%%claude --tools look\nGo.")
-    assert done.plain.count("Let me look.") == 1
-    assert done.plain.count("look(name='x')") == 1
 
 
 def test_tools_that_fail_in_odd_ways(serve: Callable[..., WireServer], user: Answers, shell: Any) -> None:
