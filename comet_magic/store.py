@@ -11,6 +11,7 @@ import os
 import shutil
 import sqlite3
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -89,30 +90,37 @@ class Store:
     """Reads and writes in transactions, from any thread. `path` is a file, or ":memory:".
 
     problem: why the file is not being written, and how to mend that; "" when all is well.
-    behind: the file, for reading, while the store is in memory because of a problem; None if it cannot be read.
+    Its connections are closed by `close`, when nobody holds the store any more, at exit, and before a fork: a child
+    uses nothing that its parent opened. Each process opens its own when it next reads or writes.
     """
 
     def __init__(self, path: Path | str, *, read_only: bool = False) -> None:
         """read_only: leave the file as it is, and keep what is new in memory."""
         self.path = path
         self.problem = ""
-        self.behind: Connection | None = None
         self._read_only = read_only
         self._lock = threading.RLock()
-        self._open()
+        self._open = _Connections()
+        _stores.add(self)
+        weakref.finalize(self, self._open.close)
+        self._connect()
 
-    def _open(self) -> None:
-        self._process = os.getpid()
+    def _connect(self) -> None:
         if str(self.path) == MEMORY:
-            self._connection = _in_memory()
+            self._open.main = _in_memory()
         elif self._read_only:
-            self._connection, self.behind = _in_memory(), _for_reading(Path(self.path))
+            self._open.main, self._open.behind = _in_memory(), _for_reading(Path(self.path))
         else:
             try:
-                self._connection = _opened(Path(self.path))
+                self._open.main = _opened(Path(self.path))
                 self._identity = _identity(Path(self.path))
             except (sqlite3.Error, OSError, ValueError, NewerStore) as error:
                 self._give_up(error)
+
+    @property
+    def behind(self) -> Connection | None:
+        """The file, for reading, while the store is in memory because of a problem; None if it cannot be read."""
+        return self._open.behind
 
     @property
     def is_file(self) -> bool:
@@ -133,14 +141,11 @@ class Store:
             try:
                 return act(self.behind)
             except sqlite3.DatabaseError:
-                self.behind = None
+                self._open.close_behind()
                 return None
 
     def _done(self, act: Callable[[Connection], T], begin: str) -> T:
         with self._lock:
-            if self._process != os.getpid():
-                self._inherited = self._connection  # the parent's: a forked child must neither use nor close it
-                self._open()
             try:
                 with _transaction(self._connection, begin) as connection:
                     return act(connection)
@@ -153,14 +158,19 @@ class Store:
             with _transaction(self._connection, begin) as connection:
                 return act(connection)
 
+    @property
+    def _connection(self) -> Connection:
+        if self._open.main is None:  # it was closed, as before a fork
+            self._connect()
+        assert self._open.main is not None
+        return self._open.main
+
     def _give_up(self, error: Exception) -> None:
         """Go on in memory."""
         self.problem = f"nothing is being kept: {_why(error, Path(self.path))}"
-        if hasattr(self, "_connection"):
-            with contextlib.suppress(sqlite3.Error):
-                self._connection.close()
-        self.behind = None if isinstance(error, NewerStore | ValueError) else _for_reading(Path(self.path))
-        self._connection = _in_memory()
+        self._open.close()
+        self._open.behind = None if isinstance(error, NewerStore | ValueError) else _for_reading(Path(self.path))
+        self._open.main = _in_memory()
         self._signs = _signs(Path(self.path))
 
     def look_again(self, carry: Callable[[Connection, Connection], None]) -> str:
@@ -174,8 +184,8 @@ class Store:
             if self.is_file:
                 if _identity(Path(self.path)) == self._identity:
                     return ""
-                self._connection.close()
-                self._open()
+                self._open.close()
+                self._connect()
                 return f"{self.path} was moved or removed while it was in use: {self.problem or 'a new one is begun'}"
             if _signs(Path(self.path)) == self._signs:
                 return ""
@@ -190,8 +200,8 @@ class Store:
             except sqlite3.Error:
                 file.close()
                 return ""
-            self._connection.close()
-            self._connection, self.behind, self.problem = file, None, ""
+            self._open.close()
+            self._open.main, self.problem = file, ""
             self._identity = _identity(Path(self.path))
             return f"{self.path} is being kept again, with what was asked meanwhile"
 
@@ -212,15 +222,74 @@ class Store:
     def give_back(self) -> None:
         """Return the room of what was removed to the disk."""
         with self._lock, contextlib.suppress(sqlite3.Error):  # if another kernel reads, the next time does it
-            self._connection.executescript("PRAGMA incremental_vacuum")  # execute() would free one page alone
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            connection = self._connection
+            connection.executescript("PRAGMA incremental_vacuum")  # execute() would free one page alone
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def close(self) -> None:
-        with self._lock, contextlib.suppress(sqlite3.Error):
-            if self._process == os.getpid():
-                self._connection.close()
-                if self.behind:
-                    self.behind.close()
+        with self._lock:
+            self._open.close()
+
+    # ---- a fork, which copies connections that only one process may use
+
+    def _before_fork(self) -> None:
+        self._lock.acquire()
+        if self.is_file:
+            self._open.close()
+
+    def _after_fork(self) -> None:
+        self._lock.release()
+
+    def _after_fork_in_child(self) -> None:
+        self._lock = threading.RLock()
+        if not self.is_file:  # a memory that is the parent's, and a file that is the parent's to read
+            self.problem = ""
+            self._open.close()
+
+
+class _Connections:
+    """The open connections of a store, apart from it, so that they can be closed when it is gone."""
+
+    def __init__(self) -> None:
+        self.main: Connection | None = None
+        self.behind: Connection | None = None
+
+    def close(self) -> None:
+        main, self.main = self.main, None
+        if main is not None:
+            with contextlib.suppress(sqlite3.Error):
+                main.close()
+        self.close_behind()
+
+    def close_behind(self) -> None:
+        behind, self.behind = self.behind, None
+        if behind is not None:
+            with contextlib.suppress(sqlite3.Error):
+                behind.close()
+
+
+_stores: weakref.WeakSet[Store] = weakref.WeakSet()
+_forking: list[Store] = []
+
+
+def _before_fork() -> None:
+    _forking[:] = list(_stores)
+    for store in _forking:
+        store._before_fork()
+
+
+def _after_fork(*, in_child: bool) -> None:
+    while _forking:
+        store = _forking.pop()
+        store._after_fork_in_child() if in_child else store._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=lambda: _after_fork(in_child=False),
+        after_in_child=lambda: _after_fork(in_child=True),
+    )
 
 
 class NewerStore(Exception):
@@ -252,14 +321,10 @@ def _opened(path: Path) -> Connection:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     # Made here, for SQLite would make it readable for others; its side files take its mode.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    connection = _connected(str(path))
-    try:
+    with _closed_on_failure(_connected(str(path))) as connection:
         _check(connection)
         _configure(connection)
         _migrate(connection, path)
-    except BaseException:
-        connection.close()
-        raise
     return connection
 
 
@@ -292,9 +357,9 @@ def _configure(connection: Connection) -> None:
 
 
 def _in_memory() -> Connection:
-    connection = _connected(MEMORY)
-    connection.execute("PRAGMA foreign_keys = ON")
-    _migrate(connection, None)
+    with _closed_on_failure(_connected(MEMORY)) as connection:
+        connection.execute("PRAGMA foreign_keys = ON")
+        _migrate(connection, None)
     return connection
 
 
@@ -304,12 +369,13 @@ def _for_reading(path: Path) -> Connection | None:
     # The first works beside writers, and makes files beside it; the second where nothing may be written.
     for how in ("mode=ro", "mode=ro&immutable=1")[0 if in_use else 1 :]:
         try:
-            connection = _connected(f"{path.resolve().as_uri()}?{how}", uri=True)
-            connection.execute("SELECT count(*) FROM sessions").fetchone()
-            version = _pragma(connection, "user_version")
+            with _closed_on_failure(_connected(f"{path.resolve().as_uri()}?{how}", uri=True)) as connection:
+                connection.execute("SELECT count(*) FROM sessions").fetchone()
+                version = _pragma(connection, "user_version")
             if version == len(MIGRATIONS):
                 return connection
-            return _brought_forward(connection) if 0 < version < len(MIGRATIONS) else None
+            with contextlib.closing(connection):
+                return _brought_forward(connection) if 0 < version < len(MIGRATIONS) else None
         except sqlite3.Error:
             continue
     return None
@@ -317,10 +383,9 @@ def _for_reading(path: Path) -> Connection | None:
 
 def _brought_forward(older: Connection) -> Connection:
     """A copy in memory, with the schema of this version; the file stays as it is."""
-    copy = _connected(MEMORY)
-    older.backup(copy)
-    older.close()
-    _migrate(copy, None)
+    with _closed_on_failure(_connected(MEMORY)) as copy:
+        older.backup(copy)
+        _migrate(copy, None)
     return copy
 
 
@@ -342,12 +407,17 @@ def _migrate(connection: Connection, path: Path | None) -> None:
 
 def _copy(path: Path, copy: Path) -> None:
     os.close(os.open(copy, os.O_RDWR | os.O_CREAT, 0o600))
-    old, new = _connected(str(path)), _connected(str(copy))
-    try:
+    with contextlib.closing(_connected(str(path))) as old, contextlib.closing(_connected(str(copy))) as new:
         old.backup(new)
-    finally:
-        old.close()
-        new.close()
+
+
+@contextlib.contextmanager
+def _closed_on_failure(connection: Connection) -> Iterator[Connection]:
+    try:
+        yield connection
+    except BaseException:
+        connection.close()
+        raise
 
 
 @contextlib.contextmanager

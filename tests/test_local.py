@@ -30,16 +30,15 @@ pytestmark = [
 def is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+        # One that has ended and was not waited for is still there.
+        return sys.platform != "linux" or "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2][:3]
+    except (ProcessLookupError, FileNotFoundError):
         return False
-    return "Z" not in Path(f"/proc/{pid}/stat").read_text().split(")")[-1][:3] if sys.platform == "linux" else True
 
 
 def wait_until_gone(pid: int) -> None:
-    deadline = time.monotonic() + 10
-    while is_running(pid) and time.monotonic() < deadline:
+    while is_running(pid):  # as long as it takes on a busy machine; the test's own time limit ends it
         time.sleep(0.05)
-    assert not is_running(pid)
 
 
 def test_a_cell_is_answered_by_a_real_model(shell: Any) -> None:

@@ -81,7 +81,7 @@ def test_the_conversation_runs_again_from_its_store_with_the_server_down(tmp_pat
 def test_the_store_beside_the_notebook_is_enough_to_run_it_offline(tmp_path: Path) -> None:
     """The very command of the README."""
     environment = {**os.environ, "COMET_MAGIC_REPLAY": "only"}
-    command = ["make", "-o", ".venv/.ready", "test-notebooks", f"BIN={Path(sys.executable).parent}"]
+    command = ["make", "-o", ".venv/.demo", "test-notebooks", f"BIN={Path(sys.executable).parent}"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("replayed from") == 5

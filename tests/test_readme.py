@@ -76,7 +76,7 @@ def test_the_commands_are_these() -> None:
 
 def test_make_test_is_this_suite() -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
-    command = ["make", "-n", "-o", ".venv/.ready", "test", "ARGS="]
+    command = ["make", "-n", "-o", ".venv/.test", "test", "ARGS="]
     shown = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     assert shown.stdout.split() == [".venv/bin/python", "-m", "pytest"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import multiprocessing
 import os
@@ -10,7 +11,9 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +116,102 @@ def test_any_text_comes_back_as_it_was(tmp_path: Path) -> None:
     kept.close()
     (turn,) = turns.conversation(Store(tmp_path / "s.sqlite"), "c").turns
     assert turn.messages[0] == Message.user(text)
+
+
+# ---- what is opened is closed
+
+
+@pytest.fixture
+def connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[sqlite3.Connection]]:
+    """Every connection that is opened; all must be closed when nobody holds a store any more."""
+    opened: list[sqlite3.Connection] = []
+    connect = sqlite3.connect
+
+    def recorded(*args: Any, **options: Any) -> sqlite3.Connection:
+        opened.append(connect(*args, **options))
+        return opened[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", recorded)
+    yield opened
+    gc.collect()
+    assert opened
+    assert [connection for connection in opened if not is_closed(connection)] == []
+
+
+def is_closed(connection: sqlite3.Connection) -> bool:
+    try:
+        connection.execute("SELECT 1")
+    except sqlite3.ProgrammingError:
+        return True
+    return False
+
+
+def test_a_store_that_nobody_holds_is_closed(connections: list[sqlite3.Connection], tmp_path: Path) -> None:
+    put(Store(tmp_path / "s.sqlite"), "hi", "a")
+    put(Store(store.MEMORY), "hi", "a")
+    assert questions(Store(tmp_path / "s.sqlite", read_only=True)) == ["hi"]
+
+
+def test_a_file_that_cannot_be_opened_is_closed(connections: list[sqlite3.Connection], tmp_path: Path) -> None:
+    damaged, newer, others, older = (tmp_path / name for name in ("damaged", "newer", "others", "older"))
+    damaged.write_bytes(b"SQLite format 3\0" + b"x" * 5000)
+    for path in (newer, older):
+        put(Store(path), "hi", "a")
+        gc.collect()
+    for path, statement in (
+        (newer, "PRAGMA user_version = 99"), (others, "CREATE TABLE mine (x)"),
+        (older, "PRAGMA user_version = 1; DROP TABLE ways; DROP TABLE code_cells"),
+    ):  # fmt: skip
+        db = sqlite3.connect(path)
+        db.executescript(statement)
+        db.close()
+    for path in (damaged, newer, others):
+        assert Store(path).problem
+        Store(path, read_only=True)
+    assert questions(Store(older, read_only=True)) == ["hi"]
+    assert Store(older).problem == ""
+
+
+def test_threads_that_end_leave_nothing_open(connections: list[sqlite3.Connection], tmp_path: Path) -> None:
+    kept = Store(tmp_path / "s.sqlite")
+    threads = [threading.Thread(target=put, args=(kept, "hi", str(number))) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(questions(kept)) == 4
+
+
+FORKS = """
+import os, sys, threading, comet_magic
+settings = comet_magic.CometSettings.instance()
+settings.endpoint, settings.store = sys.argv[1], sys.argv[2]
+comet_magic.ask("one", chat="c")
+asking = threading.Thread(target=lambda: [comet_magic.ask("meanwhile", chat="other") for _ in range(20)])
+asking.start()
+for number in range(4):
+    child = os.fork()
+    if not child:
+        comet_magic.ask("of a child", chat=f"child {number}")
+        sys.exit()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+asking.join()
+comet_magic.ask("two", chat="c")
+print(len(comet_magic.conversations.get("c").turns), len(comet_magic.conversations.names()))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("path", ["s.sqlite", ":memory:"])
+def test_forks_beside_a_thread_that_asks_and_the_exit_leave_nothing_open(tmp_path: Path, path: str) -> None:
+    """A forked child has nothing to close: its parent's connections were closed before the fork."""
+    with WireServer(canonical()) as server:
+        command = [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-c", FORKS, server.url, path]
+        done = subprocess.run(
+            command, cwd=tmp_path, env={**os.environ, "COMETAPI_KEY": KEY}, capture_output=True, text=True, check=False
+        )
+    assert done.stderr == ""
+    assert done.stdout == ("2 2\n" if path == ":memory:" else "2 6\n")
 
 
 # ---- many at once
