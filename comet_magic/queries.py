@@ -35,6 +35,7 @@ SLACK = 10**9  # more that the child may: for its code, its threads, and what Du
 LIBRARIES = ("pandas", "polars", "pyarrow")
 _UNREAD = ("period", "interval", "Sparse", "complex")  # dtypes of pandas that DuckDB does not know
 _MIXED = ("mixed", "mixed-integer", "complex", "period", "interval", "bytes")
+_PRAGMA = re.compile(r"(?:\s|--[^\n]*|/\*.*?\*/)*pragma\b", re.I | re.S)  # behind comments
 _LOCKED = {
     "memory_limit": f"{MEMORY // 10**6}MB",
     "temp_directory": "",
@@ -161,10 +162,11 @@ def _as_columns(table: Any) -> Any:
 
 def _asked(connection: Any, sql: str) -> str:
     """Raises: QueryError for what is no lone SELECT; whatever DuckDB raises."""
-    statements = connection.extract_statements(sql)
-    if len(statements) != 1 or statements[0].type.name != "SELECT":
-        kinds = ", ".join(statement.type.name for statement in statements) or "nothing"
-        raise QueryError(f"one SELECT, and nothing else, can be run; this is {kinds}")
+    kinds = [statement.type.name for statement in connection.extract_statements(sql)]
+    if _PRAGMA.match(sql):  # DuckDB before 2.0 makes a SELECT of some
+        kinds = ["PRAGMA"]
+    if kinds != ["SELECT"]:
+        raise QueryError(f"one SELECT, and nothing else, can be run; this is {', '.join(kinds) or 'nothing'}")
     try:
         return _csv(*_fetched(connection, sql.rstrip("; \t\n")))
     except _duckdb().ParserException:  # a comment behind the semicolon; it becomes a part of a query
