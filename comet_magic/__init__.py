@@ -10,29 +10,32 @@ from ._version import VERSION as __version__
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from . import conversations, describe, panel, tools
+    from . import conversations, describe, tools
     from .errors import APIError, CometError, ConfigError, ReplyError, TransportError
-    from .messages import Message, Usage
-    from .request import Request
-    from .scripting import ask
+    from .exchange.ask import ask
+    from .messages.message import Message
+    from .messages.request import Request
+    from .messages.usage import Usage
+    from .notebook.panel import panel
     from .settings import CometSettings
-    from .tools import tool
+    from .tools.tool import tool
 
     last: Message | None
 
-# Where each name lives; looked up on first use, so that loading the extension costs next to nothing.
-_HOMES = {
+# The module of each name; looked up on first use, so that loading the extension costs next to nothing.
+_MODULES = {
     "APIError": "errors",
     "CometError": "errors",
     "CometSettings": "settings",
     "ConfigError": "errors",
-    "Message": "messages",
+    "Message": "messages.message",
     "ReplyError": "errors",
-    "Request": "request",
+    "Request": "messages.request",
     "TransportError": "errors",
-    "Usage": "messages",
-    "ask": "scripting",
-    "tool": "tools",
+    "Usage": "messages.usage",
+    "ask": "exchange.ask",
+    "panel": "notebook.panel",
+    "tool": "tools.tool",
 }
 
 __all__ = [
@@ -60,11 +63,11 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "last":
-        return import_module(".session", __name__).current().latest
-    if name in ("conversations", "describe", "panel", "tools"):  # modules; the latter can be called
+        return import_module(".exchange.session", __name__).current().latest
+    if name in ("conversations", "describe", "tools"):
         return import_module(f".{name}", __name__)
-    if name in _HOMES:
-        value = globals()[name] = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    if name in _MODULES:
+        value = globals()[name] = getattr(import_module(f".{_MODULES[name]}", __name__), name)
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
@@ -74,12 +77,12 @@ def __dir__() -> list[str]:
 
 
 def load_ipython_extension(ipython: InteractiveShell) -> None:
-    from .magic import load
+    from .notebook.extension import load
 
     load(ipython)
 
 
 def unload_ipython_extension(ipython: InteractiveShell) -> None:
-    from .magic import unload
+    from .notebook.extension import unload
 
     unload(ipython)

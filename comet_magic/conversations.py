@@ -13,23 +13,24 @@ import re
 import time
 from pathlib import Path
 
-from . import archive, turns
-from .conversation import Conversation, Turn
-from .display import current_shell
 from .errors import ConfigError
-from .inline import whole_text
-from .messages import ContentBlock, Message
-from .rendering import Call, quoted
-from .session import current
+from .exchange.session import current
+from .messages.conversation import Conversation, Turn
+from .messages.message import ContentBlock, Message
+from .messages.tool_call import Call
+from .notebook.display import current_shell
+from .render.message import quoted
 from .settings import CometSettings
-from .store import Store
+from .store import conversations, turns
+from .store.database import Store
+from .text import whole_text
 
 __all__ = ["delete", "export", "forget", "fork", "get", "load", "names", "prune", "rename"]
 
 
 def names() -> list[str]:
     """The conversations in the store, the latest first."""
-    return archive.names(_store())
+    return conversations.names(_store())
 
 
 def get(name: str = "") -> Conversation:
@@ -42,7 +43,7 @@ def fork(new: str, *, name: str = "") -> Conversation:
 
     Raises: ConfigError when there is nothing to fork, or the new name is taken.
     """
-    archive.fork(_store(), _named(name), _checked(new))
+    conversations.fork(_store(), _named(name), _checked(new))
     if cell := current().cells.before(_named(name)):
         current().cells.ran_in(_checked(new), cell)
     return get(new)
@@ -50,7 +51,7 @@ def fork(new: str, *, name: str = "") -> Conversation:
 
 def rename(new: str, *, name: str = "") -> None:
     """Raises: ConfigError when there is no such conversation, or the new name is taken."""
-    archive.rename(_store(), _named(name), _checked(new))
+    conversations.rename(_store(), _named(name), _checked(new))
 
 
 def forget(turn: int, *, name: str = "") -> None:
@@ -63,12 +64,12 @@ def forget(turn: int, *, name: str = "") -> None:
         raise ConfigError(
             f"{_named(name)!r} has no turn {turn}, but {len(turns)} turns", "%claude_history numbers them"
         )
-    archive.forget(_store(), _named(name), turns[turn - 1].cell)
+    conversations.forget(_store(), _named(name), turns[turn - 1].cell)
 
 
 def delete(name: str = "") -> None:
     """Remove a conversation with its turns and replies. Raises: ConfigError when there is none of that name."""
-    archive.delete(_store(), _named(name))
+    conversations.delete(_store(), _named(name))
 
 
 def export(path: str | Path, *, name: str = "") -> Path:
@@ -101,7 +102,7 @@ def load(path: str | Path, name: str) -> Conversation:
         raise ConfigError(
             f"not imported: {source}: {_said(error)}", "each line is a message, and questions and replies take turns"
         ) from None
-    archive.put(_store(), _checked(name), turns)
+    conversations.put(_store(), _checked(name), turns)
     return get(name)
 
 
@@ -111,7 +112,7 @@ def prune(age: str) -> tuple[int, int]:
     The conversation of this notebook stays. Returns: how many replies, and how many conversations went.
     Raises: ConfigError for no such age.
     """
-    return archive.prune(_store(), time.time() - seconds(age), keep=_named(""))
+    return conversations.prune(_store(), time.time() - seconds(age), keep=_named(""))
 
 
 # ---- formats

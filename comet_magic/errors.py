@@ -12,7 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .messages import Message, Usage
+    from .messages.message import Message
+    from .messages.usage import Usage
 
 
 class CometError(Exception):

@@ -20,8 +20,9 @@ from .errors import ConfigError
 
 if TYPE_CHECKING:
     from .keys import Key
-    from .messages import Message
-    from .request import Request
+    from .messages.message import Message
+    from .messages.request import Request
+
 
 COMETAPI = "https://api.cometapi.com"
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
@@ -195,7 +196,7 @@ class CometSettings(SingletonConfigurable):
 
     @validate("prices")
     def _validate_prices(self, proposal: dict[str, Any]) -> dict[str, Any]:
-        from .prices import own_price  # not at the top: loading stays quick
+        from .messages.prices import own_price  # not at the top: loading stays quick
 
         for model, price in proposal["value"].items():
             try:
@@ -214,7 +215,7 @@ class CometSettings(SingletonConfigurable):
         flags: model, max_tokens, system, temperature, stop, effort, thinking, stream.
         Raises: ConfigError when they contradict one another.
         """
-        from .request import Request  # not at the top: it would be half the cost of %load_ext
+        from .messages.request import Request  # not at the top: it would be half the cost of %load_ext
 
         def chosen(name: str) -> Any:
             return getattr(self, name) if flags.get(name) is None else self._checked(name, flags[name])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from wire_server import Received, Script, WireServer
 
-from comet_magic import session
+from comet_magic.exchange import session
 from comet_magic.settings import CometSettings
 
 for name in [name for name in os.environ if name.startswith(("COMET", "HTTP_PROXY", "HTTPS_PROXY", "JPY_SESSION"))]:

@@ -80,7 +80,9 @@ def pythons() -> dict[str, str]:
         if uv := shutil.which("uv"):
             command = [uv, "python", "find", "--no-python-downloads", version]
             candidates.append(subprocess.run(command, capture_output=True, text=True).stdout.strip())
-        found.update({version: path for path in candidates if path and version_of(path) == version})
+        working = [path for path in candidates if path and version_of(path) == version]
+        if working:
+            found[version] = working[0]
     return found
 
 
@@ -96,9 +98,7 @@ def version_of(python: str) -> str:
 def lowest_pins() -> Path:
     """The constraints with the lowest version of each dependency that a user installs."""
     lists = [re.search(rf"^{name} = \[(.*?)\]", PROJECT, re.M | re.S) for name in LOWEST_OF]
-    lowest = dict(
-        pair for found in lists if found for pair in re.findall(r'"([a-z0-9_-]+)>=([0-9.]+)"', found[1])
-    )
+    lowest = dict(pair for found in lists if found for pair in re.findall(r'"([a-z0-9_-]+)>=([0-9.]+)"', found[1]))
     others = [line for line in CONSTRAINTS.splitlines() if re.split(r"[=\s]", line)[0] not in lowest]
     # These ask for newer versions of them than we do.
     others = [line for line in others if not line.startswith(("pydantic-core", "altair"))]
@@ -136,7 +136,9 @@ def main() -> int:
         for line, (is_good, took_s) in zip(chosen, pool.map(Line.run, chosen), strict=True):
             failed += not is_good
             what = " and ".join(f"make {target.split()[0]}" for target in line.targets)
-            print(f"{'ok    ' if is_good else 'FAILED'} {line.name:7} {what}: {line.counted} · {took_s:.0f} s", flush=True)
+            print(
+                f"{'ok    ' if is_good else 'FAILED'} {line.name:7} {what}: {line.counted} · {took_s:.0f} s", flush=True
+            )
             if not is_good:
                 print("".join(line.log.open(encoding="utf-8").readlines()[-60:]))
     print(f"{len(chosen) - failed} passed, {failed} failed")

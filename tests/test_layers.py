@@ -1,67 +1,71 @@
-"""Imports go down only, and each library has one door. The picture is in the README's "How it works"."""
+"""Imports go down only, inside a folder they make no circle, and each library has one door.
+
+The picture is in the README's "How it works", and in docs/architecture.md.
+"""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import comet_magic
 
 PACKAGE = Path(comet_magic.__file__).parent
-LAYERS = [
-    {"_version", "catalog", "inline", "rasters", "redaction", "names", "kinds"},
-    {"markdown"},
-    {"rendering"},
-    {"messages"},
-    {"request"},
-    {"errors", "prices", "grid", "totals"},
-    {"keys", "refusals", "conversation", "store", "references", "cards", "schemas", "limits"},
-    {"wire", "turns", "ledger", "columns", "objects", "pictures", "ways", "rows", "queries", "grammar"},
-    {"frames", "arrays"},
-    {"tables"},
-    {"transport", "settings", "local", "archive", "records", "values", "tools"},
-    {"retrying", "flags", "budget", "place"},
-    {"files", "failures", "runs", "preview", "below"},
-    {"describe"},
-    {"context"},
-    {"client", "display", "asking", "defaults", "overview", "session"},
-    {"listing", "standing", "usage", "history", "calls", "rounds", "sending"},
-    {"replies", "conversations", "fixing"},
-    {"exchange", "commands"},
-    {"panel", "scripting"},
-    {"magic"},
+# From the top down. A file or folder imports from the rows below its own, and from its own folder.
+ROWS = [
     {"__init__"},
+    {"notebook"},
+    {"conversations"},
+    {"exchange"},
+    {"tools"},
+    {"api", "describe"},
+    {"output", "settings"},
+    {"store", "keys"},
+    {"render", "errors"},
+    {"messages"},
+    {"text", "suggestions", "redaction", "_version"},
 ]
-LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
+ROW = {room: number for number, rooms in enumerate(ROWS) for room in rooms}
+# The ways up that are there for a reason: (module, the module above it).
+SANCTIONED: set[tuple[str, str]] = {
+    ("messages.message", "render.message"), ("messages.message", "render.markdown"),
+    ("tools.runner", "notebook.stdin"), ("describe.registry", "notebook.executions"),
+    ("describe.question", "notebook.executions"), ("exchange.exchange", "notebook.executions"),
+    ("exchange.session", "notebook.cell"), ("store.code_cells", "exchange.cells"),
+    ("exchange.ask", "notebook.cell"), ("exchange.ask", "notebook.display"), ("exchange.ask", "notebook.executions"),
+    ("conversations", "notebook.display"),
+}  # fmt: skip
 DOORS = {
-    "requests": {"transport"},
-    "urllib3": {"transport"},
-    "ipywidgets": {"panel"},
-    "IPython": {"magic", "display", "__init__"},
-    "traitlets": {"settings", "panel"},
-    "sqlite3": {"store"},
-    "xllamacpp": {"local"},
+    "requests": {"api.transport"},
+    "urllib3": {"api.transport"},
+    "ipywidgets": {"notebook.panel"},
+    "IPython": {"notebook.magics", "notebook.extension", "notebook.completion", "notebook.display", "__init__"},
+    "traitlets": {"settings", "notebook.panel"},
+    "sqlite3": {"store.database"},
+    "xllamacpp": {"api.local"},
     "keyring": {"keys"},
-    "narwhals": {"frames"},
-    "pydantic": {"schemas"},
-    "jsonschema": {"schemas"},
-    "duckdb": {"queries"},
-    "PIL": {"pictures"},
+    "narwhals": {"describe.frames"},
+    "pydantic": {"output.schema"},
+    "jsonschema": {"output.schema"},
+    "duckdb": {"tools.sql"},
+    "PIL": {"describe.images"},
 }
+MODULES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
 
 
-def imports(path: Path) -> tuple[set[str], set[str]]:
+def imports(name: str, source: str) -> tuple[set[str], set[str]]:
     """(modules of ours, libraries) that a file imports when it runs; what only the type checker reads does not count."""
     ours, theirs = set(), set()
-    tree = ast.parse(path.read_text())
+    tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             node.body = []
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
-            ours |= {node.module.split(".")[0]} if node.module else {alias.name for alias in node.names}
+            ours |= set(_modules_of(name, node))
         elif isinstance(node, ast.ImportFrom):
             theirs.add((node.module or "").split(".")[0])
         elif isinstance(node, ast.Import):
@@ -69,32 +73,76 @@ def imports(path: Path) -> tuple[set[str], set[str]]:
     return ours, theirs
 
 
-def test_every_module_has_its_layer() -> None:
-    assert {path.stem for path in PACKAGE.glob("*.py")} == set(LEVEL)
+def _modules_of(name: str, node: ast.ImportFrom) -> Iterator[str]:
+    """The modules behind `from ..store import turns` and `from .message import Message`."""
+    folder = name.split(".")[: -node.level]
+    base = [*folder, *(node.module.split(".") if node.module else [])]
+    if ".".join(base) in MODULES:
+        yield ".".join(base)
+        return
+    for alias in node.names:
+        inner = ".".join([*base, alias.name])
+        yield inner if inner in MODULES else ".".join([*base, "__init__"])
+
+
+def goes_up(name: str, other: str) -> bool:
+    room, below = name.split(".")[0], other.split(".")[0]
+    return room != below and ROW[below] <= ROW[room]
+
+
+def test_every_file_and_folder_has_its_row() -> None:
+    assert {name.split(".")[0] for name in MODULES} == set(ROW)
 
 
 def test_imports_go_down() -> None:
-    upward = [
-        (path.stem, other)
-        for path in PACKAGE.glob("*.py")
-        for other in imports(path)[0]
-        if LEVEL[other] >= LEVEL[path.stem]
-    ]
-    assert upward == []
+    upward = {
+        (name, other)
+        for name, path in MODULES.items()
+        for other in imports(name, path.read_text())[0]
+        if goes_up(name, other)
+    }
+    assert upward == SANCTIONED
+
+
+def test_a_wrong_import_is_caught() -> None:
+    for name, line, wrong in (
+        ("store.turns", "from ..exchange import session", "exchange.session"),
+        ("messages.usage", "def f():\n    from ..render.message import to_plain", "render.message"),
+        ("text", "from .errors import CometError", "errors"),
+        ("describe.tables", "from ..api.client import Client", "api.client"),
+        ("output.modes", "from .. import conversations", "conversations"),
+        ("api.events", "from ..tools import tool", "tools.tool"),
+    ):
+        (found,) = imports(name, line)[0]
+        assert found == wrong
+        assert goes_up(name, found)
+    assert not goes_up("exchange.session", "store.turns")
+    assert not goes_up("exchange.session", "exchange.cells")
+
+
+def test_there_is_no_circle() -> None:
+    remaining = {
+        name: {other for other in imports(name, path.read_text())[0] if (name, other) not in SANCTIONED} - {name}
+        for name, path in MODULES.items()
+    }
+    while free := [name for name, others in remaining.items() if not (others & set(remaining))]:
+        for name in free:
+            del remaining[name]
+    assert remaining == {}
 
 
 def test_one_door_per_library() -> None:
     wrong = [
-        (path.stem, library)
-        for path in PACKAGE.glob("*.py")
-        for library in imports(path)[1]
-        if path.stem not in DOORS.get(library, {path.stem})
+        (name, library)
+        for name, path in MODULES.items()
+        for library in imports(name, path.read_text())[1]
+        if name not in DOORS.get(library, {name})
     ]
     assert wrong == []
 
 
 def test_the_environment_is_read_in_settings_only() -> None:
-    assert [path.stem for path in PACKAGE.glob("*.py") if "os.environ" in path.read_text()] == ["settings"]
+    assert [name for name, path in MODULES.items() if "os.environ" in path.read_text()] == ["settings"]
 
 
 def test_all_is_sorted_and_there() -> None:
@@ -107,7 +155,7 @@ def test_loading_imports_nothing_heavy() -> None:
     code = (
         "import sys; from IPython.core.interactiveshell import InteractiveShell\n"
         "shell = InteractiveShell.instance(); shell.run_line_magic('load_ext', 'comet_magic')\n"
-        "print(sorted({'requests', 'urllib3', 'ipywidgets', 'comet_magic.client'} & set(sys.modules)))"
+        "print(sorted({'requests', 'urllib3', 'ipywidgets', 'comet_magic.api.client'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

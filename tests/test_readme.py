@@ -16,7 +16,7 @@ from cells import Ran
 from traitlets.config import Config
 from wire_server import Received, Script, WireServer, canonical
 
-from comet_magic.flags import parser
+from comet_magic.notebook.flags import parser
 from comet_magic.settings import CometSettings
 
 ROOT = Path(__file__).parents[1]
@@ -135,7 +135,7 @@ def test_the_table_of_flags_is_complete() -> None:
 
 
 def test_every_message_under_troubleshooting_is_one_of_ours() -> None:
-    source = "".join(path.read_text("utf-8") for path in (ROOT / "comet_magic").glob("*.py"))
+    source = "".join(path.read_text("utf-8") for path in (ROOT / "comet_magic").rglob("*.py"))
     for row in table("Troubleshooting"):
         assert row[0].strip("`") in source, row[0]
 

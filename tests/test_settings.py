@@ -9,9 +9,9 @@ from cells import Ran
 from traitlets import TraitError
 from traitlets.config import Config
 
-from comet_magic.client import find_endpoint
+from comet_magic.api.endpoint import find_endpoint
 from comet_magic.errors import ConfigError
-from comet_magic.messages import Message
+from comet_magic.messages.message import Message
 from comet_magic.settings import CometSettings
 
 
@@ -111,7 +111,7 @@ def test_a_variable_that_is_refused_sends_nothing_until_it_is_mended(
 
 
 def test_no_key_and_no_local_model_names_the_ways_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("comet_magic.local.find_spec", lambda name: None)
+    monkeypatch.setattr("comet_magic.api.local.find_spec", lambda name: None)
     with pytest.raises(ConfigError) as caught:
         find_endpoint(CometSettings.instance())
     for way in ("COMETAPI_KEY", "%claude_key", "pip install 'comet_magic[local]'", "CometSettings.endpoint"):

@@ -236,11 +236,12 @@ def stream() -> list[Row]:
 
 def lag() -> list[Row]:
     """How long after its bytes a delta is seen, 80 deltas a second; and the first paint."""
-    from comet_magic.client import Client, Endpoint
-    from comet_magic.display import LiveDisplay, Notebook
-    from comet_magic.messages import Message
-    from comet_magic.request import Request
-    from comet_magic.transport import RequestsTransport
+    from comet_magic.api.client import Client
+    from comet_magic.api.endpoint import Endpoint
+    from comet_magic.api.transport import RequestsTransport
+    from comet_magic.messages.message import Message
+    from comet_magic.messages.request import Request
+    from comet_magic.notebook.display import LiveDisplay, Notebook
 
     rows = []
     for name, head, wrap in (("chunked", SSE_HEAD, chunk), ("un-chunked", OPEN_HEAD, bytes)):
@@ -347,7 +348,7 @@ def paint() -> list[Row]:
         ("80 kB in 20 s", 20, 40, 2000, "", f"{(20 * 50_000 + 3 * 80_000) / 1e3:.0f} kB"),
     ):
         with server(paced(seconds, size, count)) as url, kernel(COMET_MAGIC_ENDPOINT=url) as run:
-            run("%load_ext comet_magic\nimport time, comet_magic.client, comet_magic.display, requests")
+            run("%load_ext comet_magic\nimport time, comet_magic.api.client, comet_magic.notebook.display, requests")
             run(BARE_PAINTER)
             run("_cpu = time.process_time()\nbare()\n_floor = time.process_time() - _cpu")
             run("_cpu = time.process_time()")
@@ -365,16 +366,17 @@ def paint() -> list[Row]:
 
 def kept() -> list[Row]:
     """A long conversation, a large store, a replay's first paint."""
-    from comet_magic import records, turns
-    from comet_magic.conversation import Turn
-    from comet_magic.exchange import Exchange
-    from comet_magic.messages import Message, Usage
-    from comet_magic.place import Place
-    from comet_magic.records import Asked
-    from comet_magic.request import Request
-    from comet_magic.session import Session
+    from comet_magic.exchange.cells import Place
+    from comet_magic.exchange.exchange import Exchange
+    from comet_magic.exchange.session import Session
+    from comet_magic.messages.conversation import Turn
+    from comet_magic.messages.message import Message
+    from comet_magic.messages.request import Request
+    from comet_magic.messages.usage import Usage
     from comet_magic.settings import CometSettings
-    from comet_magic.store import Store
+    from comet_magic.store import requests, turns
+    from comet_magic.store.database import Store
+    from comet_magic.store.requests import Asked
 
     text = "Some words of a reply, as long as replies are. " * 20
     question = Message.user("A question of a line or two, as people ask it in a notebook?")
@@ -385,9 +387,9 @@ def kept() -> list[Row]:
             for number in range(count):
                 request = Request("m", 9, (Message.user(f"{number}?"),))
                 asked = Asked(request, question, endpoint, "s", name, f"c{number}", at=time.time() - count + number)
-                records._put_request(store, db, asked, records.WHOLE)
-                records._put_reply(db, asked.id, answer)
-                records._put_entry(db, asked, answer.usage, 0.001)
+                requests._put_request(store, db, asked, requests.WHOLE)
+                requests._put_reply(db, asked.id, answer)
+                requests._put_entry(db, asked, answer.usage, 0.001)
                 if name:
                     turn = Turn.of(f"c{number}", (question, answer), request=asked.id, at=asked.at)
                     turns.put_turn(db, turns.conversation_id(store, db, name), turn)
@@ -436,7 +438,7 @@ def kept() -> list[Row]:
             return (time.perf_counter() - began - waited) * 1e3
 
         def call(request: Any) -> float:
-            from comet_magic.client import connect
+            from comet_magic.api.client import connect
 
             began = time.perf_counter()
             with connect(settings).stream(request) as stream:
@@ -466,7 +468,7 @@ def timed(cell):
 shell.run_line_magic('load_ext', 'comet_magic')
 with capture_output():
     shell.run_cell('%%claude --alone\\nhi')
-    import comet_magic; comet_magic.session.reset()
+    import comet_magic; comet_magic.exchange.session.reset()
     timed('None')
     first = timed('%%claude --alone\\nhi'); assert comet_magic.last.receipt.replayed
     later = [timed('%%claude --alone\\nhi') for _ in range(50)]
@@ -479,15 +481,25 @@ def crowd() -> list[Row]:
     """8 processes, 500 turns each, at once into one conversation."""
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "store.sqlite")
-        code = "import sys; sys.path[:0] = [sys.argv[1]]; from test_store import write_many; write_many(sys.argv[2], int(sys.argv[3]), 500)"
+        code = "import os, sys; sys.path[:0] = sys.argv[1].split(os.pathsep); from test_database import write_many; write_many(sys.argv[2], int(sys.argv[3]), 500)"
         began = time.perf_counter()
         running = [
-            subprocess.Popen([sys.executable, "-c", code, str(HERE.parent), path, str(number)]) for number in range(8)
+            subprocess.Popen(
+                [
+                    sys.executable,
+                    "-c",
+                    code,
+                    os.pathsep.join([str(HERE.parent), str(HERE.parent / "store")]),
+                    path,
+                    str(number),
+                ]
+            )
+            for number in range(8)
         ]
         assert [process.wait() for process in running] == [0] * 8
         took = time.perf_counter() - began
-        from comet_magic import turns
-        from comet_magic.store import Store
+        from comet_magic.store import turns
+        from comet_magic.store.database import Store
 
         kept = turns.conversation(Store(path), "c").turns
         assert len({turn.question for turn in kept}) == len(kept)

@@ -14,9 +14,9 @@ import narwhals
 import numpy as np
 import pyarrow as pa
 
-from comet_magic import frames, tables
-from comet_magic.cards import Bounds
-from comet_magic.context import question
+from comet_magic.describe import frames, tables
+from comet_magic.describe.description import Bounds
+from comet_magic.describe.question import question
 from comet_magic.settings import CometSettings
 
 ROWS = 10_000_000

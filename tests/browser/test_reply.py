@@ -10,7 +10,7 @@ from lab import SECRET, JupyterServer, OpenNotebook
 from playwright.sync_api import Page, expect
 from wire_server import HOLD, LAST_CHUNK, WireServer, block, canonical, chunk, delta, reply, start, stop, stream
 
-from comet_magic.markdown import safe_markdown
+from comet_magic.render.markdown import safe_markdown
 
 TEXT = """# Hello
 
@@ -155,7 +155,7 @@ def test_jupyterlabs_own_parser_finds_nothing_that_acts(opened: Any, page: Page)
     """The same mixtures as in test_markdown.py, through marked and JupyterLab's mathematics."""
     import random
 
-    from test_markdown import FRAGMENTS, HOSTILE
+    from hostile import FRAGMENTS, HOSTILE
 
     notebook: OpenNotebook = opened("1")
     fragments, dice = list(FRAGMENTS.elements), random.Random(20261122)  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ from typing import Any
 
 from lab import OpenNotebook
 from playwright.sync_api import expect
-from test_tools import calls, results, use
+from tool_calls import calls, results, use
 from wire_server import WireServer, canonical
 
 SETUP = """%load_ext comet_magic

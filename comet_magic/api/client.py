@@ -1,0 +1,332 @@
+"""One `Request` → one `MessageStream`; and where settings become a client.
+
+Whatever an endpoint answers that is no reply becomes an `APIError` here.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any, Protocol
+
+from .._version import VERSION
+from ..errors import APIError, CometError, TransportError
+from ..messages.message import Message
+from ..messages.request import GRAMMAR, Request
+from ..settings import CometSettings, network_environment
+from . import grammar
+from .endpoint import Announce, Endpoint, find_endpoint
+from .error_replies import error_from
+from .events import MessageBuilder, StreamEvent, stream_events
+from .retry import LONGEST_WAIT_S, Retrying, decoded, retry_after_s
+from .transport import HTTPRequest, HTTPResponse, RequestsTransport, Transport
+
+PATIENCE_S = 0.3  # seconds without a word until it is said that something is going on
+NO_LIST = "no_list"
+MOST_PAGES = 10  # of the list of prices
+WAITING = "waiting for the first words …"
+HEADERS = {
+    # Version 2026-10-21 would turn temperature into an error.
+    "anthropic-version": "2023-06-01",
+    "content-type": "application/json",
+    "accept": "application/json",
+    "accept-encoding": "gzip, deflate",
+    "user-agent": f"comet_magic/{VERSION}",
+}
+_PASSING = {"overloaded_error", "api_error", "rate_limit_error", "timeout_error"}
+
+
+class Streams(Protocol):
+    """Whatever can answer a request: a `Client`, something that wraps one, a test's fake."""
+
+    def stream(self, request: Request) -> MessageStream: ...
+
+
+class MessageStream:
+    """A reply in progress: iterate its events, and ask for `message` or `text` at any time. Use it in a `with`.
+
+    Iterating raises, with what had arrived in the error's `partial`: APIError for an error in the stream,
+    TransportError when the reply is cut off.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        response: HTTPResponse,
+        began: float,
+        label: str | None = None,
+        cleaned: Callable[[CometError], CometError] = lambda error: error,
+    ) -> None:
+        """cleaned: what takes the key out of an error."""
+        self._cleaned = cleaned
+        self._builder = MessageBuilder()
+        self._known = {
+            "limit": request.max_tokens,
+            "label": label,
+            "request_id": response.headers.get("request-id") or response.headers.get("x-request-id"),
+        }
+        self._response = response
+        self._began = began
+        self._elapsed_s: float | None = None
+        self._incomplete: str | None = None
+        self._events: Iterator[StreamEvent] = stream_events(response.chunks)
+
+    @property
+    def text(self) -> str:
+        return self._builder.text
+
+    @property
+    def has_text(self) -> bool:
+        return self._builder.has_text
+
+    @property
+    def message(self) -> Message:
+        elapsed_s = self._elapsed_s if self._elapsed_s is not None else time.monotonic() - self._began
+        return self._builder.message(elapsed_s=elapsed_s, incomplete=self._incomplete, **self._known)
+
+    def begins_with_passing_error(self, announce: Announce = lambda text: None) -> bool:
+        """Look at the first event: an overloaded endpoint may say so only after its 200.
+
+        announce: is told when that takes a while.
+        """
+        patience = time.monotonic() + PATIENCE_S
+        for event in self._events:
+            if event["type"] == "ping":
+                if time.monotonic() > patience:
+                    announce(WAITING)
+                    patience = float("inf")
+                continue
+            self._events = chain([event], self._events)
+            error = event.get("error")
+            return event["type"] == "error" and isinstance(error, dict) and error.get("type") in _PASSING
+        return False
+
+    def __iter__(self) -> Iterator[StreamEvent]:
+        try:
+            for event in self._events:
+                if event["type"] == "error":
+                    raise error_from(200, {**event, "type": "error"})
+                self._builder.add(event)
+                yield event
+            if not self._builder.finished and not self._incomplete:
+                raise TransportError(
+                    "cut off: the stream ended in the middle of the reply", "run the cell again", kind="cut"
+                )
+        except CometError as error:
+            if self._incomplete:  # stopped from outside: the broken connection is our own doing
+                return
+            error = self._cleaned(error)
+            self._incomplete = error.what
+            self._end(at_once=True)
+            error.partial = self.message if self.has_text else None
+            raise
+        self._end()
+
+    def until_done(self) -> Message:
+        """Read to the end, and return the whole message."""
+        for _ in self:
+            pass
+        return self.message
+
+    def stop(self, why: str = "stopped by you") -> None:
+        """End the reply now, keeping what has arrived; from any thread."""
+        if self._elapsed_s is None:
+            self._incomplete = self._incomplete or why
+            self._end(at_once=True)
+
+    def _end(self, at_once: bool = False) -> None:
+        if self._elapsed_s is None:
+            self._elapsed_s = time.monotonic() - self._began
+            self._response.close(at_once=at_once)
+
+    def __enter__(self) -> MessageStream:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.stop("stopped by you" if kind is None or issubclass(kind, KeyboardInterrupt) else "stopped by an error")
+
+
+@dataclass(frozen=True)
+class Client:
+    """A Messages endpoint. Holds no state of its own, and may be used by many threads.
+
+    transport: how requests travel.        endpoint: where to, and with which key.
+    announce: gets a sentence when there is something to wait for.
+    limits: `connect_s`, `read_s` and `deadline_s` of every request, and its `environment`.
+    """
+
+    transport: Transport
+    endpoint: Endpoint
+    announce: Announce = lambda text: None
+    limits: Mapping[str, Any] | None = None
+
+    def stream(self, request: Request) -> MessageStream:
+        """Send `request`; return its reply as it begins to come.
+
+        Raises: APIError when the endpoint refuses; TransportError when it cannot be reached.
+        """
+        if self.endpoint.model:
+            request = replace(request, model=self.endpoint.model)
+        began = time.monotonic()
+        for again in (True, False):
+            response = self._held(request) if request.way == GRAMMAR else self._send("/v1/messages", request.to_wire())
+            try:
+                stream = MessageStream(request, response, began, self.endpoint.label, self.without_key)
+                if not again or not stream.begins_with_passing_error(self.announce):
+                    break
+                response.close(at_once=True)
+                self.announce("the endpoint is overloaded: asking once more")
+            except CometError as error:
+                response.close(at_once=True)
+                raise self.without_key(error) from None
+            except BaseException:
+                response.close(at_once=True)
+                raise
+        return stream
+
+    def _held(self, request: Request) -> HTTPResponse:
+        response = self._send(grammar.PATH, grammar.chat_body(request))
+        return replace(response, chunks=grammar.as_messages(response.chunks))
+
+    def models(self) -> list[dict[str, Any]]:
+        """What the endpoint offers: one object a model, with at least its `id`.
+
+        Raises: APIError when the endpoint has no such list.
+        """
+        body = decoded(self._send("/v1/models").body())
+        data = body.get("data") if isinstance(body, dict) else None
+        if isinstance(body, dict) and "error" in body:
+            raise self.without_key(error_from(200, body))
+        if not isinstance(data, list):
+            raise APIError("the endpoint has no list of models", "any name can be set all the same", code=NO_LIST)
+        return [model for model in data if isinstance(model, dict) and isinstance(model.get("id"), str)]
+
+    def published_prices(self) -> dict[str, tuple[float, float]]:
+        """(input, output) by model, in US dollars per million tokens, as CometAPI publishes them for everyone.
+
+        Source: GET /api/models of its documentation, which asks for no key; none is sent.
+        """
+        prices: dict[str, tuple[float, float]] = {}
+        client = replace(self, endpoint=replace(self.endpoint, key=None))
+        for page in range(1, MOST_PAGES + 1):
+            body = decoded(client._send(f"/api/models?page={page}&page_size=1000").body())
+            models = body.get("data") if isinstance(body, dict) else None
+            found = dict(price for model in models if (price := _published(model))) if isinstance(models, list) else {}
+            total = body.get("total") if isinstance(body, dict) else None
+            if not found.keys() - prices.keys():
+                break
+            prices.update(found)
+            if not isinstance(total, int) or len(models or ()) * page >= total:
+                break
+        return prices
+
+    def count_tokens(self, request: Request) -> int | None:
+        """The endpoint's own estimate of the prompt's tokens; None where it has none."""
+        body = {k: v for k, v in request.to_wire().items() if k not in ("max_tokens", "stream")}
+        try:
+            counted = decoded(self._send("/v1/messages/count_tokens", body).body())
+        except CometError:
+            return None
+        count = counted.get("input_tokens") if isinstance(counted, dict) else None
+        return count if isinstance(count, int) else None
+
+    def _send(self, path: str, body: dict[str, Any] | None = None) -> HTTPResponse:
+        limits = dict(self.limits or {})
+        if body is not None and not body.get("stream") and "deadline_s" in limits:
+            limits["read_s"] = limits["deadline_s"]  # a reply that comes in one piece is silent until then
+        request = HTTPRequest(
+            url=self.endpoint.base_url + path,
+            # ASCII, so that lone surrogates are legal and reach the server as they are.
+            body=None if body is None else json.dumps(body).encode("ascii"),
+            headers=HEADERS,
+            key=self.endpoint.key,
+            direct=self.endpoint.direct,
+            **limits,
+        )
+        response = self.transport(request)
+        if response.status >= 300:
+            raise self.without_key(_refusal(response))
+        return response
+
+    def without_key(self, error: CometError) -> CometError:
+        """`error`, with nothing in it of a key that the endpoint sent back."""
+        if key := self.endpoint.key:
+            error.what, error.hint = key.hidden_in(error.what), key.hidden_in(error.hint)
+            error.args = (error.what, error.hint)
+        return error
+
+
+def _published(model: object) -> tuple[str, tuple[float, float]] | None:
+    """The price in one object of the list; None where it is priced otherwise, or not at all."""
+    pricing = model.get("pricing") if isinstance(model, dict) else None
+    if not isinstance(model, dict) or not isinstance(pricing, dict) or not isinstance(model.get("id"), str):
+        return None
+    amounts = (pricing.get("input"), pricing.get("output"))
+    if "M Tokens" not in str(pricing.get("currency")) or not all(isinstance(a, int | float) and a > 0 for a in amounts):
+        return None
+    return model["id"], (float(amounts[0]), float(amounts[1]))  # type: ignore[arg-type]  # both are numbers
+
+
+def _refusal(response: HTTPResponse) -> APIError:
+    if response.status < 400:
+        location = response.headers.get("location", "an unnamed place")
+        return APIError(
+            f"{response.status}: the endpoint redirects to {location}, which is not followed: the key would go along",
+            "set CometSettings.endpoint to the address that answers itself",
+            status=response.status,
+        )
+    error = error_from(response.status, decoded(response.body()), response.headers)
+    error.retry_after = retry_after_s(response.headers)
+    if error.retry_after and error.retry_after > LONGEST_WAIT_S:
+        error.hint = f"the endpoint asks to wait {error.retry_after:,.0f} s"
+        if error.retry_after < 86_400:
+            again = time.strftime("%H:%M", time.localtime(time.time() + error.retry_after))
+            error.hint += f": run the cell again after {again}"
+    return error
+
+
+# ---- from settings to a reply
+
+_transport = RequestsTransport()
+
+
+def connect(settings: CometSettings, announce: Announce = lambda text: None) -> Client:
+    """A client for the endpoint that `settings` name now. Raises: ConfigError when there is none to talk to."""
+    limits = {
+        "connect_s": settings.connect_timeout_s,
+        "read_s": settings.read_timeout_s,
+        "deadline_s": settings.deadline_s,
+        "environment": network_environment(),
+    }
+    endpoint = find_endpoint(settings).opened(announce)
+    return Client(Retrying(_transport, settings.retries, announce), endpoint, announce, limits)
+
+
+def check(settings: CometSettings, announce: Announce = lambda text: None) -> str:
+    """Ask the endpoint something free; say in a line whether it answers, takes the key, and offers the model.
+
+    Raises: ConfigError, TransportError or APIError, as a cell would.
+    """
+    client = connect(settings, announce)
+    limits = {**(client.limits or {}), "read_s": 10.0, "deadline_s": 10.0}
+    client = replace(client, transport=_transport, limits=limits)
+    began = time.monotonic()
+    try:
+        offered: list[str] | None = [model["id"] for model in client.models()]
+    except APIError as error:
+        if error.code != NO_LIST and error.status not in (404, 405):
+            raise
+        offered = None
+    milliseconds = (time.monotonic() - began) * 1000
+    endpoint = client.endpoint
+    model = endpoint.model or settings.model_named(settings.model)
+    key = "no key is needed" if endpoint.model else "key accepted" if endpoint.key else "no key was sent"
+    if offered is None:
+        return (
+            f"reachable in {milliseconds:.0f} ms · it has no list of models, so key and model show with the first cell"
+        )
+    found = f"{model} is offered" if model in offered else f"{model} is not in its list of {len(offered)} models"
+    return f"reachable in {milliseconds:.0f} ms · {key} · {found}"

@@ -1,0 +1,98 @@
+"""Asking again, where that can help: a `Transport` around a `Transport`."""
+
+from __future__ import annotations
+
+import contextlib
+import email.utils
+import json
+import math
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from ..errors import TransportError
+from .error_replies import error_from
+from .transport import HTTPRequest, HTTPResponse, Transport
+
+NEVER_CODES = {
+    "invalid_request",
+    "model_not_found",
+    "insufficient_user_quota",
+    "enforced_spend_limit_reached",
+    "contract_spend_limit_reached",
+}
+NEVER_TYPES = {"invalid_request_error", "authentication_error", "permission_error", "not_found_error"}
+LONGEST_WAIT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Retrying:
+    """A `Transport` that asks again where that can help, and says so; nothing has been shown by then.
+
+    announce: gets `429: waiting 2 s, try 2 of 3`.
+    """
+
+    transport: Transport
+    retries: int = 2
+    announce: Callable[[str], None] = lambda text: None
+    sleep: Callable[[float], None] = time.sleep
+
+    def __call__(self, request: HTTPRequest) -> HTTPResponse:
+        """Raises: TransportError when the last try got no answer."""
+        for tried in range(self.retries + 1):
+            last = tried == self.retries
+            try:
+                response = self.transport(request)
+            except TransportError as error:
+                if last or error.kind not in ("connect", "reset"):
+                    raise
+                why, wait = error.what, backoff_s(tried)
+            else:
+                if response.status < 400:
+                    return response
+                body = response.body()
+                response = HTTPResponse(response.status, response.headers, [body])
+                asked = retry_after_s(response.headers)
+                if last or not is_retryable(response, body) or (asked or 0) > LONGEST_WAIT_S:
+                    return response
+                why, wait = str(response.status), asked or backoff_s(tried)
+            self.announce(f"{why}: waiting {wait:.2g} s, try {tried + 2} of {self.retries + 1}")
+            self.sleep(wait)
+        raise AssertionError("the last try returns or raises")
+
+
+def is_retryable(response: HTTPResponse, body: bytes) -> bool:
+    """Whether the same request could do better a little later. Gateways send 500 and 503 for what never will."""
+    if (word := response.headers.get("x-should-retry")) in ("true", "false"):
+        return word == "true"
+    error = error_from(response.status, decoded(body), response.headers)
+    if error.code in NEVER_CODES or error.type in NEVER_TYPES:
+        return False
+    return response.status in (408, 409, 429) or response.status >= 500
+
+
+def decoded(body: bytes) -> object:
+    """A body as JSON, else as text; always UTF-8, whatever the headers say."""
+    text = body.decode("utf-8-sig", "replace")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def backoff_s(tried: int) -> float:
+    return float(min(0.5 * 2**tried, 8) * random.uniform(0.75, 1))
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the server asks to wait: from `retry-after-ms`, or `retry-after` in seconds or as a date."""
+    milliseconds, after = headers.get("retry-after-ms", ""), headers.get("retry-after", "")
+    for text, unit in ((milliseconds, 0.001), (after, 1.0)):
+        with contextlib.suppress(ValueError):
+            if (seconds := float(text) * unit) > 0 and math.isfinite(seconds):
+                return seconds
+    with contextlib.suppress(ValueError, TypeError):
+        seconds = email.utils.parsedate_to_datetime(after).timestamp() - time.time()
+        return seconds if seconds > 0 else None
+    return None

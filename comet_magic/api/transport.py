@@ -1,0 +1,339 @@
+"""The only HTTP: `HTTPRequest` → `HTTPResponse`, read by one thread into a queue on which the caller waits.
+
+That one shape gives the interrupt (a wait on a queue can be interrupted everywhere, a blocked read cannot), our own
+deadline under endless pings, and a moment's silence as an empty chunk, so that what waits to be painted can be.
+"""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from queue import Empty, SimpleQueue
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from ..errors import TransportError
+from ..keys import Key
+
+QUIET_S = 0.05  # seconds of silence after which the caller gets an empty chunk
+DRAIN_S = 0.05  # seconds given to a finished reply to end its body, so that the connection can be used again
+CHUNK = 65536
+
+
+@dataclass(frozen=True)
+class HTTPRequest:
+    """One request. body: None for a GET. key: goes into the Authorization header. direct: past any proxy.
+
+    connect_s, read_s: seconds for the connection to stand, and of silence. deadline_s: seconds for all of it.
+    environment: the proxy variables as they are now; while they stay so, what they mean is not worked out again.
+    """
+
+    url: str
+    body: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    key: Key | None = None
+    direct: bool = False
+    environment: tuple[str, ...] | None = None
+    connect_s: float = 10
+    read_s: float = 120
+    deadline_s: float = 600
+
+
+def _nothing(at_once: bool = False) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class HTTPResponse:
+    """One response, which whoever asked for it closes.
+
+    headers: names in lower case.        chunks: the decoded body as it comes; b"" is a moment's silence.
+    close(at_once): ends it. Without at_once, a body that is about to end is let end.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    chunks: Iterable[bytes]
+    close: Callable[..., None] = _nothing
+
+    def body(self, most: int = 2**25) -> bytes:
+        """The whole body, up to `most` bytes; closes the response."""
+        got = bytearray()
+        try:
+            for chunk in self.chunks:
+                got += chunk
+                if len(got) > most:
+                    break
+        finally:
+            self.close()
+        return bytes(got)
+
+
+Transport = Callable[[HTTPRequest], HTTPResponse]
+
+
+class RequestsTransport:
+    """A `Transport` over requests, for any number of threads; connections are kept and used again.
+
+    It sends through an adapter and not a session: cookies and redirects are unwanted, and it takes half the time.
+    """
+
+    def __init__(self) -> None:
+        self._begin()
+        if hasattr(os, "register_at_fork"):  # a child has none of its parent's connections, nor of the locks around them
+            os.register_at_fork(after_in_child=self._begin)
+
+    def _begin(self) -> None:
+        self._adapter = _Adapter(pool_connections=4, pool_maxsize=8)
+
+    def __call__(self, request: HTTPRequest) -> HTTPResponse:
+        """Raises: TransportError when no answer came; KeyboardInterrupt at any moment."""
+        exchange = _Exchange(request, self._adapter)
+        try:
+            return exchange.response()
+        except BaseException:
+            exchange.close(at_once=True)
+            raise
+
+
+class _Bearer(requests.auth.AuthBase):
+    """Puts the key on. An auth object, because a ~/.netrc entry for the host replaces a plain Authorization header."""
+
+    def __init__(self, key: Key | None) -> None:
+        self.key = key
+
+    def __call__(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self.key:
+            prepared.headers["Authorization"] = f"Bearer {self.key.reveal()}"
+        return prepared
+
+
+_END = object()
+_environment = requests.Session()  # only asked what the environment says
+_running = threading.local()  # which exchange the reader thread is reading for
+
+
+class _Exchange:
+    """One request and its response: the reader thread fills the queue, the caller empties it."""
+
+    def __init__(self, request: HTTPRequest, adapter: HTTPAdapter) -> None:
+        self.request = request
+        self.socket: socket.socket | None = None
+        self.queue: SimpleQueue[Any] = SimpleQueue()
+        self.ended = False
+        self.abandoned = False
+        self.deadline = time.monotonic() + request.deadline_s
+        self._adapter = adapter
+        # Not threading.Thread: its start() waits until the thread runs, which costs as much as the request.
+        _thread.start_new_thread(self._read, ())
+
+    # ---- the reader thread
+
+    def _read(self) -> None:
+        _running.exchange = self
+        answered = False
+        try:
+            with self._send() as response:
+                answered = True
+                chunk = response.raw.read1(CHUNK, decode_content=True)
+                self.queue.put(response)  # with the first bytes: waking the caller for the head alone gains nothing
+                while chunk:
+                    self.queue.put(chunk)
+                    chunk = response.raw.read1(CHUNK, decode_content=True)
+            self.queue.put(_END)
+        except Exception as error:  # noqa: BLE001  # whatever went wrong belongs to the thread that waits for it
+            self.queue.put(_failure(error, self.request, answered))
+
+    def _send(self) -> requests.Response:
+        request = self.request
+        method = "GET" if request.body is None else "POST"
+        asked = requests.Request(
+            method, request.url, dict(request.headers), data=request.body, auth=_Bearer(request.key)
+        )
+        work_out = _options if request.environment is None else _known_options
+        options = work_out(request.url, request.direct, request.environment)
+        return self._adapter.send(asked.prepare(), timeout=(request.connect_s, request.read_s), **options)
+
+    # ---- the caller's thread
+
+    def response(self) -> HTTPResponse:
+        while (item := self._next()) is None:
+            if time.monotonic() > self.deadline:
+                raise _timed_out(self.request.deadline_s, answered=False)
+        if isinstance(item, Exception):
+            raise item
+        headers = {name.lower(): value for name, value in item.headers.items()}
+        return HTTPResponse(item.status_code, headers, self._chunks(), self.close)
+
+    def _next(self) -> Any:
+        try:
+            return self.queue.get(timeout=QUIET_S)
+        except Empty:
+            return None
+
+    def _chunks(self) -> Iterator[bytes]:
+        while True:
+            item = self._next()
+            if item is None:
+                yield b""
+            elif isinstance(item, bytes):
+                yield item
+            else:
+                self.ended = True
+                if isinstance(item, Exception):
+                    raise item
+                return
+            if time.monotonic() > self.deadline:
+                raise _timed_out(self.request.deadline_s, answered=True)
+
+    def close(self, at_once: bool = False) -> None:
+        """Let go of the connection: to be used again if the body ends in a moment, else for good."""
+        if not at_once:
+            until = time.monotonic() + DRAIN_S
+            while not self.ended and (left := until - time.monotonic()) > 0:
+                with contextlib.suppress(Empty):
+                    self.ended = not isinstance(self.queue.get(timeout=left), bytes)
+        if not self.ended and not self.abandoned:
+            self.abandoned = True
+            if self.socket:
+                # Wakes the reader thread; closing the response from here would wait for the server's next byte.
+                with contextlib.suppress(OSError):
+                    # TLS inside a proxy's TLS is a wrapper around the socket.
+                    getattr(self.socket, "socket", self.socket).shutdown(socket.SHUT_RDWR)
+
+
+def _options(url: str, direct: bool, environment: tuple[str, ...] | None) -> dict[str, Any]:
+    """Proxies and certificates for a URL, out of the environment."""
+    proxies = {"no_proxy": urlsplit(url).hostname or ""} if direct else {}
+    return dict(_environment.merge_environment_settings(url, proxies, True, True, None))
+
+
+_known_options = lru_cache(maxsize=32)(_options)  # working it out takes a tenth of a call to a local server
+
+
+class _Watched:
+    """A connection that tells its exchange which socket it waits on, and sends nothing for one that was given up."""
+
+    sock: Any
+    debuglevel = 0  # at 1, http.client prints the Authorization header
+
+    def connect(self) -> None:
+        super().connect()  # type: ignore[misc]  # urllib3's, in the classes below
+        self._note_socket()
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        self._note_socket()
+        super().request(*args, **kwargs)  # type: ignore[misc]
+
+    def _note_socket(self) -> None:
+        """From here on the exchange can be ended from outside, also while the server is silent."""
+        exchange: _Exchange = _running.exchange
+        exchange.socket = self.sock
+        if exchange.abandoned:
+            raise TransportError("the request was given up")
+
+
+class _HTTPConnection(_Watched, HTTPConnection):
+    pass
+
+
+class _HTTPSConnection(_Watched, HTTPSConnection):
+    pass
+
+
+class _HTTPPool(HTTPConnectionPool):
+    ConnectionCls = _HTTPConnection
+
+
+class _HTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
+
+
+class _Adapter(HTTPAdapter):
+    """requests' adapter, with connections that tell their exchange which socket they wait on."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        if isinstance(manager, urllib3.ProxyManager):
+            manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+        return manager
+
+
+# ---- failures, in our words. Built here and raised elsewhere, so that none drags frames along in which the key stands.
+
+
+def _failure(error: Exception, request: HTTPRequest, answered: bool) -> TransportError:
+    """The exception of requests or urllib3 as ours. answered: whether the response had begun."""
+    if isinstance(error, TransportError):
+        return error
+    where = urlsplit(request.url).netloc
+    if answered:
+        if isinstance(error, urllib3.exceptions.ReadTimeoutError):
+            return _timed_out(request.read_s, answered=True, silent=request.read_s < request.deadline_s)
+        return TransportError("cut off: the connection broke in the middle of the reply", _AGAIN, kind="cut")
+    if isinstance(error, requests.exceptions.ProxyError):
+        return TransportError(f"the proxy for {where} cannot be reached", _PROXY, kind="proxy")
+    if isinstance(error, requests.exceptions.SSLError):
+        return TransportError(f"the TLS connection to {where} failed: {_reason(error)}", _TLS, kind="tls")
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        what = f"cannot connect to {where}: no connection within {request.connect_s:g} s"
+        return TransportError(what, _CONNECT, kind="connect")
+    if isinstance(error, requests.exceptions.ReadTimeout):
+        return _timed_out(request.read_s, answered=False, silent=request.read_s < request.deadline_s)
+    if isinstance(error, requests.exceptions.ConnectionError):
+        if "NewConnectionError" in repr(error) or "NameResolutionError" in repr(error):
+            return TransportError(f"cannot connect to {where}: {_reason(error)}", _CONNECT, kind="connect")
+        what = f"{where} closed the connection before it answered; the request may have been billed"
+        return TransportError(what, _AGAIN, kind="reset")
+    return TransportError(f"the request to {where} failed: {type(error).__name__}", _CONNECT, kind="other")
+
+
+_AGAIN = "run the cell again"
+_CONNECT = "check the network and CometSettings.endpoint"
+_PROXY = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY in the environment"
+_TLS = "check the clock, the proxy and REQUESTS_CA_BUNDLE; certificates are always verified"
+
+
+def _reason(error: BaseException) -> str:
+    """The operating system's or the TLS library's own words, from inside the wrappers around them."""
+    text = str(error)
+    for mark, words in (
+        ("Name or service not known", "the name is unknown"),
+        ("nodename nor servname", "the name is unknown"),
+        ("getaddrinfo failed", "the name is unknown"),
+        ("Temporary failure in name resolution", "the name cannot be looked up"),
+        ("Connection refused", "nothing listens there"),
+        ("CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted"),
+        ("Network is unreachable", "the network cannot be reached"),
+    ):
+        if mark in text:
+            return words
+    return text.rsplit(":", 1)[-1].strip(" ')\">") or type(error).__name__
+
+
+def _timed_out(seconds: float, *, answered: bool, silent: bool = False) -> TransportError:
+    if not answered:
+        what = f"no answer within {seconds:g} s; the request may have been billed, so it was not sent again"
+    elif silent:
+        what = f"cut off: nothing came for {seconds:g} s"
+    else:
+        what = f"cut off: the reply took more than {seconds:g} s"
+    setting = "read_timeout_s" if silent else "deadline_s"
+    return TransportError(what, f"run the cell again, or raise CometSettings.{setting}", kind="timeout")

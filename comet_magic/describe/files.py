@@ -1,0 +1,87 @@
+"""A path → what is in the file: an image or a document as a block, a text as text."""
+
+from __future__ import annotations
+
+import base64
+import os
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError
+from ..messages.image_size import PDF, media_type, pages
+from ..suggestions import did_you_mean
+from ..text import many, shown_path
+from .description import Bounds, Description
+from .images import image
+
+LARGEST_PDF = 32_000_000  # bytes of base64; the provider's limit for a whole request
+LARGEST_TEXT = 1_000_000  # bytes that are read of each end of a longer text
+
+
+def file(path: Path, bounds: Bounds) -> Description:
+    """Raises: ConfigError where there is no such file, or it is none of those."""
+    name = shown_path(path)
+    bounds.refuse_values(f"the file {name}")
+    if path.is_dir():
+        return _folder(path, bounds)
+    content, size = _read(path, name)
+    media = media_type(content)
+    if media == PDF:
+        return document(content, f"PDF file {path.name}", bounds, path.name)
+    if media:
+        return image(content, f"image file {path.name}", bounds)
+    text = _decoded(content)
+    if text is None:
+        raise ConfigError(f"{name} is no text, image or PDF", "nothing was sent")
+    shown = bounds.fitted(text)
+    label = f"text of {many(len(text), 'character')}" if len(content) == size else f"text of {size / 1e6:,.0f} MB"
+    return Description(f"text file {name}", shown, label if shown == text else f"{label}, in part")
+
+
+def _read(path: Path, name: str) -> tuple[bytes, int]:
+    """What is in the file, and how long it is; of a long text the two ends."""
+    try:
+        with path.open("rb") as opened:
+            size = os.fstat(opened.fileno()).st_size
+            content = opened.read(LARGEST_TEXT)
+            if media_type(content) is not None:
+                content += opened.read(LARGEST_PDF)
+            elif size > 2 * LARGEST_TEXT:
+                opened.seek(-LARGEST_TEXT, os.SEEK_END)
+                content += b"\n" + opened.read()
+            else:
+                content += opened.read()
+    except OSError as error:
+        near = did_you_mean(path.name, os.listdir(path.parent) if path.parent.is_dir() else ())
+        raise ConfigError(f"{name} cannot be read: {error.strerror}{near}", "nothing was sent") from error
+    return content, size
+
+
+def _decoded(content: bytes) -> str | None:
+    """A text; None for other things."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16", "replace")
+    if b"\0" in content[:4096]:
+        return None
+    text = content.decode("utf-8-sig", "replace")
+    # One or two may be where a long text was cut; more are of another encoding.
+    return text if text.count("\ufffd") <= 6 else content.decode("latin-1")
+
+
+def document(content: bytes, kind: str, bounds: Bounds, name: str) -> Description:
+    """A PDF as a document block."""
+    bounds.refuse_values(kind)
+    encoded = base64.b64encode(content).decode()
+    if len(encoded) > LARGEST_PDF:
+        raise ConfigError(f"{name} is larger than the 32 MB that endpoints take", "nothing was sent")
+    count = pages(content)
+    source = {"type": "base64", "media_type": PDF, "data": encoded}
+    block: Any = {"type": "document", "source": source, "title": name}
+    size = many(count, "page") if count else f"{len(content) / 1e6:.1f} MB"
+    return Description(kind, f"PDF, {size}", f"PDF, {size}", (block,))
+
+
+def _folder(path: Path, bounds: Bounds) -> Description:
+    names = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in path.iterdir())
+    text = bounds.fitted("\n".join(names))
+    return Description(f"folder {shown_path(path)}", text, many(len(names), "name"))

@@ -1,0 +1,242 @@
+"""A figure or an image → an image block, at most so large, with a thumbnail as proof of what was sent.
+
+Nothing is drawn anew on the screen: figures are asked for a PNG of themselves, as a notebook asks them.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+from ..errors import ConfigError
+from ..messages.image_size import PDF, media_type, pixels
+from ..messages.message import Message
+from .dependencies import has, home, type_name
+from .description import Bounds, Description
+
+ORIENTATION = 274  # the tag of EXIF
+THUMBNAIL = 96  # pixels of its longest side
+LARGEST = 5_000_000 * 3 // 4  # bytes, whose base64 is the lowest limit of those who resell the models
+
+
+def is_picture(value: Any) -> bool:
+    """Whether it is a figure or an image, of a library that is recognised without being imported."""
+    return _painter(value) is not None
+
+
+def picture(value: Any, bounds: Bounds) -> Description:
+    """Raises: ConfigError where it cannot be made an image."""
+    bounds.refuse_values(f"a picture ({type_name(value)})")
+    painter = _painter(value)
+    assert painter is not None
+    return image(painter(value, bounds.image_pixels), type_name(value), bounds)
+
+
+def image(content: bytes, kind: str, bounds: Bounds) -> Description:
+    """From the bytes of a PNG, JPEG, GIF or WebP. Raises: ConfigError where they are none, or damaged."""
+    bounds.refuse_values(f"a picture ({kind})")
+    media, size = media_type(content), pixels(content)
+    if media is None or media == PDF or size is None or not all(size):
+        raise ConfigError(f"this is no PNG, JPEG, GIF or WebP image ({kind})", "nothing was sent")
+    is_large = max(size) > bounds.image_pixels or len(content) > LARGEST
+    if is_large or _is_turned(content):
+        content = _scaled(content, bounds.image_pixels)
+        media, size = str(media_type(content)), pixels(content) or size
+    source = {"type": "base64", "media_type": media, "data": base64.b64encode(content).decode()}
+    block: Any = {"type": "image", "source": source}
+    label = f"{media.removeprefix('image/').upper()} {size[0]}×{size[1]}"
+    return Description(kind, label, label, (block,))
+
+
+# ---- how each library paints
+
+
+def _painter(value: Any) -> Any:
+    if has(value, "savefig", "get_size_inches"):
+        return _matplotlib
+    if _is_part(value):
+        return _part
+    if home(value) == "seaborn" and has(value, "figure"):
+        return lambda grid, most: _matplotlib(grid.figure, most)
+    if home(value) in ("plotly", "_plotly_utils") and has(value, "to_image"):
+        return _plotly
+    if home(value) == "altair" and has(value, "to_dict"):
+        return _altair
+    if home(value) == "PIL" and has(value, "save", "size"):
+        return lambda picture, most: _png(picture, most)
+    if home(value) == "IPython" and type(value).__name__ == "Image":
+        return _displayed
+    if isinstance(value, bytes | bytearray) and (media_type(bytes(value[:16])) or PDF) != PDF:
+        return lambda content, most: bytes(content)
+    if axes := _axes_in(value):  # of plt.subplots() and df.hist()
+        return lambda _, most: _matplotlib(_figure_of(axes[0]), most)
+    return None
+
+
+def _axes_in(value: Any) -> list[Any]:
+    """Of an array, a list or a tuple of axes, or of a figure and its axes; [] for other things."""
+    parts = _parts(value)
+    if parts and isinstance(value, tuple) and has(parts[0], "savefig"):
+        parts = [inner for part in parts[1:] for inner in _parts(part) or [part]]
+    return parts if parts and all(map(_is_part, parts)) else []
+
+
+def _parts(value: Any) -> list[Any]:
+    """The first hundred things in a list, a tuple, or an array of things."""
+    if has(value, "flat", "dtype"):
+        return list(islice(value.flat, 100)) if str(value.dtype) == "object" else []
+    return list(value[:100]) if isinstance(value, list | tuple) else []
+
+
+def _is_part(value: Any) -> bool:
+    """Whether it is axes, or a figure in a figure."""
+    is_artist = home(value) == "matplotlib" and has(value, "get_figure") and not has(value, "savefig")
+    return is_artist and (has(value, "plot") or has(value, "subplots"))
+
+
+def _part(part: Any, most: int) -> bytes:
+    """One of several axes: what it covers of its figure."""
+    figure = _figure_of(part)
+    if len(figure.axes) < 2 or not has(part, "get_tightbbox"):
+        return _matplotlib(figure, most)
+    inches = part.get_tightbbox().transformed(figure.dpi_scale_trans.inverted())
+    return _matplotlib(figure, most, bbox_inches=inches)
+
+
+def _figure_of(part: Any) -> Any:
+    while has(part, "get_figure") and not has(part, "savefig"):
+        part = part.get_figure()
+    return part
+
+
+def _matplotlib(figure: Any, most: int, **part: Any) -> bytes:
+    dpi = min(float(figure.dpi), most / max(figure.get_size_inches()))
+    written = io.BytesIO()
+    figure.savefig(written, format="png", dpi=dpi, **part)
+    return written.getvalue()
+
+
+def _plotly(figure: Any, most: int) -> bytes:
+    try:
+        return bytes(figure.to_image(format="png"))
+    except (ValueError, RuntimeError, ImportError) as error:
+        raise ConfigError(
+            f"plotly could not make an image of its figure: {str(error).strip().splitlines()[0]}",
+            "pip install kaleido, and a Chrome, do that; nothing was sent",
+        ) from error
+
+
+def _altair(chart: Any, most: int) -> bytes:
+    written = io.BytesIO()
+    try:
+        chart.save(written, format="png")
+    except ImportError as error:
+        raise ConfigError(
+            "altair needs vl-convert to make an image of a chart", "pip install vl-convert-python; nothing was sent"
+        ) from error
+    return written.getvalue()
+
+
+def _displayed(shown: Any, most: int) -> bytes:
+    """Of an `IPython.display.Image`."""
+    content = shown.data
+    if content is None:
+        raise ConfigError(
+            "this Image is only an address in the network, and nothing is fetched for a prompt",
+            "Image(url, embed=True) holds the picture itself; nothing was sent",
+        )
+    return content.encode() if isinstance(content, str) else bytes(content)
+
+
+# ---- Pillow's part
+
+
+def _is_turned(content: bytes) -> bool:
+    """Whether its pixels lie otherwise than it is shown, as in photographs; a model sees the pixels.
+
+    Raises: ConfigError for a picture that is damaged. Without Pillow, none is known to be.
+    """
+    try:
+        pillow = _pillow()
+    except ConfigError:
+        return False
+    with _opened(content, pillow) as opened:
+        return bool(opened.getexif().get(ORIENTATION, 1) != 1)
+
+
+def _scaled(content: bytes, most: int) -> bytes:
+    from PIL import ImageOps
+
+    with _opened(content, _pillow()) as opened:
+        return _png(ImageOps.exif_transpose(opened), most)
+
+
+@contextmanager
+def _opened(content: bytes, pillow: Any) -> Iterator[Any]:
+    try:
+        with pillow.open(io.BytesIO(content)) as opened:
+            opened.load()
+            yield opened
+    except ConfigError:
+        raise
+    except Exception as error:  # Pillow has a good many for pictures that are damaged
+        raise ConfigError(f"the picture cannot be read: {error}", "nothing was sent") from error
+
+
+def _png(picture: Any, most: int) -> bytes:
+    """As PNG, scaled down to `most` pixels; as JPEG, and smaller still, where that is more than endpoints take."""
+    smaller = picture.copy()
+    if picture.mode.startswith(("I", "F")):  # of a range that is not 0 to 255
+        low, high = picture.getextrema()
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise ConfigError("the picture has pixels that are no numbers, or infinite", "nothing was sent")
+        scale = 255 / (high - low) if high > low else 0
+        smaller = picture.convert("F").point(lambda value: value * scale - low * scale).convert("L")
+    elif picture.mode not in ("L", "RGB", "RGBA"):
+        smaller = picture.convert("RGBA")
+    smaller.thumbnail((most, most))
+    content = _saved(smaller, "PNG")
+    while len(content) > LARGEST:
+        smaller = smaller.convert("RGB")
+        content = _saved(smaller, "JPEG")
+        smaller.thumbnail((smaller.width * 3 // 4, smaller.height * 3 // 4))
+    return content
+
+
+def _saved(picture: Any, kind: str) -> bytes:
+    written = io.BytesIO()
+    picture.save(written, format=kind)
+    return written.getvalue()
+
+
+def thumbnails(message: Message) -> tuple[str, ...]:
+    """Of a message's pictures: a data: address each."""
+    sources = [block["source"] for block in message.content if block.get("type") == "image"]
+    return tuple(_thumbnail(base64.b64decode(source["data"])) for source in sources if "data" in source)
+
+
+def _thumbnail(content: bytes) -> str:
+    """A data: address; an empty one where none can be made: by then the picture may have been sent and paid for."""
+    if len(content) > 3000:
+        try:
+            with _opened(content, _pillow()) as opened:
+                content = _png(opened, THUMBNAIL)
+        except ConfigError:
+            return ""
+    return f"data:{media_type(content)};base64,{base64.b64encode(content).decode()}"
+
+
+def _pillow() -> Any:
+    try:
+        from PIL import Image
+    except ImportError:
+        raise ConfigError(
+            "this picture is larger than image_pixels, and Pillow, which scales it, is not installed",
+            "pip install pillow; nothing was sent",
+        ) from None
+    return Image

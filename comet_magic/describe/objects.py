@@ -1,0 +1,271 @@
+"""Ordinary Python: texts and numbers, collections, dataclasses, functions, classes, modules, estimators.
+
+What has a source is given by it; what has values is outlined, and the outline says what it leaves out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime as dt
+import inspect
+import textwrap
+import types
+import warnings
+from collections.abc import Iterable, Mapping, Set
+from decimal import Decimal
+from enum import Enum
+from itertools import islice
+from numbers import Number
+from typing import Any
+
+from ..messages.tokens import estimated_tokens
+from ..text import many
+from .dependencies import has, home, is_collection, table_library, type_name
+from .description import Bounds, Description, Room, stable_repr, without_addresses
+
+DEEPEST = 4  # levels of collections in collections that are opened
+FEW = 12  # items of a collection, up to which it may stand on one line
+LOOKED_AT = 1000  # items of a collection, whose kinds tell those of the others
+
+
+def text(value: str, bounds: Bounds) -> Description:
+    if value:
+        bounds.refuse_values("a text")
+    shown = bounds.fitted(value)
+    some = "" if len(shown) == len(value) else ", in part"
+    return Description(
+        "text", shown, f"{many(len(value), 'character')}{some}" if len(value) > 80 else "", is_value=True
+    )
+
+
+def simple(value: Any, bounds: Bounds) -> Description:
+    """Numbers, None, dates and the like: as `str` says them."""
+    if isinstance(value, dt.date | dt.time | dt.timedelta):
+        bounds.refuse_values(f"a {type_name(value)}")
+    try:
+        return Description(type_name(value), bounds.fitted(str(value)), is_value=True)
+    except ValueError:  # of thousands of digits
+        return Description(type_name(value), f"a number of too many digits ({type_name(value)})", is_value=True)
+
+
+def collection(value: Any, bounds: Bounds) -> Description:
+    """Dicts, lists, tuples, sets: whole where they fit, else outlined."""
+    label = many(len(value), "item")
+    if bounds.share_values and len(value) <= FEW and _is_plain(value):
+        line = stable_repr(value)
+        if len(line) <= 200 and "..." not in line:
+            return Description(type_name(value), bounds.hide(line), label, is_value=True)
+    room = Room(bounds.table_tokens)
+    _outline(value, bounds, room, "", 0)
+    return Description(type_name(value), bounds.hide(str(room)), label)
+
+
+def _outline(value: Any, bounds: Bounds, room: Room, lead: str, depth: int) -> None:
+    """One line an item; of many, the first ones, and how many more there are."""
+    indent = "  " * depth
+    kind = f"{type_name(value)} of {len(value):,}"
+    if not bounds.share_values:
+        room.add(f"{indent}{lead}{kind}{_kinds(value)}")
+        return
+    if not isinstance(value, Mapping) and not any(map(is_collection, islice(value, LOOKED_AT))):
+        room.add(f"{indent}{lead}{kind}: {_on_one_line(value, bounds, room.tokens)}")
+        return
+    if not room.add(f"{indent}{lead}{kind}") or depth == DEEPEST:
+        return
+    if isinstance(value, Mapping):
+        items: Iterable[tuple[str, Any]] = ((f"{_key(key, bounds)}: ", item) for key, item in value.items())
+    else:
+        items = (("- ", item) for item in value)
+    # What is nested may take a part of what is left, and not all of it.
+    for number, (name, item) in enumerate(items):
+        inner = Room(room.tokens // 2 if depth else room.tokens - 20)
+        line = stable_repr(item) if is_collection(item) and len(item) <= FEW and _is_plain(item) else ""
+        if 0 < len(line) <= 160:
+            inner.add(f"{indent}  {name}{bounds.hide(line)}")
+        elif is_collection(item) and len(item):
+            _outline(item, bounds, inner, name, depth + 1)
+        else:
+            inner.add(f"{indent}  {name}{brief(item, bounds)}")
+        if not inner.lines or not room.add(str(inner)):
+            room.add(f"{indent}  … {len(value) - number:,} more")
+            return
+
+
+def _on_one_line(value: Any, bounds: Bounds, tokens: int) -> str:
+    left, told = tokens - 20, []
+    # The order of a set is another one in each process.
+    items = sorted(islice(value, LOOKED_AT), key=stable_repr) if isinstance(value, Set) else value
+    for number, item in enumerate(items):
+        told.append(brief(item, bounds))
+        left -= estimated_tokens(f"{told[-1]}, ")
+        if left < 0:
+            return f"{', '.join(told[:-1])}, … {len(value) - number:,} more"
+    return ", ".join(told)
+
+
+def _key(key: Any, bounds: Bounds) -> str:
+    return bounds.short(key if isinstance(key, str) else stable_repr(key), 60)
+
+
+def _kinds(value: Any) -> str:
+    """What is in it, without any value: neither items nor keys."""
+    if isinstance(value, Mapping):
+        keys, items = list(islice(value, LOOKED_AT)), list(islice(value.values(), LOOKED_AT))
+        return f": {_types_of(keys)} → {_types_of(items)}" if keys else ""
+    return f": {_types_of(islice(value, LOOKED_AT))}" if len(value) else ""
+
+
+def _types_of(values: Iterable[Any]) -> str:
+    return ", ".join(sorted({type_name(value) for value in values}))
+
+
+def _is_plain(value: Any, depth: int = 0) -> bool:
+    """Whether its repr is harmless: nothing in it computes a table, or says more than it should."""
+    if is_collection(value):
+        items = islice([*value.keys(), *value.values()] if isinstance(value, Mapping) else value, 2 * FEW)
+        return depth < DEEPEST and all(_is_plain(item, depth + 1) for item in items)
+    return isinstance(value, str | bytes | Number | Decimal | dt.date | dt.time | dt.timedelta | None)
+
+
+def brief(value: Any, bounds: Bounds) -> str:
+    """A value in a few words, wherever it stands."""
+    if table_library(value) or has(value, "shape", "dtype"):
+        return f"{type_name(value)} {_shape(value)}".strip()
+    if inspect.isroutine(value) or isinstance(value, type | types.ModuleType):
+        return f"{type_name(value)} {getattr(value, '__name__', '')}"
+    if not bounds.share_values:
+        return type_name(value)
+    if isinstance(value, str):
+        return f'"{bounds.short(value, 120)}"'
+    return bounds.short(value, 120)
+
+
+def _shape(value: Any) -> str:
+    """Of what has it at hand; a table that is lazy has not."""
+    if not has(value, "shape") or home(value) in ("duckdb", "_duckdb", "dask", "pyspark", "ibis"):
+        return ""
+    shape = value.shape
+    return " × ".join(map(str, shape)) if isinstance(shape, tuple) else ""
+
+
+def record(value: Any, bounds: Bounds) -> Description:
+    """A dataclass, a named tuple, an Enum's member: fields and values."""
+    if isinstance(value, Enum):
+        return Description(type_name(value), f"{value}: {brief(value.value, bounds)}", is_value=True)
+    is_tuple = isinstance(value, tuple)
+    names = value._fields if is_tuple else [field.name for field in dataclasses.fields(value) if field.repr]
+    room = Room(bounds.table_tokens)
+    for name in names:
+        room.add(f"{name} = {brief(getattr(value, name, '(not set)'), bounds)}")
+    return Description(type_name(value), bounds.hide(str(room)), many(len(names), "field"))
+
+
+def function(value: Any, bounds: Bounds) -> Description:
+    """Its source; where there is none, its signature and docstring."""
+    source = _source(value)
+    body = source or "\n".join(filter(None, [_head(value), _docstring(value)]))
+    shown = bounds.fitted(body)
+    return Description(f"{type_name(value)} {getattr(value, '__name__', '')}".strip(), shown, _lines(source, shown))
+
+
+def class_(value: type, bounds: Bounds) -> Description:
+    """Its source where it is the user's; else its docstring and its public methods."""
+    source = _source(value)
+    if source and estimated_tokens(source) <= bounds.text_tokens and not _is_installed(value):
+        return Description(f"class {value.__qualname__}", bounds.fitted(source), _lines(source, source))
+    methods = [
+        _head(member)
+        for name, member in sorted(vars(value).items())
+        if inspect.isroutine(member) and not name.startswith("_")
+    ]
+    bases = ", ".join(base.__name__ for base in value.__bases__)
+    parts = [f"class {value.__qualname__}({bases})", _docstring(value), *methods]
+    return Description(f"class {value.__qualname__}", bounds.fitted("\n".join(filter(None, parts))), "a class")
+
+
+def module(value: types.ModuleType, bounds: Bounds) -> Description:
+    """Name, version, docstring, and its public names with their signatures."""
+    known = vars(value)  # never getattr: a lazy module would import what is behind the name
+    version = known.get("__version__", "")
+    names = list(known.get("__all__") or [name for name in known if not name.startswith("_")])
+    room = Room(bounds.text_tokens)
+    room.add(f"module {value.__name__} {version}".strip())
+    room.add(bounds.hide(_docstring(value))[:1000])
+    for number, name in enumerate(names):
+        member = known.get(name)
+        shown = _head(member) if callable(member) else f"{name}: {type_name(member)}" if name in known else str(name)
+        if not room.add(shown):
+            room.lines.append(f"… {len(names) - number:,} more names")
+            break
+    return Description(f"module {value.__name__}", bounds.hide(str(room)), many(len(names), "name"))
+
+
+def is_estimator(value: Any) -> bool:
+    return has(value, "get_params", "fit")
+
+
+def estimator(value: Any, bounds: Bounds) -> Description:
+    """Of scikit-learn and its kin: parameters that are set, and what it learned."""
+    room = Room(bounds.table_tokens)
+    room.add(f"{type_name(value)}, parameters:")
+    for name, parameter in sorted(value.get_params(deep=False).items()):
+        room.add(f"  {name} = {brief(parameter, bounds)}")
+    # How long it took is another time at each run.
+    names = [name for name in vars(value) if name.endswith("_") and name[0] != "_" and "time" not in name]
+    is_fitted = bool(value.__sklearn_is_fitted__()) if has(value, "__sklearn_is_fitted__") else bool(names)
+    room.add("fitted:" if names else "fitted" if is_fitted else "not fitted")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of attributes that are going away
+        for name in sorted(names):
+            room.add(f"  {name}: {_learned(getattr(value, name, None), bounds)}")
+    return Description(type_name(value), bounds.hide(str(room)), "fitted" if is_fitted else "not fitted")
+
+
+def _learned(value: Any, bounds: Bounds) -> str:
+    """Few numbers themselves; of dicts, such as a search's results with its times, only how many."""
+    if isinstance(value, Mapping):
+        return f"{type_name(value)} of {len(value):,}"
+    is_short = bounds.share_values and has(value, "size", "tolist") and 0 < value.size <= FEW
+    return bounds.short(_rounded(value.tolist()), 300) if is_short else brief(value, bounds)
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def anything(value: Any, bounds: Bounds) -> Description:
+    """What nobody knows better: a bounded repr."""
+    bounds.refuse_values(f"the repr of {type_name(value)}")
+    shown = bounds.fitted(stable_repr(value))
+    return Description(type_name(value), shown, is_value=len(shown) <= 80)
+
+
+def _source(value: Any) -> str:
+    with contextlib.suppress(OSError, TypeError):
+        return textwrap.dedent(inspect.getsource(value))
+    return ""
+
+
+def _head(value: Any) -> str:
+    name = getattr(value, "__qualname__", None) or getattr(value, "__name__", type_name(value))
+    with contextlib.suppress(ValueError, TypeError):
+        return without_addresses(f"{name}{inspect.signature(value)}")
+    return f"{name}(…)"
+
+
+def _docstring(value: Any) -> str:
+    return inspect.getdoc(value) or ""
+
+
+def _is_installed(value: type) -> bool:
+    home = inspect.getsourcefile(value) or ""
+    return "site-packages" in home or "dist-packages" in home
+
+
+def _lines(source: str, shown: str) -> str:
+    if not source:
+        return "its signature"
+    return many(len(source.splitlines()), "line") + ("" if shown == source else ", in part")

@@ -1,0 +1,199 @@
+"""A prompt with its `{{expr}}` filled in, once, from a namespace: the question as a message, and what is in it.
+
+Values are never read again as a template. Whatever cannot be filled in stops the question before anything is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..errors import ConfigError
+from ..messages.message import ContentBlock, Message
+from ..notebook.executions import Runs
+from ..redaction import Redactor
+from ..settings import CometSettings
+from ..suggestions import nearest_to
+from ..text import cut, many, said
+from .dependencies import table_library
+from .description import Bounds, Description, framed, unframed
+from .registry import describe
+from .template import Reference, pieces
+from .tracebacks import CellName
+
+YOURS = "your text"
+SHOWN = 60  # characters of a reference in the line under a reply
+
+
+class Question(NamedTuple):
+    """message: what is sent.        parts: what is in it, each in words: the user's own text first.
+
+    note: what is to be said of it under the reply, "" if nothing is.
+    tables: the values in it that are tables, by the expressions that name them.
+    extras: what else goes along, in words: tools, a schema.
+    """
+
+    message: Message
+    parts: tuple[str, ...] = (YOURS,)
+    note: str = ""
+    tables: Mapping[str, Any] = {}
+    extras: tuple[str, ...] = ()
+
+    @property
+    def sent(self) -> tuple[str, ...]:
+        return (*self.parts, *self.extras)
+
+    @property
+    def has_data(self) -> bool:
+        """Whether there is more in it than the user's text."""
+        return len(self.parts) > 1
+
+
+def question(
+    prompt: str, settings: CometSettings, namespace: Mapping[str, Any] | None = None, runs: Runs | None = None
+) -> Question:
+    """namespace: what references are looked up in; None: the prompt is text, whatever is in it.
+
+    Raises: ConfigError when there is nothing to send, or a reference cannot be filled in.
+    """
+    if not isinstance(prompt, str):
+        raise ConfigError(f"a prompt is a text, not {type(prompt).__name__}", "make it one with str()")
+    found: list[str | Reference] = pieces(prompt) if namespace is not None else [prompt]
+    if not any(isinstance(piece, Reference) for piece in found):
+        asked = Question(Message.user("".join(map(str, found))))
+    else:
+        assert namespace is not None
+        asked = _filled(found, _scope(namespace, runs), bounds_of(settings), runs)
+    if not any(block.get("type") != "text" or (block.get("text") or "").strip() for block in asked.message.content):
+        raise ConfigError("there is nothing to send: the prompt is empty", "write it below %%claude, or behind %claude")
+    return asked
+
+
+def as_before(message: Message, settings: CometSettings) -> Question:
+    """A question that was asked already, with whatever is in it. Raises: ConfigError where that may not be shared."""
+    if not settings.share_values:
+        raise ConfigError(
+            "what was asked may show values, and CometSettings.share_values = False keeps them here",
+            "nothing was sent; run its cell again, or set it to True",
+        )
+    has_data = len(message.content) > 1 or unframed(message.text) != message.text
+    return Question(message, (YOURS, "the data that it had")) if has_data else Question(message)
+
+
+def bounds_of(settings: CometSettings) -> Bounds:
+    return Bounds(
+        settings.table_tokens, settings.text_tokens, settings.image_pixels, settings.share_values,
+        Redactor(settings.secrets()),
+    )  # fmt: skip
+
+
+def _scope(namespace: Mapping[str, Any], runs: Runs | None) -> dict[str, Any]:
+    """The user's names; and below them a few of ours, which theirs hide."""
+    ours: dict[str, Any] = {"Path": Path}
+    if runs is not None:
+        ours["cells"] = runs
+        if runs.failure:
+            ours["error"] = runs.failure.error
+    # A copy, so that no expression can change the namespace; and one that lambdas see, too.
+    return {**ours, **namespace}
+
+
+def _filled(found: list[str | Reference], scope: dict[str, Any], bounds: Bounds, runs: Runs | None) -> Question:
+    writing, tables = Writing(bounds), dict[str, Any]()
+    cell_name: CellName = runs.name_of if runs else lambda filename: ""
+    for piece in found:
+        if isinstance(piece, str):
+            writing.text(piece)
+        elif piece.source in writing.known:
+            writing.again(piece.source)
+        else:
+            value = value_of(piece, scope)
+            try:
+                described = describe(value, bounds, cell_name)
+            except ConfigError as error:
+                raise ConfigError(f"{piece}: {error.what}", error.hint) from error
+            if table_library(value):
+                tables[piece.source] = value
+            for description in described:
+                writing.add(piece.source, description)
+    return writing.question()._replace(tables=tables)
+
+
+def value_of(reference: Reference, scope: dict[str, Any]) -> Any:
+    """Raises: ConfigError with the nearest names, for whatever the expression raises."""
+    try:
+        return eval(compile(reference.tree, f"<{reference.source}>", "eval"), scope)
+    except Exception as error:  # the user's expression raises what it likes
+        if isinstance(error, NameError) and error.name == "error":
+            raise ConfigError(f"{reference}: no cell has failed", "nothing was sent") from None
+        near = nearest_to(error, reference.tree, scope)
+        hint = "; ".join(filter(None, [near, r"nothing was sent; \{{ writes braces that are meant as text"]))
+        raise ConfigError(f"{reference} raised {type(error).__name__}: {cut(said(error), 300)}", hint) from error
+
+
+class Writing:
+    """A message in the making: lives for one question."""
+
+    def __init__(self, bounds: Bounds, text: str = YOURS) -> None:
+        """text: what the words around the values are, in words."""
+        self._bounds = bounds
+        self._blocks: list[ContentBlock] = []
+        self._text = ""
+        self._is_behind_frame = False
+        self._parts = [text]
+        self.known: dict[str, list[Description]] = {}
+
+    def text(self, text: str) -> None:
+        if self._is_behind_frame and not text.startswith("\n"):
+            self._text += "\n"
+        self._text += text
+        self._is_behind_frame = False
+
+    def add(self, name: str, description: Description) -> None:
+        shown = cut(name, SHOWN)
+        again = name in self.known
+        self.known.setdefault(name, []).append(description)
+        label = description.label or ("" if description.is_inline else f"{description.tokens:,} tokens")
+        if not again or label:
+            self._parts.append(f"{shown} ({label})" if label else shown)
+        self._write(name, description)
+
+    def again(self, name: str) -> None:
+        """A reference that has been filled in before."""
+        for description in self.known[name]:
+            if description.is_inline:
+                self._write(name, description)
+            else:
+                self.text(f"{name} (given above)")
+
+    def _write(self, name: str, description: Description) -> None:
+        if description.is_inline:
+            self.text(description.text)
+        elif not description.attached:
+            gap = "" if not self._text or self._text.endswith("\n") else "\n"
+            self.text(gap + framed(name, description))
+            self._is_behind_frame = True
+        for block in description.attached:
+            self.text(f"[{name}, the {block['type']} that follows: {description.text}]")
+            self._end_text()
+            self._blocks.append(block)
+
+    def leave_out(self, what: str) -> None:
+        self._parts.append(f"left out: {what}")
+
+    def _end_text(self) -> None:
+        if self._text.strip():  # endpoints refuse blocks of nothing but space
+            self._blocks.append({"type": "text", "text": self._text})
+        self._text = ""
+
+    def question(self) -> Question:
+        self._end_text()
+        if redacted := getattr(self._bounds.hide, "count", 0):
+            self._parts.append(f"{many(redacted, 'secret')} redacted")
+        return Question(Message("user", tuple(self._blocks)), tuple(self._parts))
+
+
+def names_in(prompt: str) -> set[str]:
+    """The names that a prompt's references mention."""
+    return {name for piece in pieces(prompt) if isinstance(piece, Reference) for name in piece.names}

@@ -1,0 +1,205 @@
+"""Any value → a `Description`: by what was registered for its type, by its own `_repr_llm_`, or by what we know of it.
+
+`register(type, function)` adds a describer. It gets the value and returns a text, or whatever has a describer itself (a
+table, a figure, a list of such), which is then described in its place.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import inspect
+import sys
+import types
+from collections.abc import Callable, Sequence
+from dataclasses import is_dataclass, replace
+from decimal import Decimal
+from enum import Enum
+from fractions import Fraction
+from pathlib import PurePath
+from typing import Any
+
+from ..errors import CometError, ConfigError
+from ..messages.image_size import PDF, media_type
+from ..messages.tokens import estimated_tokens
+from ..notebook.executions import MARGIN, MOST_OUTPUT, Run, Runs
+from ..text import many, said
+from . import arrays, files, images, objects, tables
+from .columns import plain
+from .dependencies import has, home, is_collection, type_name
+from .description import Bounds, Description, stable_repr, without_addresses
+from .tracebacks import CellName, failure
+
+__all__ = ["register", "unregister"]
+
+FEW_VALUES = 100
+DEEPEST = 5  # describers that hand on to one another
+_registered: dict[type, Callable[[Any], Any]] = {}
+
+
+def register(type: type, function: Callable[[Any], Any]) -> None:
+    """Describe values of `type`, and of its subclasses, with what `function` makes of them. A later one replaces it.
+
+    function: gets the value; returns a text, or something that has a describer itself, or a list of those.
+    """
+    if not inspect.isclass(type) or not callable(function):
+        raise TypeError("register(type, function) takes a class, and a function of one value")
+    _registered[type] = function
+
+
+def unregister(type: type) -> None:
+    """Forget what was registered for `type`, if anything was."""
+    _registered.pop(type, None)
+
+
+def describe(value: Any, bounds: Bounds, cell_name: CellName = lambda filename: "") -> list[Description]:
+    """What stands for `value`: mostly one description; several where a describer gave a list.
+
+    Raises: ConfigError, naming the describer that failed.
+    """
+    return [one.hidden(bounds.hide) for one in _described(value, bounds, cell_name, 0)]
+
+
+def _described(value: Any, bounds: Bounds, cell_name: CellName, depth: int) -> list[Description]:
+    if own := _own_describer(value):
+        made = _called(own, value)
+        if depth == DEEPEST:
+            raise ConfigError(f"the describer {_name(own)} only hands on to others", "nothing was sent")
+        parts = made if isinstance(made, list | tuple) else [made]
+        described = [part for one in parts for part in _described_part(one, value, bounds, cell_name, depth)]
+        return described or [Description(type_name(value), "(nothing)")]
+    described = _called(_called(_describer, value, cell_name), value, bounds)
+    # A user's own text may well say where something is in memory.
+    is_text = isinstance(value, str | PurePath)
+    return [described if is_text else replace(described, text=without_addresses(described.text))]
+
+
+def _described_part(part: Any, of: Any, bounds: Bounds, cell_name: CellName, depth: int) -> list[Description]:
+    if isinstance(part, str):
+        return [Description(type_name(of), bounds.fitted(part))]
+    return _described(part, bounds, cell_name, depth + 1)
+
+
+def _own_describer(value: Any) -> Callable[[Any], Any] | None:
+    for kind in type(value).__mro__:
+        if kind in _registered:
+            return _registered[kind]
+    own = getattr(type(value), "_repr_llm_", None)
+    return own if callable(own) else None
+
+
+def _called(describer: Callable[..., Any], value: Any, *more: Any) -> Any:
+    try:
+        return describer(value, *more)
+    except CometError:
+        raise
+    except Exception as error:  # a user's describer, and the libraries behind ours, raise what they like
+        raise ConfigError(
+            f"the describer {_name(describer)} failed on a {type_name(value)}: {type(error).__name__}: {said(error)}",
+            "nothing was sent; comet_magic.describe.register(type, function) puts another one in its place",
+        ) from error
+
+
+def _name(describer: Any) -> str:
+    return getattr(describer, "__qualname__", None) or stable_repr(describer)
+
+
+def _describer(value: Any, cell_name: CellName) -> Callable[[Any, Bounds], Description]:
+    """What we know of it; libraries are recognised, and never imported."""
+    match value:
+        case str():
+            return objects.text
+        case Enum():
+            return objects.record
+        case (
+            bool()
+            | int()
+            | float()
+            | complex()
+            | None
+            | Decimal()
+            | Fraction()
+            | dt.date()
+            | dt.time()
+            | dt.timedelta()
+        ):
+            return objects.simple
+        case PurePath():
+            return files.file
+        case BaseException():
+            return lambda error, bounds: failure(error, bounds, cell_name)
+        case Run():
+            return lambda run, bounds: _runs([run], bounds, cell_name)
+        case Runs():
+            return lambda runs, bounds: _runs(runs[:], bounds, cell_name)
+        case types.ModuleType():
+            return objects.module
+        case type():
+            return objects.class_
+    if images.is_picture(value):
+        return images.picture
+    if tables.is_table(value):
+        return tables.table
+    if home(value) == "pandas" and has(value, "tolist", "dtype"):  # an index, an extension array
+        return _pandas_values
+    if arrays.is_labelled(value):
+        return arrays.labelled
+    if arrays.is_array(value):
+        return arrays.array
+    return _other(value, cell_name)
+
+
+def _other(value: Any, cell_name: CellName) -> Callable[[Any, Bounds], Description]:
+    if isinstance(value, bytes | bytearray) and media_type(bytes(value[:16])) == PDF:
+        return lambda content, bounds: files.document(bytes(content), "PDF", bounds, "the PDF")
+    if inspect.isroutine(value) or has(value, "cache_info", "__call__"):
+        return objects.function
+    if objects.is_estimator(value):
+        return objects.estimator
+    if is_dataclass(type(value)) or (isinstance(value, tuple) and has(value, "_fields")):
+        return objects.record
+    if isinstance(value, list | tuple) and value and all(isinstance(item, Run) for item in value):
+        return lambda runs, bounds: _runs(runs, bounds, cell_name)
+    if is_collection(value):
+        return objects.collection
+    if home(value) == "numpy" and has(value, "item", "dtype"):  # a number, or an array of no dimension
+        return lambda number, bounds: _describer(plain(number), cell_name)(plain(number), bounds)
+    return objects.anything
+
+
+def _pandas_values(values: Any, bounds: Bounds) -> Description:
+    """Few of them themselves; of many, what a series of them is like."""
+    if len(values) <= FEW_VALUES:
+        return objects.collection(values.tolist(), bounds)
+    return tables.table(sys.modules["pandas"].Series(values), bounds)
+
+
+def _runs(runs: Sequence[Run], bounds: Bounds, cell_name: CellName) -> Description:
+    """Cells as they ran: sources, outputs, and how they failed. Each is cut only where all do not fit."""
+    texts = [_run(run, bounds, cell_name, bounds.text_tokens) for run in runs]
+    if estimated_tokens("\n\n".join(texts)) > bounds.text_tokens:
+        part = max(100, bounds.text_tokens // len(runs) // 2)
+        texts = [_run(run, bounds, cell_name, part) for run in runs]
+    label = f"In[{runs[0].number}]" if len(runs) == 1 else many(len(runs), "cell")
+    return Description("notebook cells", bounds.fitted("\n\n".join(texts)), label)
+
+
+def _run(run: Run, bounds: Bounds, cell_name: CellName, tokens: int) -> str:
+    """tokens: of its source, and of its outputs."""
+    lines = [f"In[{run.number}]:", bounds.fitted(run.source.strip("\n"), tokens)]
+    if run.outputs and bounds.share_values:
+        outputs = "\n".join(_output(output, bounds) for output in run.outputs)
+        lines += [f"Out[{run.number}]:", bounds.fitted(outputs.strip("\n"), tokens)]
+    elif run.outputs:
+        lines.append(f"Out[{run.number}]: (not shared)")
+    if run.error is not None:
+        lines += [f"In[{run.number}] failed:", failure(run.error, bounds, cell_name).text]
+    elif run.failed:
+        why = bounds.short(run.failed, 500) if bounds.share_values else run.failed.split(":")[0]
+        lines.append(f"In[{run.number}] failed: {why}")
+    return "\n".join(lines)
+
+
+def _output(output: str, bounds: Bounds) -> str:
+    """Without its end where that was cut: a secret may have been, too."""
+    hidden = bounds.hide(output)
+    return hidden[:-MARGIN] if len(output) >= MOST_OUTPUT + MARGIN else hidden

@@ -1,0 +1,106 @@
+r"""The `{{expr}}` of a prompt, found in one pass. All else is text: single braces, JSON, f-strings and LaTeX.
+
+`\{{` is a literal `{{`; a `{{` that nothing closes, and an empty `{{}}`, are text.
+"""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from typing import NamedTuple
+
+from ..errors import ConfigError
+
+CLOSINGS = 50  # `}}` that are tried as the end of one reference; an expression may have some of its own
+CLOSINGS_OF_OPEN = 5  # of one that another begins in
+MOST_PARSED = 1_000_000  # characters, in all tries for one prompt: about a second
+LONGEST = 10_000  # characters of an expression; what is not closed by then is text
+
+
+class Reference(NamedTuple):
+    """source: what stands between the braces.        tree: the same, parsed."""
+
+    source: str
+    tree: ast.Expression
+
+    def __str__(self) -> str:
+        return f"{{{{{self.source}}}}}"
+
+    @property
+    def names(self) -> set[str]:
+        return {node.id for node in ast.walk(self.tree) if isinstance(node, ast.Name)}
+
+
+def pieces(prompt: str) -> list[str | Reference]:
+    """Texts and references, in order. Raises: ConfigError for a reference that is no Python expression."""
+    return _Scan(prompt).pieces()
+
+
+class _Scan:
+    """One pass through one prompt."""
+
+    def __init__(self, prompt: str) -> None:
+        self._prompt = prompt
+        self._left = MOST_PARSED
+
+    def pieces(self) -> list[str | Reference]:
+        prompt, found = self._prompt, list[str | Reference]()
+        text_from = at = first = 0
+        while (start := prompt.find("{{", at)) >= 0:
+            if start > text_from and prompt[start - 1] == "\\":
+                found.append(prompt[text_from : start - 1])
+                text_from, at = start, start + 2
+                continue
+            if first >= 0:  # if nothing closes one, nothing closes a later one
+                first = prompt.find("}}", start + 2)
+            closed = self._closed(start + 2, first) if first >= 0 else None
+            if closed is None:  # it is text, up to where the next may begin
+                at = start + 2
+                continue
+            reference, end = closed
+            found += [prompt[text_from:start], reference]
+            text_from = at = end
+        found.append(prompt[text_from:])
+        return [piece for piece in found if piece]
+
+    def _closed(self, start: int, end: int) -> tuple[Reference, int] | None:
+        """The reference that begins at `start`, and where it ends; None if what is there is text.
+
+        end: where the first `}}` is. The first that makes an expression closes it: one may be within a dict or a text.
+        """
+        if end - start > LONGEST or not self._prompt[start:end].strip():
+            return None
+        first = self._prompt[start:end]
+        is_open = "{{" in first  # another one begins before it is closed, so it is most likely text
+        for _ in range(CLOSINGS_OF_OPEN if is_open else CLOSINGS):
+            if end < 0 or end - start > LONGEST:
+                break
+            if tree := self._parsed(self._prompt[start:end]):
+                return Reference(self._prompt[start:end].strip(), tree), end + 2
+            end = self._prompt.find("}}", end + 1)
+        if is_open:
+            return None
+        raise _no_expression(f"{{{{{_start_of(first)}}}}} is no Python expression")
+
+    def _parsed(self, source: str) -> ast.Expression | None:
+        self._left -= len(source)
+        if self._left < 0:
+            raise _no_expression("there is too much between {{ and }} that is no expression")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of what is not a reference in the end, too
+                # In brackets, as it may have line breaks.
+                tree = ast.parse(f"({source.strip()}\n)", "<reference>", "eval")
+        except (SyntaxError, ValueError, MemoryError, RecursionError):
+            return None
+        # Nothing but a comment would be an empty tuple.
+        return None if source.lstrip().startswith("#") else tree
+
+
+def _no_expression(what: str) -> ConfigError:
+    return ConfigError(what, r"nothing was sent; mend it, or write \{{ where the braces are meant as text")
+
+
+def _start_of(text: str) -> str:
+    text = text.strip()
+    return text if len(text) <= 80 else f"{text[:80]}…"

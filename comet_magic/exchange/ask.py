@@ -1,0 +1,112 @@
+"""`comet_magic.ask`: the engine of the magics for Python, which shows nothing and returns the reply."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar, overload
+
+from ..describe.question import Question, names_in, question
+from ..describe.template import Reference, pieces
+from ..errors import ConfigError
+from ..messages.message import Message
+from ..notebook.cell import place_in
+from ..notebook.display import LiveDisplay, Unseen, current_shell
+from ..notebook.executions import watched
+from ..settings import CometSettings
+from ..suggestions import did_you_mean
+from .exchange import Exchange
+from .session import current
+
+T = TypeVar("T")
+Tools = Iterable[Callable[..., Any]]
+FLAGS = ("model", "max_tokens", "system", "temperature", "stop", "effort", "thinking", "stream")
+
+
+@overload
+def ask(
+    prompt: str, namespace: Mapping[str, Any] | None = ..., *, as_: None = ..., tools: Tools = ..., chat: str = ...,
+    new: bool = ..., fresh: bool = ..., **named: Any,
+) -> Message: ...  # fmt: skip
+@overload
+def ask(
+    prompt: str, namespace: Mapping[str, Any] | None = ..., *, as_: type[T], tools: Tools = ..., chat: str = ...,
+    new: bool = ..., fresh: bool = ..., **named: Any,
+) -> T: ...  # fmt: skip
+@overload
+def ask(
+    prompt: str, namespace: Mapping[str, Any] | None = ..., *, as_: Any, tools: Tools = ..., chat: str = ...,
+    new: bool = ..., fresh: bool = ..., **named: Any,
+) -> Any: ...  # fmt: skip
+def ask(
+    prompt: str, namespace: Mapping[str, Any] | None = None, *, as_: Any = None, tools: Tools = (), chat: str = "",
+    new: bool = False, fresh: bool = False, **named: Any,
+) -> Any:  # fmt: skip
+    """Ask, and return the reply, which displays itself as Markdown in a notebook; or the value that it is read as.
+
+    namespace: what each `{{expr}}` of the prompt is looked up in, as `globals()`; without one, and without values by
+    name, a prompt is text, whatever is in it: it may have been made of data.
+    as_: a type, a DataFrame class or a JSON Schema: what the reply is to be, and what is returned.
+    tools: functions that may be called for it, each call after the user has allowed it.
+    chat: the conversation that it is a turn of; "" for none.        new: begin that conversation afresh.
+    fresh: ask again, also where a notebook's first run would be answered from the store.
+    named: the flags of `%%claude` (model, max_tokens, system, temperature, stop, effort, thinking, stream), and values
+    that the prompt refers to: `ask("Describe {{sales}}", sales=df)`.
+    Raises: ConfigError, TransportError, APIError, or ReplyError for a reply that is not of the type; all but the first
+    with what had arrived in `partial`.
+    """
+    flags = {name: value for name, value in named.items() if name in FLAGS}
+    values = {name: value for name, value in named.items() if name not in FLAGS}
+    settings, session = CometSettings.instance(), current()
+    asked = _question(prompt, settings, namespace, values)
+    place = place_in(current_shell(), chat)
+    wanted = offered = None
+    if as_ is not None:
+        from ..output.typed import wanted as wanted_of
+
+        wanted = wanted_of(as_)
+    if tools:
+        from ..tools.tool import tools_of
+
+        offered = tools_of(tools, asked.tables, settings.tool_timeout_s)
+    exchange = Exchange(settings, session, asked, place, new=new, fresh=fresh, wanted=wanted, tools=offered)
+    with exchange.stream(exchange.request(**flags)) as reply:
+        try:
+            message = LiveDisplay(Unseen(), ended=exchange.keep).show(reply)
+            return message if wanted is None else message.value
+        finally:
+            if session.problem and current_shell() is None:
+                warnings.warn(session.problem, stacklevel=2)
+
+
+def _question(
+    prompt: str, settings: CometSettings, namespace: Mapping[str, Any] | None, values: dict[str, Any]
+) -> Question:
+    if namespace is None and not values:
+        return question(prompt, settings)._replace(note=_unfilled(prompt))
+    named = names_in(prompt) if isinstance(prompt, str) else set()
+    if unknown := set(values) - named:
+        known = ", ".join(("namespace", "as_", "tools", "chat", "new", "fresh", *FLAGS))
+        raise TypeError(
+            f"ask() got an unexpected keyword argument {min(unknown)!r}: no {{{{…}}}} of the prompt names it"
+            f"{did_you_mean(min(unknown), named)}; besides those, it takes {known}"
+        )
+    scope = {**_last_error(), **(namespace or {}), **values}
+    return question(prompt, settings, scope, watched())
+
+
+def _unfilled(prompt: str) -> str:
+    try:
+        found = [piece for piece in pieces(prompt) if isinstance(piece, Reference)]
+    except ConfigError:  # it is text, whatever it looks like
+        return ""
+    return f"{found[0]} was sent as text: ask(prompt, globals()) would fill it in" if found else ""
+
+
+def _last_error() -> dict[str, Any]:
+    """What Python keeps of the last exception that nothing caught; in a shell, the shell knows better."""
+    if watched():
+        return {}
+    error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
+    return {"error": error} if error is not None else {}

@@ -1,0 +1,89 @@
+"""What a question would send, shown in place of sending it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+
+from ..describe.images import thumbnails
+from ..messages.message import ContentBlock, Message
+from ..messages.request import Request
+from ..messages.tokens import estimated_prompt
+from ..messages.tool_call import Call
+from ..render.message import SHOWN_CHARACTERS, beginning, quoted
+from ..text import clean, escaped, many
+
+
+@dataclass(frozen=True)
+class Preview:
+    """request: as it would be sent.        endpoint: where to.        sent: what would go along, in words.
+
+    notes: what else is to be known of it.
+    """
+
+    request: Request
+    endpoint: str
+    sent: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def head(self) -> list[str]:
+        """What frames the messages: where to, which parameters, how much."""
+        wire = replace(self.request, messages=(), cached=()).to_wire()
+        parameters = {name: value for name, value in wire.items() if name not in ("messages", "system")}
+        count = len(self.request.messages)
+        return [
+            "Nothing was sent: this is a dry run.",
+            f"to {self.endpoint}: {json.dumps(parameters, ensure_ascii=False)}",
+            f"{many(count, 'message')}, about {estimated_prompt(self.request):,} tokens · {self.sent or 'your text'}",
+            *self.notes,
+        ]
+
+    def _texts(self) -> list[tuple[str, str, Message | None]]:
+        """(who, what, the message it is of): the system prompt first, if there is one."""
+        system = [("system", self.request.system, None)] if self.request.system else []
+        texts = [(message.role, _text(message), message) for message in self.request.messages]
+        if texts and self.request.instruction:
+            role, text, message = texts[-1]
+            texts[-1] = (role, f"{text}\n\n{self.request.instruction}", message)
+        return [*system, *texts]
+
+    def __str__(self) -> str:
+        parts = [f"[{clean(line)}]" for line in self.head]
+        for role, text, _ in self._texts():
+            parts.append(f"{role}:\n{clean(_shown(text))}")
+        return "\n\n".join(["\n".join(parts[: len(self.head)]), *parts[len(self.head) :]])
+
+    def to_markdown(self) -> str:
+        first, *rest = self.head
+        parts = [f"**{escaped(first)}**", "<br>".join(f"<small>{escaped(line)}</small>" for line in rest)]
+        *earlier, last = [self._told(*one) for one in self._texts()]
+        if earlier:
+            parts += ["<details><summary>what goes before it</summary>", *earlier, "</details>"]
+        return "\n\n".join([*parts, last])
+
+    def _told(self, role: str, text: str, message: Message | None) -> str:
+        pictures = thumbnails(message) if message else ()
+        told = [f"![a picture that would be sent]({address})" for address in pictures if address]
+        return "\n\n".join([f"**{role}**", quoted(_shown(text)), *told])
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return {"text/markdown": self.to_markdown(), "text/plain": str(self)}
+
+
+def _shown(text: str) -> str:
+    return beginning(text.strip("\n"), SHOWN_CHARACTERS)
+
+
+def _text(message: Message) -> str:
+    """Its blocks in order; a picture or a document is named where it stands."""
+    return "".join(map(_block, message.content))
+
+
+def _block(block: ContentBlock) -> str:
+    if block.get("type") == "tool_use":
+        return f"⟨calls {Call(str(block.get('name')), block.get('input')).said}⟩"
+    if block.get("type") == "tool_result":
+        content = block.get("content")
+        return f"⟨result: {content if isinstance(content, str) else ''.join(map(_block, content or ()))}⟩"
+    return str(block.get("text") or "") or f"⟨{block.get('type')}⟩"

@@ -1,0 +1,1 @@
+"""The nouns of the Messages API as values: no I/O, and no words for the screen."""

@@ -1,0 +1,176 @@
+"""A conversation as a value: whole turns in order, each keyed by the cell that asked it.
+
+Running a cell again replaces its turn in place. The turns after it stay, and are stale: what they were asked after is
+no longer what stands before them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from hashlib import sha256
+from itertools import accumulate, pairwise
+from typing import NamedTuple
+
+from .message import Message
+from .tokens import BYTES_A_TOKEN, block_tokens
+
+MOST_BREAKPOINTS = 4  # says the API
+ANCHOR_TURNS = 8  # turns between the older breakpoints, so that running an older cell again finds one
+
+
+class Turn(NamedTuple):
+    """A question and its whole reply, with the tool calls between, as they are sent in later requests.
+
+    cell: the cell's key in the conversation.        wire: JSON array of the messages; "" where it was not read.
+    digest: of that.        size: characters of it, as far as tokens go.
+    asked_after: digest of the turns before it when it was asked, "" if none was.
+    request: the id of its request in the store, None if it was imported.        at: seconds since 1970.
+    execution: the cell's In[] number, in the session `session`.
+    """
+
+    cell: str
+    wire: str
+    digest: str
+    size: int
+    asked_after: str = ""
+    request: str | None = None
+    at: float = 0.0
+    session: str | None = None
+    execution: int | None = None
+    cost_usd: float | None = None
+    tokens: int | None = None
+
+    @classmethod
+    def of(cls, cell: str, messages: Iterable[Message], **known: object) -> Turn:
+        """Raises: ValueError unless the messages begin with the user's and end with the assistant's, taking turns."""
+        messages = tuple(messages)
+        wire = [message.to_history().to_wire() for message in messages]
+        if [message["role"] for message in wire] != ["user", "assistant"] * max(1, len(wire) // 2):
+            raise ValueError("a turn is a question and its reply")
+        if not all(_calls(asked) == _results(answered) for asked, answered in pairwise(messages)):
+            raise ValueError("each call of a tool has its result in the message that follows, and no other has")
+        if _calls(messages[-1]) or _results(messages[0]):
+            raise ValueError("a turn neither begins with a tool's result nor ends with its call")
+        text = json.dumps(wire)
+        return cls(cell, text, sha256(text.encode()).hexdigest(), _size(messages, text), **known)  # type: ignore[arg-type]  # the fields above
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        return _messages(self.wire)
+
+    @property
+    def question(self) -> str:
+        return self.messages[0].text
+
+    @property
+    def reply(self) -> str:
+        return self.messages[-1].text
+
+
+def _calls(message: Message) -> list[str]:
+    return sorted(str(block.get("id")) for block in message.tool_uses)
+
+
+def _results(message: Message) -> list[str]:
+    return sorted(str(block.get("tool_use_id")) for block in message.content if block.get("type") == "tool_result")
+
+
+def _size(messages: Iterable[Message], text: str) -> int:
+    """Characters, with those for a picture's or a document's base64 that its tokens amount to."""
+    blocks = [block for message in messages for block in message.content]
+    blocks += [part for block in blocks if isinstance(parts := block.get("content"), list) for part in parts]
+    sources = [(block, block.get("source")) for block in blocks]
+    encoded = [(block, source["data"]) for block, source in sources if isinstance(source, dict) and "data" in source]
+    return len(text) + sum(BYTES_A_TOKEN * block_tokens(block) - len(data) for block, data in encoded)
+
+
+@lru_cache(maxsize=1024)
+def _messages(wire: str) -> tuple[Message, ...]:
+    return tuple(map(Message.from_wire, json.loads(wire)))
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """Whole turns, in the order in which their cells were first run. name: "" for one that is not kept."""
+
+    name: str = ""
+    turns: tuple[Turn, ...] = ()
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        return tuple(message for turn in self.turns for message in turn.messages)
+
+    def has(self, cell: str) -> bool:
+        return any(turn.cell == cell for turn in self.turns)
+
+    def place_of(self, cell: str) -> int:
+        """Where the cell's turn is, or where it would be put."""
+        places = (place for place, turn in enumerate(self.turns) if turn.cell == cell)
+        return next(places, len(self.turns))
+
+    def before(self, cell: str) -> Conversation:
+        """The turns that a run of `cell` is asked after."""
+        return replace(self, turns=self.turns[: self.place_of(cell)])
+
+    def with_turn(self, turn: Turn) -> Conversation:
+        place = self.place_of(turn.cell)
+        return replace(self, turns=(*self.turns[:place], turn, *self.turns[place + 1 :]))
+
+    def without(self, cell: str) -> Conversation:
+        return replace(self, turns=tuple(turn for turn in self.turns if turn.cell != cell))
+
+    @property
+    def digest(self) -> str:
+        """Of all that is in it; "" of nothing."""
+        return sha256("".join(turn.digest for turn in self.turns).encode()).hexdigest() if self.turns else ""
+
+    def stale(self) -> tuple[Turn, ...]:
+        """The turns that were asked after something else than what stands before them now."""
+        return tuple(turn for turn, now in zip(self.turns, self._digests(), strict=True) if turn.asked_after != now)
+
+    def in_order(self) -> tuple[Turn, ...]:
+        """The turns as if each had been asked after those that stand before it."""
+        return tuple(turn._replace(asked_after=now) for turn, now in zip(self.turns, self._digests(), strict=True))
+
+    def _digests(self) -> Iterator[str]:
+        """Of what stands before each turn: as `digest` of that, without beginning anew for each."""
+        before, now = sha256(), ""
+        for turn in self.turns:
+            yield now
+            before.update(turn.digest.encode())
+            now = before.copy().hexdigest()
+
+    def bounded(self, turns: int, tokens: int) -> tuple[Conversation, int]:
+        """What of it is sent, given at most so many turns and estimated tokens; and how many turns are left out.
+
+        The oldest are left out, a quarter of a bound at a time, so that the endpoint's cache holds for a while. The
+        newest goes along if it fits at all.
+        """
+        count = len(self.turns)
+        step = max(1, turns // 4)
+        left_out = min(count, -(-max(0, count - turns) // step) * step)
+        sizes = list(accumulate(turn.size // BYTES_A_TOKEN + 1 for turn in self.turns))
+        if sizes and sizes[-1] > tokens:
+            step = max(1, tokens // 4)
+            beyond = -(-(sizes[-1] - tokens) // step) * step
+            left_out = max(
+                left_out, next(place for place, size in enumerate(sizes, 1) if size >= min(beyond, sizes[-1]))
+            )
+            if turns and left_out == count and sizes[-1] - (sizes[-2] if count > 1 else 0) <= tokens:
+                left_out = count - 1
+        return replace(self, turns=self.turns[left_out:]), left_out
+
+    def breakpoints(self, cacheable: int, before: int = 0) -> tuple[int, ...]:
+        """Places of messages up to which it pays to cache the prompt: its end, and older anchors.
+
+        cacheable: tokens that a prefix needs to be cached at all.        before: tokens of the system prompt.
+        """
+        ends = list(accumulate(len(turn.messages) for turn in self.turns))
+        sizes = accumulate((turn.size // BYTES_A_TOKEN + 1 for turn in self.turns), initial=before)
+        long_enough = [place for place, size in enumerate(list(sizes)[1:]) if size >= cacheable]
+        anchors = [place for place in long_enough[:-1] if (place + 1) % ANCHOR_TURNS == 0]
+        chosen = [*anchors[-(MOST_BREAKPOINTS - 1) :], *long_enough[-1:]]
+        return tuple(ends[place] - 1 for place in chosen)

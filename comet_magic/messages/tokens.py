@@ -1,0 +1,48 @@
+"""Estimates of tokens, rather too many than too few."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from . import image_size
+from .message import Message
+from .request import Request
+
+_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ \n"
+BYTES_A_TOKEN = 3  # of letters; newer tokenizers; older ones take about 4 of English, so estimates are rather too high
+PIXELS_A_TOKEN = 750
+TOKENS_A_PAGE = 3000
+
+
+def estimated_tokens(text: str) -> int:
+    """Rather too many than too few; digits, signs and other scripts take twice what letters do."""
+    encoded = text.encode("utf-8", "replace")
+    return -(-(len(encoded) + len(encoded.translate(None, _LETTERS))) // BYTES_A_TOKEN)
+
+
+def estimated_prompt(request: Request) -> int:
+    """Tokens of a request's system prompt and messages, rather too many than too few."""
+    forms = [*request.tools, *([request.form.schema] if request.form else [])]
+    system = estimated_tokens(request.system or "") + sum(estimated_tokens(json.dumps(form)) for form in forms)
+    return system + sum(estimated_message(message) + 4 for message in request.messages)
+
+
+def estimated_message(message: Message) -> int:
+    return sum(map(block_tokens, message.content))
+
+
+def block_tokens(block: Mapping[str, Any]) -> int:
+    """An estimate. Source for pictures: the provider's vision page; a PDF's page is read as text and as a picture."""
+    content, source = block.get("content"), block.get("source")
+    if isinstance(content, list | tuple):  # the result of a tool, which may have pictures in it
+        return sum(map(block_tokens, content))
+    if not isinstance(source, Mapping) or source.get("type") != "base64":
+        return sum(estimated_tokens(str(value)) for name, value in block.items() if name != "type")
+    data = base64.b64decode(source.get("data", ""))
+    if source.get("media_type") == image_size.PDF:
+        return max(1, image_size.pages(data)) * TOKENS_A_PAGE
+    width, height = image_size.pixels(data) or (1024, 1024)
+    return -(-width * height // PIXELS_A_TOKEN)

@@ -1,0 +1,56 @@
+"""A call that the model made of a tool, and what came of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..text import clean, one_line
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a tool, as it is shown.
+
+    arguments: as the model gave them.        result: what went back, as text; pictures are named in it.
+    problem: why there is no result, in words; "" if there is one.        took_s: seconds; None if it was not run.
+    """
+
+    name: str
+    arguments: Any
+    result: str = ""
+    problem: str = ""
+    took_s: float | None = None
+
+    @property
+    def line(self) -> str:
+        """`query(sql='SELECT …') → 3 rows · 0.02 s`, on one line."""
+        outcome = self.problem or " ".join(self.result.split())
+        return f"{one_line(clean(self.said), SHORT)} → {one_line(clean(outcome), SHORT)}{self._took()}"
+
+    def _took(self) -> str:
+        if self.took_s is None:
+            return ""
+        return " · < 0.01 s" if self.took_s < 0.01 else f" · {self.took_s:.{2 if self.took_s < 10 else 0}f} s"
+
+    @property
+    def given(self) -> str:
+        """The arguments, a line each; texts as they stand."""
+        if not isinstance(self.arguments, Mapping):
+            return str(self.arguments)
+        texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in self.arguments.items()}
+        return "\n".join(f"{name} = {text}" for name, text in texts.items())
+
+    @property
+    def said(self) -> str:
+        """The call as Python would write it."""
+        if not isinstance(self.arguments, Mapping):
+            return f"{self.name}({self.arguments!r})"
+        return f"{self.name}({', '.join(f'{name}={value!r}' for name, value in self.arguments.items())})"
+
+
+NOBODY_THERE, DENIED = "nobody is here to allow it", "denied by you"
+REFUSED = (NOBODY_THERE, DENIED)  # a call's problems that are the user's own decision
+SHORT = 90  # characters of a call, and of its result, in the line that opens to show them

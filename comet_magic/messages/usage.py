@@ -1,0 +1,92 @@
+"""Token counts of a reply, as far as they were reported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Token counts; None is "not reported", which is not 0. `a + b` adds what was reported.
+
+    input_tokens: without the cached ones, as the API counts.
+    output_tokens: thinking included.
+    cache_read_input_tokens, cache_creation_input_tokens: read from, and written to, the prompt cache.
+    ephemeral_1h_input_tokens: those of the written ones that stay for an hour, which costs more.
+    web_search_requests: searches that the server ran.
+    """
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    ephemeral_1h_input_tokens: int | None = None
+    web_search_requests: int | None = None
+
+    @classmethod
+    def from_wire(cls, wire: object) -> Usage:
+        """Counts from a `usage` object, however incomplete: 3.0 and "3" are 3, null and nonsense are not reported."""
+        if not isinstance(wire, Mapping):
+            return cls()
+        flat = {**wire}
+        for name in ("server_tool_use", "cache_creation"):
+            if isinstance(part := wire.get(name), Mapping):
+                flat.update(part)
+        return cls(**{name: _count(flat.get(name)) for name in _USAGE_FIELDS})
+
+    def merged(self, later: Usage) -> Usage:
+        """The counts of one reply, of which `later` came later: it wins, but 0 never replaces a positive number."""
+        counts = {}
+        for name in _USAGE_FIELDS:
+            old, new = getattr(self, name), getattr(later, name)
+            counts[name] = old if new is None or (new == 0 and old) else new
+        return Usage(**counts)
+
+    def __add__(self, other: Usage) -> Usage:
+        def total(a: int | None, b: int | None) -> int | None:
+            return (a or 0) + (b or 0) if (a, b) != (None, None) else None
+
+        return Usage(**{name: total(getattr(self, name), getattr(other, name)) for name in _USAGE_FIELDS})
+
+    @property
+    def prompt_tokens(self) -> int | None:
+        """All tokens of the prompt, cached ones included."""
+        parts = (self.input_tokens, self.cache_read_input_tokens, self.cache_creation_input_tokens)
+        return sum(part or 0 for part in parts) if self.input_tokens is not None else None
+
+    def __str__(self) -> str:
+        """`1,204 in (980 cached) · 310 out`, or what of it was reported."""
+        prompt = self.prompt_tokens
+        if prompt is None and self.output_tokens is None:
+            return "usage not reported"
+        cached = [
+            f"{count:,} {word}"
+            for count, word in (
+                (self.cache_read_input_tokens, "cached"),
+                (self.cache_creation_input_tokens, "written to cache"),
+            )
+            if count
+        ]
+        parts = [
+            "input not reported" if prompt is None else f"{prompt:,} in",
+            "output not reported" if self.output_tokens is None else f"{self.output_tokens:,} out",
+        ]
+        if cached:
+            parts[0] += f" ({', '.join(cached)})"
+        if self.web_search_requests:
+            parts.append(f"web searches: {self.web_search_requests}")
+        return " · ".join(parts)
+
+
+_USAGE_FIELDS = tuple(field.name for field in fields(Usage))
+
+
+def _count(value: object) -> int | None:
+    if isinstance(value, bool) or value is None:
+        return None
+    try:
+        count = int(float(value))  # type: ignore[arg-type]  # whatever float() refuses is not a count
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return count if count >= 0 else None

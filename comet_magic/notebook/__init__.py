@@ -1,0 +1,1 @@
+"""The edge to Jupyter: magics, flags, panel, outputs, cells, and tables that show themselves."""

@@ -1,0 +1,48 @@
+"""Tab on a magic's line: flags, and the values of the flag before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..settings import ALIASES, EFFORTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+from .magics import CometMagics
+
+
+def _completer(magics: CometMagics) -> Any:
+    from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
+
+    @context_matcher()
+    def claude_flags(context: CompletionContext) -> SimpleMatcherResult:
+        words = completions(context.line_with_cursor, magics) if context.cursor_line == 0 else []
+        found = [SimpleCompletion(word, type="param") for word in words]
+        return SimpleMatcherResult(completions=found, suppress=bool(found))
+
+    return claude_flags
+
+
+def completions(line: str, magics: CometMagics) -> list[str]:
+    """What may stand at the end of a `%%claude` or `%claude_history` line: flags, or the values of the flag before."""
+    from .flags import parser
+
+    magic, space, rest = line.lstrip().partition(" ")
+    if magic not in ("%%claude", "%claude_history") or not space:
+        return []
+    *before, word = rest.split(" ")
+    if before and before[-1] in ("-c", "--chat"):
+        from .. import conversations
+
+        known: Iterable[str] | None = conversations.names()
+    elif magic == "%claude_history":
+        from .history_magic import history_parser
+
+        known = history_parser()._option_string_actions
+    else:
+        models = [*{**ALIASES, **magics.settings.aliases}, *magics.offered]
+        values = {"-m": models, "--model": models, "--effort": EFFORTS, "--think": ("off", "adaptive")}
+        known = values.get(before[-1]) if before else None
+    words = known or [flag for flag in parser()._option_string_actions if flag.startswith("--")]
+    return [candidate for candidate in words if candidate.startswith(word)]

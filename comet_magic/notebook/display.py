@@ -1,0 +1,249 @@
+"""A reply on the screen: painted through one display while it grows, and left there as one output that stands alone.
+
+The browser is the bottleneck: it needs about 11 ms for each kB of Markdown that it paints, and what it cannot paint
+queues. So the time between two paints grows with the text.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any, Protocol
+
+from ..api.events import STEP
+from ..exchange.streams import Growing
+from ..messages.message import Message
+from ..render.markdown import safe_markdown
+from ..render.message import shown, to_markdown, to_plain, value_markdown
+from ..text import clean, escaped
+from .cell import is_terminal
+
+PAINT_S = 0.1  # seconds between paints at least; faster only flickers
+PAINT_BYTES_PER_S = 40_000  # what JupyterLab keeps up with
+PATIENCE_S = 0.3  # seconds without text until a placeholder says that something is going on
+
+
+BundleOf = Callable[[Any], tuple[dict[str, Any], dict[str, Any]]]
+
+
+def plain_bundle(value: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    return {"text/plain": repr(value)}, {}
+
+
+class Screen(Protocol):
+    """Where it is painted."""
+
+    def note(self, text: str) -> None: ...
+    def paint(self, text: str) -> int: ...
+    def finish(self, message: Message) -> None: ...
+
+
+class LiveDisplay:
+    """Paints one reply. `note` may be called before there is any.
+
+    ended: gets the message, whole or partial, when the reply is over, however it ended; what it returns is shown.
+    """
+
+    def __init__(self, screen: Screen, ended: Callable[[Message], Message] = lambda message: message) -> None:
+        self._screen = screen
+        self._ended = ended
+        self._due = 0.0
+        self._painted = ""
+        self._patience = time.monotonic() + PATIENCE_S
+        self.note = screen.note
+
+    def show(self, stream: Growing) -> Message:
+        """Paint `stream` as it grows. Raises what it raises, with what had arrived left on the screen."""
+        try:
+            for event in stream:
+                if event is STEP:
+                    self._due = 0.0
+                self.paint(stream)
+        except KeyboardInterrupt:
+            stream.stop()
+            raise
+        except BaseException:
+            stream.stop("stopped by an error")
+            raise
+        finally:
+            message = self._ended(stream.message)
+            self._screen.finish(message)
+        return message
+
+    def paint(self, stream: Growing) -> None:
+        """Paint what has arrived, if it is time to. Costs nothing if not."""
+        now = time.monotonic()
+        if now < self._due:
+            return
+        text = stream.text
+        if text != self._painted:
+            size = self._screen.paint(text)
+            self._painted = text
+            self._due = now + max(PAINT_S, size / PAINT_BYTES_PER_S)
+        elif not text and now > self._patience:
+            self._patience = float("inf")
+            self._screen.note("thinking …")
+
+
+class Notebook:
+    """A screen that shows Markdown: one output, updated in place."""
+
+    def __init__(
+        self, publish: Callable[..., None], *, show_usage: bool, remote_images: bool, bundle_of: BundleOf = plain_bundle
+    ) -> None:
+        """bundle_of: how Jupyter shows a value."""
+        self._publish = publish
+        self._bundle_of = bundle_of
+        self._show_usage = show_usage
+        self._remote_images = remote_images
+        self._id = uuid.uuid4().hex
+        self._is_open = False
+        self._notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self._notes.append(text)
+        lines = "\n\n".join(f"*{escaped(note)}*" for note in self._notes)
+        self._update({"text/markdown": lines, "text/plain": "\n".join(map(clean, self._notes))})
+
+    def paint(self, text: str) -> int:
+        part, notes = shown(text)
+        markdown = safe_markdown(part, remote_images=self._remote_images, growing=True)
+        bundle = {"text/markdown": "\n\n".join([markdown, *notes])}
+        if not self._is_open:
+            bundle["text/plain"] = clean(part)  # a console shows the first display only, and only this of it
+        self._update(bundle)
+        return len(markdown.encode())
+
+    def finish(self, message: Message) -> None:
+        if message.as_type and not message.incomplete:
+            self._show_value(message)
+            return
+        bundle = {
+            "text/markdown": to_markdown(message, show_usage=self._show_usage, remote_images=self._remote_images),
+            "text/plain": to_plain(message, show_usage=self._show_usage),
+        }
+        self._update(bundle, {"comet_magic": facts(message)})
+
+    def _show_value(self, message: Message) -> None:
+        """The value where the reply grew, as Jupyter shows it; and below it what there is to say."""
+        data, metadata = self._bundle_of(message.value)
+        if data:  # a widget shows itself
+            self._update(data, metadata)
+        self._is_open, self._id = False, uuid.uuid4().hex
+        markdown = value_markdown(message, show_usage=self._show_usage)
+        plain = "\n".join(_account(message, self._show_usage))
+        self._update({"text/markdown": markdown, "text/plain": plain}, {"comet_magic": facts(message)})
+
+    def _update(self, bundle: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:
+        self._publish(data=bundle, metadata=metadata or {}, transient={"display_id": self._id}, update=self._is_open)
+        self._is_open = True
+
+
+class Terminal:
+    """A screen that can only go on: text is printed as it comes, then how it ended and the usage."""
+
+    def __init__(self, *, show_usage: bool, bundle_of: BundleOf = plain_bundle, is_typed: bool = False) -> None:
+        """is_typed: the reply is to be a value, and shown when it is one."""
+        self._show_usage = show_usage
+        self._bundle_of = bundle_of
+        self._is_typed = is_typed
+        self._printed = ""
+
+    def note(self, text: str) -> None:
+        print(f"[{clean(text)}]", flush=True)
+
+    def paint(self, text: str) -> int:
+        if self._is_typed:
+            return 0
+        # A replacement at the end may be the first half of a character.
+        ready = clean(text).rstrip("\ufffd")
+        print(ready[len(self._printed) :], end="", flush=True)
+        self._printed = ready
+        return 0
+
+    def finish(self, message: Message) -> None:
+        rest = clean(message.told)[len(self._printed) :]
+        if message.as_type and not message.incomplete:
+            rest = clean(str(self._bundle_of(message.value)[0].get("text/plain", "")))
+        lines = _account(message, self._show_usage)
+        print("\n".join([rest, *lines] if self._printed or rest else lines), flush=True)
+
+
+def _account(message: Message, show_usage: bool) -> list[str]:
+    notes = [f"[{clean(note)}]" for note in message.notes()]
+    return [*notes, *(map(clean, message.account()) if show_usage else [])]
+
+
+class Unseen:
+    """A screen that shows nothing: for Python code, which gets the message."""
+
+    def note(self, text: str) -> None:
+        pass
+
+    def paint(self, text: str) -> int:
+        return 0
+
+    def finish(self, message: Message) -> None:
+        pass
+
+
+def current_shell() -> Any | None:
+    """The IPython that this runs in, if it does."""
+    from IPython.core.getipython import get_ipython
+
+    return get_ipython()
+
+
+def publish(bundle: dict[str, Any]) -> None:
+    """Show an output, where there is somewhere to show it."""
+    if shell := current_shell():
+        shell.display_pub.publish(data=bundle)
+
+
+def _only_prints(shell: Any) -> bool:
+    """Whether it is a terminal whose outputs nobody captures."""
+    return is_terminal(shell) and not type(shell.display_pub).__name__.startswith("Capturing")
+
+
+def show(shell: Any, value: Any) -> None:
+    """Something that displays itself, as Markdown where there is a notebook, else as text."""
+    if _only_prints(shell):
+        print(value)
+    else:
+        shell.display_pub.publish(data=value._repr_mimebundle_())
+
+
+def screen_for(shell: Any, *, show_usage: bool, remote_images: bool, is_typed: bool = False) -> Screen:
+    """A notebook's output where there is one (also one that is being captured), else the terminal."""
+    bundle_of = shell.display_formatter.format
+    if _only_prints(shell):
+        return Terminal(show_usage=show_usage, bundle_of=bundle_of, is_typed=is_typed)
+    return Notebook(shell.display_pub.publish, show_usage=show_usage, remote_images=remote_images, bundle_of=bundle_of)
+
+
+def facts(message: Message) -> dict[str, Any]:
+    """What an output's metadata says of a reply: enough to know where it came from, and never a key."""
+    known = {
+        "id": message.id,
+        "request_id": message.request_id,
+        "model": message.model,
+        "stop_reason": message.stop_reason,
+        "incomplete": message.incomplete,
+        "replayed": message.receipt.replayed,
+        "usage": {name: count for name, count in asdict(message.usage).items() if count is not None},
+    }
+    return {name: value for name, value in known.items() if value}
+
+
+@contextmanager
+def brief_interrupt() -> Iterator[None]:
+    """Let a KeyboardInterrupt through with two lines in place of its traceback."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        lines = ["KeyboardInterrupt: stopped by you", "  → whatever had arrived is above"]
+        interrupt._render_traceback_ = lambda: lines  # type: ignore[attr-defined]  # IPython asks for it
+        raise

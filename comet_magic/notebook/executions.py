@@ -1,0 +1,158 @@
+"""What the kernel ran: sources, text outputs and failures, in the order in which they ran."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, NamedTuple, overload
+
+from ..errors import CometError
+
+MOST_RUNS = 1000
+MOST_OUTPUTS, MOST_OUTPUT = 50, 20_000  # that are kept of a cell, and characters of each
+MARGIN = 5_000  # more of them, so that no secret is cut before it is hidden
+
+
+class Run(NamedTuple):
+    """One execution. number: its In[].        cell: the front end's id, "" where it gives none.
+
+    outputs: as text, in order.
+    error: what it failed with, as long as it is the latest that failed: an exception keeps all that its frames hold.
+    failed: the same in words, "" if it ran well.
+    """
+
+    number: int
+    source: str
+    cell: str = ""
+    outputs: tuple[str, ...] = ()
+    error: BaseException | None = None
+    failed: str = ""
+
+
+class Runs:
+    """The latest ones of one shell. It is told of each by the shell's events, and holds them in memory alone."""
+
+    def __init__(self, shell: Any) -> None:
+        self._shell = shell
+        self._ran: deque[Run] = deque(maxlen=MOST_RUNS)
+        # By display id: after how many kept outputs, and how many characters of the last of those; and what.
+        self._displayed: dict[str, tuple[int, int, str]] = {}
+        self.failure: Run | None = None  # the latest one that has not been mended
+
+    def watch(self) -> None:
+        global _watched
+        _watched = self
+        self._shell.events.register("pre_run_cell", self._begin)
+        self._shell.events.register("post_run_cell", self._end)
+        if hasattr(self._shell.display_pub, "register_hook"):  # a kernel's; a terminal's keeps what it displays
+            self._shell.display_pub.register_hook(self._display)
+
+    def unwatch(self) -> None:
+        global _watched
+        _watched = None
+        self._shell.events.unregister("pre_run_cell", self._begin)
+        self._shell.events.unregister("post_run_cell", self._end)
+        if hasattr(self._shell.display_pub, "unregister_hook"):
+            self._shell.display_pub.unregister_hook(self._display)
+
+    # ---- what the shell tells
+
+    def _begin(self, info: Any) -> None:
+        self._displayed.clear()
+
+    def _display(self, message: Any) -> Any:
+        content = message.get("content", {})
+        if plain := content.get("data", {}).get("text/plain"):
+            key = content.get("transient", {}).get("display_id") or f"output {len(self._displayed)}"
+            kept = self._kept(self._shell.execution_count - 1)
+            place = (len(kept), len(_text(kept[-1])) if kept else 0)
+            if "comet_magic" in content.get("metadata", {}):  # a reply; how long it took is another time at each run
+                plain = str(plain).rpartition("\n\n")[0]
+            self._displayed[key] = (*self._displayed.get(key, place)[:2], str(plain)[: MOST_OUTPUT + MARGIN])
+        return message
+
+    def _end(self, result: Any) -> None:
+        number = result.execution_count
+        if number is None or not result.info or not result.info.store_history:
+            return
+        error = result.error_before_exec or result.error_in_exec
+        failed = f"{type(error).__name__}: {_said(error)}" if error else ""
+        run = Run(number, result.info.raw_cell, str(result.info.cell_id or ""), self._outputs(number), None, failed)
+        self._ran.append(run)
+        if isinstance(error, Exception) and not isinstance(error, CometError):
+            self.failure = run._replace(error=error)
+        elif error is None and self.failure and _is_same(run, self.failure):
+            self.failure = None
+
+    def _outputs(self, number: int) -> tuple[str, ...]:
+        """What was printed, displayed and returned, in order."""
+        displayed = list(self._displayed.values())
+        outputs = [plain for after, _, plain in displayed if not after]
+        for place, kept in enumerate(self._kept(number), 1):
+            text, at = _text(kept), 0
+            for after, offset, plain in displayed:
+                if after == place:
+                    outputs += [text[at:offset], plain]
+                    at = offset
+            outputs.append(text[at:])
+        return tuple(text[: MOST_OUTPUT + MARGIN] for text in outputs if text.strip())[:MOST_OUTPUTS]
+
+    def _kept(self, number: int) -> list[Any]:
+        """What IPython itself keeps of a cell's outputs; older ones keep nothing."""
+        kept: dict[int, list[Any]] = getattr(self._shell.history_manager, "outputs", {})
+        return kept.get(number, [])
+
+    # ---- what is asked
+
+    @overload
+    def __getitem__(self, which: int) -> Run: ...
+    @overload
+    def __getitem__(self, which: slice) -> list[Run]: ...
+    def __getitem__(self, which: int | slice) -> Run | list[Run]:
+        """`cells[5]` is In[5]; `cells[-1]` ran last, and a slice counts in the order of running."""
+        if isinstance(which, slice):
+            return [self._with_error(run) for run in list(self._ran)[which]]
+        if which < 0 and -which <= len(self._ran):
+            return self._with_error(self._ran[which])
+        found = next((self._with_error(run) for run in reversed(self._ran) if run.number == which), None)
+        if found is None:
+            raise IndexError(f"no cell In[{which}] has run in this kernel since comet_magic was loaded")
+        return found
+
+    def _with_error(self, run: Run) -> Run:
+        return self.failure if self.failure and self.failure.number == run.number else run
+
+    def __len__(self) -> int:
+        return len(self._ran)
+
+    def __repr__(self) -> str:
+        return f"<the {len(self._ran)} cells that have run>"
+
+    def name_of(self, filename: str) -> str:
+        """`In[3]` for the file name under which a cell's code was compiled; "" for other files."""
+        numbers = getattr(self._shell.compile, "_filename_map", {})
+        return f"In[{numbers[filename]}]" if filename in numbers else ""
+
+
+def _said(error: BaseException) -> str:
+    from ..text import said  # not at the top: loading stays quick
+
+    return said(error)[:MARGIN]
+
+
+def _text(kept: Any) -> str:
+    """Of one output that IPython keeps; what is printed grows in one of them."""
+    bundle = getattr(kept, "bundle", {})
+    return "".join(bundle["stream"]) if "stream" in bundle else str(bundle.get("text/plain", ""))
+
+
+def _is_same(run: Run, failed: Run) -> bool:
+    """Whether it is the same cell, or the same text, run again."""
+    return bool(run.cell and run.cell == failed.cell) or run.source.strip() == failed.source.strip()
+
+
+_watched: Runs | None = None
+
+
+def watched() -> Runs | None:
+    """Those of the shell in which the extension is loaded; None outside one."""
+    return _watched

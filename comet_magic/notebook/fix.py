@@ -1,0 +1,179 @@
+"""`%claude_fix`: the question that goes with a cell that failed: the cell, the error, and what the cell works with."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import linecache
+import re
+import sys
+import traceback
+import types
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from numbers import Number
+from typing import Any, NamedTuple
+
+from ..describe.columns import plain
+from ..describe.dependencies import home, table_library, type_name
+from ..describe.description import Bounds, Description
+from ..describe.images import is_picture
+from ..describe.question import Question, Writing, bounds_of
+from ..describe.registry import describe
+from ..describe.tracebacks import CellName, failure, is_users
+from ..errors import ConfigError
+from ..messages.message import Message
+from ..redaction import REDACTED, is_secret_name
+from ..settings import CometSettings
+from ..suggestions import missing
+from ..text import many
+from .executions import Run, Runs
+from .next_cell import python_blocks
+
+MOST_VARIABLES = 10
+CARD_TOKENS, TEXT_TOKENS = 600, 2000  # of each variable; there may be many
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+TASK = (
+    "A cell of my notebook failed. Say the cause first, in a sentence or two. Then give the whole corrected cell in "
+    "one ```python block, ready to be run in place of this one."
+)
+
+
+class Variable(NamedTuple):
+    """name: as it is called in the question: with its function, where it is local to one."""
+
+    name: str
+    value: Any
+
+
+def fix_question(
+    failed: Run, hint: str, settings: CometSettings, namespace: Mapping[str, Any], runs: Runs,
+    transform: Callable[[str], str],
+) -> Question:  # fmt: skip
+    """transform: makes Python of a cell with magics in it."""
+    assert failed.error is not None
+    hint, bounds = hint.strip(), _bounds(settings)
+    tree = _parsed(failed.source, transform)
+    local, function, line = _innermost(failed.error, runs.name_of)
+    variables = [
+        *(Variable(name, namespace[name]) for name in _names(failed.source, tree) if _is_worth_it(name, namespace)),
+        *(Variable(f"{name} (in {function})", local[name]) for name in local if _is_worth_it(name, local)),
+    ]
+    writing = Writing(bounds, "what to do, and your hint" if hint else "what to do")
+    writing.text(f"{TASK}\n" + (f"{hint}\n" if hint else ""))
+    lines = many(len(failed.source.splitlines()), "line")
+    writing.add(f"In[{failed.number}]", Description("notebook cell", bounds.fitted(failed.source), lines))
+    writing.add("error", failure(failed.error, bounds, runs.name_of).hidden(bounds.hide))
+    _add_variables(writing, variables[:MOST_VARIABLES], bounds, runs.name_of)
+    if len(variables) > MOST_VARIABLES:
+        writing.leave_out(f"{len(variables) - MOST_VARIABLES} of the cell's variables")
+    found = missing(failed.error, tree, namespace)
+    found = found or missing(failed.error, _parsed(line, str), {**namespace, **local})
+    if found and (bounds.share_values or not found.is_data):
+        writing.text(bounds.hide(f"\nNot there: {found}."))
+    homes = [home(variable.value) for variable in variables]
+    writing.text(f"\nVersions: {', '.join(_versions(failed.error, tree, namespace, homes))}.")
+    return writing.question()
+
+
+def _bounds(settings: CometSettings) -> Bounds:
+    bounds = bounds_of(settings)
+    return replace(
+        bounds, table_tokens=min(bounds.table_tokens, CARD_TOKENS), text_tokens=min(bounds.text_tokens, TEXT_TOKENS)
+    )
+
+
+def _add_variables(writing: Writing, variables: list[Variable], bounds: Bounds, cell_name: CellName) -> None:
+    first: dict[int, str] = {}
+    short: dict[str, str] = {}  # those that a line is enough for
+    for name, value in variables:
+        if (same := first.setdefault(id(value), name)) != name:
+            short[name] = f"the same as {same}"
+            continue
+        for description in _described(name.split(" ")[0], value, bounds, cell_name):
+            if description.is_inline:
+                short[name] = description.text
+            else:
+                writing.add(name, description)
+    if short:
+        lines = "\n".join(f"{name} = {value}" for name, value in short.items())
+        writing.add("variables", Description("values", lines, ", ".join(short)))
+
+
+def corrected(reply: Message) -> str:
+    """The corrected cell of a whole reply; "" if there is none. Of several blocks of Python the longest is meant."""
+    return max(python_blocks(reply), key=len, default="")
+
+
+_MAGIC = re.compile(r"%%[^\n]*\n|%\w+(?: +-\S+)* ")  # what a magic such as %%time or %timeit has before the code
+
+
+def _parsed(source: str, transform: Callable[[str], str]) -> ast.AST | None:
+    """None where it is no Python."""
+    source = source.strip()
+    magic = _MAGIC.match(source)
+    try:
+        return ast.parse(transform(source[magic.end() :] if magic else source))
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return None
+
+
+def _innermost(error: BaseException, cell_name: CellName) -> tuple[dict[str, Any], str, str]:
+    """Of the innermost frame of the user's: the locals that the line that failed names, the function, that line."""
+    found: tuple[dict[str, Any], str, str] = ({}, "", "")
+    for frame, number in traceback.walk_tb(error.__traceback__):
+        code = frame.f_code
+        if is_users(code.co_filename, cell_name):
+            line = linecache.getline(code.co_filename, number)
+            words = set(re.findall(r"\w+", line))
+            is_local = code.co_name != "<module>" and frame.f_locals is not frame.f_globals
+            local = {name: value for name, value in frame.f_locals.items() if name in words} if is_local else {}
+            found = (local, code.co_name, line.strip())
+    return found
+
+
+def _names(source: str, tree: ast.AST | None) -> list[str]:
+    """Those of the cell, in its order, but for what it defines: the source of that is in it."""
+    if tree is None:
+        return list(dict.fromkeys(re.findall(r"[^\W\d]\w*", source)))
+    defined = {node.name for node in ast.walk(tree) if isinstance(node, _DEFINITIONS)}
+    named = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    return [name for name in dict.fromkeys(named) if name not in defined]
+
+
+def _is_worth_it(name: str, scope: Mapping[str, Any]) -> bool:
+    """Whether it has a value that the model cannot know; modules, and what libraries define, it does."""
+    if name not in scope or name.startswith("_") or hasattr(builtins, name):
+        return False
+    value = scope[name]
+    # By its class: a proxy may raise when it is asked.
+    if issubclass(type(value), types.ModuleType | types.BuiltinFunctionType | types.MethodType | Runs):
+        return False
+    is_code = issubclass(type(value), type | types.FunctionType)
+    return not is_code or value.__module__ in (None, "__main__")
+
+
+def _described(name: str, value: Any, bounds: Bounds, cell_name: CellName) -> list[Description]:
+    kind = type_name(value)
+    if is_secret_name(name) and not (table_library(value) or issubclass(type(value), type | types.FunctionType)):
+        return [Description(kind, REDACTED, is_value=True)]
+    try:
+        if is_picture(value) or (not bounds.share_values and issubclass(type(plain(value)), Number)):
+            return [Description(kind, f"({kind}, not shown)", is_value=True)]
+        return describe(value, bounds, cell_name)
+    except Exception as error:  # noqa: BLE001  # a proxy raises what it likes; the error can be explained without it
+        why = error.what if isinstance(error, ConfigError) and bounds.share_values else f"{kind}, not shown"
+        return [Description(kind, f"({why})", is_value=True).hidden(bounds.hide)]
+
+
+def _versions(error: BaseException, tree: ast.AST | None, scope: Mapping[str, Any], homes: list[str]) -> Iterator[str]:
+    """Of Python, and of the libraries whose modules, values or frames the cell met."""
+    yield f"Python {sys.version.split()[0]}"
+    used: list[Any] = [scope.get(node.id) for node in ast.walk(tree) if isinstance(node, ast.Name)] if tree else []
+    modules = [str(module.__name__) for module in used if issubclass(type(module), types.ModuleType)]
+    frames = [str(frame.f_globals.get("__name__", "")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    for library in dict.fromkeys(name.split(".")[0] for name in [*modules, *homes, *frames]):
+        if library in sys.stdlib_module_names or library in ("__main__", "IPython", "ipykernel", "comet_magic"):
+            continue
+        if version := vars(sys.modules.get(library, builtins)).get("__version__"):
+            yield f"{library} {version}"

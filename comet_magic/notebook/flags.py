@@ -1,0 +1,122 @@
+"""The flags of a magic's line: argparse and shlex, once; quotes and errors are handled here only."""
+
+from __future__ import annotations
+
+import argparse
+import keyword
+import re
+import shlex
+from functools import cache
+from typing import Any, NoReturn
+
+from ..errors import ConfigError
+from ..settings import EFFORTS, thinking_from
+from ..suggestions import did_you_mean
+
+
+class Flags(argparse.ArgumentParser):
+    """prog: the magic, which its errors name."""
+
+    def error(self, message: str) -> NoReturn:
+        if explicit := re.match(r"argument (\S+): ignored explicit argument", message):
+            message = f"{explicit[1]} takes no value"
+        wanting = re.match(r"argument (\S+): expected one argument", message)
+        if wanting:
+            message = f"{wanting[1]} needs a value; one that begins with - is written as {wanting[1].split('/')[-1]}=…"
+        raise ConfigError(
+            f"{self.prog}: {message.removeprefix('argument ')}",
+            f"nothing was {'sent' if self.prog == '%%claude' else 'done'}; {self.prog}? shows the flags",
+        )
+
+    def flags_of(self, line: str) -> argparse.Namespace:
+        """The flags of a line; one that is not given is None.
+
+        Raises: ConfigError, naming the nearest flag, for whatever is no flag.
+        """
+        try:
+            words = shlex.split(line)
+        except ValueError:
+            self.error("a quote on the line is not closed")
+        flags, rest = self.parse_known_args(words)
+        if rest and rest[0].startswith("-"):
+            name = rest[0].split("=")[0]
+            self.error(f"unknown flag {name}{did_you_mean(name, self._option_string_actions)}")
+        if rest:
+            self.error(f"{rest[0]!r} is no flag; {self.description}")
+        return flags
+
+
+def number(kind: type, least: float, most: float = float("inf")) -> Any:
+    def checked(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+        if not least <= value <= most:
+            bound = f"at least {least:g}" if most == float("inf") else f"between {least:g} and {most:g}"
+            raise argparse.ArgumentTypeError(f"{text} is out of range: {bound}")
+        return value
+
+    return checked
+
+
+def not_empty(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("an empty text is none")
+    return text
+
+
+def _name(text: str) -> str:
+    if not text.isidentifier() or keyword.iskeyword(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a variable's name")
+    return text
+
+
+def _effort(text: str) -> str:
+    if text not in EFFORTS:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of: {', '.join(EFFORTS)}{did_you_mean(text, EFFORTS)}")
+    return text
+
+
+def _thinking(text: str) -> str | int | None:
+    try:
+        return thinking_from(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+@cache
+def parser() -> Flags:
+    """Of `%%claude`."""
+    words = "the prompt goes below the line, a text of several words in quotes"
+    parser = Flags("%%claude", description=words, add_help=False, allow_abbrev=False)
+    add = parser.add_argument
+    add("-m", "--model")
+    add("-t", "--max-tokens", type=number(int, 1))
+    add("-s", "--system")
+    add("--temperature", type=number(float, 0, 1))
+    add("--stop", action="append", type=not_empty)
+    add("--effort", type=_effort)
+    add("--think", dest="thinking", type=_thinking)
+    add("-o", "--into", type=_name)
+    add("--as", dest="as_type", metavar="TYPE", type=not_empty)
+    add("--tools", type=not_empty)
+    add("--code", action="store_true")
+    add("-c", "--chat", type=not_empty)
+    add("--alone", action="store_true")
+    add("--new", action="store_true")
+    add("--fresh", action="store_true")
+    add("--dry-run", action="store_true")
+    add("-h", "--help", action="store_true")
+    return parser
+
+
+def parse_flags(line: str) -> dict[str, Any]:
+    """The flags of a `%%claude` line; one that is not given is None.
+
+    Raises: ConfigError for whatever is no flag, or makes no sense beside another. Nothing has been sent by then.
+    """
+    flags = parser().flags_of(line)
+    if flags.alone and (flags.chat or flags.new):
+        parser().error("--alone is without a conversation: leave out -c and --new, or --alone")
+    return vars(flags)

@@ -1,0 +1,295 @@
+"""`%%claude` and its line magics: flags → Request, Message → namespace; nothing else."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
+
+from ..errors import ConfigError
+from ..settings import ALIASES, CometSettings
+from .executions import Runs
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from ..describe.question import Question
+    from ..exchange.cells import Place
+    from ..messages.message import Message
+    from ..output.typed import Wanted
+    from ..store.requests import Attempt
+    from ..tools.tool import Tool
+
+
+@magics_class
+class CometMagics(Magics):
+    """Everything behind the notebook's edge is imported when it is first used, so that loading is quick."""
+
+    def __init__(self, shell: InteractiveShell, settings: CometSettings) -> None:
+        super().__init__(shell)
+        self.settings = settings
+        self.offered: list[str] = []  # models that the endpoint has named, for Tab
+        self.runs = Runs(shell)
+
+    @no_var_expand
+    @cell_magic("claude")
+    def claude_cell(self, line: str, cell: str) -> None:
+        """Send the cell to Claude; show the reply, and what it cost.
+
+            %%claude -m opus -t 500
+            What is the difference between a list and a tuple?
+
+        Flags, each for this cell alone:
+          -m, --model NAME      model or alias (opus, sonnet, haiku, and your own)
+          -t, --max-tokens N    most tokens in the reply
+          -s, --system TEXT     system prompt
+          --temperature X       0 to 1; current models refuse it
+          --stop TEXT           stop where the reply says TEXT; may be repeated
+          --effort LEVEL        low, medium, high, xhigh or max
+          --think HOW           off, adaptive, or a budget in tokens
+          -o, --into NAME       put the reply, a Message, into this variable; with --as, its value
+          --as TYPE             make it a value: int, 'list[str]', DataFrame, a dataclass, a JSON Schema
+          --tools F,G           functions of yours that may be called; you are asked before each call
+          --code                put its Python into a new cell below, not run
+          -c, --chat NAME       in this conversation; else in the notebook's own
+          --alone               without any conversation
+          --new                 begin the conversation afresh; the old one stays in the store
+          --fresh               ask again, also where the store has the reply
+          --dry-run             show what would be sent, and send nothing
+          -h, --help            show this, and send nothing
+
+        The text below the line is sent as it stands, after the earlier turns of the conversation, and nothing else is,
+        but for {{expr}}: that is replaced once by what the Python expression is worth. {{df}} becomes a card of the
+        table, {{fig}} a picture; {{error}} is the last exception, {{cells[-3:]}} the last cells. \\{{ is text.
+        Money is marked ≈: it is estimated by the list price, unless the endpoint's or yours (CometSettings.prices) is
+        known. Settings: %config CometSettings
+        """
+        from .flags import parse_flags
+
+        flags = parse_flags(line)
+        if flags.pop("help"):
+            print(f"{inspect.getdoc(self.claude_cell)}\n\nNothing was sent.")
+            return
+        into = flags.pop("into")
+        message = self._answer(cell, **flags)
+        if into and message:
+            self.shell.user_ns[into] = message.value if message.as_type else message
+
+    @no_var_expand
+    @line_magic("claude")
+    def claude_line(self, line: str) -> None:
+        """Ask one question: `%claude what is in {{df}}?` sends the rest of its line; it reads no flags."""
+        words = line.split()
+        if words and "--dry-run" in (words[0], words[-1]):  # of all flags the one that must not be taken for text
+            raise ConfigError("%claude reads no flags", "nothing was sent; %%claude --dry-run shows what would be")
+        self._answer(line)
+
+    @no_var_expand
+    @line_magic
+    def claude_continue(self, line: str) -> None:
+        """Let the latest reply that was cut or stopped go on; `%claude_continue -c NAME`: in that conversation."""
+        from ..describe.question import as_before
+        from .history_magic import continue_command
+        from .history_table import to_continue
+
+        place = self._place(continue_command(self.settings, line), alone=False)
+        part = to_continue(self.settings, place.conversation)
+        if part is None:  # as when a notebook is run again, whose replies are whole by then
+            print(f"no reply in {place.conversation} is waiting to go on; %claude_history shows its turns")
+            return
+        place = place._replace(execution=part.execution)
+        self._exchange(as_before(part.question, self.settings), place, new=part.afresh, continued=part)
+
+    @no_var_expand
+    @line_magic
+    def claude_fix(self, line: str) -> None:
+        """Have the cell that failed last explained and corrected; `%claude_fix HINT` adds what you know.
+
+        What is sent, without any conversation: the cell, its traceback (frames of your own code), cards of the
+        variables that the cell uses, names that are near, and the versions of its libraries; `%claude_fix --dry-run`
+        shows it. The corrected cell is put below, and never run by itself.
+        """
+        from .fix import corrected, fix_question
+
+        failed = self.runs.failure
+        if failed is None:
+            print("nothing to fix: no cell of your own code has failed, or it has run well since")
+            return
+        hint = re.sub(r"^\s*--dry-run\b|\s--dry-run\s*$", "", line)
+        is_dry = hint != line
+        asked = fix_question(failed, hint, self.settings, self.shell.user_ns, self.runs, self.shell.transform_cell)
+        place = self._place(None, alone=True)
+        if is_dry:
+            self._preview(asked, place)
+            return
+        reply = self._exchange(asked, place)
+        code = corrected(reply)
+        if code:
+            self._put_below(place, reply, code)
+
+    def _answer(
+        self, prompt: str, *, chat: str | None = None, alone: bool = False, dry_run: bool = False,
+        as_type: str | None = None, tools: str | None = None, code: bool = False, **flags: Any,
+    ) -> Message | None:  # fmt: skip
+        from ..describe.question import question
+
+        asked = question(prompt, self.settings, self.shell.user_ns, self.runs)
+        place = self._place(chat, alone=alone)
+        if as_type:
+            from .named import wanted_by_name
+
+            flags["wanted"] = wanted_by_name(as_type, self.shell.user_ns)
+        if tools:
+            from .named import tools_by_name
+
+            flags["tools"] = tools_by_name(tools, self.shell.user_ns, asked.tables, self.settings.tool_timeout_s)
+        if dry_run:
+            self._preview(asked, place, **flags)
+            return None
+        reply = self._exchange(asked, place, **flags)
+        if code:
+            from .next_cell import python_blocks
+
+            self._put_below(place, reply, "\n\n".join(python_blocks(reply)), again=flags["fresh"])
+        return reply
+
+    def _put_below(self, place: Place, reply: Message, code: str, *, again: bool = False) -> None:
+        from ..exchange.session import current
+        from .next_cell import put_below
+
+        print(put_below(self.shell, current().store(self.settings), place, reply, code, again=again))
+
+    def _place(self, chat: str | None, *, alone: bool) -> Place:
+        from ..exchange.session import current
+        from .cell import place_in
+
+        conversation = "" if alone else chat or current().conversation_of(self.settings, self.shell)
+        return place_in(self.shell, conversation)
+
+    def _exchange(
+        self, question: Question, place: Place, *, new: bool = False, fresh: bool = False,
+        continued: Attempt | None = None, wanted: Wanted | None = None, tools: dict[str, Tool] | None = None,
+        **flags: Any,
+    ) -> Message:  # fmt: skip
+        from ..exchange.exchange import Exchange
+        from ..exchange.session import current
+        from .display import LiveDisplay, brief_interrupt, screen_for
+
+        settings = self.settings
+        exchange = Exchange(
+            settings, current(), question, place, new=new, fresh=fresh, continued=continued, wanted=wanted, tools=tools
+        )
+        request = exchange.request(**flags)
+        screen = screen_for(
+            self.shell, show_usage=settings.show_usage, remote_images=settings.remote_images, is_typed=bool(wanted)
+        )
+        live = LiveDisplay(screen, ended=exchange.keep)
+        with brief_interrupt(), exchange.stream(request, live.note) as stream:
+            return live.show(stream)
+
+    def _preview(
+        self, question: Question, place: Place, *, new: bool = False, fresh: bool = False,
+        wanted: Wanted | None = None, tools: dict[str, Tool] | None = None, **flags: Any,
+    ) -> None:  # fmt: skip
+        from ..exchange.exchange import Exchange
+        from ..exchange.session import current
+        from .display import show
+
+        exchange = Exchange(self.settings, current(), question, place, new=new, fresh=fresh, wanted=wanted, tools=tools)
+        show(self.shell, exchange.preview(exchange.request(**flags)))
+
+    @no_var_expand
+    @line_magic
+    def claude_history(self, line: str) -> object:
+        """Show the turns of this notebook's conversation; with flags, of another one, or do something with it.
+
+            %claude_history                     the turns: cell, question, tokens, cost, and whether they still stand
+            %claude_history -c NAME             of that conversation
+            %claude_history --all               all conversations
+            %claude_history --forget 3          remove turn 3, and every reply to its cell
+            %claude_history --fork NAME         a copy that goes its own way; %%claude -c NAME
+            %claude_history --rename NAME
+            %claude_history --delete
+            %claude_history --export FILE       as Markdown, or FILE.jsonl: one wire message a line
+            %claude_history --import FILE -c NAME
+            %claude_history --prune 90d         remove what is older, of all conversations
+
+        The same in Python: comet_magic.conversations
+        """
+        from .history_magic import history_command
+
+        here = self._place(None, alone=False).conversation
+        return history_command(self.settings, line, here, inspect.getdoc(self.claude_history) or "")
+
+    @no_var_expand
+    @line_magic
+    def claude_usage(self, line: str) -> object:
+        """Show what this session has used and cost, by model, conversation and day; `%claude_usage --all`: all time."""
+        from .usage_report import usage
+
+        if line.strip() in ("-h", "--help"):
+            print(inspect.getdoc(self.claude_usage))
+            return None
+        if line.strip() not in ("", "--all"):
+            raise ConfigError(
+                f"%claude_usage: {line.strip()!r} is no flag of it", "%claude_usage, or %claude_usage --all"
+            )
+        return usage(self.settings, all_time=bool(line.strip()))
+
+    @line_magic
+    def claude_key(self, line: str) -> None:
+        """Enter a key: typed unseen, used for this session, and kept if you say so."""
+        if line.strip():
+            raise ConfigError(
+                "a key does not go on the line: the notebook and IPython's history keep it there",
+                "delete this cell, think of replacing the key, and run %claude_key alone",
+            )
+        from .stdin import ask_for_key
+
+        print(ask_for_key(self.settings))
+
+    @line_magic
+    def claude_models(self, line: str) -> None:
+        """List the models that the endpoint offers, and the aliases."""
+        from ..api.client import connect
+
+        client = connect(self.settings, print)
+        self.offered = sorted(model["id"] for model in client.models())
+        names = {**ALIASES, **self.settings.aliases}
+        for model in self.offered:
+            short = ", ".join(alias for alias, name in names.items() if name == model)
+            print(f"{model}  ({short})" if short else model)
+
+    @line_magic
+    def claude_panel(self, line: str) -> None:
+        """Show the settings as a panel of widgets or, without them, as a table with the line that changes each."""
+        if not hasattr(self.shell, "kernel"):
+            from .settings_table import key_status, plain_table, settings_table
+
+            print(plain_table(settings_table(self.settings, key_status(self.settings))))
+            return
+        from .panel import panel
+
+        panel()._ipython_display_()
+
+    @line_magic
+    def claude_test(self, line: str) -> None:
+        """Ask the endpoint something free: does it answer, take the key, offer the model?"""
+        from ..api.client import check
+
+        print(check(self.settings, print))
+
+    @line_magic
+    def claude_keep(self, line: str) -> None:
+        """Keep the settings as they are now as defaults for the next start, in your IPython profile."""
+        from .profile import keep
+
+        print(f"kept in {keep(self.settings, Path(self.shell.profile_dir.location))}")
+
+    @line_magic
+    def claude_reset(self, line: str) -> None:
+        """Set the settings back to how they were at the start."""
+        self.settings.reset()

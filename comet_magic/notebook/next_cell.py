@@ -1,0 +1,63 @@
+"""The Python of a reply in a new cell below the one that asked: ready to be read and run, and never run by itself."""
+
+from __future__ import annotations
+
+import ast
+from hashlib import sha256
+from typing import Any
+
+from ..exchange.cells import Place
+from ..messages.message import Message
+from ..store.code_cells import _former, _keep
+from ..store.database import Store
+from .cell import is_terminal
+
+_PYTHON = ("python", "py", "python3", "py3", "ipython", "ipython3")
+
+
+def python_blocks(reply: Message) -> list[str]:
+    """The code of a whole reply, block after block; nothing of a reply that is only a part."""
+    if not reply.is_whole:
+        return []
+    blocks = [
+        (language.strip("{}. ").lower(), code.strip("\n")) for language, code in reply.code_blocks if code.strip()
+    ]
+    marked = [code for language, code in blocks if language in _PYTHON]
+    return marked or [code for language, code in blocks if not language and _is_python(code)]
+
+
+def _is_python(code: str) -> bool:
+    """Whether it may be, where nothing says so: outputs and shells' lines seldom are."""
+    try:
+        ast.parse("\n".join(line for line in code.split("\n") if not line.lstrip().startswith(("%", "!"))))
+    except (SyntaxError, ValueError, RecursionError):
+        return False
+    return True
+
+
+def put_below(shell: Any, store: Store, place: Place, reply: Message, code: str, *, again: bool = False) -> str:
+    """Put `code` below the cell, unless it is there. Returns: what was done, in words.
+
+    again: also where the same was put there before, for the user has asked anew.
+    """
+    if not reply.is_whole:
+        return "no cell was put below, for the reply is not whole"
+    if not code:
+        return "the reply has no block of Python: no cell was put below"
+    if is_terminal(shell):
+        shell.set_next_input(code)
+        return "the code is your next input, not run: read it first"
+    former = _former(store, place) if place.cell else ""
+    digest = sha256(code.encode()).hexdigest()
+    is_there = former == digest or (not place.cell and reply.receipt.replayed is not None)
+    if is_there and not again:
+        return "the code is what was put below before: no other cell was made; comet_magic.last.code_blocks has it, too"
+    shell.set_next_input(code)
+    if place.cell:
+        _keep(store, place, digest)
+    if former and not is_there:
+        return (
+            "the new code is in a cell below, not run: read it first; delete the old one, which no kernel can replace"
+        )
+    where = "in a cell below" if place.cell else "in a cell below, where the front end makes one"
+    return f"the code is {where}, not run: read it first"

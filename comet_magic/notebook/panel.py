@@ -1,0 +1,495 @@
+"""A panel of widgets for the settings: linked both ways to `CometSettings`, and owner of nothing.
+
+A widget's callback may come on another thread, or late: each sets one trait, and a cell reads its settings once, at its
+start. What comes from neither a hand nor a cell, the list of models, is shown after a cell, on the thread that ran it.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as widgets
+from traitlets import TraitError
+
+from .. import conversations
+from ..api import client
+from ..errors import CometError
+from ..exchange import session
+from ..keys import Key, keep, keyring_here
+from ..messages import models as catalog
+from ..settings import ALIASES, EFFORTS, SMALLEST_BUDGET, CometSettings
+from . import profile as defaults
+from .display import current_shell, publish
+from .listing import Listing
+from .settings_table import described, html_table, key_status, plain_table, settings_table
+
+PATIENCE_S = 2.0  # seconds that the list of models may keep the kernel waiting
+MOST_TOKENS = 128_000  # the slider's end where the model's own limit is unknown
+NOT_SENT = "not sent"
+WAYS = ("off", "adaptive", "budget")  # of thinking
+LABEL = "7em"
+INDENT = "calc(7em + 6px)"  # where the controls begin
+
+
+class Panel(widgets.VBox):
+    """The panel. Any number of them agree, for they only show `settings`."""
+
+    def __init__(self, settings: CometSettings, profile: Any = None) -> None:
+        """profile: the folder where `Keep as my defaults` writes; without it there is no such button."""
+        self._settings = settings
+        self._profile = profile
+        self._shown: dict[str, Callable[[Any], None]] = {}  # how to show a setting's value
+        self._showing: set[int] = set()  # threads that are moving controls, which then is no hand's doing
+        self._listing: Listing | None = None  # until it is shown
+        self._kept_key = ""
+        self.release: Callable[[], None] = lambda: None  # lets go of the shell
+        self._facts, self._list, self._key_status, self._result, self._session, self._said = (_said() for _ in range(6))
+        super().__init__(
+            [widgets.HTML(f"<style>{Path(__file__).with_suffix('.css').read_text('utf-8')}</style>"), *self._rows()]
+        )
+        self.add_class("comet-panel")
+        with self._moving():
+            for name in self._shown:
+                self._shown[name](getattr(settings, name))
+        settings.observe(self._on_setting)
+        self.look_again()
+
+    # ---- what it holds
+
+    def _rows(self) -> list[Any]:
+        test = self._button("Test", "Ask the endpoint something free", self._test, self._result)
+        buttons = [self._button("Reset", "Back to how the settings were at the start", self._reset, self._said)]
+        if self._profile:
+            tooltip = "Write these settings into your IPython profile"
+            buttons.insert(0, self._button("Keep as my defaults", tooltip, self._keep, self._said))
+        self._model_box = self._combo("model", "Model", self._aliases())
+        self._talks = self._combo("conversation", "Conversation", [])
+        self._talks.placeholder = "the notebook's own"
+        return [
+            _heading("Model"),
+            self._model_box,
+            self._facts,
+            self._list,
+            self._max_tokens(),
+            self._temperature(),
+            self._effort(),
+            self._thinking(),
+            self._system(),
+            _heading("Reply"),
+            self._switches(("stream", "Stream"), ("show_usage", "Usage line"), ("remote_images", "Remote images")),
+            _heading("Endpoint and key"),
+            self._combo("endpoint", "Endpoint", ["auto", "cometapi", "local"]),
+            self._key_status,
+            self._key(),
+            _row(test, indent=True),
+            self._result,
+            _heading("Session"),
+            self._talks,
+            self._session,
+            _row(*buttons, indent=True),
+            self._said,
+        ]
+
+    def _combo(self, name: str, label: str, options: list[str]) -> Any:
+        box = widgets.Combobox(options=options, continuous_update=False, description=label, **self._look(name))
+        self._link(name, box)
+        return box
+
+    def _effort(self) -> Any:
+        box = widgets.Dropdown(options=[NOT_SENT, *EFFORTS], description="Effort", **self._look("effort"))
+
+        def show(value: str | None) -> None:
+            box.value = value or NOT_SENT
+
+        def changed(change: dict[str, Any]) -> None:
+            self._set("effort", None if change["new"] == NOT_SENT else change["new"])
+
+        self._shown["effort"] = show
+        box.observe(changed, "value")
+        return box
+
+    def _max_tokens(self) -> Any:
+        look = self._look("max_tokens")
+        number = widgets.IntText(
+            description="Max tokens", continuous_update=False, style=look["style"], tooltip=look["tooltip"]
+        )
+        number.layout.width = "14em"
+        slider = widgets.FloatLogSlider(
+            min=0, max=math.log10(MOST_TOKENS), step=0.01, readout=False, tooltip=look["tooltip"]
+        )
+        slider.continuous_update = False
+        slider.layout = widgets.Layout(flex="1 1 8em", min_width="8em")
+        self._slider = slider
+
+        def show(value: int) -> None:
+            number.value = value
+            slider.max = max(slider.max, math.log10(value) + 1e-9)
+            if round(slider.value) != value:
+                slider.value = value
+
+        def typed(change: dict[str, Any]) -> None:
+            most = self._limit()
+            if change["new"] > most:
+                self._refuse("max_tokens", f"{change['new']:,} is more than the model's {most:,} tokens")
+            else:
+                self._set("max_tokens", change["new"])
+
+        self._shown["max_tokens"] = show
+        number.observe(typed, "value")
+        slider.observe(lambda change: self._set("max_tokens", min(_rounded(change["new"]), self._limit())), "value")
+        return _row(number, slider)
+
+    def _temperature(self) -> Any:
+        tooltip = self._look("temperature")["tooltip"]
+        label = widgets.Label(
+            "Temperature", layout=widgets.Layout(width=LABEL, display="flex", justify_content="flex-end")
+        )
+        switch = widgets.Checkbox(description="send", indent=False, tooltip=tooltip)
+        switch.layout = widgets.Layout(width="5em", margin="2px 2px 2px 8px")
+        slider = widgets.FloatSlider(value=0.7, min=0, max=1, step=0.05, readout_format=".2f", tooltip=tooltip)
+        slider.layout = widgets.Layout(flex="1 1 8em", min_width="8em")
+        self._temperature_parts = (switch, slider)
+
+        def show(value: float | None) -> None:
+            switch.value = value is not None
+            if value is not None:
+                slider.value = value
+            self._follow_model()
+
+        def changed(_: object) -> None:
+            self._set("temperature", slider.value if switch.value else None)
+
+        self._shown["temperature"] = show
+        switch.observe(changed, "value")
+        slider.observe(lambda change: changed(change) if switch.value else None, "value")
+        return _row(label, switch, slider)
+
+    def _thinking(self) -> Any:
+        look = self._look("thinking")
+        kind = widgets.Dropdown(
+            options=[NOT_SENT, *WAYS], description="Thinking", style=look["style"], tooltip=look["tooltip"]
+        )
+        kind.layout = widgets.Layout(flex="1 1 14em", min_width="14em")
+        budget = widgets.IntText(
+            value=SMALLEST_BUDGET, description="tokens", continuous_update=False, tooltip=look["tooltip"]
+        )
+        budget.style.description_width = "4em"
+        budget.layout.width = "11em"
+        self._thinking_parts = (kind, budget)
+
+        def show(value: str | int | None) -> None:
+            model = self._settings.model_named(self._settings.model)
+            now = "budget" if isinstance(value, int) else value or NOT_SENT
+            options = (NOT_SENT, *(way for way in WAYS if way == now or not catalog.refusal(model, way)))
+            if tuple(kind.options) != options:
+                kind.options = options
+            kind.value = now
+            budget.layout.display = None if isinstance(value, int) else "none"
+            if isinstance(value, int):
+                budget.value = value
+
+        def changed(_: object) -> None:
+            values = {NOT_SENT: None, "budget": budget.value}
+            self._set("thinking", values.get(kind.value, kind.value))
+
+        self._shown["thinking"] = show
+        kind.observe(changed, "value")
+        budget.observe(lambda change: changed(change) if kind.value == "budget" else None, "value")
+        return _row(kind, budget)
+
+    def _system(self) -> Any:
+        box = widgets.Textarea(
+            description="System", rows=2, continuous_update=False, placeholder="none is sent", **self._look("system")
+        )
+        self._link("system", box)
+        return box
+
+    def _switches(self, *named: tuple[str, str]) -> Any:
+        boxes = []
+        for name, label in named:
+            box = widgets.Checkbox(description=label, indent=False, tooltip=self._settings.traits()[name].help)
+            box.layout = widgets.Layout(width="9.5em")
+            self._link(name, box)
+            boxes.append(box)
+        return _row(*boxes, indent=True)
+
+    def _key(self) -> Any:
+        place = "the system keyring" if keyring_here() else "a file that only you can read"
+        hidden = HiddenText(self._use_key, description="New key", placeholder="type or paste, then Enter", **_style())
+        hidden.tooltip = "Used at once; it is not kept in the notebook"
+        hidden.layout = widgets.Layout(flex="1 1 18em", min_width="17em")
+        self._keep_key = widgets.Checkbox(description="keep it", indent=False)
+        self._keep_key.tooltip = f"In {place}; otherwise the key is forgotten when the kernel ends"
+        self._keep_key.layout = widgets.Layout(width="6em")
+        return _row(hidden, self._keep_key)
+
+    def _button(self, label: str, tooltip: str, act: Callable[[], str], out: Any) -> Any:
+        """act: what a click does; what it returns, or how it failed, goes to `out`."""
+        button = widgets.Button(description=label, tooltip=tooltip)
+        button.layout.width = "auto"
+
+        def clicked(_: object) -> None:
+            try:
+                _say(out, act())
+            except CometError as error:
+                _say(out, str(error), is_error=True)
+            self._look_up_key()
+            self.refresh()
+
+        button.on_click(clicked)
+        return button
+
+    def _look(self, name: str) -> dict[str, Any]:
+        return {**_style(), "tooltip": self._settings.traits()[name].help, "layout": widgets.Layout(width="auto")}
+
+    # ---- both ways
+
+    def _link(self, name: str, box: Any) -> None:
+        def show(value: Any) -> None:
+            box.value = value
+
+        self._shown[name] = show
+        box.observe(lambda change: self._set(name, change["new"]), "value")
+
+    def _set(self, name: str, value: Any) -> None:
+        """A hand moved a control: the setting follows, or the control goes back."""
+        if threading.get_ident() in self._showing or value == getattr(self._settings, name):
+            return
+        try:
+            setattr(self._settings, name, value)
+            self._show(name, getattr(self._settings, name))
+            _say(self._said, "")
+        except TraitError as error:
+            self._refuse(name, str(error).split("\n")[0])
+
+    def _refuse(self, name: str, why: str) -> None:
+        old = getattr(self._settings, name)
+        self._show(name, old)
+        _say(self._said, f"{name} stays {old!r}: {why}", is_error=True)
+
+    def _on_setting(self, change: Any) -> None:
+        """The setting moved, whoever moved it: the control follows."""
+        self._show(change["name"], change["new"])
+        if change["name"] in ("model", "aliases"):
+            with self._moving():
+                self._offer(self._model_box.options)
+                self._follow_model()
+        elif change["name"] == "endpoint":
+            self._fetch_models()
+            self.refresh()
+
+    def _show(self, name: str, value: Any) -> None:
+        if name in self._shown:
+            with self._moving():
+                self._shown[name](value)
+
+    @contextmanager
+    def _moving(self) -> Iterator[None]:
+        """While this thread moves controls, that is no hand's doing."""
+        thread = threading.get_ident()
+        if thread in self._showing:
+            yield
+            return
+        self._showing.add(thread)
+        try:
+            yield
+        finally:
+            self._showing.discard(thread)
+
+    def _aliases(self) -> list[str]:
+        return list({**ALIASES, **self._settings.aliases})
+
+    def _offer(self, models: Iterable[str]) -> None:
+        self._model_box.options = tuple(dict.fromkeys([*self._aliases(), *models]))
+
+    # ---- what follows from the model
+
+    def _limit(self) -> int:
+        facts = catalog.known(self._settings.model_named(self._settings.model))
+        return facts.max_output if facts else 10**9
+
+    def _follow_model(self) -> None:
+        model = self._settings.model_named(self._settings.model)
+        facts = catalog.known(model)
+        alias = f"{model} · " if model != self._settings.model else ""
+        _say(self._facts, f"{alias}{facts or 'nothing is known of this model; it can be used all the same'}")
+        self._shown["thinking"](self._settings.thinking)
+        self._slider.max = math.log10(max(facts.max_output if facts else MOST_TOKENS, self._settings.max_tokens)) + 1e-9
+        why = catalog.refusal(model, "temperature")
+        switch, slider = self._temperature_parts
+        help_text = self._settings.traits()["temperature"].help
+        for part in (switch, slider):
+            part.tooltip = why or help_text
+        switch.disabled = bool(why) and self._settings.temperature is None
+        slider.disabled = bool(why) or self._settings.temperature is None
+        refused = [text for way in WAYS if (text := catalog.refusal(model, way))]
+        self._thinking_parts[0].tooltip = "; ".join(refused) or self._settings.traits()["thinking"].help
+
+    def _fetch_models(self) -> None:
+        """Ask the endpoint for its list: shown now if it comes soon, else after a later cell."""
+        name = self._settings.endpoint
+        self._listing = None  # an older question's answer would be another endpoint's
+        if name == "local":
+            _say(self._list, "the local model answers, whatever name is set")
+        elif name in ("auto", "cometapi") and not (self._settings.key or self._settings.base_url_variable):
+            _say(self._list, "no key, so no list of models: any name can be typed")
+        else:
+            self._listing = Listing(self._settings)
+            if not self._listing.wait(PATIENCE_S):
+                _say(self._list, "the list of models is slow to come; any name can be typed")
+
+    # ---- what buttons do
+
+    def _use_key(self, key: Key) -> None:
+        try:
+            self._settings.use_key(key)
+            place = keep(key) if self._keep_key.value else ""
+            _say(self._result, f"kept in {place}" if place else "in use until the kernel ends")
+        except CometError as error:
+            _say(self._result, str(error), is_error=True)
+        self.look_again()
+
+    def _test(self) -> str:
+        return client.check(self._settings)
+
+    def _keep(self) -> str:
+        return f"kept in {defaults.keep(self._settings, self._profile)}; IPython reads it at the next start"
+
+    def _reset(self) -> str:
+        self._settings.reset()
+        return "the settings are as they were at the start"
+
+    # ---- what is shown
+
+    def look_again(self) -> None:
+        """Look up what a cell does not change: the key that is kept somewhere, the endpoint's models."""
+        self._look_up_key()
+        with self._moving():
+            self._follow_model()
+        self._fetch_models()
+        self.refresh()
+
+    def _look_up_key(self) -> None:
+        self._kept_key = key_status(self._settings)
+
+    def refresh(self, _: object = None) -> None:
+        """Show what has changed besides settings: the session, the key, a list of models that came late."""
+        if self._listing and self._listing.wait(0):
+            self._offer(self._listing.models)
+            _say(self._list, self._listing.why_none)
+            self._listing = None
+        with self._moving():
+            self._talks.options = tuple(conversations.names())
+        _say(self._session, "\n".join(filter(None, [str(session.current().totals), session.current().problem])))
+        at_hand = self._settings.key_at_hand
+        _say(self._key_status, f"Key: {described(at_hand) if at_hand else self._kept_key}")
+
+    def shows(self, settings: CometSettings) -> bool:
+        return self._settings is settings
+
+    def close(self) -> None:
+        """Take the panel from every page, and let go of what it follows."""
+        if self.comm is None:
+            return
+        self._settings.unobserve(self._on_setting)
+        self.release()
+        for widget in _all(self):
+            widgets.Widget.close(widget)
+
+    def __repr__(self) -> str:
+        return "Panel()"
+
+    def _ipython_display_(self) -> None:
+        table = settings_table(self._settings)
+        publish({"text/html": html_table(table), "text/plain": plain_table(table)})
+        if hasattr(current_shell(), "kernel"):
+            publish({**self._repr_mimebundle_(), "text/plain": ""})
+
+
+class HiddenText(widgets.Password):
+    """A password field whose text never becomes its state: it is taken from the message, and the field is cleared.
+
+    take: gets the key.
+    """
+
+    def __init__(self, take: Callable[[Key], None], **options: Any) -> None:
+        self._take = take
+        super().__init__(continuous_update=False, **options)
+
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        """What the page sends. Before ipywidgets would echo it, and keep it."""
+        if typed := sync_data.pop("value", ""):
+            key = Key(typed, "the panel")
+            del typed
+            self.send_state("value")  # the empty one that it has
+            self._take(key)
+        super().set_state(sync_data)
+
+
+def _said() -> Any:
+    box = widgets.HTML()
+    box.layout = widgets.Layout(margin=f"0 2px 2px {INDENT}")
+    return box
+
+
+def _say(box: Any, text: str, is_error: bool = False) -> None:
+    lines = "<br>".join(map(escape, text.split("\n")))
+    shown = f'<div class="comet-{"error" if is_error else "said"}" role="status">{lines}</div>' if text else ""
+    if box.value != shown:
+        box.value = shown
+    box.layout.display = None if text else "none"
+
+
+def _heading(text: str) -> Any:
+    return widgets.HTML(f"<h4>{text}</h4>")
+
+
+def _all(widget: Any) -> list[Any]:
+    return [widget, *(inner for child in getattr(widget, "children", ()) for inner in _all(child))]
+
+
+def _row(*boxes: Any, indent: bool = False) -> Any:
+    margin = f"0 0 0 {INDENT}" if indent else "0"
+    return widgets.HBox(boxes, layout=widgets.Layout(flex_flow="row wrap", align_items="center", margin=margin))
+
+
+def _style() -> dict[str, Any]:
+    return {"style": {"description_width": LABEL}}
+
+
+def _rounded(value: float) -> int:
+    """A slider's value to two digits, as a person would have typed it."""
+    digits = max(0, int(math.log10(max(value, 1))) - 1)
+    return int(max(1, round(value / 10**digits) * 10**digits))
+
+
+_open: Panel | None = None  # one for each process: however often it is displayed, its views agree
+
+
+def panel() -> Panel:
+    """The panel for the settings, which displays itself; brought up to date after each cell."""
+    global _open
+    settings, shell = CometSettings.instance(), current_shell()
+    if _open is not None and _open.comm is not None and _open.shows(settings):
+        _open.look_again()
+        return _open
+    close_panel()
+    _open = Panel(settings, Path(shell.profile_dir.location) if shell else None)
+    if shell:
+        shell.events.register("post_run_cell", _open.refresh)
+        _open.release = partial(shell.events.unregister, "post_run_cell", _open.refresh)
+    return _open
+
+
+def close_panel() -> None:
+    global _open
+    if _open is not None:
+        _open.close()
+        _open = None

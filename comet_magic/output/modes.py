@@ -1,0 +1,81 @@
+"""How a reply of a certain form is asked for: by what the endpoint and the model take, which is learned and kept.
+
+FORMAT: `output_config.format`, which holds the reply to the schema.        TOOL: the answer as a call of a tool.
+FORCED: the same, made to call it.        WORDS: an instruction in the prompt, which every model takes.
+GRAMMAR: what the embedded model's server has in their place.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from ..errors import APIError
+from ..messages.models import known
+from ..messages.request import FORCED, FORMAT, GRAMMAR, TOOL, WORDS, Request
+from ..store.database import Store
+from ..store.output_modes import _kept
+
+_USUAL, _EMBEDDED = (FORMAT, FORCED, TOOL, WORDS), (GRAMMAR, WORDS)
+
+
+class Ways:
+    """Of one question to one endpoint: `now` is the way to ask. What is learned on it goes into the store."""
+
+    def __init__(self, store: Store, endpoint: str, request: Request, *, is_embedded: bool = False) -> None:
+        self._store, self._endpoint, self._model = store, endpoint, request.model
+        learned = _kept(store, endpoint, request.model)
+        unfit = {way for way, fits in learned.items() if not fits} | set(_impossible(request))
+        self._proven = {way for way, fits in learned.items() if fits}  # a reply has been of the form
+        self._fit = set(self._proven)  # the endpoint has taken such a request, at least
+        self._left = [way for way in (_EMBEDDED if is_embedded else _USUAL) if way not in unfit]
+        self._refused: list[str] = []
+        self._passed_over: list[str] = []
+
+    @property
+    def now(self) -> str:
+        return self._left[0]
+
+    def refused(self, error: APIError) -> bool:
+        """The endpoint refused the request. Returns: whether another way may be what it takes."""
+        is_about_request = error.status in (400, 422) or "invalid_request" in (error.code, error.type)
+        if not is_about_request or len(self._left) == 1 or self.now in self._fit:
+            return False
+        self._refused.append(self._left.pop(0))
+        return True
+
+    def taken(self) -> None:
+        """The endpoint took the request as it was asked now: what it refused before was the way."""
+        self._keep(self._refused, fit=False)
+        self._refused = []
+        self._fit.add(self.now)
+
+    def ignored(self) -> bool:
+        """The reply is as if nothing had been asked. Returns: whether there is another way to ask."""
+        # The others leave it to the model. Who passes a forced tool over has no tools.
+        unfit = {FORMAT: [FORMAT], FORCED: [FORCED, TOOL]}.get(self.now, [])
+        if self.now in self._proven:  # it is the model that did not answer
+            return False
+        self._left = [way for way in self._left if way not in unfit]
+        self._passed_over += unfit
+        return bool(unfit)
+
+    def fits(self) -> None:
+        """The reply is of the form, as it was asked for now: what was passed over before, no reply to it will be."""
+        self._keep(self._passed_over, fit=False)
+        if self.now not in self._proven:
+            self._keep([self.now], fit=True)
+
+    def _keep(self, ways: Iterable[str], *, fit: bool) -> None:
+        rows = [(self._endpoint, self._model, way, fit, time.time()) for way in ways]
+        if rows:
+            self._store.write(lambda db: db.executemany("INSERT OR REPLACE INTO ways VALUES (?,?,?,?,?)", rows))
+
+
+def _impossible(request: Request) -> list[str]:
+    """What cannot be: a schema that is too open for the format, a model that cannot be forced."""
+    facts = known(request.model)
+    is_thinking = request.thinking not in (None, "off") or request.model.endswith("-thinking")
+    unforced = bool(request.tools) or is_thinking or (facts is not None and not facts.forced)
+    form = request.form
+    return [*([FORMAT] if form and form.strict is None else []), *([FORCED] if unforced else [])]

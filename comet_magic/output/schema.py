@@ -1,0 +1,368 @@
+"""A Python type, or a function's signature → its JSON Schema, and the reading of JSON by it. The door to pydantic.
+
+pydantic and jsonschema come with the extra `values`, and are imported when a type or a tool is first named.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import operator
+import re
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import ConfigError
+
+INSTALL = "pip install 'comet_magic[values]'"
+MOST_PROBLEMS = 5
+# What the provider's structured outputs take no part of; validation holds it all the same.
+_BOUNDS = frozenset(
+    "minimum maximum exclusiveMinimum exclusiveMaximum multipleOf minLength maxLength pattern minItems maxItems"
+    " uniqueItems minContains maxContains contains minProperties maxProperties propertyNames".split()
+)
+
+
+_MEANS_SOMETHING = frozenset("type $ref anyOf oneOf allOf not enum const properties items required".split())
+
+
+class Unfit(Exception):
+    """JSON that is not of the form. Its text says where and why, for the model and for the user."""
+
+
+@dataclass(frozen=True)
+class Schema:
+    """json: the JSON Schema.        read: from what `json.loads` gives to the value; raises Unfit."""
+
+    json: dict[str, Any]
+    read: Callable[[Any], Any]
+
+
+def schema_of(kind: Any, name: str) -> Schema:
+    """Of a type, or of a JSON Schema that is given as such. name: what to call it in errors.
+
+    Raises: ConfigError when it is none that JSON can be read as.
+    """
+    if isinstance(kind, Mapping):
+        return _of_json_schema(dict(kind), name)
+    pydantic = _pydantic()
+    if inspect.isroutine(kind):  # pydantic would call it
+        raise _unusable(name, TypeError("a function is no type"))
+    try:
+        adapter = pydantic.TypeAdapter(_modern(kind))
+        schema = adapter.json_schema(schema_generator=_quiet(pydantic))
+    except Exception as error:  # what is no type fails in many ways
+        raise _unusable(name, error) from error
+    if _has_model(kind):  # which says itself how strictly it is to be read
+        return Schema(schema, _reader(adapter.validate_json, is_strict=None))
+    read = _reader(adapter.validate_json)
+    if (closed := strict(schema)) is None:
+        return Schema(schema, read)
+    problems_of = _validator(closed, name)
+
+    def checked(value: Any) -> Any:
+        made = read(value)  # in which a dataclass passes over what it has no field for
+        _refuse(error for error in problems_of(value) if error.validator == "additionalProperties")
+        return made
+
+    return Schema(schema, checked)
+
+
+def _has_model(kind: Any) -> bool:
+    return hasattr(kind, "model_fields") or any(map(_has_model, typing.get_args(kind)))
+
+
+def _of_json_schema(schema: dict[str, Any], name: str) -> Schema:
+    problems_of = _validator(schema, name)
+
+    def read(value: Any) -> Any:
+        try:
+            _refuse(problems_of(value))
+        except RecursionError:
+            raise Unfit("it is nested too deeply") from None
+        return value
+
+    return Schema(schema, read)
+
+
+def _refuse(errors: Iterable[Any]) -> None:
+    """Raises: Unfit where jsonschema has found any."""
+    if problems := [f"{_place(error.absolute_path)}{error.message}" for error in errors]:
+        raise Unfit(_told(problems))
+
+
+def _validator(schema: dict[str, Any], name: str) -> Callable[[Any], Iterable[Any]]:
+    """What is wrong with a value, error by error. Raises: ConfigError when the schema is none."""
+    try:
+        import jsonschema
+    except ImportError:
+        raise ConfigError("a JSON Schema is checked with jsonschema, which is not installed", INSTALL) from None
+    if not schema.keys() & _MEANS_SOMETHING:
+        raise ConfigError(
+            f"{name} is no JSON Schema: it says nothing of a type", "nothing was sent; {'type': 'object', …}"
+        )
+    kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
+    try:
+        kind.check_schema(schema)
+        json.dumps(schema)
+    except (jsonschema.SchemaError, TypeError, ValueError) as error:
+        raise ConfigError(f"{name} is no JSON Schema: {_first_line(error)}", "nothing was sent") from error
+    return lambda value: kind(schema).iter_errors(value)
+
+
+def signature_of(function: Callable[..., Any], name: str) -> Schema:
+    """Of a function's parameters, as one object. What is read is its keyword arguments, checked and converted.
+
+    Raises: ConfigError when the function has no signature, or a parameter of a type that no JSON is.
+    """
+    pydantic = _pydantic()
+    try:
+        parameters = inspect.signature(function).parameters.values()
+        hints = typing.get_type_hints(_plain(function), include_extras=True)
+        kinds = {key: _modern(hint) for key, hint in hints.items()}
+    except Exception as error:  # a signature may name whatever it likes
+        raise ConfigError(
+            f"{name} cannot be a tool: {_first_line(error)}", "nothing was sent; write a function around it"
+        ) from error
+    fields = _fields(parameters, kinds, name, pydantic)
+    try:
+        model = pydantic.create_model(
+            name, __config__=pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=False), **fields
+        )
+        schema = model.model_json_schema(schema_generator=_quiet(pydantic))
+    except (pydantic.PydanticUserError, NameError, TypeError) as error:
+        raise _unusable(f"the signature of {name}", error) from error
+    read = _reader(model.model_validate_json)
+    given = {key: field.alias for key, field in model.model_fields.items()}
+
+    def arguments(value: Any) -> dict[str, Any]:
+        made = read(value)
+        return {given[key]: getattr(made, key) for key in made.model_fields_set}
+
+    schema.pop("description", None)
+    return Schema({"properties": {}, **_without_titles(schema)}, arguments)
+
+
+def _fields(parameters: Iterable[inspect.Parameter], kinds: dict[str, Any], name: str, pydantic: Any) -> dict[str, Any]:
+    """Of a model that stands for a signature: the parameters that a model can give. Raises: ConfigError."""
+    fields: dict[str, Any] = {}
+    for number, parameter in enumerate(parameters):
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            raise ConfigError(
+                f"{name} cannot be a tool: its parameter {parameter.name} has no name to be given by",
+                "nothing was sent; leave the / out of its signature",
+            )
+        default = ... if parameter.default is parameter.empty else parameter.default
+        if number == 0 and parameter.name == "self":
+            raise ConfigError(
+                f"{name} cannot be a tool: it is a method of no object", "nothing was sent; name an object's"
+            )
+        kind = kinds.get(parameter.name, Any)
+        # Names of their own, for a model has methods that a parameter may be called like.
+        fields[f"p{number}"] = (kind, pydantic.Field(default, alias=parameter.name, title=None))
+    return fields
+
+
+def _plain(function: Any) -> Any:
+    """What has the annotations: of an object that can be called, its method."""
+    function = getattr(function, "func", function)  # of a functools.partial
+    if inspect.isclass(function):
+        return function.__init__
+    return function if hasattr(function, "__annotations__") or inspect.isroutine(function) else type(function).__call__
+
+
+def _pydantic() -> Any:
+    try:
+        import pydantic
+    except ImportError:
+        raise ConfigError("types and tools are read with pydantic, which is not installed", INSTALL) from None
+    return pydantic
+
+
+def _quiet(pydantic: Any) -> Any:
+    """A schema generator that leaves out a default which is no JSON, without a warning about it."""
+    from pydantic.json_schema import GenerateJsonSchema
+
+    class Quiet(GenerateJsonSchema):
+        ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}
+
+    return Quiet
+
+
+def _reader(validate_json: Callable[..., Any], *, is_strict: bool | None = True) -> Callable[[Any], Any]:
+    """JSON's own mode: an enum's value, a date's text and a tuple's list are taken, and a text is no number."""
+    import pydantic
+
+    def read(value: Any) -> Any:
+        try:
+            return validate_json(json.dumps(_integral(value)), strict=is_strict)
+        except pydantic.ValidationError as error:
+            told = [f"{_place(one['loc'])}{one['msg']}{_got(one)}" for one in error.errors(include_url=False)]
+            raise Unfit(_told(told)) from None
+        except Exception as error:  # a type's own checks raise what they like
+            raise Unfit(f"{type(error).__name__}: {error}") from error
+
+    return read
+
+
+def _integral(value: Any) -> Any:
+    """With 3 for 3.0, which JSON does not tell apart; where a float is wanted, it becomes one again."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    if isinstance(value, list):
+        return [_integral(item) for item in value]
+    return {name: _integral(item) for name, item in value.items()} if isinstance(value, dict) else value
+
+
+def _got(error: Any) -> str:
+    value = error["input"]
+    return f" (got {json.dumps(value)[:80]})" if isinstance(value, str | int | float | bool | None) else ""
+
+
+def _place(location: Any) -> str:
+    """`items[2].price: ` from ("items", 2, "price")."""
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return f"{path.lstrip('.')}: " if path else ""
+
+
+def _told(problems: list[str]) -> str:
+    more = len(problems) - MOST_PROBLEMS
+    return "; ".join([*problems[:MOST_PROBLEMS], *([f"and {more:,} more"] if more > 0 else [])])
+
+
+def _unusable(name: str, error: Exception) -> ConfigError:
+    what = re.sub(
+        r"Unable to generate pydantic-core schema for (.*?)\. Set .*", r"\1 is none that JSON can be", str(error)
+    )
+    return ConfigError(
+        f"no JSON can be read as {name}: {what.splitlines()[0]}",
+        "nothing was sent; use numbers, texts, dates, lists, dicts, Literal, Enum, dataclasses, TypedDicts, models",
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _modern(kind: Any) -> Any:
+    """`typing.TypedDict` before Python 3.12 does not tell pydantic all that it needs; the backport's does."""
+    if isinstance(kind, type) and type(kind).__module__ == "typing" and hasattr(kind, "__required_keys__"):
+        from typing_extensions import NotRequired, TypedDict
+
+        hints = typing.get_type_hints(kind, include_extras=True)
+        fields = {name: _modern(hint) for name, hint in hints.items()}
+        needed = kind.__required_keys__
+        return TypedDict(  # type: ignore[operator]  # the functional form, of fields known at run time
+            kind.__name__, {name: hint if name in needed else NotRequired[hint] for name, hint in fields.items()}
+        )
+    arguments = typing.get_args(kind)
+    origin = typing.get_origin(kind)
+    if not arguments or origin is typing.Literal:
+        return kind
+    changed = tuple(_modern(argument) if _is_type(argument) else argument for argument in arguments)
+    if all(new is old for new, old in zip(changed, arguments, strict=True)):
+        return kind
+    if origin in (types.UnionType, typing.Union):
+        return functools.reduce(operator.or_, changed)
+    if hasattr(kind, "__metadata__"):
+        arguments = (changed[0], *kind.__metadata__)
+        return typing.Annotated[arguments]
+    assert origin is not None
+    return origin[changed]
+
+
+def _is_type(argument: Any) -> bool:
+    return isinstance(argument, type) or typing.get_origin(argument) is not None
+
+
+# ---- for the wire
+
+
+def lax_reader(kind: Any) -> Callable[[Any], Any]:
+    """Reads what can be taken for one of `kind`, as a day for a time."""
+    return _reader(_pydantic().TypeAdapter(kind).validate_json, is_strict=False)
+
+
+def strict(schema: dict[str, Any]) -> dict[str, Any] | None:
+    """As the provider's structured outputs take it; None where they cannot hold it: an open object, a recursion.
+
+    Source: its page on structured outputs. Bounds are left out of it, and hold when the reply is read.
+    """
+    try:
+        closed = _closed(schema)
+    except ValueError:
+        return None
+    return None if _is_recursive(schema) else closed
+
+
+def _closed(schema: Any, *, is_names: bool = False) -> Any:
+    if isinstance(schema, list):
+        return [_closed(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if is_names:
+        return {name: _closed(part) for name, part in schema.items()}
+    plain = {
+        name: part if name in ("enum", "const", "default", "required") else
+        _closed(part, is_names=name in ("properties", "$defs", "definitions"))
+        for name, part in schema.items()
+        if name not in _BOUNDS and name != "title"
+    }  # fmt: skip
+    if plain.get("type") == "object" or "properties" in plain:
+        if plain.get("additionalProperties", False) is not False or "properties" not in plain:
+            raise ValueError("an open object")
+        plain["additionalProperties"] = False
+    elif not plain.keys() - {"description", "default"}:
+        raise ValueError("anything at all")
+    return plain
+
+
+def _is_recursive(schema: dict[str, Any]) -> bool:
+    parts = {**schema.get("$defs", {}), **schema.get("definitions", {})}
+    leads = {
+        name: set(re.findall(r'"#/(?:\$defs|definitions)/([^"]+)"', json.dumps(part))) for name, part in parts.items()
+    }
+    for start in leads:
+        seen: set[str] = set()
+        todo = set(leads[start])
+        while todo:
+            name = todo.pop()
+            if name == start:
+                return True
+            if name not in seen:
+                seen.add(name)
+                todo |= leads.get(name, set())
+    return '"#"' in json.dumps(schema)
+
+
+def _without_titles(schema: Any, *, is_names: bool = False) -> Any:
+    """Titles only say the names once more."""
+    if isinstance(schema, list):
+        return [_without_titles(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        name: part if name in ("enum", "const", "default") else
+        _without_titles(part, is_names=not is_names and name in ("properties", "$defs"))
+        for name, part in schema.items()
+        if is_names or ((name != "title" or not isinstance(part, str)) and (name != "default" or _is_json(part)))
+    }  # fmt: skip
+
+
+def _is_json(value: Any) -> bool:
+    """Whether JSON can say it: of a default, infinity it cannot."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True
+
+
+def plain_json(schema: dict[str, Any]) -> dict[str, Any]:
+    return dict(_without_titles(schema))

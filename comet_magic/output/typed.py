@@ -1,0 +1,158 @@
+"""A reply → Python: what it is to be, how its text is read, and what is said when it does not fit."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any
+
+from ..errors import ReplyError
+from ..messages.message import ContentBlock, Message
+from ..messages.request import REPLY_TOOL, Form, Request
+from ..render.markdown import code_blocks
+from .dataframes import frame_schema, is_frame_class, reader
+from .modes import Ways
+from .schema import Unfit, plain_json, schema_of, strict
+
+REPAIRS = 1
+MOST_OPENINGS = 1000  # of brackets, that are looked at for a value
+LONGEST_ECHO = 20_000  # characters of a reply that are sent back to be mended
+
+
+class NoJSON(Unfit):
+    """There is none in the reply."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a reply is to be. name: of the type, in words.
+
+    form: the JSON object that is asked for.        read: from the parsed JSON to the value; raises Unfit.
+    """
+
+    name: str
+    form: Form
+    read: Callable[[Any], Any] = field(compare=False)
+
+    def value_of(self, text: str) -> Any:
+        """Raises: Unfit; NoJSON where there is none in the text."""
+        problem: Unfit | None = None
+        for found in _json_in(text):
+            try:
+                return self.read(found)
+            except Unfit as error:
+                problem = problem or error
+        raise problem or NoJSON("there is no JSON in it")
+
+
+def wanted(kind: Any, name: str = "") -> Wanted:
+    """kind: a type, a DataFrame class, or a JSON Schema.        Raises: ConfigError when no JSON can be read as it."""
+    name = name or (inspect.formatannotation(kind) if not isinstance(kind, Mapping) else "that JSON Schema")
+    schema = frame_schema(kind) if is_frame_class(kind) else schema_of(kind, name)
+    read = reader(schema.read, schema.json)
+    plain = plain_json(schema.json)
+    if plain.get("type") == "object":
+        return Wanted(name, Form(plain, strict(plain)), read)
+    parts: dict[str, Any] = {key: plain.pop(key) for key in ("$defs", "definitions") if key in plain}
+    held: dict[str, Any] = {
+        "type": "object",
+        "properties": {"value": plain},
+        "required": ["value"],
+        "additionalProperties": False,
+        **parts,
+    }
+
+    def unwrapped(found: Any) -> Any:
+        is_held = isinstance(found, dict) and set(found) == {"value"}
+        return read(found["value"] if is_held else found)
+
+    return Wanted(name, Form(held, strict(held)), unwrapped)
+
+
+def _json_in(text: str) -> Iterator[Any]:
+    """The JSON values that a reply may mean: all of it, what is in its code blocks, what is among its words."""
+    for candidate in (text, *(code for _, code in reversed(code_blocks(text)))):
+        try:
+            yield json.loads(candidate)
+        except (ValueError, RecursionError):
+            pass
+    yield from reversed(list(_json_among(text)))  # what comes last is what it comes to
+
+
+def _json_among(text: str) -> Iterator[Any]:
+    decoder, end = json.JSONDecoder(), 0
+    for opening in islice(re.finditer(r"[{[]", text), MOST_OPENINGS):
+        if opening.start() >= end:
+            try:
+                found, end = decoder.raw_decode(text, opening.start())
+                yield found
+            except (ValueError, RecursionError):
+                pass
+
+
+class Typed:
+    """The rounds in which a reply gets to be of the type: one to begin with, one to mend it. Lives for one question.
+
+    value: what came of it, once something has.
+    """
+
+    def __init__(self, wanted: Wanted, ways: Ways, hide: Callable[[str], str] = str) -> None:
+        """hide: takes the key out of a text."""
+        self.wanted = wanted
+        self.hide = hide
+        self.value: Any = None
+        self._ways = ways
+        self._repairs = 0
+
+    def next(self, request: Request, message: Message) -> Request | None:
+        """What to ask after `message`; None when it is the value. Raises: ReplyError when it will not be."""
+        if message.is_cut:
+            raise self.failed(f"it is not whole: {message.ending.split(': raise')[0]}", _mend(message))
+        answer = self.hide(answer_of(message))
+        try:
+            self.value = self.wanted.value_of(answer)
+        except Unfit as problem:
+            if isinstance(problem, NoJSON) and self._ways.ignored():
+                return request
+            if self._repairs == REPAIRS:
+                raise self.failed(str(problem), "ask for less at once, or say more of what is wanted") from None
+            self._repairs += 1
+            return replace(request, messages=(*request.messages, *self._to_mend(answer, problem)))
+        self._ways.fits()
+        return None
+
+    def _to_mend(self, answer: str, problem: Unfit) -> tuple[Message, Message]:
+        said = {"type": "text", "text": answer.strip()[:LONGEST_ECHO] or "(nothing)"}
+        return Message("assistant", (said,)), Message.user(  # type: ignore[arg-type]  # the wire's own JSON
+            f"That does not fit the schema: {problem}. Give the whole answer once more, corrected, and nothing else."
+        )
+
+    def failed(self, reason: str, hint: str) -> ReplyError:
+        return ReplyError(f"the reply is no {self.wanted.name}: {reason}", hint, reason=reason)
+
+    def as_text(self, message: Message, *, is_value: bool) -> Message:
+        """The message as one of text, however the answer came: so it is kept, sent in later requests, and replayed."""
+        kept = [block for block in message.content if block.get("type") not in ("text", "tool_use")]
+        answer: ContentBlock = {"type": "text", "text": self.hide(answer_of(message))}
+        message = replace(message, content=(*kept, answer), as_type=self.wanted.name)
+        if not is_value:
+            return message
+        reason = "end_turn" if message.stop_reason == "tool_use" else message.stop_reason
+        mended = ("mended: what came first did not fit",) if self._repairs else ()
+        return replace(message, stop_reason=reason, value=self.value, warnings=(*message.warnings, *mended))
+
+
+def answer_of(message: Message) -> str:
+    """The text that is to be read: the arguments of the call by which it was given, else the message's own."""
+    calls = [use for use in message.tool_uses if use.get("name") == REPLY_TOOL]
+    return json.dumps(calls[-1].get("input"), ensure_ascii=False) if calls else message.text
+
+
+def _mend(message: Message) -> str:
+    if message.stop_reason == "max_tokens":
+        return "raise max_tokens with -t, or ask for less at once"
+    return "ask for less at once" if message.stop_reason != "refusal" else "ask otherwise"

@@ -1,0 +1,1 @@
+"""A message in; safe Markdown, or text for a terminal, out."""

@@ -1,0 +1,259 @@
+"""Text between block boundaries, made safe: code spans, mathematics, links, HTML. See `markdown` for the idea.
+
+Whatever is not accepted loses the character that would start it: an entity means the same to every parser.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html import unescape
+
+from ..text import escaped
+
+# Harmless with nothing inside the angle brackets but the name, and never the start of a block that Markdown skips.
+HARMLESS_TAGS = frozenset(
+    ["b", "br", "del", "em", "i", "ins", "kbd", "mark", "s", "small", "strong", "sub", "sup", "u"]
+)
+SAFE_SCHEMES = frozenset(("http", "https", "mailto", "tel"))
+QUOTES = re.compile(r"(?: {0,3}> ?)+")
+HTML_LIKE = re.compile(r"<[A-Za-z/!?]")
+
+
+def unquoted(line: str) -> str:
+    quotes = QUOTES.match(line)
+    return line[quotes.end() :] if quotes else line
+
+
+def spelled_code(code: str) -> str:
+    """A line of code as HTML that means the same wherever Markdown is on, too."""
+    return re.sub(r"[^\w \t]", lambda m: f"&#{ord(m[0])};", code) or "&#8203;"
+
+
+# A character of text that can start something: escapes and TeX, code, mathematics, HTML, images and links.
+_SPECIAL = re.compile(r"\\|`+|\$\$?|<|(?<!!)!+(?=[\[<])|\](?=[(:])|\[|https?://|www\.", re.I)
+_URL = r"(?:[^\s()<>`\\\"'\[\]{}|^]|\([^\s()<>`\\\"'\[\]{}|^]*\))*"
+_TITLE = r"(?:[ ]+(?:\"([^\"`<>\\\[\]\n]*)\"|'([^'\"`<>\\\[\]\n]*)'))?"
+_TARGET = re.compile(rf"\][(][ ]?(?:<([^<>\n`\\\[\]()]*)>|({_URL})){_TITLE}[ ]?[)]")
+_DEFINITION = re.compile(rf"\]:[ \t]*(?=\S)(?:<({_URL})>|({_URL})){_TITLE}[ \t]*(?=\n|$)")
+_AUTOLINK = re.compile(rf"<((?:https?://|mailto:){_URL}|[\w.+-]+@[\w.-]+)>")
+_TAG = re.compile(r"<(/?)([a-z]+) ?/?>", re.I)
+_IMAGE = re.compile(rf"!\[([^\[\]`<>\\$\n]*)\][(]({_URL})[)]")
+_ENVIRONMENT = re.compile(r"\\begin\{([a-z]*\*?)\}.*?\\end\{\1\}", re.S)
+_WORDS = re.compile(r"[A-Za-z]{2,}[ ,.;:]+[A-Za-z]{2,}|\d[\d.,]*\s*(?:[-–—]|[A-Za-z]{2,})?\s*$")
+
+
+class Inline:
+    """Text between block boundaries: code spans, mathematics, links, HTML."""
+
+    def __init__(self, remote_images: bool, spelled: bool = False) -> None:
+        self.remote_images = remote_images
+        self.spelled = spelled
+        self.code: list[str] = []
+        self.lone_dollar = False
+        self.in_row = False
+
+    def row(self, line: str) -> str:
+        """A table's row: a cell ends at a bar, whatever stands around it."""
+        cells = re.split(r"(?<!\\)\|", line)
+        self.in_row = len(cells) > 1
+        row = "|".join(map(self.text, cells))
+        self.in_row = False
+        return row
+
+    def text(self, text: str) -> str:
+        return "".join(self.pieces(text)) if _SPECIAL.search(text) else text
+
+    def pieces(self, text: str) -> Iterator[str]:
+        tags = _paired_tags(text)
+        at = 0
+        while special := _SPECIAL.search(text, at):
+            yield text[at : special.start()]
+            at = special.start()
+            match text[at]:
+                case "`":
+                    piece, at = self.code_span(text, at, len(special[0]))
+                case "\\":
+                    piece, at = self.backslash(text, at)
+                case "$":
+                    piece, at = self.dollar(text, at, special[0])
+                case "<":
+                    piece, at = self.angle(text, at, tags)
+                case "!":
+                    piece, at = self.image(text, at, len(special[0]))
+                case "[":
+                    # Closed on a later line, it could swallow the beginning of a block between.
+                    end = text.find("\n", at)
+                    piece = "[" if text.rfind("]", at, end if end >= 0 else len(text)) > 0 else "&#91;"
+                    at += 1
+                case "]":
+                    piece, at = _link_target(text, at)
+                case _:
+                    piece, at = _bare_url(text, at)
+            yield piece
+        yield text[at:]
+
+    def code_span(self, text: str, at: int, length: int) -> tuple[str, int]:
+        """The code span that opens at `at`, on one line; or its backticks, disarmed, when nothing closes it."""
+        start = at + length
+        closing = re.compile(rf"(?<!`)`{{{length}}}(?!`)").search(text, start)
+        if not closing:
+            return "&#96;" * length, start
+        first, *more = text[at : closing.end()].split("\n")
+        span = " ".join([first.rstrip(), *(unquoted(line).strip() for line in more)])
+        self.code.append(span)
+        if self.spelled:
+            span = f"<code>{spelled_code(span[length:-length].strip())}</code>"
+        return span, closing.end()
+
+    def backslash(self, text: str, at: int) -> tuple[str, int]:
+        pair = text[at : at + 2]
+        if pair in (r"\(", r"\["):
+            end = text.find(r"\)" if pair == r"\(" else r"\]", at + 2)
+            tex = text[at + 2 : end] if end > 0 else ""
+            if _is_tex(tex):
+                return (f"${_tex(tex).strip()}$" if pair == r"\(" else f"$${_tex(tex)}$$"), end + 2
+        if text.startswith(r"\begin{", at) and text.find(r"\end{", at) > 0:
+            environment = _ENVIRONMENT.match(text, at)
+            if environment and _is_tex(environment[0]):
+                return _tex(environment[0]), environment.end()
+        if pair == r"\$":
+            return self.literal_dollar(), at + 2
+        if pair in ("\\\\", r"\`", r"\<", r"\[", r"\]"):
+            return f"&#{ord(pair[1])};", at + 2
+        if text.startswith(r"\begin", at):
+            return "&#92;", at + 1
+        return (pair, at + 2) if len(pair) == 2 and pair[1] in "(){}*_#+-.!|~>" else ("\\", at + 1)
+
+    def dollar(self, text: str, at: int, mark: str) -> tuple[str, int]:
+        start = at + len(mark)
+        if mark == "$$":
+            end = text.find("$$", start)
+            if end > 0 and _is_tex(text[start:end]):
+                return f"$${_tex(text[start:end])}$$", end + 2
+            return self.literal_dollar() * 2, start
+        end = _inline_math_end(text, at)
+        if end:
+            return f"${_tex(text[start:end])}$", end + 1
+        return self.literal_dollar(), start
+
+    def literal_dollar(self) -> str:
+        # JupyterLab pairs dollars once in the source and once more in the page, where a backslash is long gone;
+        # only one in an element of its own is left alone.
+        return "$" if self.lone_dollar else "<span>&#36;</span>"
+
+    def angle(self, text: str, at: int, tags: frozenset[int]) -> tuple[str, int]:
+        if at in tags and (tag := _TAG.match(text, at)):
+            # A tag alone on its line would begin a block in which Markdown is off.
+            line = text[text.rfind("\n", 0, at) + 1 :].split("\n", 1)[0]
+            alone = not self.in_row and not _TAG.sub("", line).strip(" >-+*.)0123456789")
+            return ("&#8203;" if alone else "") + tag[0].lower(), tag.end()
+        if link := _AUTOLINK.match(text, at):
+            scheme = "" if ":" in link[1] else "mailto:"
+            return f"[{escaped(link[1])}]({scheme}{_url(link[1])})", link.end()
+        return ("&lt;" if HTML_LIKE.match(text, at) else "<"), at + 1
+
+    def image(self, text: str, at: int, bangs: int) -> tuple[str, int]:
+        before = "&#33;" * (bangs - 1)
+        at += bangs - 1
+        image = _IMAGE.match(text, at)
+        if text[at + 1] == "<":
+            return f"{before}&#33;", at + 1
+        if not image:
+            return before, at + 1
+        alt, url = image[1], image[2]
+        local = re.fullmatch(r"(?:\./)?\w[\w./%-]*", url) and not url.startswith("//")
+        if local or (self.remote_images and re.match(r"https?://", url, re.I)):
+            return f"{before}![{alt}]({_url(url)})", image.end()
+        return f"{before}[{f'image: {alt}' if alt.strip() else 'image'}", at + len(alt) + 2
+
+
+def _inline_math_end(text: str, at: int) -> int:
+    """Where the `$` at `at` is closed as mathematics; 0 when it is money, a shell variable, or alone."""
+    if at and (text[at - 1].isalnum()):
+        return 0
+    for closing in re.compile(r"(?<!\\)\$|\n").finditer(text, at + 1):
+        end = closing.start()
+        tex = text[at + 1 : end]
+        if closing[0] == "\n" or not tex or tex[0].isspace():
+            return 0
+        after = text[end + 1 : end + 2]
+        is_ordinal = re.compile(r"(?:th|st|nd|rd|s)\b").match(text, end + 1) and re.fullmatch(r"[A-Za-z](_\w)?", tex)
+        if tex[-1].isspace() or (after.isalnum() and not is_ordinal) or after == "$":
+            return 0
+        is_number = re.fullmatch(r"[\d.,]*\d", tex)
+        if tex[0].isdigit() and not is_number and not re.search(r"[\\^_=+<>{}]", tex) and _WORDS.search(tex):
+            return 0
+        return end if _is_tex(tex) else 0
+    return 0
+
+
+def _is_tex(tex: str) -> bool:
+    """Whether every renderer will read it as one formula: whole braces, no code, no empty line."""
+    plain = re.sub(r"\\.", "", tex, flags=re.S)
+    depth = 0
+    for brace in re.findall("[{}]", plain):
+        depth += 1 if brace == "{" else -1
+        if depth < 0:
+            return False
+    return bool(tex.strip()) and depth == 0 and not re.search(r"`|\n\s*\n|\$|\][(:]", plain)
+
+
+def _tex(tex: str) -> str:
+    if any(QUOTES.match(line) for line in tex.split("\n")[1:]):
+        tex = " ".join(unquoted(line).strip() for line in tex.split("\n"))  # JupyterLab would typeset the quote's marks
+    return re.sub(r"<(?=[A-Za-z/!?])", r"\\lt ", tex)
+
+
+def _paired_tags(text: str) -> frozenset[int]:
+    """Where the harmless tags stand that are closed within the text: an open one would reach beyond it."""
+    found, open_tags = set(), []
+    for tag in _TAG.finditer(text):
+        name = tag[2].lower()
+        if name not in HARMLESS_TAGS:
+            continue
+        if name == "br":
+            found.add(tag.start())
+        elif not tag[1]:
+            open_tags.append((name, tag.start()))
+        elif open_tags and open_tags[-1][0] == name:
+            found |= {open_tags.pop()[1], tag.start()}
+    return frozenset(found)
+
+
+def _link_target(text: str, at: int) -> tuple[str, int]:
+    """The part of a link behind its text; its opening character is disarmed unless the target is harmless."""
+    if text[at + 1] == "(":
+        target = _TARGET.match(text, at)
+        if target and _is_safe(target[1] or target[2] or ""):
+            return f"]({_url_and_title(target)})", target.end()
+        return "]&#40;", at + 2
+    target = _DEFINITION.match(text, at)
+    label = text[text.rfind("\n", 0, at) + 1 : at].strip()
+    if target and re.fullmatch(r"\[[\w .:-]+", label) and _is_safe(target[1] or target[2]):
+        return f"]: {_url_and_title(target)}", target.end()
+    return "]&#58;", at + 2
+
+
+def _url_and_title(target: re.Match[str]) -> str:
+    """A link's target, in the one way of writing it that needs no brackets."""
+    url, title = _url(target[1] or target[2] or ""), target[3] or target[4]
+    return f'{url} "{title.replace("$", "&#36;")}"' if title else url
+
+
+def _bare_url(text: str, at: int) -> tuple[str, int]:
+    """An address that becomes a link by itself, up to where every parser ends it."""
+    found = re.compile(r"[^\s<>`|\[\]()\\!]+").match(text, at)
+    end = found.end() if found else at + 4
+    # A parser that goes on would swallow the backtick of a code span.
+    gap = " " if re.compile(r"\S*`").match(text, end) else ""
+    return _url(text[at:end]) + gap, end
+
+
+def _url(url: str) -> str:
+    return url.replace("$", "%24").replace(" ", "%20")  # JupyterLab would look for mathematics between dollars
+
+
+def _is_safe(url: str) -> bool:
+    scheme = re.match(r"[^/?#]*?:", "".join(unescape(url).split()))
+    return not scheme or scheme[0][:-1].lower() in SAFE_SCHEMES

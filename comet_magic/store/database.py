@@ -1,0 +1,402 @@
+"""One SQLite file for all kernels of a user, or memory where there can be none; and its schema, forwards only.
+
+Whatever is wrong with the file, work goes on: in memory, with `problem` saying what is not being kept and how to mend
+it. What can still be read of the file stays readable `behind` the memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .schema import MIGRATIONS
+
+T = TypeVar("T")
+Row = sqlite3.Row
+Connection = sqlite3.Connection
+MEMORY = ":memory:"
+LOCKED_S = 20.0  # seconds to wait for another kernel's write, which takes milliseconds
+ROOM = 20_000_000  # bytes; with less, a disk counts as full still
+APPLICATION_ID = 0x636D6167  # "cmag"
+
+
+class Store:
+    """Reads and writes in transactions, from any thread. `path` is a file, or ":memory:".
+
+    problem: why the file is not being written, and how to mend that; "" when all is well.
+    Its connections are closed by `close`, when nobody holds the store any more, at exit, and before a fork: a child
+    uses nothing that its parent opened. Each process opens its own when it next reads or writes.
+    """
+
+    def __init__(self, path: Path | str, *, read_only: bool = False) -> None:
+        """read_only: leave the file as it is, and keep what is new in memory."""
+        self.path = path
+        self.problem = ""
+        self._read_only = read_only
+        self._lock = threading.RLock()
+        self._open = _Connections()
+        _stores.add(self)
+        weakref.finalize(self, self._open.close)
+        self._connect()
+
+    def _connect(self) -> None:
+        if str(self.path) == MEMORY:
+            self._open.main = _in_memory()
+        elif self._read_only:
+            self._open.main, self._open.behind = _in_memory(), _for_reading(Path(self.path))
+        else:
+            try:
+                self._open.main = _opened(Path(self.path))
+                self._identity = _identity(Path(self.path))
+            except (sqlite3.Error, OSError, ValueError, NewerStore) as error:
+                self._give_up(error)
+
+    @property
+    def behind(self) -> Connection | None:
+        """The file, for reading, while the store is in memory because of a problem; None if it cannot be read."""
+        return self._open.behind
+
+    @property
+    def is_file(self) -> bool:
+        return str(self.path) != MEMORY and not self.problem and self.behind is None
+
+    def read(self, act: Callable[[Connection], T]) -> T:
+        return self._done(act, "BEGIN")
+
+    def write(self, act: Callable[[Connection], T]) -> T:
+        """What `act` returns, its changes made all or none. It may be run twice: once more when the file fails it."""
+        return self._done(act, "BEGIN IMMEDIATE")
+
+    def look_behind(self, act: Callable[[Connection], T]) -> T | None:
+        """What `act` finds in the file behind the memory; None if there is none, or it cannot be read after all."""
+        with self._lock:
+            if self.behind is None:
+                return None
+            try:
+                return act(self.behind)
+            except sqlite3.DatabaseError:
+                self._open.close_behind()
+                return None
+
+    def _done(self, act: Callable[[Connection], T], begin: str) -> T:
+        with self._lock:
+            try:
+                with _transaction(self._connection, begin) as connection:
+                    return act(connection)
+            except sqlite3.IntegrityError:
+                raise
+            except sqlite3.DatabaseError as error:
+                if not self.is_file:
+                    raise
+                self._give_up(error)
+            with _transaction(self._connection, begin) as connection:
+                return act(connection)
+
+    @property
+    def _connection(self) -> Connection:
+        if self._open.main is None:  # it was closed, as before a fork
+            self._connect()
+        assert self._open.main is not None
+        return self._open.main
+
+    def _give_up(self, error: Exception) -> None:
+        """Go on in memory."""
+        self.problem = f"nothing is being kept: {_why(error, Path(self.path))}"
+        self._open.close()
+        self._open.behind = None if isinstance(error, NewerStore | ValueError) else _for_reading(Path(self.path))
+        self._open.main = _in_memory()
+        self._signs = _signs(Path(self.path))
+
+    def look_again(self, carry: Callable[[Connection, Connection], None]) -> str:
+        """Use the file again where that is possible by now; begin a new one where it has gone.
+
+        carry: brings what is in the first, the memory, into the second. Returns: what has happened, in words, or "".
+        """
+        with self._lock:
+            if str(self.path) == MEMORY or self._read_only:
+                return ""
+            if self.is_file:
+                if _identity(Path(self.path)) == self._identity:
+                    return ""
+                self._open.close()
+                self._connect()
+                return f"{self.path} was moved or removed while it was in use: {self.problem or 'a new one is begun'}"
+            if _signs(Path(self.path)) == self._signs:
+                return ""
+            self._signs = _signs(Path(self.path))
+            try:
+                file = _opened(Path(self.path))
+            except (sqlite3.Error, OSError, ValueError, NewerStore):
+                return ""
+            try:
+                with _transaction(file, "BEGIN IMMEDIATE"):
+                    carry(self._connection, file)
+            except sqlite3.Error:
+                file.close()
+                return ""
+            self._open.close()
+            self._open.main, self.problem = file, ""
+            self._identity = _identity(Path(self.path))
+            return f"{self.path} is being kept again, with what was asked meanwhile"
+
+    def size_mb(self) -> float:
+        """What the file holds."""
+        pages = self.read(
+            lambda db: (_pragma(db, "page_count") - _pragma(db, "freelist_count")) * _pragma(db, "page_size")
+        )
+        return pages / 1e6
+
+    def may_be_over(self, most_mb: float) -> bool:
+        """Whether it is worth asking for `size_mb`."""
+        files = (self.path, f"{self.path}-wal") if self.is_file else ()
+        with contextlib.suppress(OSError):
+            return sum(Path(file).stat().st_size for file in files) > most_mb * 1e6
+        return False
+
+    def give_back(self) -> None:
+        """Return the room of what was removed to the disk."""
+        with self._lock, contextlib.suppress(sqlite3.Error):  # if another kernel reads, the next time does it
+            connection = self._connection
+            connection.executescript("PRAGMA incremental_vacuum")  # execute() would free one page alone
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def close(self) -> None:
+        with self._lock:
+            self._open.close()
+
+    # ---- a fork, which copies connections that only one process may use
+
+    def _before_fork(self) -> None:
+        self._lock.acquire()
+        if self.is_file:
+            self._open.close()
+
+    def _after_fork(self) -> None:
+        self._lock.release()
+
+    def _after_fork_in_child(self) -> None:
+        self._lock = threading.RLock()
+        if not self.is_file:  # a memory that is the parent's, and a file that is the parent's to read
+            self.problem = ""
+            self._open.close()
+
+
+class _Connections:
+    """The open connections of a store, apart from it, so that they can be closed when it is gone."""
+
+    def __init__(self) -> None:
+        self.main: Connection | None = None
+        self.behind: Connection | None = None
+
+    def close(self) -> None:
+        main, self.main = self.main, None
+        if main is not None:
+            with contextlib.suppress(sqlite3.Error):
+                main.close()
+        self.close_behind()
+
+    def close_behind(self) -> None:
+        behind, self.behind = self.behind, None
+        if behind is not None:
+            with contextlib.suppress(sqlite3.Error):
+                behind.close()
+
+
+_stores: weakref.WeakSet[Store] = weakref.WeakSet()
+_forking: list[Store] = []
+
+
+def _before_fork() -> None:
+    _forking[:] = list(_stores)
+    for store in _forking:
+        store._before_fork()
+
+
+def _after_fork(*, in_child: bool) -> None:
+    while _forking:
+        store = _forking.pop()
+        store._after_fork_in_child() if in_child else store._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=lambda: _after_fork(in_child=False),
+        after_in_child=lambda: _after_fork(in_child=True),
+    )
+
+
+class NewerStore(Exception):
+    """The file's schema is newer than this version knows."""
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Of the file that is there now; None if none is."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _signs(path: Path) -> tuple[object, ...]:
+    """What would be another if a file that could not be used had been mended."""
+    try:
+        found = path.stat() if path.exists() else None
+        folder = next(folder for folder in path.parents if folder.exists())
+        room = shutil.disk_usage(folder).free > ROOM
+        file = (found.st_ino, found.st_mtime_ns, found.st_size, found.st_mode) if found else None
+        return file, os.access(folder, os.W_OK), folder.stat().st_mode, room
+    except (OSError, ValueError, StopIteration):
+        return ()
+
+
+def _opened(path: Path) -> Connection:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # Made here, for SQLite would make it readable for others; its side files take its mode.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    with _closed_on_failure(_connected(str(path))) as connection:
+        _check(connection)
+        _configure(connection)
+        _migrate(connection, path)
+    return connection
+
+
+def _connected(name: str, **options: Any) -> Connection:
+    # Transactions are our own; and a lock of ours keeps the threads apart.
+    connection: Connection = sqlite3.connect(
+        name, timeout=LOCKED_S, isolation_level=None, check_same_thread=False, **options
+    )
+    connection.row_factory = Row
+    return connection
+
+
+def _check(connection: Connection) -> None:
+    """Raises: NewerStore or DatabaseError when the file is not for us; it is left as it is."""
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if tables and _pragma(connection, "application_id") != APPLICATION_ID:
+        raise sqlite3.DatabaseError("it is another program's database")
+    version = _pragma(connection, "user_version")
+    if version > len(MIGRATIONS):
+        raise NewerStore(f"it was written by a newer comet_magic: schema {version}, this one knows {len(MIGRATIONS)}")
+
+
+def _configure(connection: Connection) -> None:
+    if _pragma(connection, "page_count") == 0:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")  # a killed kernel loses nothing; a power cut may lose a moment
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA secure_delete = ON")  # what is pruned is gone from the file
+
+
+def _in_memory() -> Connection:
+    with _closed_on_failure(_connected(MEMORY)) as connection:
+        connection.execute("PRAGMA foreign_keys = ON")
+        _migrate(connection, None)
+    return connection
+
+
+def _for_reading(path: Path) -> Connection | None:
+    """The file as it is, whatever may not be written there; None if nothing can be read."""
+    in_use = path.with_name(f"{path.name}-wal").exists()
+    # The first works beside writers, and makes files beside it; the second where nothing may be written.
+    for how in ("mode=ro", "mode=ro&immutable=1")[0 if in_use else 1 :]:
+        try:
+            with _closed_on_failure(_connected(f"{path.resolve().as_uri()}?{how}", uri=True)) as connection:
+                connection.execute("SELECT count(*) FROM sessions").fetchone()
+                version = _pragma(connection, "user_version")
+            if version == len(MIGRATIONS):
+                return connection
+            with contextlib.closing(connection):
+                return _brought_forward(connection) if 0 < version < len(MIGRATIONS) else None
+        except sqlite3.Error:
+            continue
+    return None
+
+
+def _brought_forward(older: Connection) -> Connection:
+    """A copy in memory, with the schema of this version; the file stays as it is."""
+    with _closed_on_failure(_connected(MEMORY)) as copy:
+        older.backup(copy)
+        _migrate(copy, None)
+    return copy
+
+
+def _migrate(connection: Connection, path: Path | None) -> None:
+    """Bring the schema to this version, in one transaction. A copy of an older file is kept beside it."""
+    if _pragma(connection, "user_version") == len(MIGRATIONS):
+        return
+    with _transaction(connection, "BEGIN IMMEDIATE"):
+        version = _pragma(connection, "user_version")  # another kernel may just have done it
+        _check(connection)
+        if path and 0 < version < len(MIGRATIONS):
+            _copy(path, path.with_name(f"{path.name}.v{version}"))
+        for script in MIGRATIONS[version:]:
+            for statement in script.split(";"):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+
+def _copy(path: Path, copy: Path) -> None:
+    os.close(os.open(copy, os.O_RDWR | os.O_CREAT, 0o600))
+    with contextlib.closing(_connected(str(path))) as old, contextlib.closing(_connected(str(copy))) as new:
+        old.backup(new)
+
+
+@contextlib.contextmanager
+def _closed_on_failure(connection: Connection) -> Iterator[Connection]:
+    try:
+        yield connection
+    except BaseException:
+        connection.close()
+        raise
+
+
+@contextlib.contextmanager
+def _transaction(connection: Connection, begin: str) -> Iterator[Connection]:
+    try:
+        connection.execute(begin)  # in here, for an interrupt may come just after it
+        yield connection
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+        raise
+
+
+def _pragma(connection: Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def _why(error: Exception, path: Path) -> str:
+    """What is wrong with the file, then how to mend it."""
+    if isinstance(error, NewerStore):
+        return f"{path}: {error}: upgrade comet_magic, or set CometSettings.store to another path"
+    said = str(error)
+    if isinstance(error, ValueError):
+        return f"{str(path)!r} is no path: set CometSettings.store to another one"
+    if isinstance(error, OSError):
+        return f"{path}: {error.strerror or said}: make it writable, or set CometSettings.store to another path"
+    if "full" in said:
+        return (
+            f"the disk of {path} is full: free some space, or run %claude_history --prune 30d, then restart the kernel"
+        )
+    if "disk I/O" in said:
+        return f"the disk of {path} fails, or is full: free some space, then restart the kernel"
+    if "readonly" in said or "unable to open" in said:
+        return f"{path} cannot be written: make it writable, or set CometSettings.store to another path"
+    if "locked" in said or "busy" in said:
+        return f"another program has kept {path} locked for {LOCKED_S:g} s: end it, then restart the kernel"
+    if "another program" in said:
+        return f"{path}: {said}: set CometSettings.store to another path"
+    return f"{path} is damaged ({said}): move it away, and a new one is begun"

@@ -1,0 +1,118 @@
+"""What was used and what it cost, reply by reply: sums for the budget and the usage report.
+
+The ledger holds counts and names, no text; pruning leaves it alone.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from .database import Connection, Row, Store
+
+COLUMNS = {"model": "model", "conversation": "conversation", "day": "date(at, 'unixepoch', 'localtime')"}
+
+
+class Spent(NamedTuple):
+    """usd: of the replies with a known price.        unpriced: how many had none."""
+
+    usd: float = 0.0
+    replies: int = 0
+    unpriced: int = 0
+
+
+def spent(store: Store, *, session: str = "", since: float = 0.0) -> Spent:
+    """What is in the ledger: of that session, if one is named, else since that time."""
+    where, value = ("session = ?", session) if session else ("at >= ?", since)
+
+    def act(db: Connection) -> Spent:
+        row = db.execute(
+            "SELECT coalesce(sum(cost_usd), 0), count(*), count(*) - count(cost_usd) FROM ledger WHERE " + where,
+            (value,),
+        ).fetchone()
+        return Spent(*row)
+
+    here, behind = store.read(act), store.look_behind(act) or Spent()
+    return Spent(here.usd + behind.usd, here.replies + behind.replies, here.unpriced + behind.unpriced)
+
+
+def in_flight_usd(store: Store, *, session: str = "", since: float = 0.0) -> float:
+    """What the requests that are being waited for may cost: of that session, if one is named, else since that time."""
+    where, value = ("session = ?", session) if session else ("at >= ?", since)
+    text = (
+        "SELECT coalesce(sum(most_usd), 0) FROM requests INDEXED BY requests_in_flight"
+        f" WHERE state = 'in flight' AND {where}"
+    )
+    return store.read(lambda db: float(db.execute(text, (value,)).fetchone()[0]))
+
+
+def midnight() -> float:
+    """When today began here, in seconds since 1970."""
+    now = time.localtime()
+    return time.mktime((now.tm_year, now.tm_mon, now.tm_mday, 0, 0, 0, 0, 0, -1))
+
+
+@dataclass(frozen=True)
+class Line:
+    """Sums over some replies. None: not reported by any of them; cost_usd: None where no price was known.
+
+    name: of the model, conversation or day.        unpriced: replies without a price.
+    unreported: replies whose output was not reported.
+    """
+
+    name: str
+    replies: int
+    input: int | None
+    cached: int | None
+    written: int | None
+    output: int | None
+    cost_usd: float | None
+    unpriced: int
+    unreported: int
+
+    @property
+    def prompt_tokens(self) -> int | None:
+        """All tokens of the prompts, cached ones included."""
+        return None if self.input is None else self.input + (self.cached or 0) + (self.written or 0)
+
+
+def lines(store: Store, by: str, *, session: str = "") -> list[Line]:
+    """The ledger summed by "model", "conversation" or "day"; days in order, the others the dearest first."""
+    column = COLUMNS[by]
+
+    def act(db: Connection) -> list[Row]:
+        return db.execute(
+            f"SELECT {column} AS name, count(*) AS replies, sum(input) AS input, sum(cached) AS cached,"
+            " sum(written) AS written, sum(output) AS output, sum(cost_usd) AS cost_usd,"
+            " count(*) - count(cost_usd) AS unpriced, count(*) - count(output) AS unreported"
+            " FROM ledger WHERE ? = '' OR session = ?"
+            f" GROUP BY {column} ORDER BY {'name' if by == 'day' else 'cost_usd DESC, replies DESC'}",
+            (session, session),
+        ).fetchall()
+
+    return [Line(**dict(row)) for row in [*(store.look_behind(act) or ()), *store.read(act)]]
+
+
+# ---- the endpoint's own prices
+
+
+def keep_prices(store: Store, endpoint: str, prices: dict[str, tuple[float, float]]) -> None:
+    now = time.time()
+
+    def act(db: Connection) -> None:
+        db.execute("DELETE FROM prices WHERE endpoint = ?", (endpoint,))
+        rows = [(endpoint, model, price_in, price_out, now) for model, (price_in, price_out) in prices.items()]
+        db.executemany("INSERT INTO prices VALUES (?,?,?,?,?)", rows)
+
+    store.write(act)
+
+
+def kept_prices(store: Store, endpoint: str) -> tuple[dict[str, tuple[float, float]], float]:
+    """(input, output) in US dollars per million tokens by model, and when they were kept; nothing and 0 if none are."""
+
+    def act(db: Connection) -> list[Row]:
+        return db.execute("SELECT model, input, output, at FROM prices WHERE endpoint = ?", (endpoint,)).fetchall()
+
+    rows = store.read(act) or store.look_behind(act) or []
+    return {row["model"]: (row["input"], row["output"]) for row in rows}, max((row["at"] for row in rows), default=0.0)

@@ -1,0 +1,64 @@
+"""The schema of the store, forwards only."""
+
+from __future__ import annotations
+
+# Each script brings the schema from its place in the list to the next version. None is ever changed once released.
+MIGRATIONS = (
+    """
+    CREATE TABLE sessions (id TEXT PRIMARY KEY, host TEXT NOT NULL, pid INTEGER NOT NULL, began REAL NOT NULL);
+
+    CREATE TABLE conversations (
+        id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, began REAL NOT NULL, forked_from INTEGER
+    );
+
+    CREATE TABLE requests (
+        id TEXT PRIMARY KEY, session TEXT NOT NULL, at REAL NOT NULL,
+        endpoint TEXT NOT NULL, key TEXT NOT NULL, model TEXT NOT NULL,
+        parameters TEXT NOT NULL, question TEXT NOT NULL,
+        conversation INTEGER REFERENCES conversations ON DELETE SET NULL, cell TEXT, execution INTEGER,
+        state TEXT NOT NULL, why TEXT NOT NULL DEFAULT '', most_usd REAL, afresh INTEGER NOT NULL DEFAULT 0
+    );
+    CREATE INDEX requests_by_key ON requests (key, endpoint, at);
+    CREATE INDEX requests_in_flight ON requests (session) WHERE state = 'in flight';
+    CREATE INDEX requests_of_cells ON requests (conversation, cell, at);
+    CREATE INDEX requests_by_age ON requests (at);
+
+    CREATE TABLE replies (
+        request TEXT PRIMARY KEY REFERENCES requests ON DELETE CASCADE, at REAL NOT NULL, message TEXT NOT NULL
+    );
+
+    CREATE TABLE turns (
+        conversation INTEGER NOT NULL REFERENCES conversations ON DELETE CASCADE, cell TEXT NOT NULL,
+        place INTEGER NOT NULL, digest TEXT NOT NULL, size INTEGER NOT NULL, asked_after TEXT NOT NULL,
+        request TEXT REFERENCES requests ON DELETE SET NULL, at REAL NOT NULL,
+        session TEXT, execution INTEGER, cost_usd REAL, tokens INTEGER,
+        wire TEXT NOT NULL, -- the last, for it is long, and often not read
+        PRIMARY KEY (conversation, cell), UNIQUE (conversation, place)
+    );
+    CREATE INDEX turns_by_request ON turns (request);
+    CREATE INDEX turns_by_age ON turns (conversation, at);
+
+    CREATE TABLE ledger (
+        request TEXT PRIMARY KEY, session TEXT NOT NULL, at REAL NOT NULL, endpoint TEXT NOT NULL, model TEXT NOT NULL,
+        conversation TEXT NOT NULL, input INTEGER, output INTEGER, cached INTEGER, written INTEGER, cost_usd REAL
+    );
+    CREATE INDEX ledger_by_age ON ledger (at);
+    CREATE INDEX ledger_by_session ON ledger (session);
+
+    CREATE TABLE prices (
+        endpoint TEXT NOT NULL, model TEXT NOT NULL, input REAL NOT NULL, output REAL NOT NULL, at REAL NOT NULL,
+        PRIMARY KEY (endpoint, model)
+    );
+    """,
+    """
+    CREATE TABLE ways (
+        endpoint TEXT NOT NULL, model TEXT NOT NULL, way TEXT NOT NULL, fits INTEGER NOT NULL, at REAL NOT NULL,
+        PRIMARY KEY (endpoint, model, way)
+    );
+
+    CREATE TABLE code_cells (
+        conversation TEXT NOT NULL, cell TEXT NOT NULL, digest TEXT NOT NULL, at REAL NOT NULL,
+        PRIMARY KEY (conversation, cell)
+    );
+    """,
+)

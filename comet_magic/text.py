@@ -1,0 +1,82 @@
+"""Text for any screen: whole, clean, on one line, counted, and short."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import re
+from pathlib import Path
+
+
+def said(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  # a user's exception may fail to say what it is
+        return "(it does not say why)"
+
+
+def cut(text: str, characters: int, of: int | None = None) -> str:
+    """One line of a text, at most so long. of: its whole length, if it has been cut already."""
+    line = clean(text).replace("\n", "⏎").replace("\t", " ")
+    length = max(len(line), of or 0)
+    if length <= characters:
+        return line
+    note = f"… ({length:,} characters)" if length > 4 * characters else "…"
+    return line[: max(1, characters - len(note))] + note
+
+
+def many(count: int, noun: str) -> str:
+    """`1 line`, `2,000 lines`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff]")
+
+
+def whole_text(text: str) -> str:
+    """Surrogate pairs joined, lone halves replaced: JSON may carry them, and UTF-8 may not."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def clean(text: str) -> str:
+    """`text` as any screen may get it: no control or direction characters, no lone surrogates, newlines as LF."""
+    return _CONTROL.sub("\ufffd", whole_text(text).replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def one_line(text: str, most: int) -> str:
+    """`text` on one line of at most so many characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def escaped(text: str) -> str:
+    """`text` as one line of literal Markdown: for names and messages that come from elsewhere."""
+    line = " ".join(clean(text).split())
+    spelled = re.sub(r"[&<>\\`*_\[\]$~|#!]", lambda m: f"&#{ord(m[0])};", line)
+    # Two dollars in one text node would be mathematics, however they are spelled.
+    return spelled.replace("&#36;", "<span>&#36;</span>")
+
+
+def shown_path(path: Path | str) -> str:
+    """As short as it can be said here."""
+    with contextlib.suppress(ValueError):
+        return str(Path(path).resolve().relative_to(Path.cwd()))
+    return from_home(str(path))
+
+
+def from_home(path: str) -> str:
+    home = str(Path.home())
+    return whole_text(f"~{path[len(home) :]}" if path.startswith(home + os.sep) else path)
+
+
+def dollars(usd: float) -> str:
+    """`$12.30`, `$0.21`, `$0.0083`; never $0 for what did cost something."""
+    if usd >= 0.1:
+        return f"${usd:,.2f}"
+    digits = 1 - math.floor(math.log10(usd)) if usd > 0 else 2
+    return f"${usd:.{digits}f}"

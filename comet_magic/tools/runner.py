@@ -1,0 +1,202 @@
+"""The calls that a model makes of the user's tools: asked for, run, and answered, each with one result."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Generator, Mapping
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+from ..api.events import CALL, STEP, StreamEvent
+from ..describe.description import Bounds, Description
+from ..describe.registry import describe
+from ..describe.tracebacks import CellName, failure
+from ..errors import ConfigError
+from ..messages.message import ContentBlock, Message
+from ..messages.request import REPLY_TOOL, Request
+from ..messages.tool_call import DENIED, NOBODY_THERE, Call
+from ..notebook.stdin import ALWAYS, NOBODY, ONCE, may_run
+from ..output.schema import Unfit
+from ..text import many, said, whole_text
+from .timeouts import TimedOut, within
+from .tool import LONGEST_NAME, Tool
+
+
+class NotRun(Exception):
+    """Why a call is not run, for the user. told: the same for the model."""
+
+    def __init__(self, why: str, told: str) -> None:
+        super().__init__(why)
+        self.told = told
+
+
+class Toolbox:
+    """The tools of one question, and what came of them so far. Lives for one question.
+
+    calls: as they are shown.        before: the messages between the question and the last part of the reply.
+    stopped: why it went no further, in words; "" if it did not stop.
+    """
+
+    def __init__(
+        self, tools: Mapping[str, Tool], bounds: Bounds, cell_name: CellName, allowed: list[tuple[str, object]],
+        conversation: str, *, rounds: int, limit_s: float, sees_pictures: bool,
+    ) -> None:  # fmt: skip
+        """allowed: what the user has allowed for good: in which conversation, which function.
+
+        rounds: most of them.  limit_s: seconds that a call may take.  sees_pictures: whether the model takes them.
+        """
+        self.tools = tools
+        self._bounds, self._cell_name, self._sees_pictures = bounds, cell_name, sees_pictures
+        self._allowed = allowed if conversation else []
+        self._conversation = conversation
+        self._rounds, self._limit_s = rounds, limit_s
+        self._round = 0
+        self.calls: list[Call] = []
+        self.before: tuple[Message, ...] = ()
+        self.stopped = ""
+        self.notes: list[str] = []
+
+    def next(self, request: Request, message: Message) -> Generator[StreamEvent, None, Request | None]:
+        """Run the calls of `message`. Returns: what to ask then; None when it calls nothing."""
+        uses = message.tool_uses
+        if not uses or message.is_cut or (request.form and any(use.get("name") == REPLY_TOOL for use in uses)):
+            if self._round == self._rounds:
+                self.notes.append(f"after {many(self._rounds, 'round')} of calls no more were offered (tool_rounds)")
+            return None
+        self._round += 1
+        if self._round > self._rounds:
+            self.stopped = f"stopped after {many(self._rounds, 'round')} of calls, the most (tool_rounds)"
+            return None
+        asked = self._echo(message)
+        results: list[ContentBlock] = []
+        for use, as_came in zip(asked.tool_uses, uses, strict=True):
+            tool = self.tools.get(use["name"])
+            yield CALL if tool is None or self._may(tool) else STEP
+            result, call = self._answered(use, as_came)
+            results.append(result)
+            self.calls.append(call)
+        yield CALL
+        answered = Message("user", tuple(results))
+        self.before = (*self.before, asked, answered)
+        return replace(request, messages=(*request.messages, asked, answered), may_call=self._round < self._rounds)
+
+    def _echo(self, message: Message) -> Message:
+        """As it is sent back while its calls are open: all that it consists of, and each call with an id of its own."""
+        seen = {str(use.get("id")) for part in self.before for use in part.tool_uses}
+        blocks: list[ContentBlock] = []
+        for block in message.content:
+            if block.get("type") == "tool_use":
+                key = str(block.get("id") or "")
+                if not key or key in seen:
+                    key = next(new for number in count(1) if (new := f"call_{number}") not in seen)
+                seen.add(key)
+                given = block.get("input")
+                given = given if isinstance(given, dict) else {}
+                name = re.sub(r"[^A-Za-z0-9_-]", "_", str(block.get("name") or "unnamed"))[:LONGEST_NAME]
+                blocks.append({"type": "tool_use", "id": key, "name": name, "input": given})
+            elif block.get("type") != "text" or (block.get("text") or "").strip():
+                blocks.append(block)
+        return replace(message, content=tuple(blocks))
+
+    # ---- one call
+
+    def _answered(self, use: ContentBlock, as_came: ContentBlock) -> tuple[ContentBlock, Call]:
+        """The result that goes back, and the call as it is shown."""
+        call = Call(use["name"], use["input"])
+        try:
+            tool, arguments = self._checked(call, as_came)
+            self._ask_leave(tool, call)
+        except NotRun as why:
+            shown = replace(call, arguments=as_came.get("partial_json") or call.arguments, problem=str(why))
+            return _result(use["id"], why.told, is_error=True), shown
+        began = time.monotonic()
+        blocks, text, problem = self._run(tool, arguments)
+        took_s = time.monotonic() - began
+        return _result(use["id"], blocks, is_error=bool(problem)), replace(
+            call, result=text, problem=problem, took_s=took_s
+        )
+
+    def _may(self, tool: Tool) -> bool:
+        """Whether it runs without asking: it is safe, or this very function has been allowed in this conversation."""
+        given = [function for conversation, function in self._allowed if conversation == self._conversation]
+        return tool.is_safe or any(_is_same(function, tool.function) for function in given)
+
+    def _checked(self, call: Call, as_came: ContentBlock) -> tuple[Tool, dict[str, Any]]:
+        """The tool, and its arguments as Python. Raises: NotRun."""
+        tool = self.tools.get(call.name)
+        if tool is None:
+            there = ", ".join(self.tools)
+            raise NotRun("there is no such tool", f"There is no tool {call.name}; there are: {there}.")
+        if "partial_json" in as_came:
+            raise NotRun("its arguments are not whole JSON", "The arguments are not whole JSON.")
+        try:
+            return tool, tool.schema.read(as_came.get("input"))
+        except Unfit as error:
+            raise NotRun(f"its arguments do not fit: {error}", f"The arguments do not fit: {error}") from None
+
+    def _ask_leave(self, tool: Tool, call: Call) -> None:
+        """Raises: NotRun where the user does not give it, or nobody is there."""
+        if self._may(tool):
+            return
+        answer = may_run(call, self._bounds.hide, for_good=bool(self._conversation))
+        if answer == ALWAYS:
+            self._allowed.append((self._conversation, tool.function))
+        if answer == NOBODY:
+            note = (
+                f"{tool.name} was not run, for {NOBODY_THERE}; @comet_magic.tool(safe=True) marks what needs no asking"
+            )
+            if note not in self.notes:
+                self.notes.append(note)
+            raise NotRun(NOBODY_THERE, f"The call was not allowed: {NOBODY_THERE}.")
+        if answer not in (ONCE, ALWAYS):
+            raise NotRun(DENIED, "The user did not allow this call.")
+
+    def _run(self, tool: Tool, arguments: dict[str, Any]) -> tuple[list[ContentBlock], str, str]:
+        """What goes back, what is shown of it, and what went wrong, "" if nothing did."""
+        try:
+            value = within(self._limit_s, lambda: tool.function(**arguments))
+        except TimedOut:
+            told = f"it took longer than {self._limit_s:g} s, and was stopped"
+            return [_text(f"The call failed: {told}.")], "", f"{told} (tool_timeout_s)"
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  # a user's tool failing is data
+            told = self._bounds.hide(failure(error, self._bounds, self._cell_name).text)
+            why = self._bounds.short(f"{type(error).__name__}: {said(error)}", 200)
+            return [_text(told)], told, why
+        try:
+            described = describe(value, self._bounds, self._cell_name) if value is not None else []
+        except ConfigError as error:
+            return [_text(f"The result cannot be shown: {error.what}")], "", error.what
+        blocks = [block for one in described for block in self._blocks(one)] or [_text("(nothing was returned)")]
+        shown = [block.get("text") or f"⟨{block.get('type')}⟩" for block in blocks]
+        return blocks, "\n".join(shown), ""
+
+    def _blocks(self, described: Description) -> list[ContentBlock]:
+        is_plain = described.is_value or described.kind == "str"
+        text = described.text if is_plain else "\n".join(filter(None, [described.kind, described.text]))
+        attached = described.attached if self._sees_pictures else ()
+        if described.attached and not attached:
+            text += "\n(It cannot be shown to a model that takes text only.)"
+        return [*([_text(text)] if text.strip() else []), *attached]
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Whether it is the very same function; a method, of the very same object."""
+    bound = getattr(one, "__self__", None)
+    if bound is not None and bound is getattr(other, "__self__", None):
+        return getattr(one, "__func__", one) is getattr(other, "__func__", other)
+    return one is other
+
+
+def _text(text: str) -> ContentBlock:
+    return {"type": "text", "text": whole_text(text)}
+
+
+def _result(use: str, content: str | list[ContentBlock], *, is_error: bool) -> ContentBlock:
+    if isinstance(content, list) and len(content) == 1 and content[0].get("type") == "text":
+        content = str(content[0].get("text"))
+    result: ContentBlock = {"type": "tool_result", "tool_use_id": use, "content": content}
+    return {**result, "is_error": True} if is_error else result

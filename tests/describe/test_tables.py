@@ -1,0 +1,397 @@
+"""A table becomes a card: of any library, whatever is in it, within its bound, and the same each time."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import dask.dataframe
+import duckdb
+import narwhals
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from comet_magic.describe import frames
+from comet_magic.describe.description import Bounds
+from comet_magic.describe.question import question
+from comet_magic.describe.tables import is_table, table
+from comet_magic.messages.tokens import estimated_tokens
+from comet_magic.settings import CometSettings
+from comet_magic.text import many
+
+ROOT = Path(__file__).parents[2]
+DAYS = [dt.datetime(2024, 1, 1) + dt.timedelta(days=day) for day in range(6)]
+SALES = {
+    "city": ["Oslo", "Bergen", "Oslo", None, "Oslo", "Bergen"],
+    "price": [1.5, 2.5, None, 4.0, 5.0, 40.25],
+    "count": [1, 2, 3, 4, 5, 6],
+    "paid": [True, False, True, True, True, False],
+    "day": DAYS,
+}
+MAKERS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "pandas": pd.DataFrame,
+    "polars": pl.DataFrame,
+    "pyarrow": pa.table,
+    "duckdb": lambda columns: duckdb.from_arrow(pa.table(columns)),
+    "narwhals": lambda columns: narwhals.from_native(pl.DataFrame(columns)),
+}
+
+
+def card(value: Any, **bounds: Any) -> str:
+    return table(value, Bounds(**bounds)).text
+
+
+def line(text: str, column: str) -> str:
+    return next(line for line in text.splitlines() if line.startswith(f"- {column} "))
+
+
+@pytest.mark.parametrize("library", MAKERS)
+def test_every_library_gives_the_same_figures(library: str) -> None:
+    text = card(MAKERS[library](SALES))
+    assert text.startswith("6 rows × 5 columns")
+    dtypes = {"city", "price", "count", "paid", "day"}
+    facts = {name: line(text, name).split(") · ", 1)[1] for name in dtypes}
+    assert facts == {
+        "city": '1 null (16.7 %) · 2 distinct · top "Oslo" ×3, "Bergen" ×2',
+        "price": "1 null (16.7 %) · all 5 distinct · 1.5 … 40.25 · mean 10.65 · e.g. 1.5, 2.5",
+        "count": "no nulls · all 6 distinct · 1 … 6 · mean 3.5 · e.g. 1, 2",
+        "paid": "no nulls · top true ×4, false ×2",
+        "day": "no nulls · all 6 distinct · 2024-01-01 … 2024-01-06 · median 2024-01-04",
+    }
+    head = text.splitlines().index(f"all rows: row | {' | '.join(SALES)}")
+    assert text.splitlines()[head + 4] == "3 | null | 4 | 4 | true | 2024-01-04"
+    assert len(text.splitlines()[head + 1 :]) == 6
+    many_rows = MAKERS[library]({name: values * 20 for name, values in SALES.items()})
+    assert "5 rows, chosen by a seed: row | " in card(many_rows)
+
+
+def test_lazy_frames_give_their_schema_and_are_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("computed")
+
+    monkeypatch.setattr(pl.LazyFrame, "collect", refuse)
+    monkeypatch.setattr(type(dask.dataframe.from_dict({"a": [1]}, npartitions=1)), "compute", refuse)
+    lazy = card(pl.LazyFrame(SALES).map_batches(refuse, schema={"city": pl.String, "price": pl.Float64}))
+    assert "it is lazy, and was not computed" in lazy
+    assert "price (Float64)" in lazy
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        distributed = card(dask.dataframe.from_pandas(pd.DataFrame(SALES), npartitions=2))
+        assert "count (int64)" in distributed
+        assert "price (float64)" in card(dask.dataframe.from_pandas(pd.DataFrame(SALES), npartitions=2).price)
+    assert "1 row" not in distributed
+
+
+@pytest.mark.parametrize(
+    "value",
+    [pd.Series([1, 2, 3], name="n"), pl.Series("n", [1, 2, 3]), pa.chunked_array([[1, 2], [3]]), pd.Series([1, 2, 3])],
+)
+def test_a_series_is_a_table_of_one_column(value: Any) -> None:
+    described = table(value, Bounds())
+    assert described.label.startswith("3 values, card of ")
+    assert "all 3 distinct · 1 … 3 · mean 2" in described.text
+
+
+def test_a_record_batch_is_a_table() -> None:
+    assert "2 rows × 1 column" in card(pa.record_batch({"a": [1, 2]}))
+
+
+def test_other_things_are_no_tables() -> None:
+    assert not any(map(is_table, (5, "x", [1], {"a": [1]}, np.arange(3), pd, pd.DataFrame, pd.Index([1]), duckdb)))
+
+
+# ---- odd frames
+
+
+def test_names_may_be_anything_and_the_same_twice() -> None:
+    frame = pd.DataFrame([[1, 2, 3, 4, 5]], columns=["x", "x", 7, None, ("a", 1)])
+    text = card(frame)
+    starts = [line.split(" (")[0] for line in text.splitlines() if line.startswith("- ")]
+    assert starts == ["- x [1]", "- x [2]", "- 7", "- None" if "- None" in text else "- nan", "- a / 1"]
+    assert list(frame.columns)[:2] == ["x", "x"]
+    assert "- x [2] (int64)" in card(pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["x", "x"]))
+
+
+def test_an_index_that_says_something_is_said() -> None:
+    frame = pd.DataFrame({"v": [1.0, 2.0]}, index=pd.MultiIndex.from_tuples([("a", 1), ("b", 2)], names=["k", "n"]))
+    text = card(frame)
+    assert "index: k (2 distinct), n (2 distinct) MultiIndex · from a / 1 to b / 2" in text
+    assert "\na / 1 | 1\n" in text
+    days = card(
+        pd.DataFrame({"v": range(3)}, index=pd.date_range("2024-01-01", periods=3, tz="Europe/Oslo", name="day"))
+    )
+    assert "index: day DatetimeIndex (datetime64[" in days
+    assert "from 2024-01-01 00:00:00+01:00 to 2024-01-03 00:00:00+01:00" in days
+    assert "index:" not in card(pd.DataFrame({"v": [1]}))
+    columns = pd.MultiIndex.from_tuples([("a", "x"), ("a", "y")])
+    assert "- a / y (int64)" in card(pd.DataFrame([[1, 2]], columns=columns))
+
+
+def test_odd_columns() -> None:
+    frame = pd.DataFrame(
+        {
+            "mixed": [1, "a", 2.5, None], "nested": [[1], [1, 2], None, [3]], "dicts": [{"a": 1}, {}, None, {"b": 2}],
+            "nothing": [None] * 4, "infinite": [1.0, math.inf, -math.inf, math.nan], "big": [10**30, 1, 2, 3],
+            "money": [Decimal("1.10"), Decimal("2.20"), None, Decimal("3.30")], "zones": pd.Series(DAYS[:4]).dt.tz_localize("UTC"),
+            "category": pd.Categorical(["b", "a", None, "b"]), "period": pd.period_range("2024", periods=4, freq="M"),
+            "long": ["x" * 5000, "y", "z", "é\n\t\x00"], "bytes": [b"\0\1", b"", None, b"x"], "complex": [1j, 2, 3, 4],
+            "times": [dt.time(1), dt.time(2), None, dt.time(3)], "spans": pd.to_timedelta([1, 2, 3, None], "h"),
+            "aware and not": [DAYS[0], DAYS[1].replace(tzinfo=dt.timezone.utc), None, DAYS[2]],
+            "interval": pd.interval_range(0, 4), "int": pd.array([1, 2, None, 3], dtype="Int64"),
+        }
+    )  # fmt: skip
+    text = card(frame, table_tokens=5000)
+    assert "mixed: int 33.3 %, str 33.3 %, float 33.3 %" in line(text, "mixed")
+    assert "values: list 100 % · 1 … 2 items · e.g. [1]" in line(text, "nested")
+    assert line(text, "nothing").endswith("(object) · all null")
+    assert "1 null (25 %) · all 3 distinct · 2 infinite · 1 … 1 · mean 1" in line(text, "infinite")
+    assert f"1 … {10**30}" in line(text, "big")
+    assert "1.10 … 3.30" in line(text, "money")
+    assert "2024-01-01 00:00:00+00:00 … 2024-01-04 00:00:00+00:00" in line(text, "zones")
+    assert 'top "b" ×2, "a" ×1' in line(text, "category")
+    assert "(5,000 characters)" in line(text, "long")
+    assert "1 … 3 · mean 2" in line(text, "int")
+    assert "01:00:00 … 03:00:00" in line(text, "times")
+    assert "mixed" not in line(text, "complex")
+    assert "\x00" not in text
+
+
+@pytest.mark.parametrize(
+    "frame", [pd.DataFrame(), pl.DataFrame(), pa.table({}), pd.DataFrame({"a": []}), pd.DataFrame(index=range(3))]
+)
+def test_empty_frames(frame: Any) -> None:
+    assert " × " in card(frame).splitlines()[0]
+
+
+def test_thousands_of_columns_degrade_column_by_column() -> None:
+    frame = pd.DataFrame(np.zeros((10, 5000)), columns=[f"column_{n}" for n in range(5000)])
+    described = table(frame, Bounds())
+    assert estimated_tokens(described.text) <= 1500
+    lines = described.text.splitlines()
+    in_full = [line for line in lines if line.startswith("- ")]
+    assert in_full[0].startswith("- column_0 (float64) · no nulls · 1 distinct")
+    more = next(line for line in lines if "more columns, for want of room without figures: " in line)
+    named = more.count("column_")
+    assert more.startswith(f"{named} more columns")
+    last = next(line for line in lines if line.startswith("… and "))
+    assert f"… and {5000 - len(in_full) - named:,} more columns not named here: float64 × " in last
+    assert described.label.startswith("10 × 5,000, card of ")
+
+
+def test_a_bound_is_kept() -> None:
+    for tokens in (100, 200, 500, 1500, 4000):
+        assert estimated_tokens(card(pd.DataFrame(SALES), table_tokens=tokens)) <= tokens
+
+
+# ---- large frames
+
+
+LARGE = 40_000
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow", "duckdb"])
+def test_a_large_frame_says_what_is_exact_and_what_is_of_a_sample(library: str) -> None:
+    numbers = np.arange(LARGE, dtype="float64")
+    numbers[7] = np.nan
+    words = [None if n == 5 else f"word {n % 7}" for n in range(LARGE)]
+    columns: dict[str, Any] = {**{f"n{n}": numbers for n in range(17)}, "w": words}
+    text = card(MAKERS[library](columns if library == "pandas" else pa.table(columns).to_pydict()), table_tokens=4000)
+    how = "of blocks chosen by a seed" if library == "duckdb" else "250 seeded runs of 40 rows"
+    assert f"are of a sample of 10,000 rows ({how})." in text
+    # Exact: the one null, which few samples would meet, and both ends.
+    assert "1 null (<0.1 %) · ≥ " in line(text, "n3")
+    assert " distinct · 0 … 39999 · quartiles ~" in line(text, "n3")
+    assert line(text, "n3").endswith(f" · mean {np.nanmean(numbers):.6g}")
+    quartiles = [float(part) for part in line(text, "n3").split("quartiles ~")[1].split(" · ")[0].split(", ")]
+    assert quartiles == pytest.approx([LARGE / 4, LARGE / 2, LARGE * 3 / 4], rel=0.2)
+    assert "1 null (<0.1 %) · ≥ 7 distinct · top " in line(text, "w")
+    assert "~14." in line(text, "w")
+
+
+def test_what_costs_too_much_is_of_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames, "SCANNED", 3 * LARGE)
+    frame = pd.DataFrame({f"n{n}": np.arange(LARGE) for n in range(20)})
+    text = card(frame)
+    assert "0 … 39999" in line(text, "n2")
+    assert " · ~no nulls · " in line(text, "n3")
+    assert " · ~" in line(text, "n3").split("distinct")[1]
+
+
+@pytest.mark.parametrize("rows", [8_334, 9_999, 10_001])
+def test_wide_tables_that_are_just_too_large(rows: int) -> None:
+    assert f"{rows:,} rows × 70 columns" in card(pd.DataFrame(np.zeros((rows, 70))))
+
+
+def test_the_same_frame_gives_the_same_card() -> None:
+    frame = pd.DataFrame({f"n{n}": np.random.default_rng(n).normal(size=LARGE) for n in range(20)})
+    assert card(frame) == card(frame.copy())
+    assert card(pd.DataFrame({"o": [object(), object()]})) == card(pd.DataFrame({"o": [object(), object()]}))
+
+
+def test_exact_figures_are_exact() -> None:
+    large = pd.DataFrame({"id": np.arange(600_000) + 1234567890123456789, "f": np.arange(600_000.0)})
+    assert "1234567890123456789 … 1234567890124056788" in line(card(large), "id")
+    used = pd.DataFrame({"k": range(1000), "j": 1, "v": 0}).set_index(["k", "j"]).head(2)
+    assert "index: k (2 distinct), j (1 distinct)" in card(used)
+
+
+def test_long_names_stay_within_their_lines() -> None:
+    frame = pd.DataFrame({"a": [1, 2]}, index=["x" * 5000, "line\n- fake (int64) · 5 nulls"])
+    text = card(frame)
+    assert text.startswith("2 rows × 1 column")
+    assert "\n- fake" not in text
+
+
+def test_a_pivot_table_says_what_its_columns_are() -> None:
+    frame = pd.crosstab(pd.Series(["a", "b"], name="origin"), pd.Series([4, 8], name="cylinders"))
+    assert "columns named cylinders" in card(frame)
+
+
+def test_one_column_that_fails_is_alone() -> None:
+    spans = pa.array(np.arange(LARGE), pa.duration("s"))
+    large = card(pa.table({"d": spans, **{f"n{n}": np.arange(LARGE) for n in range(16)}}))
+    assert "0 … 39999" in line(large, "n1")
+    assert "a [2] (INTEGER)" in card(duckdb.sql("select 1 as a, 2 as a"))
+    frame = pd.DataFrame({f"n{n}": np.arange(LARGE) for n in range(20)})
+    frame.attrs["array"] = np.arange(3)
+    assert "0 … 39999" in line(card(frame), "n1")
+
+
+def test_long_texts_and_nested_values_are_sampled_sooner() -> None:
+    nested = pl.DataFrame({"e": [[0.5] * 1000] * 3000})
+    assert "of a sample of " in card(nested)
+    long = pd.DataFrame({"t": ["x" * 20_000] * 3000})
+    assert "of a sample of " in card(long)
+
+
+# ---- values that must not leave
+
+
+def test_without_values_there_are_schema_and_statistics_only() -> None:
+    frame = pd.DataFrame(
+        {
+            "name": ["Alice", "Bob", "Carol", "Dave", "Erin", "Erin"], "pay": [12345.5, 23456.5, 34567.5, 45678.5, 56789.5, None],
+            "one": [98765] * 6, "day": DAYS, "list": [["Zoe"]] * 6, "mixed": [1, "Mallory", None, 2, 3, 4],
+        },
+        index=["Frank", "Grace", "Heidi", "Ivan", "Judy", "Ken"],
+    )  # fmt: skip
+    text = card(frame, share_values=False)
+    assert "Schema and statistics only; cell values are not shared." in text
+    values = [str(value) for column in frame for value in frame[column].dropna()] + list(frame.index)
+    assert [value for value in values if value in text and value not in ("1", "2", "3", "4")] == []
+    assert "Zoe" not in text
+    assert "2024" not in text
+    assert "mean ≈ 3.5e+04" in line(text, "pay")
+    enum = pl.DataFrame({"a": pl.Series(["ALICE"], dtype=pl.Enum(["ALICE", "BOB"]))})
+    assert "ALICE" not in card(enum, share_values=False)
+    assert "mean" not in line(text, "one")
+
+
+# ---- whatever is in it
+
+VALUES = [
+    st.none(), st.integers(), st.integers(-3, 3), st.floats(), st.booleans(), st.text(max_size=20), st.text(min_size=200, max_size=300),
+    st.just("{{boom}}"), st.datetimes(), st.dates(), st.times(), st.timedeltas(), st.decimals(allow_nan=False), st.binary(max_size=5), st.complex_numbers(),
+    st.lists(st.integers(), max_size=3), st.dictionaries(st.text(max_size=3), st.integers(), max_size=2), st.just(10**400),
+    st.builds(object), st.fractions(), st.uuids(), st.just(pd.NaT), st.just(pd.NA), st.sampled_from(["</data>", "<data>"]),
+]  # fmt: skip
+NAMES = st.one_of(
+    st.text(max_size=10), st.integers(), st.none(), st.tuples(st.text(max_size=3), st.integers()), st.just("same")
+)
+
+
+def inferred(column: pd.Series) -> pd.Series:
+    try:
+        return column.infer_objects()
+    except OverflowError:  # pandas 2 cannot for the largest integers
+        return column
+
+
+@st.composite
+def any_frames(draw: Any) -> pd.DataFrame:
+    rows = draw(st.integers(0, 12))
+    columns = draw(st.lists(st.tuples(NAMES, st.lists(st.sampled_from(VALUES), min_size=1, max_size=3)), max_size=8))
+    made = [pd.Series([draw(draw(st.sampled_from(kinds))) for _ in range(rows)], dtype=object) for _, kinds in columns]
+    made = [inferred(column) if draw(st.booleans()) else column for column in made]
+    frame = pd.concat(made, axis=1) if made else pd.DataFrame(index=range(rows))
+    frame.columns = pd.Index([name for name, _ in columns], dtype=object)
+    return frame
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(any_frames(), st.sampled_from([100, 300, 1500]), st.booleans())
+def test_a_frame_of_any_mix_has_a_card(frame: pd.DataFrame, tokens: int, share: bool) -> None:
+    before = [str(name) for name in frame.columns]
+    text = card(frame, table_tokens=tokens, share_values=share)
+    assert estimated_tokens(text) <= tokens
+    assert text.startswith(f"{many(len(frame), 'row')} × {many(frame.shape[1], 'column')}")
+    assert [str(name) for name in frame.columns] == before
+    assert card(frame, table_tokens=tokens, share_values=share) == text
+
+
+@settings(max_examples=30, deadline=None)
+@given(any_frames())
+def test_no_value_of_a_frame_is_read_as_a_reference(frame: pd.DataFrame) -> None:
+    asked = question("{{frame}} {{n}}", CometSettings.instance(), {"frame": frame, "n": 5})
+    assert asked.message.text.endswith(" 5")
+    assert asked.parts[0] == "your text"
+    assert asked.parts[1].startswith("frame (")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.dictionaries(
+        st.text(st.characters(exclude_categories=["Cs"], min_codepoint=1), min_size=1, max_size=8),
+        st.sampled_from([pl.Int8, pl.Float32, pl.String, pl.Boolean, pl.Date, pl.Datetime, pl.Duration, pl.Time, pl.List(pl.Int64),
+                         pl.Struct({"a": pl.Int64}), pl.Categorical, pl.Decimal(10, 2), pl.Binary, pl.Null, pl.Enum(["a", "b"])]),
+        max_size=8,
+    ),
+    st.integers(0, 3),
+)  # fmt: skip
+def test_every_dtype_of_polars_and_arrow_has_a_card(schema: dict[str, Any], nulls: int) -> None:
+    frame = pl.DataFrame({name: pl.Series(name, [None] * nulls, dtype=dtype) for name, dtype in schema.items()})
+    for value in (frame, frame.to_arrow()):
+        assert f"× {many(len(schema), 'column')}" in card(value, table_tokens=3000)
+
+
+# ---- the older pandas
+
+
+@pytest.mark.timeout(300)
+def test_the_same_with_pandas_2(tmp_path: Path) -> None:
+    """This file's other tests, with pandas 2 before pandas 3 on the path."""
+    if pd.__version__.startswith("2."):
+        return
+    older = ROOT / ".venv" / "pandas-2"
+    if not older.is_dir():
+        where = tmp_path / "pandas-2"
+        wanted = ["--target", str(where), "--no-deps", "pandas==2.3.*", "pytz"]
+        tool = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+        if subprocess.run([*tool[:3], "--version"], capture_output=True, check=False).returncode:
+            tool = ["uv", "pip", "install", "-q", "--python", sys.executable]
+        subprocess.run([*tool, *wanted], check=True, capture_output=True)
+        older = where
+    code = f"import sys; sys.path.insert(0, {str(older)!r}); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
+    ignored = ["-W", "ignore::DeprecationWarning", "-W", "ignore::FutureWarning", "-p", "no:cacheprovider"]
+    tests = ["-q", *ignored, "-k", "not pandas_2 and not dask", "--rootdir", str(ROOT), str(Path(__file__))]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *tests], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+    version = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(older)!r}); import pandas; print(pandas.__version__)"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert version.stdout.startswith("2.3")

@@ -1,0 +1,131 @@
+"""`--code`: the reply's Python in one new cell below."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from cells import Ran
+from kernels import Kernel
+from kernels import Ran as KernelRan
+from wire_server import WireServer, canonical, delta, start, stop, stream
+
+from comet_magic.exchange import session
+from comet_magic.settings import CometSettings
+
+KEY = "sk-test-0123456789abcdef"
+REPLY = """First:
+
+```python
+import math
+```
+
+~~~sh
+ls
+~~~
+
+- then
+
+  ```py
+  print("```")
+  ```
+
+Done."""
+CODE = 'import math\n\nprint("```")'
+
+
+@pytest.fixture
+def put(shell: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.setenv("COMETAPI_KEY", KEY)
+    made: list[str] = []
+    shell.set_next_input = made.append
+    return made
+
+
+@pytest.fixture
+def server(put: list[str]) -> Iterator[WireServer]:
+    with WireServer(canonical(REPLY)) as server:
+        CometSettings.instance().endpoint = server.url
+        yield server
+
+
+def test_all_its_python_goes_into_one_cell(server: WireServer, shell: Any, put: list[str]) -> None:
+    done = Ran(shell, "%%claude --code\nHow?")
+    assert put == [CODE]
+    assert "the code is in a cell below" in done.printed
+    assert "math" not in shell.user_ns
+
+
+def test_what_has_no_code_or_is_a_part_puts_none(server: WireServer, shell: Any, put: list[str]) -> None:
+    server.scripts = [canonical("```sh\nls\n```"), stream(start(), delta(REPLY), stop("max_tokens"))]
+    assert "no block of Python" in Ran(shell, "%%claude --code\nHow?").printed
+    assert "not whole" in Ran(shell, "%%claude --code\nHow?").printed
+    assert put == []
+
+
+def test_with_a_type_or_a_dry_run_it_does_no_harm(server: WireServer, shell: Any, put: list[str]) -> None:
+    Ran(shell, "%%claude --code --dry-run\nHow?")
+    assert (put, server.received) == ([], [])
+
+
+def put_by(ran: KernelRan) -> list[str]:
+    return [part["text"] for part in ran.reply["payload"] if part["source"] == "set_next_input"]
+
+
+def test_run_again_in_a_notebook_it_stacks_no_cells() -> None:
+    other = REPLY.replace("math", "cmath")
+    with WireServer(canonical(REPLY), canonical(REPLY), canonical(other), canonical(other)) as server:
+        for _ in range(2):
+            kernel = Kernel(COMETAPI_KEY=KEY, COMET_MAGIC_ENDPOINT=server.url, COMET_MAGIC_CONVERSATION="nb")
+            try:
+                kernel.run("%load_ext comet_magic")
+                if not server.received:
+                    assert put_by(kernel.run("%%claude --code\nHow?", cell="a")) == [CODE]
+                    again = kernel.run("%%claude --code\nHow?", cell="a")
+                    assert put_by(again) == []
+                    assert "no other cell was made" in again.printed
+                    changed = kernel.run("%%claude --code\nHow?", cell="a")
+                    assert put_by(changed) == [CODE.replace("math", "cmath")]
+                    assert "delete the old one" in changed.printed
+                    assert put_by(kernel.run("%%claude --code --fresh\nHow?", cell="a")) == [
+                        CODE.replace("math", "cmath")
+                    ]
+                else:  # a restarted kernel replays, and puts nothing that is there
+                    again = kernel.run("%%claude --code\nHow?", cell="a")
+                    assert put_by(again) == []
+                    assert put_by(kernel.run("%%claude --code\nHow?", cell="b")) != []
+            finally:
+                kernel.close()
+        assert len(server.received) == 5
+
+
+def test_a_flag_that_comes_later_puts_the_code_of_a_replay(server: WireServer) -> None:
+    kernel = Kernel(COMETAPI_KEY=KEY, COMET_MAGIC_ENDPOINT=server.url)
+    try:
+        kernel.run("%load_ext comet_magic\n%config CometSettings.replay = 'always'")
+        kernel.run("%%claude --alone\nHow?", cell="a")
+        assert put_by(kernel.run("%%claude --alone --code\nHow?", cell="a")) == [CODE]
+        assert len(server.received) == 1
+    finally:
+        kernel.close()
+
+
+def test_in_a_terminal_it_is_the_next_input(nobody_home: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from IPython.terminal.interactiveshell import TerminalInteractiveShell
+
+    monkeypatch.setenv("COMETAPI_KEY", KEY)
+    TerminalInteractiveShell.clear_instance()
+    shell = TerminalInteractiveShell.instance()
+    try:
+        shell.run_line_magic("load_ext", "comet_magic")
+        with WireServer(canonical(REPLY)) as server:
+            CometSettings.instance().endpoint = server.url
+            for _ in range(2):
+                shell.run_cell("%%claude --code\nHow?", store_history=True)
+                assert shell.rl_next_input == CODE
+    finally:
+        shell.run_line_magic("unload_ext", "comet_magic")
+        shell.history_manager.end_session()
+        TerminalInteractiveShell.clear_instance()
+        session.reset()

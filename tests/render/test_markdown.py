@@ -1,0 +1,200 @@
+"""A reply made safe to show: what must stay as it was, what must lose its meaning, and no way around it."""
+
+from __future__ import annotations
+
+import re
+import time
+from html.parser import HTMLParser
+
+import pytest
+from hostile import FRAGMENTS, HOSTILE
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from nbconvert.filters.markdown_mistune import markdown2html_mistune
+
+from comet_magic.render.inline import HARMLESS_TAGS
+from comet_magic.render.markdown import safe_markdown, wrapped
+from comet_magic.text import clean, escaped
+
+MARKDOWN_TAGS = HARMLESS_TAGS | set(
+    "p h1 h2 h3 h4 h5 h6 ul ol li blockquote pre code a hr table thead tbody tr th td span div".split()
+)
+ALLOWED_ATTRIBUTES = {"href", "class", "id", "start", "style", "align", "title", "rel", "target"}
+
+
+class Findings(HTMLParser):
+    """What a browser would find in a page that could act."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "img" and re.match(r"(?!//)[^:]*$", dict(attrs).get("src") or "") and len(attrs) <= 2:
+            return  # a picture beside the notebook
+        if tag not in MARKDOWN_TAGS:
+            self.found.append(f"<{tag}>")
+        for name, value in attrs:
+            if name not in ALLOWED_ATTRIBUTES:
+                self.found.append(f"<{tag} {name}>")
+            scheme = re.match(r"\s*([a-z]+):", value or "", re.I)
+            if name == "href" and scheme and scheme[1].lower() not in {"http", "https", "mailto"}:
+                self.found.append(f"{name}={value}")
+
+    handle_startendtag = handle_starttag
+
+    def handle_comment(self, data: str) -> None:
+        self.found.append("<!--")
+
+    def handle_decl(self, decl: str) -> None:
+        self.found.append("<!")
+
+    def handle_pi(self, data: str) -> None:
+        self.found.append("<?")
+
+
+COMMONMARK = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+COMMONMARK.validateLink = lambda url: True  # the parser's own guard off: ours is under test
+
+
+def rendered(markdown: str) -> dict[str, str]:
+    return {"markdown-it": COMMONMARK.render(markdown), "nbconvert": markdown2html_mistune(markdown)}
+
+
+def findings(text: str) -> dict[str, list[str]]:
+    return {name: found for name, html in rendered(safe_markdown(text)).items() if (found := Findings(html).found)}
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_finds_nothing_that_acts(text: str) -> None:
+    assert findings(text) == {}
+
+
+@settings(max_examples=3000, deadline=None)
+@given(st.lists(FRAGMENTS, min_size=1, max_size=25).map("".join))
+def test_no_mixture_finds_anything_that_acts(text: str) -> None:
+    assert findings(text) == {}
+
+
+KEPT = [
+    "plain text, *emphasis*, **strong**, ~~gone~~",
+    "inline `code <b> $x$ & more` here",
+    "``a ` b``",
+    "```html\n<img src=x onerror=1>\n$5 and $6\n```\n",
+    "~~~py\nx = {'a': 1}\n~~~\n",
+    "    indented = code\n    more",
+    "[link](https://example.org/a_(b)?x=1#y) and <br> and H<sub>2</sub>O",
+    "| a | b |\n|---|---|\n| `x \\| y` | 2 |",
+    "- item\n  - nested\n    1. deep",
+    "$x^2$ and $$\\int_0^1 x\\,dx$$",
+    "$a_1 * b_2$, $\\{x\\}$ and $n$",
+    "a < b and 3 > 2 & c",
+    "> quoted\n> more",
+    "> ```py\n> x = 1\n> ```\n> ",
+    "1. Step:\n\n   ```sh\n   ls\n   ```\n   ",
+]
+
+
+@pytest.mark.parametrize("text", KEPT)
+def test_harmless_markdown_stays_as_it_was(text: str) -> None:
+    assert safe_markdown(text) == text
+
+
+def test_dollars_that_are_money_are_no_mathematics() -> None:
+    for money in ("$5 to $9", "from $5, then $9.", "$5 and 10$", "US$5 or A$6", "$HOME/$USER", "$5-$9 ($7)"):
+        assert "$" not in safe_markdown(money), money
+        assert re.sub("<[^>]*>", "", rendered(safe_markdown(money))["markdown-it"]).strip() == f"{money}"
+
+
+def test_one_dollar_alone_is_left_alone() -> None:
+    assert safe_markdown("it costs $5") == "it costs $5"
+
+
+def test_tex_brackets_become_dollars() -> None:
+    assert safe_markdown(r"so \(x\) and \[ y \]") == "so $x$ and $$ y $$"
+
+
+def test_an_unclosed_fence_is_closed_and_its_half_closing_held_back() -> None:
+    assert safe_markdown("```py\nx = 1") == "```py\nx = 1\n```"
+    assert safe_markdown("```py\nx = 1\n``", growing=True) == "```py\nx = 1\n```"
+
+
+def test_code_in_a_list_ends_where_the_item_ends() -> None:
+    assert safe_markdown("- ```\n  x\ny").splitlines() == ["- ```", "  x", "  ```", "", "y"]
+    assert safe_markdown("Text:\n\n  ```sh\nls\n  ```") == "Text:\n\n  ```sh\nls\n  ```"
+
+
+def test_numbers_and_ordinals_are_mathematics() -> None:
+    for text in ("$0.05$ or $1,000$", "the $n$th and $x_i$s", "$p < 0.05$, $2^{10}$"):
+        assert safe_markdown(text) == text
+
+
+def test_mathematics_in_a_quote_loses_the_quotes_marks() -> None:
+    assert safe_markdown("> \\[\n> x = 1\n> \\]") == "> $$ x = 1 $$"
+
+
+def test_links_are_written_in_one_way() -> None:
+    for text, link in (
+        ("[a](https://b.c 't')", '[a](https://b.c "t")'),
+        ("[a](<https://b.c/x y>)", "[a](https://b.c/x%20y)"),
+        ('[a](https://b.c "$5")', '[a](https://b.c "&#36;5")'),
+        ("[1]: <https://b.c> 't'", '[1]: https://b.c "t"'),
+        ("<me@b.c>", "[me@b.c](mailto:me@b.c)"),
+    ):
+        assert safe_markdown(text) == link
+
+
+def test_a_paragraph_above_a_table_keeps_its_code() -> None:
+    text = "Text `a|b`:\n| a | b |\n|---|---|\n| <kbd>x</kbd> | 1 |"
+    assert safe_markdown(text) == text
+
+
+def test_long_lines_of_one_character_take_no_time() -> None:
+    began = time.monotonic()
+    for piece in ("!", "[", "![a", "\\begin{a} ", "\\(", "$", "`a", "<b>", "]("):
+        safe_markdown(piece * 20_000)
+    assert time.monotonic() - began < 30  # measured 1.5 s; the quadratic way takes minutes
+
+
+def test_remote_images_are_links_unless_wanted() -> None:
+    image = "![a plot](https://example.org/p.png)"
+    assert safe_markdown(image) == "[image: a plot](https://example.org/p.png)"
+    assert safe_markdown(image, remote_images=True) == image
+    assert safe_markdown("![a plot](plot.png)") == "![a plot](plot.png)"
+
+
+def test_a_link_that_could_run_is_shown_as_text() -> None:
+    html = COMMONMARK.render(safe_markdown("[x](javascript:alert(1))"))
+    assert "[x](javascript:alert(1))" in html
+    assert "<a" not in html
+
+
+def test_control_characters_and_surrogates_are_replaced() -> None:
+    assert clean("a\x1b[31m\x00b\r\nc\rd\u202e\ud83d\ude00\ud800") == "a\ufffd[31m\ufffdb\nc\nd\ufffd😀\ufffd"
+
+
+def test_a_name_is_shown_literally_on_one_line() -> None:
+    assert (
+        COMMONMARK.render(escaped("*a*\n<b>`c`[d](e)$1$")).strip()
+        == "<p>*a* &lt;b&gt;`c`[d](e)<span>$</span>1<span>$</span></p>"
+    )
+
+
+def test_plain_text_is_folded_outside_code_and_tables() -> None:
+    words = " ".join(["word"] * 30)
+    code = "```\n" + "x" * 120 + "\n```"
+    row = "| " + "cell | " * 30
+    folded = wrapped(f"- {words}\n{code}\n{row}", width=40).split("\n")
+    assert folded[1].startswith("  word")
+    assert max(map(len, folded[:4])) <= 40
+    assert "\n".join(folded).endswith(f"{code}\n{row}")
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.text(max_size=200))
+def test_any_text_is_taken(text: str) -> None:
+    assert isinstance(safe_markdown(text), str)
+    assert not re.search("[\x00-\x08\x1b\ud800-\udfff]", safe_markdown(text))

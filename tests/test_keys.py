@@ -1,0 +1,213 @@
+"""The key: found where it should be, and seen nowhere."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import stat
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cells import Ran
+from wire_server import RESET, WireServer, canonical, delta, reply, start, stream
+
+from comet_magic.api.client import connect
+from comet_magic.errors import CometError, ConfigError
+from comet_magic.keys import Key, find_kept_key, keep, key_file
+from comet_magic.notebook.stdin import ask_for_key
+from comet_magic.settings import CometSettings
+
+SECRET = "sk-test-SECRETSECRET-f3a9"
+
+
+def found(settings: CometSettings) -> str:
+    key = settings.key
+    return key.source if key and key.reveal() == SECRET else f"{key!r}"
+
+
+def test_the_key_is_found_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = CometSettings.instance()
+    assert settings.key is None
+    keep(Key(SECRET, "x"))
+    assert found(settings) == str(key_file())
+    Path(".env").write_text(f"# mine\nOTHER=1\nexport COMETAPI_KEY='{SECRET}' # c\n")
+    assert found(settings) == ".env"
+    monkeypatch.setenv("COMETAPI_API_KEY", SECRET)
+    assert found(settings) == "COMETAPI_API_KEY"
+    monkeypatch.setenv("COMETAPI_KEY", SECRET)
+    assert found(settings) == "COMETAPI_KEY"
+    settings.use_key(Key(SECRET, "what you typed"))
+    assert found(settings) == "what you typed"
+
+
+def test_a_line_without_a_value_is_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMETAPI_KEY", "")
+    Path(".env").write_text(f"\ufeffCOMETAPI_KEY=\nAWS_SECRET={SECRET}\n")
+    assert CometSettings.instance().key is None
+    Path(".env").write_text(f"\ufeffCOMETAPI_KEY = {SECRET} # mine\n")
+    assert found(CometSettings.instance()) == ".env"
+
+
+def test_a_key_that_the_endpoint_sends_back_is_hidden(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMETAPI_KEY", SECRET)
+    echo = {"error": {"message": f"bad header Bearer {SECRET}"}}
+    streamed = b'data: {"error":{"message":"no %s"}}\n\n' % SECRET.encode()
+    for script in (reply(echo, status=401), reply("", status=307, location=f"http://x.y/?k={SECRET}"), reply(echo),
+                   stream(start(), delta("Hel"), streamed)):  # fmt: skip
+        with WireServer(script) as server:
+            CometSettings.instance().endpoint = server.url
+            ran = Ran(shell, "%%claude\nhi")
+        assert isinstance(ran.error, CometError)
+        assert "SECRETSECRET" not in f"{ran.printed}{ran.outputs}{ran.error!r}{ran.error.partial!r}"
+        assert "…f3a9" in str(ran.error)
+
+
+def test_http_clients_debugging_does_not_print_the_key(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import http.client
+
+    monkeypatch.setattr(http.client.HTTPConnection, "debuglevel", 1)
+    monkeypatch.setenv("COMETAPI_KEY", SECRET)
+    with WireServer(canonical()) as server:
+        CometSettings.instance().endpoint = server.url
+        assert "SECRETSECRET" not in Ran(shell, "%%claude\nhi").printed
+
+
+def test_colabs_secrets_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    userdata = types.SimpleNamespace(get={"COMETAPI_KEY": SECRET}.__getitem__)
+    monkeypatch.setitem(sys.modules, "google.colab", types.SimpleNamespace(userdata=userdata))  # type: ignore[arg-type]
+    assert find_kept_key().source == "Colab's secret COMETAPI_KEY"  # type: ignore[union-attr]
+
+
+def test_a_real_keyring_is_used_and_a_false_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoKeyring:
+        priority = 0
+
+    class Vault:
+        priority = 5
+
+    kept: dict[tuple[str, str], str] = {}
+    backend: Any = Vault()
+    keyring = types.ModuleType("keyring")
+    keyring.__dict__.update(
+        get_keyring=lambda: backend,
+        get_password=lambda service, name: kept.get((service, name)),
+        set_password=lambda service, name, secret: kept.update({(service, name): secret}),
+        errors=types.SimpleNamespace(KeyringError=RuntimeError),
+    )
+    fail = types.ModuleType("keyring.backends.fail")
+    fail.Keyring = NoKeyring  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "keyring", keyring)
+    monkeypatch.setitem(sys.modules, "keyring.backends", types.ModuleType("keyring.backends"))
+    monkeypatch.setitem(sys.modules, "keyring.backends.fail", fail)
+    assert keep(Key(SECRET, "x")) == "the system keyring"
+    assert found(CometSettings.instance()) == "the system keyring"
+    backend = NoKeyring()
+    assert keep(Key(SECRET, "x")) == str(key_file())
+
+
+def test_the_key_file_is_for_its_owner_alone() -> None:
+    keep(Key("sk-older-0123456789", "x"))
+    keep(Key(SECRET, "x"))
+    assert stat.S_IMODE(key_file().stat().st_mode) == 0o600
+    assert key_file().read_text() == SECRET
+
+
+def test_a_key_shows_four_characters_at_most() -> None:
+    key = Key(SECRET, "COMETAPI_KEY")
+    assert repr(key) == str(key) == f"{key}" == "Key(…f3a9 from COMETAPI_KEY)"
+    assert repr(Key("sk-short", "x")) == "Key(… from x)"
+    with pytest.raises(TypeError):
+        pickle.dumps(key)
+    with pytest.raises(AttributeError):
+        _ = key.__dict__
+
+
+@pytest.fixture
+def failing(shell: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A shell with a key, whose endpoint resets connections, then rejects keys."""
+    monkeypatch.setenv("COMETAPI_KEY", SECRET)
+    echo = {"error": {"message": "Invalid token (request id: 1)"}}
+    with WireServer([RESET], reply(echo, status=401)) as server:
+        shell.run_line_magic("config", f"CometSettings.endpoint = {server.url!r}")
+        shell.run_line_magic("config", "CometSettings.retries = 0")
+        yield shell
+
+
+@pytest.mark.parametrize("mode", ["Context", "Verbose", "Plain", "Minimal"])
+def test_no_traceback_has_the_key(failing: Any, mode: str) -> None:
+    failing.run_line_magic("xmode", mode)
+    for _ in range(2):
+        ran = Ran(failing, "%%claude\nhi")
+        assert isinstance(ran.error, CometError)
+        assert "SECRETSECRET" not in ran.printed
+        assert len("".join(ran.error._render_traceback_()).splitlines()) <= 2
+        assert "SECRETSECRET" not in frames(ran.error)
+
+
+def frames(error: BaseException | None) -> str:
+    """Every local variable that %debug could show, of the error and of those it came from."""
+    seen = []
+    while error is not None:
+        trace = error.__traceback__.tb_next if error.__traceback__ else None  # the first frame is the test's own
+        while trace:
+            seen += [
+                f"{name}={value!r}" for name, value in trace.tb_frame.f_locals.items() if "monkeypatch" not in name
+            ]
+            trace = trace.tb_next
+        error = error.__cause__ or error.__context__
+    return "\n".join(line for line in seen if not line.startswith(("environ=", "shell=")))
+
+
+def test_nothing_prints_the_key(shell: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setenv("COMETAPI_KEY", SECRET)
+    caplog.set_level(logging.DEBUG)
+    with WireServer(canonical()) as server:
+        shell.run_line_magic("config", f"CometSettings.endpoint = {server.url!r}")
+        settings = CometSettings.instance()
+        client = connect(settings)
+        ran = Ran(shell, "%%claude\nhi")
+        assert SECRET in str(server.received[0].headers)
+    shown = [
+        ran.markdown, ran.plain, ran.printed, str(ran.outputs), caplog.text, repr(client), repr(settings), repr(vars(settings)),
+        Ran(shell, "%config CometSettings").printed, Ran(shell, "%config").printed, Ran(shell, "%env").printed,
+        repr(settings.key), str(settings.trait_values()), repr(client.endpoint), f"{client.endpoint}",
+    ]  # fmt: skip
+    assert "SECRETSECRET" not in "\n".join(shown)
+    with pytest.raises(TypeError):
+        pickle.dumps(client.endpoint)
+
+
+def test_a_key_on_the_line_is_refused(shell: Any) -> None:
+    ran = Ran(shell, f"%claude_key {SECRET}")
+    assert isinstance(ran.error, ConfigError)
+    assert "SECRETSECRET" not in str(ran.error)
+
+
+def test_a_key_is_typed_unseen_and_kept_if_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("comet_magic.notebook.stdin.getpass", lambda prompt: f" {SECRET}\n")
+    monkeypatch.setattr("builtins.input", lambda prompt: "y")
+    settings = CometSettings.instance()
+    said = ask_for_key(settings)
+    assert said == f"key …f3a9: in use, and kept in {key_file()}"
+    assert found(settings) == "what you typed"
+    monkeypatch.setattr("builtins.input", lambda prompt: "")
+    assert ask_for_key(settings) == "key …f3a9: in use until the kernel ends"
+
+
+def test_where_nobody_can_type_the_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(prompt: str) -> str:
+        raise type("StdinNotImplementedError", (NotImplementedError,), {})
+
+    monkeypatch.setattr("comet_magic.notebook.stdin.getpass", refuse)
+    with pytest.raises(ConfigError, match="COMETAPI_KEY"):
+        ask_for_key(CometSettings.instance())
+
+
+def test_a_typed_key_that_cannot_be_used_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("comet_magic.notebook.stdin.getpass", lambda prompt: " ".join(["sk-test", "hidden" * 2]))
+    with pytest.raises(ConfigError) as caught:
+        ask_for_key(CometSettings.instance())
+    assert "hiddenhidden" not in f"{caught.value}{frames(caught.value)}"
