@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from . import conversations, describe, tools
+    from .asking import ask
     from .errors import APIError, CometError, ConfigError, ReplyError, TransportError
-    from .exchange.ask import ask
     from .messages.message import Message
     from .messages.request import Request
     from .messages.usage import Usage
@@ -33,7 +33,7 @@ _MODULES = {
     "Request": "messages.request",
     "TransportError": "errors",
     "Usage": "messages.usage",
-    "ask": "exchange.ask",
+    "ask": "asking",
     "panel": "notebook.panel",
     "tool": "tools.tool",
 }

@@ -17,8 +17,7 @@ from .errors import ConfigError
 from .exchange.session import current
 from .messages.conversation import Conversation, Turn
 from .messages.message import ContentBlock, Message
-from .messages.tool_call import Call
-from .notebook.display import current_shell
+from .messages.tool_call import ToolCall
 from .render.message import quoted
 from .settings import CometSettings
 from .store import conversations, turns
@@ -44,7 +43,7 @@ def fork(new: str, *, name: str = "") -> Conversation:
     Raises: ConfigError when there is nothing to fork, or the new name is taken.
     """
     conversations.fork(_store(), _named(name), _checked(new))
-    if cell := current().cells.before(_named(name)):
+    if cell := current().cells.last_in(_named(name)):
         current().cells.ran_in(_checked(new), cell)
     return get(new)
 
@@ -130,7 +129,7 @@ def to_markdown(conversation: Conversation) -> str:
 def _block(block: ContentBlock) -> str:
     """A call of a tool, or its result; "" for other blocks."""
     if block["type"] == "tool_use":
-        return f"- calls `{Call(str(block.get('name')), block.get('input')).said}`"
+        return f"- calls `{ToolCall(str(block.get('name')), block.get('input')).said}`"
     if block["type"] != "tool_result":
         return ""
     content = block.get("content")
@@ -187,7 +186,7 @@ def _store() -> Store:
 
 
 def _named(name: str) -> str:
-    return whole_text(name).strip() or current().conversation_of(CometSettings.instance(), current_shell())
+    return whole_text(name).strip() or current().conversation_name(CometSettings.instance())
 
 
 def _checked(name: str) -> str:

@@ -8,13 +8,17 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar, cast
 
-from .errors import ConfigError
+from .errors import CometError, ConfigError
+
+T = TypeVar("T")
 
 # CometAPI's own tools read the first; the others are what its third-party clients use.
 KEY_NAMES = ("COMETAPI_KEY", "COMET_API_KEY", "COMETAPI_API_KEY")
+SHORTEST = 8  # characters; a shorter key would hide words everywhere
 _SERVICE = "comet_magic"
 
 
@@ -54,8 +58,14 @@ class Key:
         raise ConfigError(f"the key from {self.source} {problem}", "copy it again, or enter it with %claude_key")
 
     def hidden_in(self, text: str) -> str:
-        """`text` without the key: endpoints have been seen to echo it."""
-        return text.replace(self.__secret, self.hint) if len(self.__secret) >= 8 else text
+        return text.replace(self.__secret, self.hint) if len(self.__secret) >= SHORTEST else text
+
+    def begins_at_end_of(self, text: str) -> int:
+        """How many characters at the end of a text that grows may be the beginning of the key."""
+        if len(self.__secret) < SHORTEST:
+            return 0
+        longest = min(len(text), len(self.__secret) - 1)
+        return next((size for size in range(longest, 3, -1) if text.endswith(self.__secret[:size])), 0)
 
     def __repr__(self) -> str:
         return f"Key({self.hint} from {self.source})"
@@ -67,6 +77,40 @@ class Key:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a key is not pickled")
+
+
+def without_key(value: T, key: Key | None) -> T:
+    """Return `value` with no key in it: a text, an error, or any value made of texts, such as a message or a request.
+
+    This is the one border that everything passes on its way to the screen, the store and an exception: endpoints echo
+    keys, users put theirs into a question, and models repeat it.
+    """
+    if key is None:
+        return value
+    if isinstance(value, CometError):
+        value.what, value.hint = key.hidden_in(value.what), key.hidden_in(value.hint)
+        value.args = (value.what, value.hint)
+        return value
+    return cast(T, _hidden(value, key))
+
+
+def _hidden(value: Any, key: Key) -> Any:
+    """The same object where there is nothing to hide in it."""
+    if isinstance(value, str):
+        return key.hidden_in(value)
+    if isinstance(value, Mapping):
+        hidden: Any = {_hidden(name, key): _hidden(part, key) for name, part in value.items()}
+        return hidden if hidden != value else value
+    if isinstance(value, list | tuple):
+        parts = [_hidden(part, key) for part in value]
+        if all(new is old for new, old in zip(parts, value, strict=True)):
+            return value
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+    if is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in fields(value) if field.compare]
+        changed = {name: new for name in names if (new := _hidden(old := getattr(value, name), key)) is not old}
+        return replace(value, **changed) if changed else value
+    return value
 
 
 def key_in_environment(environ: Mapping[str, str]) -> Key | None:

@@ -187,7 +187,7 @@ class CometSettings(SingletonConfigurable):
     @validate("budget")
     def _validate_budget(self, proposal: dict[str, Any]) -> float | dict[str, float] | None:
         try:
-            spans = budget_spans(proposal["value"])
+            spans = budget_limits(proposal["value"])
         except (ValueError, TypeError):
             raise TraitError(
                 f"CometSettings.budget is US dollars, or {{'session': 1, 'day': 5}}, not {proposal['value']!r}"
@@ -296,7 +296,7 @@ class CometSettings(SingletonConfigurable):
         return os.environ.get("COMETAPI_BASE_URL", "").strip()
 
 
-def budget_spans(value: Any) -> dict[str, float]:
+def budget_limits(value: Any) -> dict[str, float]:
     """US dollars by "session" and "day", as far as they are limited. Raises: ValueError or TypeError."""
     if value is None:
         return {}

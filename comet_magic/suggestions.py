@@ -22,7 +22,7 @@ def did_you_mean(word: str, words: Iterable[object]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-class Missing:
+class MissingName:
     """A name that was looked up and is not there. where: what it was looked for in, in words.
 
     is_data: it is a key of a dict, and so may be a value rather than a name.
@@ -37,7 +37,7 @@ class Missing:
         return f"{self.where} has no {self.name!r}{close}"
 
 
-def missing(error: BaseException, tree: ast.AST | None, namespace: Mapping[str, Any]) -> Missing | None:
+def missing(error: BaseException, tree: ast.AST | None, namespace: Mapping[str, Any]) -> MissingName | None:
     """The name that `error` is about, as far as that can be told. tree: the code that raised it.
 
     No code of `tree` is run to find out: only plain names are looked up, and asked for their attributes or columns.
@@ -54,25 +54,25 @@ def nearest_to(error: BaseException, tree: ast.AST | None, namespace: Mapping[st
     return f"the nearest: {', '.join(name.nearest)}" if name and name.nearest else ""
 
 
-def _missing(error: BaseException, tree: ast.AST | None, namespace: Mapping[str, Any]) -> Missing | None:
+def _missing(error: BaseException, tree: ast.AST | None, namespace: Mapping[str, Any]) -> MissingName | None:
     if isinstance(error, NameError) and error.name:
         # There are so many builtins that one is somewhat alike to anything.
         near = get_close_matches(error.name, dir(builtins), 3, VERY_ALIKE)
-        return Missing(error.name, "the namespace", [*_public(namespace), *near])
+        return MissingName(error.name, "the namespace", [*_public(namespace), *near])
     if isinstance(error, AttributeError) and error.name and error.obj is not None:
         kind = error.obj.__name__ if isinstance(error.obj, type) else type(error.obj).__name__
         public = not error.name.startswith("_")
         known = [name for name in dir(error.obj) if not (public and name.startswith("_"))]
-        return Missing(error.name, kind, [*known, *([] if isinstance(error.obj, Mapping) else _keys(error.obj))])
+        return MissingName(error.name, kind, [*known, *([] if isinstance(error.obj, Mapping) else _keys(error.obj))])
     name_from = getattr(error, "name_from", None)  # from Python 3.12 on
     if isinstance(error, ImportError) and error.name and name_from:
-        return Missing(name_from, error.name, dir(sys.modules.get(error.name)))
+        return MissingName(name_from, error.name, dir(sys.modules.get(error.name)))
     if isinstance(error, LookupError) and error.args and isinstance(error.args[0], str) and tree is not None:
         return _missing_key(error.args[0], tree, namespace)
     return None
 
 
-def _missing_key(said: str, tree: ast.AST, namespace: Mapping[str, Any]) -> Missing | None:
+def _missing_key(said: str, tree: ast.AST, namespace: Mapping[str, Any]) -> MissingName | None:
     """Libraries word a KeyError as they like: the key is a text of the code that the error repeats."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Subscript):  # df["prise"]
@@ -87,7 +87,7 @@ def _missing_key(said: str, tree: ast.AST, namespace: Mapping[str, Any]) -> Miss
             constant.value for part in parts for constant in ast.walk(part) if isinstance(constant, ast.Constant)
         ]:
             if isinstance(key, str) and key in said and keys and key not in keys:
-                return Missing(key, ast.unparse(of), keys, is_data=isinstance(value, dict))
+                return MissingName(key, ast.unparse(of), keys, is_data=isinstance(value, dict))
     return None
 
 

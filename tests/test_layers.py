@@ -17,6 +17,7 @@ PACKAGE = Path(comet_magic.__file__).parent
 # From the top down. A file or folder imports from the rows below its own, and from its own folder.
 ROWS = [
     {"__init__"},
+    {"asking"},
     {"notebook"},
     {"conversations"},
     {"exchange"},
@@ -26,23 +27,16 @@ ROWS = [
     {"store", "keys"},
     {"render", "errors"},
     {"messages"},
-    {"text", "suggestions", "redaction", "_version"},
+    {"text", "suggestions", "redaction", "_version", "background"},
 ]
 ROW = {room: number for number, rooms in enumerate(ROWS) for room in rooms}
-# The ways up that are there for a reason: (module, the module above it).
-SANCTIONED: set[tuple[str, str]] = {
-    ("messages.message", "render.message"), ("messages.message", "render.markdown"),
-    ("tools.runner", "notebook.stdin"), ("describe.registry", "notebook.executions"),
-    ("describe.question", "notebook.executions"), ("exchange.exchange", "notebook.executions"),
-    ("exchange.session", "notebook.cell"), ("store.code_cells", "exchange.cells"),
-    ("exchange.ask", "notebook.cell"), ("exchange.ask", "notebook.display"), ("exchange.ask", "notebook.executions"),
-    ("conversations", "notebook.display"),
-}  # fmt: skip
+# A message shows itself, and knows its code blocks; the two modules are imported when that is asked for.
+SANCTIONED = {("messages.message", "render.message"), ("messages.message", "render.markdown")}
 DOORS = {
     "requests": {"api.transport"},
     "urllib3": {"api.transport"},
     "ipywidgets": {"notebook.panel"},
-    "IPython": {"notebook.magics", "notebook.extension", "notebook.completion", "notebook.display", "__init__"},
+    "IPython": {"notebook.magics", "notebook.extension", "notebook.completion"},
     "traitlets": {"settings", "notebook.panel"},
     "sqlite3": {"store.database"},
     "xllamacpp": {"api.local"},

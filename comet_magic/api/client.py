@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from .._version import VERSION
 from ..errors import APIError, CometError, TransportError
+from ..keys import Key, without_key
 from ..messages.message import Message
 from ..messages.request import GRAMMAR, Request
 from ..settings import CometSettings, network_environment
@@ -26,6 +27,7 @@ from .transport import HTTPRequest, HTTPResponse, RequestsTransport, Transport
 
 PATIENCE_S = 0.3  # seconds without a word until it is said that something is going on
 NO_LIST = "no_list"
+CHECK_S = 10.0  # seconds that `check` waits
 MOST_PAGES = 10  # of the list of prices
 WAITING = "waiting for the first words …"
 HEADERS = {
@@ -37,6 +39,26 @@ HEADERS = {
     "user-agent": f"comet_magic/{VERSION}",
 }
 _PASSING = {"overloaded_error", "api_error", "rate_limit_error", "timeout_error"}
+
+
+class TimeLimits(NamedTuple):
+    """Seconds that a request may take, and the variables that say how to reach the network, as they are now.
+
+    connect_s: until a connection stands.        read_s: of silence.        deadline_s: for all of a reply.
+    """
+
+    connect_s: float = 10
+    read_s: float = 120
+    deadline_s: float = 600
+    environment: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(cls, settings: CometSettings) -> TimeLimits:
+        seconds = (settings.connect_timeout_s, settings.read_timeout_s, settings.deadline_s)
+        return cls(*seconds, network_environment())
+
+
+DEFAULT_LIMITS = TimeLimits()
 
 
 class Streams(Protocol):
@@ -58,10 +80,10 @@ class MessageStream:
         response: HTTPResponse,
         began: float,
         label: str | None = None,
-        cleaned: Callable[[CometError], CometError] = lambda error: error,
+        key: Key | None = None,
     ) -> None:
-        """cleaned: what takes the key out of an error."""
-        self._cleaned = cleaned
+        """key: the one that the request was sent with; no error shows it."""
+        self._key = key
         self._builder = MessageBuilder()
         self._known = {
             "limit": request.max_tokens,
@@ -118,7 +140,7 @@ class MessageStream:
         except CometError as error:
             if self._incomplete:  # stopped from outside: the broken connection is our own doing
                 return
-            error = self._cleaned(error)
+            error = without_key(error, self._key)
             self._incomplete = error.what
             self._end(at_once=True)
             error.partial = self.message if self.has_text else None
@@ -155,13 +177,13 @@ class Client:
 
     transport: how requests travel.        endpoint: where to, and with which key.
     announce: gets a sentence when there is something to wait for.
-    limits: `connect_s`, `read_s` and `deadline_s` of every request, and its `environment`.
+    limits: how long each request may take.
     """
 
     transport: Transport
     endpoint: Endpoint
     announce: Announce = lambda text: None
-    limits: Mapping[str, Any] | None = None
+    limits: TimeLimits = DEFAULT_LIMITS
 
     def stream(self, request: Request) -> MessageStream:
         """Send `request`; return its reply as it begins to come.
@@ -172,23 +194,26 @@ class Client:
             request = replace(request, model=self.endpoint.model)
         began = time.monotonic()
         for again in (True, False):
-            response = self._held(request) if request.way == GRAMMAR else self._send("/v1/messages", request.to_wire())
+            response = self._held(request) if request.mode == GRAMMAR else self._posted(request)
             try:
-                stream = MessageStream(request, response, began, self.endpoint.label, self.without_key)
+                stream = MessageStream(request, response, began, self.endpoint.label, self.endpoint.key)
                 if not again or not stream.begins_with_passing_error(self.announce):
                     break
                 response.close(at_once=True)
                 self.announce("the endpoint is overloaded: asking once more")
             except CometError as error:
                 response.close(at_once=True)
-                raise self.without_key(error) from None
+                raise without_key(error, self.endpoint.key) from None
             except BaseException:
                 response.close(at_once=True)
                 raise
         return stream
 
+    def _posted(self, request: Request) -> HTTPResponse:
+        return self._send("/v1/messages", request.to_json(), is_streamed=request.stream)
+
     def _held(self, request: Request) -> HTTPResponse:
-        response = self._send(grammar.PATH, grammar.chat_body(request))
+        response = self._send(grammar.PATH, json.dumps(grammar.chat_body(request)))
         return replace(response, chunks=grammar.as_messages(response.chunks))
 
     def models(self) -> list[dict[str, Any]]:
@@ -199,7 +224,7 @@ class Client:
         body = decoded(self._send("/v1/models").body())
         data = body.get("data") if isinstance(body, dict) else None
         if isinstance(body, dict) and "error" in body:
-            raise self.without_key(error_from(200, body))
+            raise without_key(error_from(200, body), self.endpoint.key)
         if not isinstance(data, list):
             raise APIError("the endpoint has no list of models", "any name can be set all the same", code=NO_LIST)
         return [model for model in data if isinstance(model, dict) and isinstance(model.get("id"), str)]
@@ -227,36 +252,30 @@ class Client:
         """The endpoint's own estimate of the prompt's tokens; None where it has none."""
         body = {k: v for k, v in request.to_wire().items() if k not in ("max_tokens", "stream")}
         try:
-            counted = decoded(self._send("/v1/messages/count_tokens", body).body())
+            counted = decoded(self._send("/v1/messages/count_tokens", json.dumps(body)).body())
         except CometError:
             return None
         count = counted.get("input_tokens") if isinstance(counted, dict) else None
         return count if isinstance(count, int) else None
 
-    def _send(self, path: str, body: dict[str, Any] | None = None) -> HTTPResponse:
-        limits = dict(self.limits or {})
-        if body is not None and not body.get("stream") and "deadline_s" in limits:
-            limits["read_s"] = limits["deadline_s"]  # a reply that comes in one piece is silent until then
+    def _send(self, path: str, body: str | None = None, *, is_streamed: bool = False) -> HTTPResponse:
+        limits = self.limits
         request = HTTPRequest(
-            url=self.endpoint.base_url + path,
-            # ASCII, so that lone surrogates are legal and reach the server as they are.
-            body=None if body is None else json.dumps(body).encode("ascii"),
-            headers=HEADERS,
-            key=self.endpoint.key,
-            direct=self.endpoint.direct,
-            **limits,
+            self.endpoint.base_url + path,
+            None if body is None else body.encode("ascii"),
+            HEADERS,
+            self.endpoint.key,
+            self.endpoint.direct,
+            limits.environment,
+            limits.connect_s,
+            # A reply that comes in one piece is silent until then.
+            limits.read_s if is_streamed or body is None else limits.deadline_s,
+            limits.deadline_s,
         )
         response = self.transport(request)
         if response.status >= 300:
-            raise self.without_key(_refusal(response))
+            raise without_key(_refusal(response), self.endpoint.key)
         return response
-
-    def without_key(self, error: CometError) -> CometError:
-        """`error`, with nothing in it of a key that the endpoint sent back."""
-        if key := self.endpoint.key:
-            error.what, error.hint = key.hidden_in(error.what), key.hidden_in(error.hint)
-            error.args = (error.what, error.hint)
-        return error
 
 
 def _published(model: object) -> tuple[str, tuple[float, float]] | None:
@@ -295,14 +314,12 @@ _transport = RequestsTransport()
 
 def connect(settings: CometSettings, announce: Announce = lambda text: None) -> Client:
     """A client for the endpoint that `settings` name now. Raises: ConfigError when there is none to talk to."""
-    limits = {
-        "connect_s": settings.connect_timeout_s,
-        "read_s": settings.read_timeout_s,
-        "deadline_s": settings.deadline_s,
-        "environment": network_environment(),
-    }
-    endpoint = find_endpoint(settings).opened(announce)
-    return Client(Retrying(_transport, settings.retries, announce), endpoint, announce, limits)
+    return client_for(find_endpoint(settings), TimeLimits.of(settings), settings.retries, announce)
+
+
+def client_for(endpoint: Endpoint, limits: TimeLimits, retries: int, announce: Announce) -> Client:
+    """A client for that endpoint, which is started where it is the local model. Raises: ConfigError."""
+    return Client(Retrying(_transport, retries, announce), endpoint.opened(announce), announce, limits)
 
 
 def check(settings: CometSettings, announce: Announce = lambda text: None) -> str:
@@ -311,7 +328,7 @@ def check(settings: CometSettings, announce: Announce = lambda text: None) -> st
     Raises: ConfigError, TransportError or APIError, as a cell would.
     """
     client = connect(settings, announce)
-    limits = {**(client.limits or {}), "read_s": 10.0, "deadline_s": 10.0}
+    limits = client.limits._replace(read_s=CHECK_S, deadline_s=CHECK_S)
     client = replace(client, transport=_transport, limits=limits)
     began = time.monotonic()
     try:

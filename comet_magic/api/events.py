@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Any, TypedDict
 
 from ..errors import APIError, TransportError
@@ -235,7 +234,7 @@ class MessageBuilder:
             stop_sequence=_str(head.get("stop_sequence")),
             stop_details=details if isinstance(details, dict) else None,
             # The count at a stream's beginning is no count of what was written.
-            usage=self._usage if self.finished else replace(self._usage, output_tokens=None),
+            usage=self._usage if self.finished else self._usage._replace(output_tokens=None),
             id=_str(head.get("id")),
             warnings=tuple(warnings),
             **known,

@@ -1,6 +1,6 @@
 """The embedded model: llama.cpp's own Messages server, as a child process on loopback, for when there is no key.
 
-Run as `python -m comet_magic.api.local` it *is* that child: it reads what to serve from its standard input, prints the
+Run as `python -m comet_magic.api.local` it *is* that child: it reads what to serve from its standard input, prints its
 address, and ends when that input does, which is when the parent ends, however it ends.
 """
 

@@ -1,4 +1,17 @@
-"""Asking again, where that can help: a `Transport` around a `Transport`."""
+"""Asking again, where that can help: a `Transport` around a `Transport`; and how often a question may be sent at all.
+
+| what came | what is sent | how often | by |
+|---|---|---|---|
+| no connection, a reset, 408, 409, 429, 5xx but for what never will | the same | `retries` (2) | `Retrying` |
+| an overloaded endpoint that says so after its 200 | the same | once | `Client.stream` |
+| a refusal of the cache marks | the same without them | once | `exchange.negotiate` |
+| a refusal of how a form is asked for | the same in the next mode | once a mode | `exchange.negotiate` |
+| a reply as if no form had been asked for | the same in the next mode | once a mode | `output.typed` |
+| a value that does not fit its type | the reply and what is wrong with it | `REPAIRS` (1) | `output.typed` |
+| calls of tools | the reply and their results | `tool_rounds` (10) | `tools.runner` |
+
+Nothing is sent again once any of its text has been shown.
+"""
 
 from __future__ import annotations
 

@@ -93,7 +93,8 @@ class RequestsTransport:
 
     def __init__(self) -> None:
         self._begin()
-        if hasattr(os, "register_at_fork"):  # a child has none of its parent's connections, nor of the locks around them
+        # A child uses none of its parent's connections, nor of the locks around them.
+        if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._begin)
 
     def _begin(self) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from .columns import Column
 from .dependencies import has, home, type_name
-from .description import Bounds, Description
+from .description import Description, Limits
 
 SAMPLE = 200_000  # elements that are looked at, at even steps
 
@@ -20,13 +20,13 @@ def is_labelled(value: Any) -> bool:
     return home(value) == "xarray" and has(value, "dims", "coords")
 
 
-def array(value: Any, bounds: Bounds) -> Description:
+def array(value: Any, limits: Limits) -> Description:
     """Of NumPy and its kin. One that is lazy (dask's) or elsewhere (a GPU's) is described by its shape alone."""
     shape = " × ".join(f"{length:,}" for length in value.shape)
     head = f"shape ({shape}), dtype {value.dtype}"
     names = getattr(value.dtype, "names", None)
     if not has(value, "flat", "flags") or names:
-        fields = f", fields {bounds.short(', '.join(names), 500)}" if names else ""
+        fields = f", fields {limits.short(', '.join(names), 500)}" if names else ""
         return Description(type_name(value), head + fields, shape)
     step = max(1, value.size // SAMPLE)
     some = value.ravel()[::step] if value.flags["C_CONTIGUOUS"] else value.flat[::step]
@@ -34,42 +34,42 @@ def array(value: Any, bounds: Bounds) -> Description:
         some = some.astype(f"{value.dtype.kind}8[us]")
     elements = some.tolist()
     column = Column("elements", str(value.dtype), value.size, elements, is_sample=step > 1)
-    lines = [head, column.line(bounds)]
+    lines = [head, column.line(limits)]
     if step > 1:
         lines.append(f"Figures marked ~ and ≥ are of {len(elements):,} elements, every {step:,}th.")
-    if bounds.share_values and value.size and value.ndim <= 4 and value.dtype.kind != "O":
-        lines.append(f"values: {_corner(value, bounds)}")
-    return Description(type_name(value), bounds.fitted("\n".join(lines), bounds.table_tokens), shape)
+    if limits.share_values and value.size and value.ndim <= 4 and value.dtype.kind != "O":
+        lines.append(f"values: {_corner(value, limits)}")
+    return Description(type_name(value), limits.fitted("\n".join(lines), limits.table_tokens), shape)
 
 
-def _corner(value: Any, bounds: Bounds) -> str:
+def _corner(value: Any, limits: Limits) -> str:
     """A small array whole, of a larger one its corners, as NumPy prints them."""
     import numpy
 
     with numpy.printoptions(threshold=60, edgeitems=2, precision=5, linewidth=100):
-        return bounds.hide(str(value))
+        return limits.hide(str(value))
 
 
-def labelled(value: Any, bounds: Bounds) -> Description:
+def labelled(value: Any, limits: Limits) -> Description:
     """Dimensions, coordinates and variables; values of coordinates only, and nothing is loaded."""
     sizes = ", ".join(f"{name}: {length:,}" for name, length in value.sizes.items())
     lines = [f"dimensions {sizes}"]
     for name, coordinate in value.coords.items():
         lines.append(f"coordinate {name} ({', '.join(map(str, coordinate.dims))}) {coordinate.dtype}")
         index = value.indexes.get(name)  # already in memory, as other coordinates may not be
-        if bounds.share_values and index is not None and len(index):
-            lines[-1] += f": {bounds.short(str(index[0]))} … {bounds.short(str(index[-1]))}"
+        if limits.share_values and index is not None and len(index):
+            lines[-1] += f": {limits.short(str(index[0]))} … {limits.short(str(index[-1]))}"
     variables = value.data_vars.items() if hasattr(value, "data_vars") else [(value.name or "values", value)]
     for name, variable in variables:
         dims = ", ".join(map(str, variable.dims))
-        lines.append(f"variable {name} ({dims}) {variable.dtype}{_attributes(variable.attrs, bounds)}")
+        lines.append(f"variable {name} ({dims}) {variable.dtype}{_attributes(variable.attrs, limits)}")
     if hasattr(value, "data_vars"):
-        lines.append(f"dataset{_attributes(value.attrs, bounds)}")
-    return Description(type_name(value), bounds.fitted("\n".join(lines), bounds.table_tokens), sizes)
+        lines.append(f"dataset{_attributes(value.attrs, limits)}")
+    return Description(type_name(value), limits.fitted("\n".join(lines), limits.table_tokens), sizes)
 
 
-def _attributes(attributes: Any, bounds: Bounds) -> str:
+def _attributes(attributes: Any, limits: Limits) -> str:
     shown = [
-        f"{name} = {bounds.short(value)}" if bounds.share_values else str(name) for name, value in attributes.items()
+        f"{name} = {limits.short(value)}" if limits.share_values else str(name) for name, value in attributes.items()
     ]
     return f"; {', '.join(shown)}" if shown else ""

@@ -11,7 +11,7 @@ from decimal import Decimal
 from numbers import Real
 from typing import Any, NamedTuple
 
-from .description import Bounds
+from .description import Limits
 
 TOP, TOP_OF_MANY = 5, 3  # most frequent values that are named
 FEW_NAMED = 8  # distinct values, up to which all are named; so few numbers are codes rather than amounts
@@ -36,10 +36,10 @@ class Column(NamedTuple):
     high: Any = None
     mean: float | None = None
 
-    def line(self, bounds: Bounds) -> str:
-        return " · ".join([f"{self.name} ({self.dtype})", *self._facts(bounds)])
+    def line(self, limits: Limits) -> str:
+        return " · ".join([f"{self.name} ({self.dtype})", *self._facts(limits)])
 
-    def _facts(self, bounds: Bounds) -> Iterable[str]:
+    def _facts(self, limits: Limits) -> Iterable[str]:
         """Figures marked ~ are of the sample."""
         values = _present(self.values)
         about = "~" if self.is_sample else ""
@@ -49,7 +49,7 @@ class Column(NamedTuple):
         try:
             counts = Counter(values)
         except Exception:  # noqa: BLE001  # lists and dicts have no hash, and a user's class may raise what it likes
-            yield from _nested(values, bounds, about)
+            yield from _nested(values, limits, about)
             return
         kind = _kind(values)
         if kind != "bool":
@@ -60,13 +60,13 @@ class Column(NamedTuple):
         elif kind == "text":
             yield from _lengths(values, about)
         elif kind == "number":
-            yield from self._amounts(values, len(counts), bounds, about)
-        elif kind == "time" and bounds.share_values:
+            yield from self._amounts(values, len(counts), limits, about)
+        elif kind == "time" and limits.share_values:
             ordered = sorted(values)
-            yield self._range(ordered, bounds)
-            yield f"median {about}{shown(ordered[len(ordered) // 2], bounds)}"
-        if bounds.share_values and kind != "time":
-            yield from _top(counts, len(values), kind, bounds, about)
+            yield self._range(ordered, limits)
+            yield f"median {about}{shown(ordered[len(ordered) // 2], limits)}"
+        if limits.share_values and kind != "time":
+            yield from _top(counts, len(values), kind, limits, about)
 
     def _null_count(self, present: int, about: str) -> str:
         if self.nulls is not None:
@@ -79,31 +79,31 @@ class Column(NamedTuple):
             return f"{about}all null"
         return f"{about}{percent(nulls, of)} null" if about else f"{nulls} null ({percent(nulls, of)})"
 
-    def _amounts(self, values: list[Any], distinct: int, bounds: Bounds, about: str) -> Iterable[str]:
+    def _amounts(self, values: list[Any], distinct: int, limits: Limits, about: str) -> Iterable[str]:
         ordered = sorted(values)
         finite = ordered[bisect_right(ordered, -math.inf) : bisect_left(ordered, math.inf)]
         if len(finite) < len(ordered):
             yield f"{about}{len(ordered) - len(finite)} infinite"
         if not finite:
             return
-        if not bounds.share_values:
+        if not limits.share_values:
             # Rounded, and only of several: the mean of one value is the value.
             if distinct >= TELLING:
                 yield f"mean ≈ {_mean(finite):.2g}"
             return
-        yield self._range(finite, bounds)
+        yield self._range(finite, limits)
         if distinct > FEW_NAMED:
             digits = 4 if about else 6
-            quartiles = [shown(_quantile(finite, part), bounds, digits) for part in (0.25, 0.5, 0.75)]
+            quartiles = [shown(_quantile(finite, part), limits, digits) for part in (0.25, 0.5, 0.75)]
             yield f"quartiles {about}{', '.join(quartiles)}"
         mean = self.mean if self.mean is not None else _mean(finite)
         yield f"mean {about if self.mean is None else ''}{mean:.6g}"
 
-    def _range(self, ordered: list[Any], bounds: Bounds) -> str:
+    def _range(self, ordered: list[Any], limits: Limits) -> str:
         if self.low is not None and self.high is not None:
-            return f"{shown(self.low, bounds)} … {shown(self.high, bounds)}"
+            return f"{shown(self.low, limits)} … {shown(self.high, limits)}"
         about = "~" if self.is_sample else ""
-        return f"{about}{shown(ordered[0], bounds)} … {about}{shown(ordered[-1], bounds)}"
+        return f"{about}{shown(ordered[0], limits)} … {about}{shown(ordered[-1], limits)}"
 
 
 def _present(values: Sequence[Any]) -> list[Any]:
@@ -171,13 +171,13 @@ def _types(values: list[Any], about: str) -> str:
     return ", ".join(f"{name} {about}{percent(count, len(values))}" for name, count in counts)
 
 
-def _nested(values: list[Any], bounds: Bounds, about: str) -> Iterable[str]:
+def _nested(values: list[Any], limits: Limits, about: str) -> Iterable[str]:
     yield f"values: {_types(values, about)}"
     sizes = [len(value) for value in values if hasattr(value, "__len__")]
     if sizes:
         yield f"{about}{min(sizes)} … {about}{max(sizes)} items"
-    if bounds.share_values:
-        yield f"e.g. {shown(values[0], bounds)}"
+    if limits.share_values:
+        yield f"e.g. {shown(values[0], limits)}"
 
 
 def _lengths(values: list[Any], about: str) -> Iterable[str]:
@@ -186,16 +186,16 @@ def _lengths(values: list[Any], about: str) -> Iterable[str]:
         yield f"{about}{min(map(len, values))} … {about}{longest} characters"
 
 
-def _top(counts: Counter[Any], total: int, kind: str, bounds: Bounds, about: str) -> Iterable[str]:
+def _top(counts: Counter[Any], total: int, kind: str, limits: Limits, about: str) -> Iterable[str]:
     if kind == "number" and len(counts) > FEW_NAMED:  # its ends and quartiles are examples enough
         return
     if len(counts) == total or counts.most_common(1)[0][1] == 1:
-        yield f"e.g. {', '.join(shown(value, bounds) for value in list(counts)[:2])}"
+        yield f"e.g. {', '.join(shown(value, limits) for value in list(counts)[:2])}"
         return
     top = counts.most_common(len(counts) if len(counts) <= FEW_NAMED else TOP)
     if len(counts) > FEW_NAMED and top[0][1] < total / 50:  # none is frequent
         top = top[:TOP_OF_MANY]
-    named = [f"{shown(value, bounds)} {_share(count, total) if about else f'×{count}'}" for value, count in top]
+    named = [f"{shown(value, limits)} {_share(count, total) if about else f'×{count}'}" for value, count in top]
     rest = len(counts) - len(top)
     yield f"top {', '.join(named)}{f', {rest} more' if rest else ''}"
 
@@ -223,7 +223,7 @@ def percent(part: int, whole: int) -> str:
     return f"{share:.1f}".rstrip("0").rstrip(".") + " %"
 
 
-def shown(value: Any, bounds: Bounds, digits: int = 6) -> str:
+def shown(value: Any, limits: Limits, digits: int = 6) -> str:
     """One value as it stands in a card. digits: of a number that is not whole."""
     match plain(value):
         case None:
@@ -239,6 +239,6 @@ def shown(value: Any, bounds: Bounds, digits: int = 6) -> str:
         case dt.date() | dt.time() as day:
             return day.isoformat()
         case str() as text:
-            return f'"{bounds.short(text)}"'
+            return f'"{limits.short(text)}"'
     is_plain = isinstance(value, dt.timedelta | Decimal) or type(value).__module__.startswith("pandas")
-    return bounds.short(str(value) if is_plain else value)
+    return limits.short(str(value) if is_plain else value)

@@ -1,4 +1,4 @@
-"""What a value becomes in a prompt: a `Description`, within `Bounds`; and the frame that tells it from the user's text.
+"""What a value becomes in a prompt: a `Description`, within `Limits`; and the frame that tells it from the user's text.
 
 Descriptions are the same each time for the same value, or replays would not find it again: sampling is seeded, and no
 address in memory is in them.
@@ -28,14 +28,21 @@ EDGE = 1000  # characters; a secret that a cut went through is hardly longer
 SHORTENED = 10_000  # characters of a value that are looked at to show a few of them
 
 
+CellName = Callable[[str], str]  # "In[3]" for the file name of a cell's code, "" for other files
+
+
+def no_cell_name(filename: str) -> str:
+    return ""
+
+
 @dataclass(frozen=True)
-class Bounds:
+class Limits:
     """How much of a value goes along.
 
     table_tokens: estimated tokens of a table's card.        text_tokens: of any other description.
     image_pixels: longest side of a picture.
     share_values: False: schema and statistics only.
-    hide: takes secrets out of a text.
+    hide: takes secrets out of a text.        cell_name: what the code of a cell is called, by the name of its file.
     """
 
     table_tokens: int = 1500
@@ -43,6 +50,7 @@ class Bounds:
     image_pixels: int = 1568
     share_values: bool = True
     hide: Callable[[str], str] = str
+    cell_name: CellName = no_cell_name
 
     def short(self, value: object, characters: int = CELL) -> str:
         """A value on one line; a secret that would be cut is hidden first."""
@@ -172,7 +180,7 @@ def unframed(text: str) -> str:
 
 
 @dataclass
-class Room:
+class TokenBudget:
     """Lines that are written until their room is full. tokens: what is left of it."""
 
     tokens: int

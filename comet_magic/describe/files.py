@@ -11,29 +11,29 @@ from ..errors import ConfigError
 from ..messages.image_size import PDF, media_type, pages
 from ..suggestions import did_you_mean
 from ..text import many, shown_path
-from .description import Bounds, Description
+from .description import Description, Limits
 from .images import image
 
 LARGEST_PDF = 32_000_000  # bytes of base64; the provider's limit for a whole request
 LARGEST_TEXT = 1_000_000  # bytes that are read of each end of a longer text
 
 
-def file(path: Path, bounds: Bounds) -> Description:
+def file(path: Path, limits: Limits) -> Description:
     """Raises: ConfigError where there is no such file, or it is none of those."""
     name = shown_path(path)
-    bounds.refuse_values(f"the file {name}")
+    limits.refuse_values(f"the file {name}")
     if path.is_dir():
-        return _folder(path, bounds)
+        return _folder(path, limits)
     content, size = _read(path, name)
     media = media_type(content)
     if media == PDF:
-        return document(content, f"PDF file {path.name}", bounds, path.name)
+        return document(content, f"PDF file {path.name}", limits, path.name)
     if media:
-        return image(content, f"image file {path.name}", bounds)
+        return image(content, f"image file {path.name}", limits)
     text = _decoded(content)
     if text is None:
         raise ConfigError(f"{name} is no text, image or PDF", "nothing was sent")
-    shown = bounds.fitted(text)
+    shown = limits.fitted(text)
     label = f"text of {many(len(text), 'character')}" if len(content) == size else f"text of {size / 1e6:,.0f} MB"
     return Description(f"text file {name}", shown, label if shown == text else f"{label}, in part")
 
@@ -68,9 +68,9 @@ def _decoded(content: bytes) -> str | None:
     return text if text.count("\ufffd") <= 6 else content.decode("latin-1")
 
 
-def document(content: bytes, kind: str, bounds: Bounds, name: str) -> Description:
+def document(content: bytes, kind: str, limits: Limits, name: str) -> Description:
     """A PDF as a document block."""
-    bounds.refuse_values(kind)
+    limits.refuse_values(kind)
     encoded = base64.b64encode(content).decode()
     if len(encoded) > LARGEST_PDF:
         raise ConfigError(f"{name} is larger than the 32 MB that endpoints take", "nothing was sent")
@@ -81,7 +81,7 @@ def document(content: bytes, kind: str, bounds: Bounds, name: str) -> Descriptio
     return Description(kind, f"PDF, {size}", f"PDF, {size}", (block,))
 
 
-def _folder(path: Path, bounds: Bounds) -> Description:
+def _folder(path: Path, limits: Limits) -> Description:
     names = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in path.iterdir())
-    text = bounds.fitted("\n".join(names))
+    text = limits.fitted("\n".join(names))
     return Description(f"folder {shown_path(path)}", text, many(len(names), "name"))

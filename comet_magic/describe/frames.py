@@ -16,7 +16,7 @@ from ..errors import ConfigError
 from ..text import many
 from .columns import is_null, plain
 from .dependencies import SERIES, has, table_library
-from .description import Bounds, stable_repr
+from .description import Limits, stable_repr
 
 if TYPE_CHECKING:
     import narwhals as nw
@@ -58,7 +58,7 @@ class Table(NamedTuple):
     is_series: bool = False
 
 
-def read(value: Any, bounds: Bounds) -> Table:
+def read(value: Any, limits: Limits) -> Table:
     """Raises: ConfigError without narwhals; whatever the library raises about a table that is broken."""
     try:
         import narwhals
@@ -69,7 +69,7 @@ def read(value: Any, bounds: Bounds) -> Table:
     if table_library(value).startswith("dask"):
         # Its own frame of no rows knows the schema; nothing is computed.
         meta = value._meta.to_frame() if type(value).__name__ == "Series" else value._meta
-        return Table(_labels(meta.columns, bounds), [_dtype(dtype, bounds) for dtype in meta.dtypes])
+        return Table(_labels(meta.columns, limits), [_dtype(dtype, limits) for dtype in meta.dtypes])
     is_series = type(value).__name__ in SERIES
     if is_series:
         value = _as_frame(value, narwhals)
@@ -82,8 +82,8 @@ def read(value: Any, bounds: Bounds) -> Table:
     names = schema.names() if names is None else names
     if renamed := {name: str(place) for place, name in enumerate(schema.names()) if name != str(place)}:
         frame = frame.rename(renamed)
-    axis = _axis(value, bounds) if index is not None else ""
-    told = Table(_labels(names, bounds), _dtypes(native, schema, bounds), index=index, axis=axis, is_series=is_series)
+    axis = _axis(value, limits) if index is not None else ""
+    told = Table(_labels(names, limits), _dtypes(native, schema, limits), index=index, axis=axis, is_series=is_series)
     if isinstance(frame, narwhals.DataFrame):
         return _sampled(told, frame, narwhals)
     return _related(told, frame.to_native(), narwhals) if frame.implementation.is_duckdb() else told
@@ -106,10 +106,10 @@ def _renamed(value: Any) -> tuple[Any, Sequence[Any] | None]:
     return value, None
 
 
-def _axis(frame: Any, bounds: Bounds) -> str:
+def _axis(frame: Any, limits: Limits) -> str:
     """What the columns are, as a pivot table says."""
     names = [name for name in frame.columns.names if name is not None]
-    return as_label(tuple(names), bounds) if names else ""
+    return as_label(tuple(names), limits) if names else ""
 
 
 def _as_frame(value: Any, narwhals: Any) -> Any:
@@ -119,9 +119,9 @@ def _as_frame(value: Any, narwhals: Any) -> Any:
     return (series if series.name else series.alias("values")).to_frame().to_native()
 
 
-def _labels(names: Iterable[Any], bounds: Bounds) -> list[str]:
+def _labels(names: Iterable[Any], limits: Limits) -> list[str]:
     """As they are shown; columns of the same name with a number each."""
-    labels = [as_label(name, bounds) for name in names]
+    labels = [as_label(name, limits) for name in names]
     seen: Counter[str] = Counter()
     counts = Counter(labels)
     told = []
@@ -131,23 +131,23 @@ def _labels(names: Iterable[Any], bounds: Bounds) -> list[str]:
     return told
 
 
-def as_label(name: Any, bounds: Bounds) -> str:
+def as_label(name: Any, limits: Limits) -> str:
     parts = name if isinstance(name, tuple) else (name,)
     texts = [part if isinstance(part, str) else stable_repr(plain(part)) for part in parts]
-    return bounds.short(" / ".join(texts), 60) or '""'
+    return limits.short(" / ".join(texts), 60) or '""'
 
 
-def _dtypes(value: Any, schema: Any, bounds: Bounds) -> list[str]:
+def _dtypes(value: Any, schema: Any, limits: Limits) -> list[str]:
     """In the library's own words, as far as it has a list of them."""
     dtypes = getattr(value, "dtypes", None)
     if dtypes is None or isinstance(dtypes, dict) or callable(dtypes):
         dtypes = getattr(getattr(value, "schema", None), "types", None)
-    return [_dtype(dtype, bounds) for dtype in (schema.dtypes() if dtypes is None else dtypes)]
+    return [_dtype(dtype, limits) for dtype in (schema.dtypes() if dtypes is None else dtypes)]
 
 
-def _dtype(dtype: Any, bounds: Bounds) -> str:
+def _dtype(dtype: Any, limits: Limits) -> str:
     # An Enum's categories are values.
-    return bounds.short(re.sub(r"(?i)\benum\(.*", "Enum", str(dtype), flags=re.S), 50)
+    return limits.short(re.sub(r"(?i)\benum\(.*", "Enum", str(dtype), flags=re.S), 50)
 
 
 def _sampled(told: Table, frame: nw.DataFrame[Any], narwhals: Any) -> Table:

@@ -17,7 +17,7 @@ from ..errors import ConfigError
 from ..messages.image_size import PDF, media_type, pixels
 from ..messages.message import Message
 from .dependencies import has, home, type_name
-from .description import Bounds, Description
+from .description import Description, Limits
 
 ORIENTATION = 274  # the tag of EXIF
 THUMBNAIL = 96  # pixels of its longest side
@@ -29,23 +29,23 @@ def is_picture(value: Any) -> bool:
     return _painter(value) is not None
 
 
-def picture(value: Any, bounds: Bounds) -> Description:
+def picture(value: Any, limits: Limits) -> Description:
     """Raises: ConfigError where it cannot be made an image."""
-    bounds.refuse_values(f"a picture ({type_name(value)})")
+    limits.refuse_values(f"a picture ({type_name(value)})")
     painter = _painter(value)
     assert painter is not None
-    return image(painter(value, bounds.image_pixels), type_name(value), bounds)
+    return image(painter(value, limits.image_pixels), type_name(value), limits)
 
 
-def image(content: bytes, kind: str, bounds: Bounds) -> Description:
+def image(content: bytes, kind: str, limits: Limits) -> Description:
     """From the bytes of a PNG, JPEG, GIF or WebP. Raises: ConfigError where they are none, or damaged."""
-    bounds.refuse_values(f"a picture ({kind})")
+    limits.refuse_values(f"a picture ({kind})")
     media, size = media_type(content), pixels(content)
     if media is None or media == PDF or size is None or not all(size):
         raise ConfigError(f"this is no PNG, JPEG, GIF or WebP image ({kind})", "nothing was sent")
-    is_large = max(size) > bounds.image_pixels or len(content) > LARGEST
+    is_large = max(size) > limits.image_pixels or len(content) > LARGEST
     if is_large or _is_turned(content):
-        content = _scaled(content, bounds.image_pixels)
+        content = _scaled(content, limits.image_pixels)
         media, size = str(media_type(content)), pixels(content) or size
     source = {"type": "base64", "media_type": media, "data": base64.b64encode(content).decode()}
     block: Any = {"type": "image", "source": source}

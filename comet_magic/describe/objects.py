@@ -22,90 +22,90 @@ from typing import Any
 from ..messages.tokens import estimated_tokens
 from ..text import many
 from .dependencies import has, home, is_collection, table_library, type_name
-from .description import Bounds, Description, Room, stable_repr, without_addresses
+from .description import Description, Limits, TokenBudget, stable_repr, without_addresses
 
 DEEPEST = 4  # levels of collections in collections that are opened
 FEW = 12  # items of a collection, up to which it may stand on one line
 LOOKED_AT = 1000  # items of a collection, whose kinds tell those of the others
 
 
-def text(value: str, bounds: Bounds) -> Description:
+def text(value: str, limits: Limits) -> Description:
     if value:
-        bounds.refuse_values("a text")
-    shown = bounds.fitted(value)
+        limits.refuse_values("a text")
+    shown = limits.fitted(value)
     some = "" if len(shown) == len(value) else ", in part"
     return Description(
         "text", shown, f"{many(len(value), 'character')}{some}" if len(value) > 80 else "", is_value=True
     )
 
 
-def simple(value: Any, bounds: Bounds) -> Description:
+def simple(value: Any, limits: Limits) -> Description:
     """Numbers, None, dates and the like: as `str` says them."""
     if isinstance(value, dt.date | dt.time | dt.timedelta):
-        bounds.refuse_values(f"a {type_name(value)}")
+        limits.refuse_values(f"a {type_name(value)}")
     try:
-        return Description(type_name(value), bounds.fitted(str(value)), is_value=True)
+        return Description(type_name(value), limits.fitted(str(value)), is_value=True)
     except ValueError:  # of thousands of digits
         return Description(type_name(value), f"a number of too many digits ({type_name(value)})", is_value=True)
 
 
-def collection(value: Any, bounds: Bounds) -> Description:
+def collection(value: Any, limits: Limits) -> Description:
     """Dicts, lists, tuples, sets: whole where they fit, else outlined."""
     label = many(len(value), "item")
-    if bounds.share_values and len(value) <= FEW and _is_plain(value):
+    if limits.share_values and len(value) <= FEW and _is_plain(value):
         line = stable_repr(value)
         if len(line) <= 200 and "..." not in line:
-            return Description(type_name(value), bounds.hide(line), label, is_value=True)
-    room = Room(bounds.table_tokens)
-    _outline(value, bounds, room, "", 0)
-    return Description(type_name(value), bounds.hide(str(room)), label)
+            return Description(type_name(value), limits.hide(line), label, is_value=True)
+    room = TokenBudget(limits.table_tokens)
+    _outline(value, limits, room, "", 0)
+    return Description(type_name(value), limits.hide(str(room)), label)
 
 
-def _outline(value: Any, bounds: Bounds, room: Room, lead: str, depth: int) -> None:
+def _outline(value: Any, limits: Limits, room: TokenBudget, lead: str, depth: int) -> None:
     """One line an item; of many, the first ones, and how many more there are."""
     indent = "  " * depth
     kind = f"{type_name(value)} of {len(value):,}"
-    if not bounds.share_values:
+    if not limits.share_values:
         room.add(f"{indent}{lead}{kind}{_kinds(value)}")
         return
     if not isinstance(value, Mapping) and not any(map(is_collection, islice(value, LOOKED_AT))):
-        room.add(f"{indent}{lead}{kind}: {_on_one_line(value, bounds, room.tokens)}")
+        room.add(f"{indent}{lead}{kind}: {_on_one_line(value, limits, room.tokens)}")
         return
     if not room.add(f"{indent}{lead}{kind}") or depth == DEEPEST:
         return
     if isinstance(value, Mapping):
-        items: Iterable[tuple[str, Any]] = ((f"{_key(key, bounds)}: ", item) for key, item in value.items())
+        items: Iterable[tuple[str, Any]] = ((f"{_key(key, limits)}: ", item) for key, item in value.items())
     else:
         items = (("- ", item) for item in value)
     # What is nested may take a part of what is left, and not all of it.
     for number, (name, item) in enumerate(items):
-        inner = Room(room.tokens // 2 if depth else room.tokens - 20)
+        inner = TokenBudget(room.tokens // 2 if depth else room.tokens - 20)
         line = stable_repr(item) if is_collection(item) and len(item) <= FEW and _is_plain(item) else ""
         if 0 < len(line) <= 160:
-            inner.add(f"{indent}  {name}{bounds.hide(line)}")
+            inner.add(f"{indent}  {name}{limits.hide(line)}")
         elif is_collection(item) and len(item):
-            _outline(item, bounds, inner, name, depth + 1)
+            _outline(item, limits, inner, name, depth + 1)
         else:
-            inner.add(f"{indent}  {name}{brief(item, bounds)}")
+            inner.add(f"{indent}  {name}{brief(item, limits)}")
         if not inner.lines or not room.add(str(inner)):
             room.add(f"{indent}  … {len(value) - number:,} more")
             return
 
 
-def _on_one_line(value: Any, bounds: Bounds, tokens: int) -> str:
+def _on_one_line(value: Any, limits: Limits, tokens: int) -> str:
     left, told = tokens - 20, []
     # The order of a set is another one in each process.
     items = sorted(islice(value, LOOKED_AT), key=stable_repr) if isinstance(value, Set) else value
     for number, item in enumerate(items):
-        told.append(brief(item, bounds))
+        told.append(brief(item, limits))
         left -= estimated_tokens(f"{told[-1]}, ")
         if left < 0:
             return f"{', '.join(told[:-1])}, … {len(value) - number:,} more"
     return ", ".join(told)
 
 
-def _key(key: Any, bounds: Bounds) -> str:
-    return bounds.short(key if isinstance(key, str) else stable_repr(key), 60)
+def _key(key: Any, limits: Limits) -> str:
+    return limits.short(key if isinstance(key, str) else stable_repr(key), 60)
 
 
 def _kinds(value: Any) -> str:
@@ -128,17 +128,17 @@ def _is_plain(value: Any, depth: int = 0) -> bool:
     return isinstance(value, str | bytes | Number | Decimal | dt.date | dt.time | dt.timedelta | None)
 
 
-def brief(value: Any, bounds: Bounds) -> str:
+def brief(value: Any, limits: Limits) -> str:
     """A value in a few words, wherever it stands."""
     if table_library(value) or has(value, "shape", "dtype"):
         return f"{type_name(value)} {_shape(value)}".strip()
     if inspect.isroutine(value) or isinstance(value, type | types.ModuleType):
         return f"{type_name(value)} {getattr(value, '__name__', '')}"
-    if not bounds.share_values:
+    if not limits.share_values:
         return type_name(value)
     if isinstance(value, str):
-        return f'"{bounds.short(value, 120)}"'
-    return bounds.short(value, 120)
+        return f'"{limits.short(value, 120)}"'
+    return limits.short(value, 120)
 
 
 def _shape(value: Any) -> str:
@@ -149,31 +149,31 @@ def _shape(value: Any) -> str:
     return " × ".join(map(str, shape)) if isinstance(shape, tuple) else ""
 
 
-def record(value: Any, bounds: Bounds) -> Description:
+def record(value: Any, limits: Limits) -> Description:
     """A dataclass, a named tuple, an Enum's member: fields and values."""
     if isinstance(value, Enum):
-        return Description(type_name(value), f"{value}: {brief(value.value, bounds)}", is_value=True)
+        return Description(type_name(value), f"{value}: {brief(value.value, limits)}", is_value=True)
     is_tuple = isinstance(value, tuple)
     names = value._fields if is_tuple else [field.name for field in dataclasses.fields(value) if field.repr]
-    room = Room(bounds.table_tokens)
+    room = TokenBudget(limits.table_tokens)
     for name in names:
-        room.add(f"{name} = {brief(getattr(value, name, '(not set)'), bounds)}")
-    return Description(type_name(value), bounds.hide(str(room)), many(len(names), "field"))
+        room.add(f"{name} = {brief(getattr(value, name, '(not set)'), limits)}")
+    return Description(type_name(value), limits.hide(str(room)), many(len(names), "field"))
 
 
-def function(value: Any, bounds: Bounds) -> Description:
+def function(value: Any, limits: Limits) -> Description:
     """Its source; where there is none, its signature and docstring."""
     source = _source(value)
     body = source or "\n".join(filter(None, [_head(value), _docstring(value)]))
-    shown = bounds.fitted(body)
+    shown = limits.fitted(body)
     return Description(f"{type_name(value)} {getattr(value, '__name__', '')}".strip(), shown, _lines(source, shown))
 
 
-def class_(value: type, bounds: Bounds) -> Description:
+def class_(value: type, limits: Limits) -> Description:
     """Its source where it is the user's; else its docstring and its public methods."""
     source = _source(value)
-    if source and estimated_tokens(source) <= bounds.text_tokens and not _is_installed(value):
-        return Description(f"class {value.__qualname__}", bounds.fitted(source), _lines(source, source))
+    if source and estimated_tokens(source) <= limits.text_tokens and not _is_installed(value):
+        return Description(f"class {value.__qualname__}", limits.fitted(source), _lines(source, source))
     methods = [
         _head(member)
         for name, member in sorted(vars(value).items())
@@ -181,36 +181,36 @@ def class_(value: type, bounds: Bounds) -> Description:
     ]
     bases = ", ".join(base.__name__ for base in value.__bases__)
     parts = [f"class {value.__qualname__}({bases})", _docstring(value), *methods]
-    return Description(f"class {value.__qualname__}", bounds.fitted("\n".join(filter(None, parts))), "a class")
+    return Description(f"class {value.__qualname__}", limits.fitted("\n".join(filter(None, parts))), "a class")
 
 
-def module(value: types.ModuleType, bounds: Bounds) -> Description:
+def module(value: types.ModuleType, limits: Limits) -> Description:
     """Name, version, docstring, and its public names with their signatures."""
     known = vars(value)  # never getattr: a lazy module would import what is behind the name
     version = known.get("__version__", "")
     names = list(known.get("__all__") or [name for name in known if not name.startswith("_")])
-    room = Room(bounds.text_tokens)
+    room = TokenBudget(limits.text_tokens)
     room.add(f"module {value.__name__} {version}".strip())
-    room.add(bounds.hide(_docstring(value))[:1000])
+    room.add(limits.hide(_docstring(value))[:1000])
     for number, name in enumerate(names):
         member = known.get(name)
         shown = _head(member) if callable(member) else f"{name}: {type_name(member)}" if name in known else str(name)
         if not room.add(shown):
             room.lines.append(f"… {len(names) - number:,} more names")
             break
-    return Description(f"module {value.__name__}", bounds.hide(str(room)), many(len(names), "name"))
+    return Description(f"module {value.__name__}", limits.hide(str(room)), many(len(names), "name"))
 
 
 def is_estimator(value: Any) -> bool:
     return has(value, "get_params", "fit")
 
 
-def estimator(value: Any, bounds: Bounds) -> Description:
+def estimator(value: Any, limits: Limits) -> Description:
     """Of scikit-learn and its kin: parameters that are set, and what it learned."""
-    room = Room(bounds.table_tokens)
+    room = TokenBudget(limits.table_tokens)
     room.add(f"{type_name(value)}, parameters:")
     for name, parameter in sorted(value.get_params(deep=False).items()):
-        room.add(f"  {name} = {brief(parameter, bounds)}")
+        room.add(f"  {name} = {brief(parameter, limits)}")
     # How long it took is another time at each run.
     names = [name for name in vars(value) if name.endswith("_") and name[0] != "_" and "time" not in name]
     is_fitted = bool(value.__sklearn_is_fitted__()) if has(value, "__sklearn_is_fitted__") else bool(names)
@@ -218,16 +218,16 @@ def estimator(value: Any, bounds: Bounds) -> Description:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of attributes that are going away
         for name in sorted(names):
-            room.add(f"  {name}: {_learned(getattr(value, name, None), bounds)}")
-    return Description(type_name(value), bounds.hide(str(room)), "fitted" if is_fitted else "not fitted")
+            room.add(f"  {name}: {_learned(getattr(value, name, None), limits)}")
+    return Description(type_name(value), limits.hide(str(room)), "fitted" if is_fitted else "not fitted")
 
 
-def _learned(value: Any, bounds: Bounds) -> str:
+def _learned(value: Any, limits: Limits) -> str:
     """Few numbers themselves; of dicts, such as a search's results with its times, only how many."""
     if isinstance(value, Mapping):
         return f"{type_name(value)} of {len(value):,}"
-    is_short = bounds.share_values and has(value, "size", "tolist") and 0 < value.size <= FEW
-    return bounds.short(_rounded(value.tolist()), 300) if is_short else brief(value, bounds)
+    is_short = limits.share_values and has(value, "size", "tolist") and 0 < value.size <= FEW
+    return limits.short(_rounded(value.tolist()), 300) if is_short else brief(value, limits)
 
 
 def _rounded(value: Any) -> Any:
@@ -236,10 +236,10 @@ def _rounded(value: Any) -> Any:
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
-def anything(value: Any, bounds: Bounds) -> Description:
+def anything(value: Any, limits: Limits) -> Description:
     """What nobody knows better: a bounded repr."""
-    bounds.refuse_values(f"the repr of {type_name(value)}")
-    shown = bounds.fitted(stable_repr(value))
+    limits.refuse_values(f"the repr of {type_name(value)}")
+    shown = limits.fitted(stable_repr(value))
     return Description(type_name(value), shown, is_value=len(shown) <= 80)
 
 

@@ -11,16 +11,14 @@ from typing import Any, NamedTuple
 
 from ..errors import ConfigError
 from ..messages.message import ContentBlock, Message
-from ..notebook.executions import Runs
 from ..redaction import Redactor
 from ..settings import CometSettings
 from ..suggestions import nearest_to
 from ..text import cut, many, said
 from .dependencies import table_library
-from .description import Bounds, Description, framed, unframed
+from .description import CellName, Description, Limits, framed, no_cell_name, unframed
 from .registry import describe
 from .template import Reference, pieces
-from .tracebacks import CellName
 
 YOURS = "your text"
 SHOWN = 60  # characters of a reference in the line under a reply
@@ -51,9 +49,10 @@ class Question(NamedTuple):
 
 
 def question(
-    prompt: str, settings: CometSettings, namespace: Mapping[str, Any] | None = None, runs: Runs | None = None
-) -> Question:
-    """namespace: what references are looked up in; None: the prompt is text, whatever is in it.
+    prompt: str, settings: CometSettings, namespace: Mapping[str, Any] | None = None,
+    cell_name: CellName = no_cell_name,
+) -> Question:  # fmt: skip
+    """Fill in a prompt. namespace: what references are looked up in; None: the prompt is text, whatever is in it.
 
     Raises: ConfigError when there is nothing to send, or a reference cannot be filled in.
     """
@@ -64,7 +63,7 @@ def question(
         asked = Question(Message.user("".join(map(str, found))))
     else:
         assert namespace is not None
-        asked = _filled(found, _scope(namespace, runs), bounds_of(settings), runs)
+        asked = _filled(found, _scope(namespace), limits_of(settings, cell_name))
     if not any(block.get("type") != "text" or (block.get("text") or "").strip() for block in asked.message.content):
         raise ConfigError("there is nothing to send: the prompt is empty", "write it below %%claude, or behind %claude")
     return asked
@@ -81,27 +80,20 @@ def as_before(message: Message, settings: CometSettings) -> Question:
     return Question(message, (YOURS, "the data that it had")) if has_data else Question(message)
 
 
-def bounds_of(settings: CometSettings) -> Bounds:
-    return Bounds(
+def limits_of(settings: CometSettings, cell_name: CellName = no_cell_name) -> Limits:
+    return Limits(
         settings.table_tokens, settings.text_tokens, settings.image_pixels, settings.share_values,
-        Redactor(settings.secrets()),
+        Redactor(settings.secrets()), cell_name,
     )  # fmt: skip
 
 
-def _scope(namespace: Mapping[str, Any], runs: Runs | None) -> dict[str, Any]:
-    """The user's names; and below them a few of ours, which theirs hide."""
-    ours: dict[str, Any] = {"Path": Path}
-    if runs is not None:
-        ours["cells"] = runs
-        if runs.failure:
-            ours["error"] = runs.failure.error
-    # A copy, so that no expression can change the namespace; and one that lambdas see, too.
-    return {**ours, **namespace}
+def _scope(namespace: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy, so that no expression can change the namespace; and one that lambdas see, too."""
+    return {"Path": Path, **namespace}
 
 
-def _filled(found: list[str | Reference], scope: dict[str, Any], bounds: Bounds, runs: Runs | None) -> Question:
-    writing, tables = Writing(bounds), dict[str, Any]()
-    cell_name: CellName = runs.name_of if runs else lambda filename: ""
+def _filled(found: list[str | Reference], scope: dict[str, Any], limits: Limits) -> Question:
+    writing, tables = QuestionBuilder(limits), dict[str, Any]()
     for piece in found:
         if isinstance(piece, str):
             writing.text(piece)
@@ -110,7 +102,7 @@ def _filled(found: list[str | Reference], scope: dict[str, Any], bounds: Bounds,
         else:
             value = value_of(piece, scope)
             try:
-                described = describe(value, bounds, cell_name)
+                described = describe(value, limits)
             except ConfigError as error:
                 raise ConfigError(f"{piece}: {error.what}", error.hint) from error
             if table_library(value):
@@ -132,12 +124,12 @@ def value_of(reference: Reference, scope: dict[str, Any]) -> Any:
         raise ConfigError(f"{reference} raised {type(error).__name__}: {cut(said(error), 300)}", hint) from error
 
 
-class Writing:
+class QuestionBuilder:
     """A message in the making: lives for one question."""
 
-    def __init__(self, bounds: Bounds, text: str = YOURS) -> None:
+    def __init__(self, limits: Limits, text: str = YOURS) -> None:
         """text: what the words around the values are, in words."""
-        self._bounds = bounds
+        self._limits = limits
         self._blocks: list[ContentBlock] = []
         self._text = ""
         self._is_behind_frame = False
@@ -189,7 +181,7 @@ class Writing:
 
     def question(self) -> Question:
         self._end_text()
-        if redacted := getattr(self._bounds.hide, "count", 0):
+        if redacted := getattr(self._limits.hide, "count", 0):
             self._parts.append(f"{many(redacted, 'secret')} redacted")
         return Question(Message("user", tuple(self._blocks)), tuple(self._parts))
 

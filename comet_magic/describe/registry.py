@@ -10,7 +10,7 @@ import datetime as dt
 import inspect
 import sys
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import is_dataclass, replace
 from decimal import Decimal
 from enum import Enum
@@ -20,14 +20,12 @@ from typing import Any
 
 from ..errors import CometError, ConfigError
 from ..messages.image_size import PDF, media_type
-from ..messages.tokens import estimated_tokens
-from ..notebook.executions import MARGIN, MOST_OUTPUT, Run, Runs
-from ..text import many, said
+from ..text import said
 from . import arrays, files, images, objects, tables
 from .columns import plain
 from .dependencies import has, home, is_collection, type_name
-from .description import Bounds, Description, stable_repr, without_addresses
-from .tracebacks import CellName, failure
+from .description import Description, Limits, stable_repr, without_addresses
+from .tracebacks import failure
 
 __all__ = ["register", "unregister"]
 
@@ -51,32 +49,32 @@ def unregister(type: type) -> None:
     _registered.pop(type, None)
 
 
-def describe(value: Any, bounds: Bounds, cell_name: CellName = lambda filename: "") -> list[Description]:
+def describe(value: Any, limits: Limits) -> list[Description]:
     """What stands for `value`: mostly one description; several where a describer gave a list.
 
     Raises: ConfigError, naming the describer that failed.
     """
-    return [one.hidden(bounds.hide) for one in _described(value, bounds, cell_name, 0)]
+    return [one.hidden(limits.hide) for one in _described(value, limits, 0)]
 
 
-def _described(value: Any, bounds: Bounds, cell_name: CellName, depth: int) -> list[Description]:
+def _described(value: Any, limits: Limits, depth: int) -> list[Description]:
     if own := _own_describer(value):
         made = _called(own, value)
         if depth == DEEPEST:
             raise ConfigError(f"the describer {_name(own)} only hands on to others", "nothing was sent")
         parts = made if isinstance(made, list | tuple) else [made]
-        described = [part for one in parts for part in _described_part(one, value, bounds, cell_name, depth)]
+        described = [part for one in parts for part in _described_part(one, value, limits, depth)]
         return described or [Description(type_name(value), "(nothing)")]
-    described = _called(_called(_describer, value, cell_name), value, bounds)
+    described = _called(_called(_describer, value), value, limits)
     # A user's own text may well say where something is in memory.
     is_text = isinstance(value, str | PurePath)
     return [described if is_text else replace(described, text=without_addresses(described.text))]
 
 
-def _described_part(part: Any, of: Any, bounds: Bounds, cell_name: CellName, depth: int) -> list[Description]:
+def _described_part(part: Any, of: Any, limits: Limits, depth: int) -> list[Description]:
     if isinstance(part, str):
-        return [Description(type_name(of), bounds.fitted(part))]
-    return _described(part, bounds, cell_name, depth + 1)
+        return [Description(type_name(of), limits.fitted(part))]
+    return _described(part, limits, depth + 1)
 
 
 def _own_describer(value: Any) -> Callable[[Any], Any] | None:
@@ -103,8 +101,10 @@ def _name(describer: Any) -> str:
     return getattr(describer, "__qualname__", None) or stable_repr(describer)
 
 
-def _describer(value: Any, cell_name: CellName) -> Callable[[Any, Bounds], Description]:
+def _describer(value: Any) -> Callable[[Any, Limits], Description]:
     """What we know of it; libraries are recognised, and never imported."""
+    if own := getattr(type(value), "_describe_", None):  # of another part of this package
+        return own  # type: ignore[no-any-return]
     match value:
         case str():
             return objects.text
@@ -126,11 +126,7 @@ def _describer(value: Any, cell_name: CellName) -> Callable[[Any, Bounds], Descr
         case PurePath():
             return files.file
         case BaseException():
-            return lambda error, bounds: failure(error, bounds, cell_name)
-        case Run():
-            return lambda run, bounds: _runs([run], bounds, cell_name)
-        case Runs():
-            return lambda runs, bounds: _runs(runs[:], bounds, cell_name)
+            return failure
         case types.ModuleType():
             return objects.module
         case type():
@@ -145,61 +141,30 @@ def _describer(value: Any, cell_name: CellName) -> Callable[[Any, Bounds], Descr
         return arrays.labelled
     if arrays.is_array(value):
         return arrays.array
-    return _other(value, cell_name)
+    return _other(value)
 
 
-def _other(value: Any, cell_name: CellName) -> Callable[[Any, Bounds], Description]:
+def _other(value: Any) -> Callable[[Any, Limits], Description]:
     if isinstance(value, bytes | bytearray) and media_type(bytes(value[:16])) == PDF:
-        return lambda content, bounds: files.document(bytes(content), "PDF", bounds, "the PDF")
+        return lambda content, limits: files.document(bytes(content), "PDF", limits, "the PDF")
     if inspect.isroutine(value) or has(value, "cache_info", "__call__"):
         return objects.function
     if objects.is_estimator(value):
         return objects.estimator
     if is_dataclass(type(value)) or (isinstance(value, tuple) and has(value, "_fields")):
         return objects.record
-    if isinstance(value, list | tuple) and value and all(isinstance(item, Run) for item in value):
-        return lambda runs, bounds: _runs(runs, bounds, cell_name)
+    if isinstance(value, list | tuple) and value and hasattr(type(value[0]), "_describe_list_"):
+        if all(type(item) is type(value[0]) for item in value):
+            return type(value[0])._describe_list_  # type: ignore[no-any-return]
     if is_collection(value):
         return objects.collection
     if home(value) == "numpy" and has(value, "item", "dtype"):  # a number, or an array of no dimension
-        return lambda number, bounds: _describer(plain(number), cell_name)(plain(number), bounds)
+        return lambda number, limits: _describer(plain(number))(plain(number), limits)
     return objects.anything
 
 
-def _pandas_values(values: Any, bounds: Bounds) -> Description:
+def _pandas_values(values: Any, limits: Limits) -> Description:
     """Few of them themselves; of many, what a series of them is like."""
     if len(values) <= FEW_VALUES:
-        return objects.collection(values.tolist(), bounds)
-    return tables.table(sys.modules["pandas"].Series(values), bounds)
-
-
-def _runs(runs: Sequence[Run], bounds: Bounds, cell_name: CellName) -> Description:
-    """Cells as they ran: sources, outputs, and how they failed. Each is cut only where all do not fit."""
-    texts = [_run(run, bounds, cell_name, bounds.text_tokens) for run in runs]
-    if estimated_tokens("\n\n".join(texts)) > bounds.text_tokens:
-        part = max(100, bounds.text_tokens // len(runs) // 2)
-        texts = [_run(run, bounds, cell_name, part) for run in runs]
-    label = f"In[{runs[0].number}]" if len(runs) == 1 else many(len(runs), "cell")
-    return Description("notebook cells", bounds.fitted("\n\n".join(texts)), label)
-
-
-def _run(run: Run, bounds: Bounds, cell_name: CellName, tokens: int) -> str:
-    """tokens: of its source, and of its outputs."""
-    lines = [f"In[{run.number}]:", bounds.fitted(run.source.strip("\n"), tokens)]
-    if run.outputs and bounds.share_values:
-        outputs = "\n".join(_output(output, bounds) for output in run.outputs)
-        lines += [f"Out[{run.number}]:", bounds.fitted(outputs.strip("\n"), tokens)]
-    elif run.outputs:
-        lines.append(f"Out[{run.number}]: (not shared)")
-    if run.error is not None:
-        lines += [f"In[{run.number}] failed:", failure(run.error, bounds, cell_name).text]
-    elif run.failed:
-        why = bounds.short(run.failed, 500) if bounds.share_values else run.failed.split(":")[0]
-        lines.append(f"In[{run.number}] failed: {why}")
-    return "\n".join(lines)
-
-
-def _output(output: str, bounds: Bounds) -> str:
-    """Without its end where that was cut: a secret may have been, too."""
-    hidden = bounds.hide(output)
-    return hidden[:-MARGIN] if len(output) >= MOST_OUTPUT + MARGIN else hidden
+        return objects.collection(values.tolist(), limits)
+    return tables.table(sys.modules["pandas"].Series(values), limits)

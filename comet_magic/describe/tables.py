@@ -16,7 +16,7 @@ from ..messages.tokens import estimated_tokens
 from ..text import many
 from .columns import Column, is_null, shown
 from .dependencies import has, table_library, type_name
-from .description import Bounds, Description, Room
+from .description import Description, Limits, TokenBudget
 from .frames import COLUMNS, SEED, WHOLE, Table, as_label, read
 
 ROWS = 5  # that are shown of a larger table
@@ -29,18 +29,18 @@ def is_table(value: object) -> bool:
     return bool(table_library(value)) or has(value, "__narwhals_dataframe__")
 
 
-def table(value: Any, bounds: Bounds) -> Description:
+def table(value: Any, limits: Limits) -> Description:
     """Raises: ConfigError without narwhals; whatever the library raises about a table that is broken."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of libraries about one another; nobody would know whose
-        card = _Card(read(value, bounds), bounds)
-        text = bounds.fitted(card.text(), bounds.table_tokens)
+        card = _Card(read(value, limits), limits)
+        text = limits.fitted(card.text(), limits.table_tokens)
     return Description(type_name(value), text, f"{card.size}, card of {estimated_tokens(text):,} tokens")
 
 
 class _Card:
-    def __init__(self, told: Table, bounds: Bounds) -> None:
-        self._told, self._bounds = told, bounds
+    def __init__(self, told: Table, limits: Limits) -> None:
+        self._told, self._limits = told, limits
         self._values: dict[int, list[Any]] = {}
 
     @property
@@ -51,11 +51,11 @@ class _Card:
         return many(rows, "value") if self._told.is_series else f"{rows:,} × {columns:,}"
 
     def text(self) -> str:
-        room = Room(self._bounds.table_tokens)
+        room = TokenBudget(self._limits.table_tokens)
         for line in self._head():
             room.add(line)
         in_full = self._add_columns(room)
-        if self._bounds.share_values and self._told.frame is not None and in_full:
+        if self._limits.share_values and self._told.frame is not None and in_full:
             self._add_rows(room, in_full)
         return str(room)
 
@@ -73,7 +73,7 @@ class _Card:
                 f"Rows, nulls, min, max and mean are exact unless marked; figures marked ~ or ≥, and the rows below, "
                 f"are of {told.how}."
             )
-        if not self._bounds.share_values:
+        if not self._limits.share_values:
             yield "Schema and statistics only; cell values are not shared."
 
     def _index(self) -> Iterator[str]:
@@ -82,7 +82,7 @@ class _Card:
         if index is None or type(index).__name__ == "RangeIndex":
             return
         kind = type(index).__name__
-        names = [as_label(name, self._bounds) if name is not None else "" for name in index.names]
+        names = [as_label(name, self._limits) if name is not None else "" for name in index.names]
         if hasattr(index, "levels"):
             levels = (index.remove_unused_levels() if len(index) <= WHOLE else index).levels
             sizes = zip(names, levels, strict=True)
@@ -90,7 +90,7 @@ class _Card:
         else:
             kind += f" ({index.dtype})"
         yield f"index: {' '.join(filter(None, [*names, kind]))}"
-        if self._bounds.share_values and len(index):
+        if self._limits.share_values and len(index):
             yield f"from {self._row_name(0)} to {self._row_name(len(index) - 1)}"
 
     def _row_name(self, position: int) -> str:
@@ -100,19 +100,19 @@ class _Card:
             return str(position)
         name = index[position]
         parts = name if isinstance(name, tuple) else (name,)
-        bounds = self._bounds
-        return " / ".join(bounds.short(part) if isinstance(part, str) else shown(part, bounds) for part in parts)
+        limits = self._limits
+        return " / ".join(limits.short(part) if isinstance(part, str) else shown(part, limits) for part in parts)
 
-    def _add_columns(self, room: Room) -> list[int]:
+    def _add_columns(self, room: TokenBudget) -> list[int]:
         """Each in full, as long as there is room for the others' names. Returns: which are in full."""
         names, dtypes = self._told.names, self._told.dtypes
         brief = [f"{name} ({dtype})" for name, dtype in zip(names, dtypes, strict=True)]
         costs = list(accumulate((estimated_tokens(f"{text}, ") for text in reversed(brief)), initial=0))[::-1]
         at, in_full = 0, []
         total = room.tokens
-        rows_part = total // 4 if self._bounds.share_values else 0
+        rows_part = total // 4 if self._limits.share_values else 0
         while self._told.frame is not None and at < min(len(names), COLUMNS):
-            line = self._column(at).line(self._bounds)
+            line = self._column(at).line(self._limits)
             reserved = rows_part + min(costs[at + 1] + (BRIEF_HEAD if costs[at + 1] else 0), total // 3)
             if room.tokens - estimated_tokens(line) < reserved or not room.add(f"- {line}"):
                 break
@@ -123,7 +123,9 @@ class _Card:
             self._add_brief(room, brief[at:], dtypes[at:], len(in_full), rows_part if in_full and fits else 0)
         return in_full
 
-    def _add_brief(self, room: Room, brief: list[str], dtypes: Sequence[str], before: int, rows_part: int) -> None:
+    def _add_brief(
+        self, room: TokenBudget, brief: list[str], dtypes: Sequence[str], before: int, rows_part: int
+    ) -> None:
         left = room.tokens - rows_part - BRIEF_HEAD
         if sum(estimated_tokens(f"{text}, ") for text in brief) > left:
             left -= BRIEF_HEAD
@@ -155,7 +157,7 @@ class _Card:
                 self._values[place] = [f"({type(error).__name__})"] * len(self._told.frame)
         return self._values[place]
 
-    def _add_rows(self, room: Room, columns: list[int]) -> None:
+    def _add_rows(self, room: TokenBudget, columns: list[int]) -> None:
         """All rows of a small table that has room for them, else a few."""
         assert self._told.frame is not None
         count = len(self._told.frame)
@@ -183,4 +185,4 @@ class _Card:
         for place in columns:
             value = self._cells(place)[row]
             text = isinstance(value, str)
-            yield self._bounds.short(value) if text else "null" if is_null(value) else shown(value, self._bounds)
+            yield self._limits.short(value) if text else "null" if is_null(value) else shown(value, self._limits)

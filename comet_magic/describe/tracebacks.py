@@ -6,7 +6,7 @@ import linecache
 import os
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +14,7 @@ from typing import Any
 
 from ..text import said, shown_path
 from .dependencies import type_name
-from .description import Bounds, Description, without_addresses
+from .description import CellName, Description, Limits, without_addresses
 
 CONTEXT = 2  # lines of the source before and after the one that failed
 MOST_FRAMES = 8  # of the user's own; of more, as in a recursion, the first and the last ones
@@ -23,15 +23,13 @@ _RUN = ("<timed exec>", "<timed eval>", "<magic-timeit>", "<string>")  # the use
 _PATHS = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
 _INSTALLED = tuple(sorted(_PATHS, key=len, reverse=True))  # one may be in another
 
-CellName = Callable[[str], str]  # "In[3]" for the file name of a cell's code, "" for other files
 
-
-def failure(error: BaseException, bounds: Bounds, cell_name: CellName = lambda filename: "") -> Description:
-    text = bounds.fitted("\n".join(_chain(error, bounds, cell_name, set())))
+def failure(error: BaseException, limits: Limits) -> Description:
+    text = limits.fitted("\n".join(_chain(error, limits, set())))
     return Description(f"exception {type(error).__name__}", text, type(error).__name__)
 
 
-def _chain(error: BaseException, bounds: Bounds, cell_name: CellName, seen: set[int]) -> Iterator[str]:
+def _chain(error: BaseException, limits: Limits, seen: set[int]) -> Iterator[str]:
     """seen: exceptions that have been told; a group and its members may refer to one another."""
     links: list[tuple[BaseException, str]] = []
     follows, link = "", error
@@ -45,38 +43,39 @@ def _chain(error: BaseException, bounds: Bounds, cell_name: CellName, seen: set[
         else:
             break
     for link, follows in reversed(links):
-        yield from _one(link, bounds, cell_name, seen)
+        yield from _one(link, limits, seen)
         if follows:
             yield f"\n{follows}\n"
 
 
-def _one(error: BaseException, bounds: Bounds, cell_name: CellName, seen: set[int]) -> Iterator[str]:
+def _one(error: BaseException, limits: Limits, seen: set[int]) -> Iterator[str]:
+    cell_name = limits.cell_name
     yield from frames(error.__traceback__, cell_name)
-    if isinstance(error, SyntaxError) and error.filename and (bounds.share_values or cell_name(str(error.filename))):
+    if isinstance(error, SyntaxError) and error.filename and (limits.share_values or cell_name(str(error.filename))):
         yield from _syntax(error, cell_name)
-    yield message(error, bounds)
+    yield message(error, limits)
     inner = getattr(error, "exceptions", ())  # of a group; others may have something of that name
     inner = inner if isinstance(inner, tuple) and all(isinstance(one, BaseException) for one in inner) else ()
     for number, one in enumerate(inner, 1):
-        told = [line for text in _chain(one, bounds, cell_name, seen) for line in text.split("\n")]
+        told = [line for text in _chain(one, limits, seen) for line in text.split("\n")]
         if told:
             yield f"\nexception {number} of the group's {len(inner)}:"
             yield from (f"  {line}" for line in told)
 
 
-def message(error: BaseException, bounds: Bounds) -> str:
+def message(error: BaseException, limits: Limits) -> str:
     """`KeyError: 'prise'`, with its notes; without what may be a value where values are not shared."""
     kind = type(error)
     home = "" if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}."
     name = f"{home}{kind.__qualname__}"
-    if not bounds.share_values:
+    if not limits.share_values:
         return f"{name}{_without_values(error)}"
     notes = getattr(error, "__notes__", ())
     told = str(error.msg) if isinstance(error, SyntaxError) else said(error)
     text = "\n".join([f"{name}: {told}" if told else name, *(map(str, notes) if isinstance(notes, list) else ())])
     for folder in _INSTALLED:
         text = text.replace(folder + os.sep, "")
-    return bounds.fitted(without_addresses(text.replace(str(Path.home()) + os.sep, "~" + os.sep)), 500)
+    return limits.fitted(without_addresses(text.replace(str(Path.home()) + os.sep, "~" + os.sep)), 500)
 
 
 def _without_values(error: BaseException) -> str:

@@ -3,49 +3,50 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ..describe.images import thumbnails
+from ..keys import without_key
 from ..messages.message import ContentBlock, Message
-from ..messages.request import Request
-from ..messages.tokens import estimated_prompt
-from ..messages.tool_call import Call
+from ..messages.prices import estimated_prompt
+from ..messages.tool_call import ToolCall
 from ..render.message import SHOWN_CHARACTERS, beginning, quoted
 from ..text import clean, escaped, many
+from .plan import Plan, not_taken
+from .run import output_modes
 
 
-@dataclass(frozen=True)
-class Preview:
-    """request: as it would be sent.        endpoint: where to.        sent: what would go along, in words.
+class DryRun:
+    """Displays itself: a plan's request as it would be sent, without any key in it."""
 
-    notes: what else is to be known of it.
-    """
-
-    request: Request
-    endpoint: str
-    sent: str
-    notes: tuple[str, ...] = ()
+    def __init__(self, plan: Plan) -> None:
+        request = plan.request
+        if plan.options.output:
+            request = replace(request, mode=output_modes(plan).now)
+        self._request = without_key(request, plan.endpoint.key)
+        self._endpoint = plan.endpoint.name
+        self._sent = plan.sent_line
+        self._problem = not_taken(request, plan.endpoint)
 
     @property
     def head(self) -> list[str]:
         """What frames the messages: where to, which parameters, how much."""
-        wire = replace(self.request, messages=(), cached=()).to_wire()
-        parameters = {name: value for name, value in wire.items() if name not in ("messages", "system")}
-        count = len(self.request.messages)
+        parameters = {name: value for name, value in self._request.parameters().items() if name != "system"}
+        count = len(self._request.all_messages)
         return [
             "Nothing was sent: this is a dry run.",
-            f"to {self.endpoint}: {json.dumps(parameters, ensure_ascii=False)}",
-            f"{many(count, 'message')}, about {estimated_prompt(self.request):,} tokens · {self.sent or 'your text'}",
-            *self.notes,
+            f"to {self._endpoint}: {json.dumps(parameters, ensure_ascii=False)}",
+            f"{many(count, 'message')}, about {estimated_prompt(self._request):,} tokens · {self._sent or 'your text'}",
+            *filter(None, [self._problem]),
         ]
 
     def _texts(self) -> list[tuple[str, str, Message | None]]:
         """(who, what, the message it is of): the system prompt first, if there is one."""
-        system = [("system", self.request.system, None)] if self.request.system else []
-        texts = [(message.role, _text(message), message) for message in self.request.messages]
-        if texts and self.request.instruction:
+        system = [("system", self._request.system, None)] if self._request.system else []
+        texts = [(message.role, _text(message), message) for message in self._request.all_messages]
+        if texts and self._request.instruction:
             role, text, message = texts[-1]
-            texts[-1] = (role, f"{text}\n\n{self.request.instruction}", message)
+            texts[-1] = (role, f"{text}\n\n{self._request.instruction}", message)
         return [*system, *texts]
 
     def __str__(self) -> str:
@@ -82,7 +83,7 @@ def _text(message: Message) -> str:
 
 def _block(block: ContentBlock) -> str:
     if block.get("type") == "tool_use":
-        return f"⟨calls {Call(str(block.get('name')), block.get('input')).said}⟩"
+        return f"⟨calls {ToolCall(str(block.get('name')), block.get('input')).said}⟩"
     if block.get("type") == "tool_result":
         content = block.get("content")
         return f"⟨result: {content if isinstance(content, str) else ''.join(map(_block, content or ()))}⟩"

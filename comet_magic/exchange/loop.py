@@ -1,4 +1,4 @@
-"""A reply in several rounds, each a request and what came of it: calls of tools, and what makes it of a type."""
+"""A reply in as many requests as it takes: calls of tools, a value that is mended, a part that goes on."""
 
 from __future__ import annotations
 
@@ -8,105 +8,135 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ..api.client import MessageStream
-from ..api.events import StreamEvent
+from ..api.events import STEP, StreamEvent
 from ..errors import CometError, ReplyError
+from ..keys import Key, without_key
 from ..messages.message import Message
 from ..messages.request import Request
 from ..messages.usage import Usage
 
 if TYPE_CHECKING:
-    from ..output.typed import Typed
-    from ..tools.runner import Toolbox
+    from ..output.typed import TypedReply
+    from ..tools.runner import ToolRunner
 
 
-class Rounds:
-    """In the place of one `MessageStream`; its usage is that of all. Use it in a `with`.
+class Reply:
+    """A reply in progress: iterate it, and ask for `text` or `message` at any time. Use it in a `with`.
 
+    Its usage is that of all its requests. Nothing that it gives has the key in it.
+    is_urgent: what has come is to be painted at once, for the user is asked next.
     Iterating raises what a stream does; ReplyError when it does not get to be of its type; ConfigError when the
-    budget does not allow one more round. What had come by then is in `message`, and in the error's `partial`.
+    budget does not allow one more request. What had come by then is in `message`, and in the error's `partial`.
     """
 
     def __init__(
-        self, request: Request, send: Callable[[Request], MessageStream], *, typed: Typed | None = None,
-        toolbox: Toolbox | None = None, allow: Callable[[Request], None] = lambda request: None,
+        self, request: Request, send: Callable[[Request], MessageStream], *, key: Key | None = None,
+        typed: TypedReply | None = None, tools: ToolRunner | None = None, part: Message | None = None,
+        allow: Callable[[Request, Reply], None] = lambda request, reply: None,
     ) -> None:  # fmt: skip
-        """allow: is asked before each further round; raises when it is not to be."""
-        self._send, self._typed, self._toolbox, self._allow = send, typed, toolbox, allow
+        """part: the beginning, which broke off.        allow: is asked before each further request; may raise."""
+        self._send, self._key, self._typed, self._tools, self._allow = send, key, typed, tools, allow
+        self._part = part.text if part else ""
         self._request = request
         self._past: list[tuple[Request, Message]] = []
         self._incomplete: str | None = None
         self._before: tuple[Message, ...] = ()
-        self._is_value = self._is_calling = False
+        self._is_value = self._is_calling = self.is_urgent = False
         self._stream = send(request)
 
     @property
-    def asked(self) -> list[tuple[Request, Message]]:
-        """Each round's request, and what came of it."""
+    def requests(self) -> list[tuple[Request, Message]]:
+        """Each request, and what came of it."""
         return [*self._past, (self._request, self._stream.message)]
 
     @property
     def text(self) -> str:
         """All that there is to be shown so far."""
+        text = without_key(self._text(), self._key)
+        held = self._key.begins_at_end_of(text) if self._key else 0
+        return text[:-held] if held else text
+
+    def _text(self) -> str:
+        if self._part:
+            return self._continued(self._stream.text)
         if self._typed:
-            text = self._typed.hide(self._stream.text)
+            text = self._stream.text
             return f"```json\n{text}" if text.lstrip().startswith(("{", "[")) else text
-        if not self._toolbox or not (self._toolbox.calls or self._is_calling):
+        if not self._tools or not (self._tools.calls or self._is_calling):
             return self._stream.text
-        told = self.message.told
+        text = self._message().full_text
         # Where the user may be asked something next, that does not go on in the same line.
-        return f"{told}\n\n" if self._is_calling and told else told
+        return f"{text}\n\n" if self._is_calling and text else text
+
+    def _continued(self, more: str) -> str:
+        """The part, as it was sent, and what goes on behind it."""
+        sent = self._part.rstrip()
+        gap = "" if more[:1].isspace() else self._part[len(sent) :]
+        return sent + gap + more
 
     @property
     def message(self) -> Message:
-        asked = self.asked
-        message = asked[-1][1]
+        return without_key(self._message(), self._key)
+
+    def _message(self) -> Message:
+        requests = self.requests
+        message = requests[-1][1]
+        if self._part:
+            message = replace(message, content=({"type": "text", "text": self._continued(message.text)},))
         if self._typed and (self._is_value or self._incomplete or message.incomplete):
             message = self._typed.as_text(message, is_value=self._is_value)
         known: dict[str, Any] = {} if self._incomplete is None else {"incomplete": self._incomplete}
-        if toolbox := self._toolbox:
-            known.update(before=self._before, calls=tuple(toolbox.calls))
-            message = replace(message, warnings=(*message.warnings, *toolbox.notes))
-        if len(asked) == 1:
+        if tools := self._tools:
+            known.update(before=self._before, calls=tuple(tools.calls))
+            message = replace(message, warnings=(*message.warnings, *tools.notes))
+        if len(requests) == 1:
             return replace(message, **known) if known else message
-        usage = sum((part.usage for _, part in asked), Usage())
-        elapsed_s = sum(part.elapsed_s or 0.0 for _, part in asked)
+        usage = sum((part.usage for _, part in requests), Usage())
+        elapsed_s = sum(part.elapsed_s or 0.0 for _, part in requests)
         return replace(message, usage=usage, elapsed_s=elapsed_s, **known)
 
     def __iter__(self) -> Iterator[StreamEvent]:
         try:
-            while True:
-                yield from self._stream
-                following = yield from self._following()
-                if following is None:
-                    return
-                self._allow(following)
-                stream = self._send(following)
-                self._past.append((self._request, self._stream.message))
-                self._request, self._stream = following, stream
-                self._before = self._toolbox.before if self._toolbox else ()
+            for event in self._events():
+                self.is_urgent = event is STEP
+                yield event
         except CometError as error:
             if not self._stream.message.incomplete:
                 self._incomplete = error.what
             message = self.message
             if self._past or message.text or message.calls or isinstance(error, ReplyError):
                 error.partial = message
+            without_key(error, self._key)
             raise
 
+    def _events(self) -> Iterator[StreamEvent]:
+        while True:
+            yield from self._stream
+            following = yield from self._following()
+            if following is None:
+                return
+            self._allow(following, self)
+            stream = self._send(following)
+            self._past.append((self._request, self._stream.message))
+            self._request, self._stream = following, stream
+            self._before = self._tools.before if self._tools else ()
+
     def _following(self) -> Generator[StreamEvent, None, Request | None]:
+        """The request that goes on with the reply; None when it is over."""
         message = self._stream.message
         if message.incomplete:  # stopped from outside
             return None
-        if toolbox := self._toolbox:
+        if tools := self._tools:
             self._is_calling = True
-            following = yield from toolbox.next(self._request, message)
+            following = yield from tools.next(self._request, message)
             self._is_calling = False
             if following:
                 return following
-            if toolbox.stopped and self._typed:
-                raise self._typed.failed(toolbox.stopped, "raise CometSettings.tool_rounds, or offer fewer tools")
-            self._incomplete = toolbox.stopped or None
+            if tools.stopped and self._typed:
+                raise self._typed.failed(tools.stopped, "raise CometSettings.tool_rounds, or offer fewer tools")
+            self._incomplete = tools.stopped or None
         if self._typed and not self._incomplete:
-            following = self._typed.next(self._request, message)
+            following = self._typed.next(self._request, without_key(message, self._key))
             if following:
                 return following
             self._is_value = True
@@ -118,7 +148,7 @@ class Rounds:
         if not self._stream.message.incomplete:
             self._incomplete = self._incomplete or why
 
-    def __enter__(self) -> Rounds:
+    def __enter__(self) -> Reply:
         return self
 
     def __exit__(

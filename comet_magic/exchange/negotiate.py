@@ -1,4 +1,4 @@
-"""A request, sent as the endpoint takes it: in another way, or without cache marks, where it refuses those."""
+"""A request, sent as the endpoint takes it: in another mode, or without cache marks, where it refuses those."""
 
 from __future__ import annotations
 
@@ -10,42 +10,40 @@ from ..errors import APIError
 from ..messages.request import Request
 
 if TYPE_CHECKING:
-    from ..output.modes import Ways
+    from ..output.modes import OutputModes
 
 
 class Sender:
-    """Of one question to one endpoint. ways: to ask for a form, where one is asked for.
+    """Sends the requests of one question. modes: how to ask for a form, where one is asked for.
 
     refused_cache: the endpoints that take no `cache_control`; this one joins them when it turns out to be one.
+    How often it sends is in the table of `api.retry`.
     """
 
-    def __init__(self, client: Streams, endpoint: str, refused_cache: set[str], ways: Ways | None) -> None:
-        self._client, self._endpoint, self._refused_cache, self._ways = client, endpoint, refused_cache, ways
+    def __init__(self, client: Streams, endpoint: str, refused_cache: set[str], modes: OutputModes | None) -> None:
+        self._client, self._endpoint, self._refused_cache, self._modes = client, endpoint, refused_cache, modes
 
     def __call__(self, request: Request) -> MessageStream:
-        """Raises: as `Client.stream`; what the last way met with."""
-        if self._ways is None:
-            return self._sent(request)
+        """Send `request`, in other ways while the endpoint refuses how it is asked. Raises: as `Client.stream`."""
+        was_cached = False
         while True:
+            request = self._adapted(request)
             try:
-                stream = self._sent(replace(request, way=self._ways.now))
+                stream = self._client.stream(request)
             except APIError as error:
-                if not self._ways.refused(error):
+                # Not all name the field: some say only that a content must be a string.
+                if request.cached and (error.status in (400, 422) or "cache_control" in error.what):
+                    request, was_cached = replace(request, cached=()), True
+                elif not (self._modes and self._modes.refused(error)):
                     raise
-            else:
-                self._ways.taken()
-                return stream
+                continue
+            if was_cached:
+                self._refused_cache.add(self._endpoint)
+            if self._modes:
+                self._modes.taken()
+            return stream
 
-    def _sent(self, request: Request) -> MessageStream:
-        """Once more without cache marks, where that is what the endpoint refuses."""
-        if self._endpoint in self._refused_cache:
+    def _adapted(self, request: Request) -> Request:
+        if request.cached and self._endpoint in self._refused_cache:
             request = replace(request, cached=())
-        try:
-            return self._client.stream(request)
-        except APIError as error:
-            # Not all name the field: some say only that a content must be a string.
-            if not request.cached or (error.status not in (400, 422) and "cache_control" not in error.what):
-                raise
-        stream = self._client.stream(replace(request, cached=()))
-        self._refused_cache.add(self._endpoint)
-        return stream
+        return replace(request, mode=self._modes.now) if self._modes else request

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import socket
 import sys
@@ -12,16 +11,17 @@ import uuid
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from ..background import in_background
 from ..messages.message import Message
 from ..messages.usage import Usage
-from ..notebook.cell import notebook_of
 from ..settings import CometSettings
 from ..store import ledger, requests
 from ..store.database import MEMORY, Store
 from ..text import dollars, whole_text
-from .cells import Cells
+from . import cells
+from .cells import CellKeys
 
 PRICES_HOLD_S = 86_400.0  # seconds until the endpoint's prices are looked up again
 PRICES_RETRY_S = 3600.0
@@ -62,7 +62,7 @@ class Session:
 
     def __init__(self, *, is_fork: bool = False) -> None:
         self.id = uuid.uuid4().hex
-        self.cells = Cells(self.id[:8], is_fork=is_fork)
+        self.cells = CellKeys(self.id[:8], is_fork=is_fork)
         self.process = os.getpid()
         self.totals = Totals()
         self.allowed: list[tuple[str, object]] = []  # in which conversation which tool may be called without asking
@@ -75,7 +75,8 @@ class Session:
         self._said = self._news = ""
         self.shrunk_to_mb = 0.0  # what the store held after its oldest had gone
         self._lock = threading.RLock()
-        self._prices_asked: dict[str, float] = {}
+        self._prices: dict[tuple[Store, str], tuple[dict[str, tuple[float, float]], float]] = {}
+        self._prices_fetched: dict[str, float] = {}
         self.began = time.strftime("%Y%m%d-%H%M%S")
 
     # ---- the store
@@ -95,7 +96,6 @@ class Session:
                 # Others stay open: a cell may be in the middle of its reply while a panel changes the setting.
                 store = self._stores[opened_as] = Store(path, read_only=opened_as[1])
                 requests.begin_session(store, self.id, _host(), os.getpid())
-                atexit.register(self.close)
             self._store = store
             self.sweep()
         elif news := self._store.look_again(lambda memory, file: requests.carry_over(memory, file, self.id)):
@@ -124,15 +124,14 @@ class Session:
         return self._said
 
     def close(self) -> None:
-        atexit.unregister(self.close)
         while self._stores:
             self._stores.popitem()[1].close()
         self._store = None
 
-    def conversation_of(self, settings: CometSettings, shell: Any | None) -> str:
-        """The conversation of this notebook: what is set, else its path, else a name of this process's own."""
+    def conversation_name(self, settings: CometSettings) -> str:
+        """Return the conversation of this notebook: what is set, else its path, else a name of this process's own."""
         own = f"kernel-{self.began}-{self.id[:4]}"
-        return whole_text(settings.conversation).strip() or notebook_of(settings, shell) or own
+        return whole_text(settings.conversation).strip() or cells.notebook_path(settings) or own
 
     # ---- usage
 
@@ -147,26 +146,24 @@ class Session:
     # ---- prices
 
     def published_prices(
-        self, store: Store, endpoint: str, ask: Callable[[], dict[str, tuple[float, float]]]
+        self, store: Store, endpoint: str, fetch: Callable[[], dict[str, tuple[float, float]]]
     ) -> dict[str, tuple[float, float]]:
-        """What is known of the prices that the endpoint publishes; asked for again, beside the work, when it is old.
+        """Return the prices that the endpoint publishes, as far as they are known; old ones are fetched meanwhile.
 
-        ask: fetches them; what it raises means that there are none.
+        fetch: asks the endpoint; what it raises means that there are none.
         """
-        prices, at = ledger.kept_prices(store, endpoint)
+        prices, at = self._prices.get((store, endpoint)) or ledger.kept_prices(store, endpoint)
+        self._prices[store, endpoint] = (prices, at)
         now = time.time()
-        if now - at > PRICES_HOLD_S and now - self._prices_asked.get(endpoint, 0) > PRICES_RETRY_S:
-            self._prices_asked[endpoint] = now
-            threading.Thread(target=_keep_prices, args=(store, endpoint, ask), daemon=True).start()
+        if now - at > PRICES_HOLD_S and now - self._prices_fetched.get(endpoint, 0) > PRICES_RETRY_S:
+            self._prices_fetched[endpoint] = now
+            in_background(lambda: self._keep_prices(store, endpoint, fetch))
         return prices
 
-
-def _keep_prices(store: Store, endpoint: str, ask: Callable[[], Any]) -> None:
-    try:
-        if prices := ask():
+    def _keep_prices(self, store: Store, endpoint: str, fetch: Callable[[], dict[str, tuple[float, float]]]) -> None:
+        if prices := fetch():
             ledger.keep_prices(store, endpoint, prices)
-    except Exception:  # noqa: BLE001  # whatever it is, the list price will do; nobody else would hear of it
-        return
+            self._prices[store, endpoint] = (prices, time.time())
 
 
 def store_path(settings: CometSettings) -> Path:

@@ -15,7 +15,7 @@ from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from .message import Message
-from .tokens import BYTES_A_TOKEN, block_tokens
+from .tokens import BYTES_A_TOKEN, OF_A_MESSAGE, block_tokens, estimated_message
 
 MOST_BREAKPOINTS = 4  # says the API
 ANCHOR_TURNS = 8  # turns between the older breakpoints, so that running an older cell again finds one
@@ -25,7 +25,7 @@ class Turn(NamedTuple):
     """A question and its whole reply, with the tool calls between, as they are sent in later requests.
 
     cell: the cell's key in the conversation.        wire: JSON array of the messages; "" where it was not read.
-    digest: of that.        size: characters of it, as far as tokens go.
+    digest: of that.        size: characters of it, as far as tokens go: three for each that is estimated.
     asked_after: digest of the turns before it when it was asked, "" if none was.
     request: the id of its request in the store, None if it was imported.        at: seconds since 1970.
     execution: the cell's In[] number, in the session `session`.
@@ -62,6 +62,11 @@ class Turn(NamedTuple):
         return _messages(self.wire)
 
     @property
+    def tokens_sent(self) -> int:
+        """Estimated tokens that it takes in a later prompt."""
+        return self.size // BYTES_A_TOKEN + 1
+
+    @property
     def question(self) -> str:
         return self.messages[0].text
 
@@ -80,11 +85,14 @@ def _results(message: Message) -> list[str]:
 
 def _size(messages: Iterable[Message], text: str) -> int:
     """Characters, with those for a picture's or a document's base64 that its tokens amount to."""
+    messages = list(messages)
     blocks = [block for message in messages for block in message.content]
     blocks += [part for block in blocks if isinstance(parts := block.get("content"), list) for part in parts]
     sources = [(block, block.get("source")) for block in blocks]
     encoded = [(block, source["data"]) for block, source in sources if isinstance(source, dict) and "data" in source]
-    return len(text) + sum(BYTES_A_TOKEN * block_tokens(block) - len(data) for block, data in encoded)
+    length = len(text) + sum(BYTES_A_TOKEN * block_tokens(block) - len(data) for block, data in encoded)
+    # Digits and other scripts take more tokens than their characters tell.
+    return max(length, BYTES_A_TOKEN * sum(estimated_message(message) + OF_A_MESSAGE for message in messages))
 
 
 @lru_cache(maxsize=1024)
@@ -106,17 +114,17 @@ class Conversation:
     def has(self, cell: str) -> bool:
         return any(turn.cell == cell for turn in self.turns)
 
-    def place_of(self, cell: str) -> int:
+    def index_of(self, cell: str) -> int:
         """Where the cell's turn is, or where it would be put."""
         places = (place for place, turn in enumerate(self.turns) if turn.cell == cell)
         return next(places, len(self.turns))
 
     def before(self, cell: str) -> Conversation:
         """The turns that a run of `cell` is asked after."""
-        return replace(self, turns=self.turns[: self.place_of(cell)])
+        return replace(self, turns=self.turns[: self.index_of(cell)])
 
     def with_turn(self, turn: Turn) -> Conversation:
-        place = self.place_of(turn.cell)
+        place = self.index_of(turn.cell)
         return replace(self, turns=(*self.turns[:place], turn, *self.turns[place + 1 :]))
 
     def without(self, cell: str) -> Conversation:
@@ -152,7 +160,7 @@ class Conversation:
         count = len(self.turns)
         step = max(1, turns // 4)
         left_out = min(count, -(-max(0, count - turns) // step) * step)
-        sizes = list(accumulate(turn.size // BYTES_A_TOKEN + 1 for turn in self.turns))
+        sizes = list(accumulate(turn.tokens_sent for turn in self.turns))
         if sizes and sizes[-1] > tokens:
             step = max(1, tokens // 4)
             beyond = -(-(sizes[-1] - tokens) // step) * step
@@ -164,13 +172,12 @@ class Conversation:
         return replace(self, turns=self.turns[left_out:]), left_out
 
     def breakpoints(self, cacheable: int, before: int = 0) -> tuple[int, ...]:
-        """Places of messages up to which it pays to cache the prompt: its end, and older anchors.
+        """Indexes of turns up to whose end it pays to cache the prompt: the last, and older anchors.
 
         cacheable: tokens that a prefix needs to be cached at all.        before: tokens of the system prompt.
         """
-        ends = list(accumulate(len(turn.messages) for turn in self.turns))
-        sizes = accumulate((turn.size // BYTES_A_TOKEN + 1 for turn in self.turns), initial=before)
+        sizes = accumulate((turn.tokens_sent for turn in self.turns), initial=before)
         long_enough = [place for place, size in enumerate(list(sizes)[1:]) if size >= cacheable]
         anchors = [place for place in long_enough[:-1] if (place + 1) % ANCHOR_TURNS == 0]
         chosen = [*anchors[-(MOST_BREAKPOINTS - 1) :], *long_enough[-1:]]
-        return tuple(ends[place] - 1 for place in chosen)
+        return tuple(chosen)

@@ -5,16 +5,14 @@ Source: POST /v1/messages of the provider's reference. Blocks stay the wire's ow
 
 from __future__ import annotations
 
-import time
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict
 
-from ..render.markdown import code_blocks
-from ..render.message import to_markdown, to_plain
-from ..text import dollars, whole_text
-from .tool_call import Call
+from ..text import whole_text
+from .tool_call import ToolCall
 from .usage import Usage
 
 
@@ -39,8 +37,7 @@ class ContentBlock(TypedDict, total=False):
     citations: list[Any] | None
 
 
-@dataclass(frozen=True)
-class Receipt:
+class Receipt(NamedTuple):
     """What is known of a reply besides itself, in the words of the lines under it.
 
     cost_usd: what it cost, by the prices that are known; None where none is.
@@ -57,6 +54,9 @@ class Receipt:
     question: str | None = None
     thumbnails: tuple[str, ...] = ()
     replayed: float | None = None
+
+
+NO_RECEIPT = Receipt()
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,9 @@ class Message:
     label: str | None = None
     warnings: tuple[str, ...] = ()
     shows_usage: bool = True
-    receipt: Receipt = Receipt()
+    receipt: Receipt = NO_RECEIPT
     before: tuple[Message, ...] = ()
-    calls: tuple[Call, ...] = ()
+    calls: tuple[ToolCall, ...] = ()
     as_type: str = ""
     value: Any = field(default=None, compare=False)
 
@@ -116,7 +116,7 @@ class Message:
     def tool_uses(self) -> list[ContentBlock]:
         return [block for block in self.content if block.get("type") == "tool_use"]
 
-    def steps(self) -> Iterator[Message | Call]:
+    def steps(self) -> Iterator[Message | ToolCall]:
         """What a reader sees, in order: the parts of the reply, each followed by the calls that it made."""
         calls = iter(self.calls)
         for message in (*self.before, self):
@@ -125,16 +125,23 @@ class Message:
                 yield from islice(calls, len(message.tool_uses))
 
     @property
-    def told(self) -> str:
+    def full_text(self) -> str:
         """All of it as text: with what was said before, and a line for each call. It grows at its end only."""
         if not self.before and not self.calls:
             return self.text
-        steps = (f"[{step.line}]" if isinstance(step, Call) else step.text for step in self.steps())
+        steps = (f"[{step.line}]" if isinstance(step, ToolCall) else step.text for step in self.steps())
         return "\n\n".join(filter(None, steps))
+
+    @property
+    def text_and_calls(self) -> str:
+        """All that was written, for an estimate of its tokens."""
+        return self.text + "".join(json.dumps(use.get("input")) for use in self.tool_uses)
 
     @property
     def code_blocks(self) -> list[tuple[str, str]]:
         """(language, code) of the reply's fenced blocks, in order."""
+        from ..render.markdown import code_blocks
+
         return code_blocks(self.text)
 
     @property
@@ -144,7 +151,7 @@ class Message:
     @property
     def is_whole(self) -> bool:
         """Whether it can stand in a conversation: ended by itself, with text, and neither cut nor refused."""
-        is_ended = not self.incomplete and self.stop_reason in _WHOLE and not self.tool_uses
+        is_ended = not self.incomplete and self.stop_reason in WHOLE_REASONS and not self.tool_uses
         return is_ended and bool(self.text.strip())
 
     @property
@@ -153,62 +160,9 @@ class Message:
         return self.stop_reason in ("max_tokens", "refusal", "model_context_window_exceeded")
 
     @property
-    def ending(self) -> str:
-        """How the reply ended, in words, or "" when it ended as replies do."""
-        if self.incomplete:
-            return self.incomplete
-        details = self.stop_details or {}
-        match "tool_use" if self.tool_uses and self.stop_reason in _WHOLE else self.stop_reason:
-            case "end_turn" | "stop_sequence":
-                return "" if self.text.strip() else "(empty reply)"
-            case "max_tokens":
-                limit = f" = {self.limit:,}" if self.limit else ""
-                return f"cut at max_tokens{limit}: raise it with -t"
-            case "refusal":
-                category = f" ({details['category']})" if details.get("category") else ""
-                why = f": {details['explanation']}" if details.get("explanation") else ""
-                return f"refused{category}{why}"
-            case "model_context_window_exceeded":
-                return "the model's context is full: ask with less text"
-            case "tool_use":
-                calls = ", ".join(str(block.get("name")) for block in self.tool_uses)
-                return f"a tool call is pending: {calls or 'unnamed'}"
-            case "pause_turn":
-                return "paused by the server: send the turn back to go on"
-            case None:
-                return "no stop reason was given" if self.text.strip() else "(empty reply)"
-            case other:
-                return f"stop reason: {other}"
-
-    @property
     def unknown_blocks(self) -> list[str]:
         """Types of the blocks that are not shown, because nobody knows how to."""
         return sorted({str(block.get("type")) for block in self.content} - _KNOWN_BLOCKS)
-
-    def usage_line(self) -> str:
-        """`claude-sonnet-4-6 · 1,204 in (980 cached) · 310 out · 2.1 s · ≈ $0.0083 · session ≈ $0.21`."""
-        receipt, name = self.receipt, self.label or self.model or "model not reported"
-        if receipt.replayed is not None:
-            day = time.strftime("%d %b %Y", time.localtime(receipt.replayed)).lstrip("0")
-            return f"{name} · replayed from {day} · 0 tokens · --fresh asks again"
-        partial = " (partial)" if self.incomplete and str(self.usage) != "usage not reported" else ""
-        parts = [name, f"{self.usage}{partial}"]
-        if self.elapsed_s is not None:
-            parts.append(f"{self.elapsed_s:.1f} s")
-        if receipt.cost_usd is not None:
-            parts.append(f"≈ {dollars(receipt.cost_usd)}")
-        return " · ".join([*parts, *filter(None, [receipt.session])])
-
-    def account(self) -> list[str]:
-        """The lines under a reply: what it cost, and what was sent besides the question."""
-        return [self.usage_line(), *([f"sent: {self.receipt.sent}"] if self.receipt.sent else [])]
-
-    def notes(self) -> list[str]:
-        """What a reader must know besides the text: how it ended, what is not shown, what was odd."""
-        notes = [self.ending] if self.ending else []
-        if self.unknown_blocks:
-            notes.append(f"not shown: {', '.join(self.unknown_blocks)}")
-        return [*notes, *self.warnings]
 
     def to_history(self) -> Message:
         """As it is sent in later requests: text and tool calls, and no thinking.
@@ -229,14 +183,24 @@ class Message:
     def __str__(self) -> str:
         return self.text
 
+    # How it is shown is known one room up, and imported when it is shown.
+
+    def usage_line(self) -> str:
+        """Return `claude-sonnet-4-6 · 1,204 in (980 cached) · 310 out · 2.1 s · ≈ $0.0083 · session ≈ $0.21`."""
+        from ..render.message import usage_line
+
+        return usage_line(self)
+
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        from ..render.message import to_markdown, to_plain
+
         return {
             "text/markdown": to_markdown(self, show_usage=self.shows_usage),
             "text/plain": to_plain(self, show_usage=self.shows_usage),
         }
 
     def _repr_markdown_(self) -> str:
-        return to_markdown(self, show_usage=self.shows_usage)
+        return self._repr_mimebundle_()["text/markdown"]
 
 
 _SENT_BACK = {"text": ("type", "text"), "tool_use": ("type", "id", "name", "input")}
@@ -247,5 +211,5 @@ def _sent_back(block: ContentBlock) -> ContentBlock | None:
     return {name: value for name, value in block.items() if name in names} if names else None  # type: ignore[return-value]
 
 
-_WHOLE = {"end_turn", "stop_sequence", None}  # gateways pass other services' words through, such as length
+WHOLE_REASONS = {"end_turn", "stop_sequence", None}  # gateways pass other services' words through, such as length
 _KNOWN_BLOCKS = {"text", "thinking", "redacted_thinking", "tool_use"}

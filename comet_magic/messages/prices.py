@@ -6,15 +6,13 @@ Where a price comes from: the user's own, else what the endpoint publishes, else
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from .models import known
 from .request import Request
-from .tokens import (
-    estimated_prompt,
-    estimated_tokens,
-)
+from .tokens import OF_A_MESSAGE, estimated_message, estimated_tokens
 from .usage import Usage
 
 WRITE_FACTOR, WRITE_1H_FACTOR, READ_FACTOR = 1.25, 2.0, 0.1  # of the input price, where no other is known
@@ -102,6 +100,14 @@ def own_price(value: Any) -> Price:
         "read": price_in * READ_FACTOR,
     }
     return Price(**{**defaults, **amounts}, long_prompt=None, source="your price")
+
+
+def estimated_prompt(request: Request) -> int:
+    """Tokens of a request's system prompt, tools, earlier turns and messages, rather too many than too few."""
+    forms = [*request.tools, *([request.form.schema] if request.form else [])]
+    system = estimated_tokens(request.system or "") + sum(estimated_tokens(json.dumps(form)) for form in forms)
+    earlier = sum(turn.tokens_sent for turn in request.history)
+    return system + earlier + sum(estimated_message(message) + OF_A_MESSAGE for message in request.messages)
 
 
 def estimated_usage(usage: Usage, request: Request, text: str) -> Usage:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from typing import Any, NamedTuple
 
+from .conversation import Turn
 from .message import Message
 
 FORMAT, FORCED, TOOL, WORDS, GRAMMAR = "format", "forced", "tool", "words", "grammar"  # how a form is asked for
@@ -37,9 +38,10 @@ class Request:
     """What is asked. None means that the field is not sent, so that the server's own default holds.
 
     thinking: "off", "adaptive", or a budget in tokens.
-    cached: places of messages up to which the endpoint is asked to cache the prompt; at most 4, says the API.
+    messages: the question, and what follows it in the same turn.        history: the turns that are sent before it.
+    cached: indexes of turns up to whose end the endpoint is asked to cache the prompt; at most 4, says the API.
     tools: what the model may call, as on the wire.        may_call: False: not any more, for enough has been called.
-    form: what the reply is to be; None for text.        way: how that is asked for.
+    form: what the reply is to be; None for text.        mode: how that is asked for.
     """
 
     model: str
@@ -51,27 +53,43 @@ class Request:
     effort: str | None = None
     thinking: str | int | None = None
     stream: bool = True
+    history: tuple[Turn, ...] = ()
     cached: tuple[int, ...] = ()
     tools: tuple[Mapping[str, Any], ...] = ()
     may_call: bool = True
     form: Form | None = None
-    way: str = FORCED
+    mode: str = FORCED
 
     @cached_property
     def key(self) -> str:
-        """The same for the same model, parameters and messages; how a reply travels, or is asked for, is no matter."""
-        wire = replace(self, stream=False, cached=(), way=FORCED).to_wire()
-        return sha256(json.dumps(wire, sort_keys=True).encode()).hexdigest()
+        """The same for the same model, parameters and messages, however the reply travels or its form is asked for."""
+        parameters = replace(self, stream=False, history=(), cached=(), mode=FORCED).to_wire()
+        digest = sha256(json.dumps(parameters, sort_keys=True).encode())
+        digest.update("".join(turn.digest for turn in self.history).encode())
+        return digest.hexdigest()
+
+    @property
+    def all_messages(self) -> tuple[Message, ...]:
+        return (*(message for turn in self.history for message in turn.messages), *self.messages)
 
     def to_wire(self) -> dict[str, Any]:
         """The body of POST /v1/messages: these fields, and no null among them."""
-        body: dict[str, Any] = {
-            "model": self.model,
-            "max_tokens": self.max_tokens,
-            "messages": [message.to_wire() for message in self.messages],
-        }
-        for place in self.cached:
-            body["messages"][place] = _marked(self.messages[place])
+        return dict(json.loads(self.to_json()))
+
+    def to_json(self) -> str:
+        """The same as JSON text, in ASCII, so that lone surrogates are legal and reach the server as they are."""
+        messages = [message.to_wire() for message in self.messages]
+        if self.instruction and messages:
+            messages[-1] = _with_text(messages[-1], self.instruction)
+        # A turn stays the text that it is: a long conversation is not read and written anew for each question.
+        earlier = [_marked(turn) if at in self.cached else turn.wire for at, turn in enumerate(self.history)]
+        parts = [text[1:-1] for text in (*earlier, json.dumps(messages)) if text != "[]"]
+        parameters = json.dumps(self.parameters())
+        return f'{parameters[:-1]}, "messages": [{", ".join(parts)}]}}'
+
+    def parameters(self) -> dict[str, Any]:
+        """All of the body but the messages."""
+        body: dict[str, Any] = {"model": self.model, "max_tokens": self.max_tokens}
         if self.system:
             body["system"] = self.system
         if self.temperature is not None:
@@ -84,8 +102,6 @@ class Request:
             body["tools"] = tools
             if choice := self._tool_choice():
                 body["tool_choice"] = choice
-        if self.instruction and self.messages:
-            body["messages"][-1] = _with_text(body["messages"][-1], self.instruction)
         if self.thinking is not None:
             body["thinking"] = _thinking(self.thinking)
         if self.stream:
@@ -95,31 +111,33 @@ class Request:
     @property
     def instruction(self) -> str:
         """What is said behind the last message of the form that the reply is to have; "" where nothing is."""
-        if self.form is None or self.way not in (TOOL, WORDS):
+        if self.form is None or self.mode not in (TOOL, WORDS):
             return ""
-        return _BY_TOOL if self.way == TOOL else _BY_WORDS + json.dumps(self.form.schema, ensure_ascii=False)
+        return _BY_TOOL if self.mode == TOOL else _BY_WORDS + json.dumps(self.form.schema, ensure_ascii=False)
 
     def _output_config(self) -> dict[str, Any]:
         output: dict[str, Any] = {"effort": self.effort} if self.effort else {}
-        if self.form and self.way == FORMAT:
+        if self.form and self.mode == FORMAT:
             output["format"] = {"type": "json_schema", "schema": self.form.strict}
         return output
 
     def _tools(self) -> list[Mapping[str, Any]]:
         tools = list(self.tools)
-        if self.form and self.way in (FORCED, TOOL):
+        if self.form and self.mode in (FORCED, TOOL):
             tools.append({"name": REPLY_TOOL, "description": "Gives the answer.", "input_schema": self.form.schema})
         if not tools:
             # Whoever sends calls and results must say what the tools were, also where they are not offered any more.
-            names = {str(block.get("name")): 0 for message in self.messages for block in message.tool_uses}
+            earlier = [turn.messages for turn in self.history if '"tool_use"' in turn.wire]
+            messages = [message for turn in (*earlier, self.messages) for message in turn]
+            names = {str(block.get("name")): 0 for message in messages for block in message.tool_uses}
             gone = "Not there any more."
             tools = [{"name": name, "description": gone, "input_schema": {"type": "object"}} for name in names]
         return tools
 
     def _tool_choice(self) -> dict[str, Any] | None:
-        if self.form and self.way == FORCED:
+        if self.form and self.mode == FORCED:
             return {"type": "tool", "name": REPLY_TOOL}
-        is_offered = (self.tools and self.may_call) or (self.form and self.way == TOOL)
+        is_offered = (self.tools and self.may_call) or (self.form and self.mode == TOOL)
         return None if is_offered else {"type": "none"}
 
 
@@ -130,9 +148,14 @@ def _with_text(message: dict[str, Any], text: str) -> dict[str, Any]:
     return {**message, "content": [*content, {"type": "text", "text": text}]}
 
 
-def _marked(message: Message) -> dict[str, Any]:
-    *blocks, last = message.content
-    return {"role": message.role, "content": [*blocks, {**last, "cache_control": {"type": "ephemeral"}}]}
+@lru_cache(maxsize=64)
+def _marked(turn: Turn) -> str:
+    """The JSON of a turn, with the mark up to which the endpoint is asked to cache."""
+    messages: list[dict[str, Any]] = json.loads(turn.wire)
+    content = messages[-1]["content"]
+    blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    messages[-1]["content"] = [*blocks[:-1], {**blocks[-1], "cache_control": {"type": "ephemeral"}}]
+    return json.dumps(messages)
 
 
 def _thinking(thinking: str | int) -> dict[str, Any]:

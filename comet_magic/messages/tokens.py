@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from . import image_size
 from .message import Message
-from .request import Request
 
 _LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ \n"
 BYTES_A_TOKEN = 3  # of letters; newer tokenizers; older ones take about 4 of English, so estimates are rather too high
 PIXELS_A_TOKEN = 750
 TOKENS_A_PAGE = 3000
+OF_A_MESSAGE = 4  # tokens that its role and its ends take
 
 
 def estimated_tokens(text: str) -> int:
     """Rather too many than too few; digits, signs and other scripts take twice what letters do."""
     encoded = text.encode("utf-8", "replace")
     return -(-(len(encoded) + len(encoded.translate(None, _LETTERS))) // BYTES_A_TOKEN)
-
-
-def estimated_prompt(request: Request) -> int:
-    """Tokens of a request's system prompt and messages, rather too many than too few."""
-    forms = [*request.tools, *([request.form.schema] if request.form else [])]
-    system = estimated_tokens(request.system or "") + sum(estimated_tokens(json.dumps(form)) for form in forms)
-    return system + sum(estimated_message(message) + 4 for message in request.messages)
 
 
 def estimated_message(message: Message) -> int:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..text import clean, one_line
 
 
-@dataclass(frozen=True)
-class Call:
+class ToolCall(NamedTuple):
     """A call of a tool, as it is shown.
 
     arguments: as the model gave them.        result: what went back, as text; pictures are named in it.

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Usage:
+class Usage(NamedTuple):
     """Token counts; None is "not reported", which is not 0. `a + b` adds what was reported.
 
     input_tokens: without the cached ones, as the API counts.
@@ -33,21 +32,20 @@ class Usage:
         for name in ("server_tool_use", "cache_creation"):
             if isinstance(part := wire.get(name), Mapping):
                 flat.update(part)
-        return cls(**{name: _count(flat.get(name)) for name in _USAGE_FIELDS})
+        return cls(**{name: _count(flat.get(name)) for name in cls._fields})
 
     def merged(self, later: Usage) -> Usage:
         """The counts of one reply, of which `later` came later: it wins, but 0 never replaces a positive number."""
-        counts = {}
-        for name in _USAGE_FIELDS:
-            old, new = getattr(self, name), getattr(later, name)
-            counts[name] = old if new is None or (new == 0 and old) else new
-        return Usage(**counts)
+        pairs = zip(self, later, strict=True)
+        return Usage(*(old if new is None or (new == 0 and old) else new for old, new in pairs))
 
-    def __add__(self, other: Usage) -> Usage:
-        def total(a: int | None, b: int | None) -> int | None:
-            return (a or 0) + (b or 0) if (a, b) != (None, None) else None
+    def __add__(self, other: Usage) -> Usage:  # type: ignore[override]  # counts are added up, not put one behind the other
+        pairs = zip(self, other, strict=True)
+        return Usage(*(None if a is None and b is None else (a or 0) + (b or 0) for a, b in pairs))
 
-        return Usage(**{name: total(getattr(self, name), getattr(other, name)) for name in _USAGE_FIELDS})
+    def reported(self) -> dict[str, int]:
+        """Return the counts that were reported, by name."""
+        return {name: count for name, count in zip(self._fields, self, strict=True) if count is not None}
 
     @property
     def prompt_tokens(self) -> int | None:
@@ -77,9 +75,6 @@ class Usage:
         if self.web_search_requests:
             parts.append(f"web searches: {self.web_search_requests}")
         return " · ".join(parts)
-
-
-_USAGE_FIELDS = tuple(field.name for field in fields(Usage))
 
 
 def _count(value: object) -> int | None:

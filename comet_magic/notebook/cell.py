@@ -1,4 +1,4 @@
-"""Where a question is asked: in which conversation, in which cell of which notebook, and whether for the first time."""
+"""Where a question is asked: in which cell of which notebook, as the shell tells it."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..exchange.cells import Place
+from ..exchange.cells import Cell
 from ..settings import CometSettings
 from ..text import from_home, whole_text
 
 
-def place_in(shell: Any | None, conversation: str) -> Place:
-    """Where a question stands that is asked now, in a cell of `shell` if there is one."""
+def current_shell() -> Any | None:
+    """Return the IPython that this runs in, if it does."""
+    module = sys.modules.get("IPython.core.getipython")
+    return module.get_ipython() if module else None
+
+
+def current_cell(conversation: str) -> Cell:
+    """Return the cell that asks now; in a script there is none, and its questions are those of one long cell."""
+    shell, name = current_shell(), whole_text(conversation).strip()
     if shell is None:
-        return Place(whole_text(conversation).strip(), run="a script")  # whose questions are those of one long cell
-    parent = _parent_of(shell)
+        return Cell(name, run="a script")
     # Its execution_count is the cell's own number in some versions, and the next one's in others.
     number = len(shell.history_manager.input_hist_parsed) - 1
-    return Place(
-        whole_text(conversation).strip(),
-        cell=cell_of(shell),
-        execution=number,
-        run=parent.get("header", {}).get("msg_id") or number,
-        is_notebook=not is_terminal(shell),
-    )
+    run = _parent_of(shell).get("header", {}).get("msg_id") or number
+    return Cell(name, cell_id(shell), number, run, not is_terminal(shell))
 
 
 def is_terminal(shell: Any) -> bool:
@@ -33,11 +34,12 @@ def is_terminal(shell: Any) -> bool:
     return terminal is not None and isinstance(shell, terminal.TerminalInteractiveShell)
 
 
-def notebook_of(settings: CometSettings, shell: Any | None) -> str:
-    """The path of the notebook whose cell is run, "" where it is not known."""
-    told = shell.user_ns.get("__vsc_ipynb_file__") if shell else None  # VS Code's word for it
+def notebook_path(settings: CometSettings) -> str:
+    """Return the path of the notebook whose cell is run, "" where it is not known."""
+    shell = current_shell()
+    from_vscode = shell.user_ns.get("__vsc_ipynb_file__") if shell else None
     # A kernel that a notebook's code starts, as papermill does, inherits the variable; but it has no cells.
-    path = str(told or (settings.notebook_variable if cell_of(shell) else ""))
+    path = str(from_vscode or (settings.notebook_variable if cell_id(shell) else ""))
     return from_home(path) if Path(path).suffix else ""
 
 
@@ -46,6 +48,6 @@ def _parent_of(shell: Any) -> dict[str, Any]:
     return shell.get_parent() if hasattr(shell, "get_parent") else {}
 
 
-def cell_of(shell: Any | None) -> str:
+def cell_id(shell: Any | None) -> str:
     """The front end's id of the cell that is run, "" where it gives none."""
     return str(_parent_of(shell).get("metadata", {}).get("cellId") or "") if shell else ""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 from .magics import CometMagics
 
 
-def _completer(magics: CometMagics) -> Any:
+def matcher(magics: CometMagics) -> Any:
     from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 
     @context_matcher()

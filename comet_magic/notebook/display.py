@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import Any, Protocol
 
-from ..api.events import STEP
-from ..exchange.streams import Growing
+from ..exchange.loop import Reply
 from ..messages.message import Message
 from ..render.markdown import safe_markdown
-from ..render.message import shown, to_markdown, to_plain, value_markdown
+from ..render.message import account, notes, shown, to_markdown, to_plain, value_markdown
+from ..settings import CometSettings
 from ..text import clean, escaped
-from .cell import is_terminal
+from .cell import current_shell, is_terminal
 
 PAINT_S = 0.1  # seconds between paints at least; faster only flickers
 PAINT_BYTES_PER_S = 40_000  # what JupyterLab keeps up with
@@ -42,43 +41,43 @@ class Screen(Protocol):
 
 
 class LiveDisplay:
-    """Paints one reply. `note` may be called before there is any.
+    """Paints one reply. `note` may be called before there is any."""
 
-    ended: gets the message, whole or partial, when the reply is over, however it ended; what it returns is shown.
-    """
-
-    def __init__(self, screen: Screen, ended: Callable[[Message], Message] = lambda message: message) -> None:
+    def __init__(self, screen: Screen) -> None:
         self._screen = screen
-        self._ended = ended
         self._due = 0.0
         self._painted = ""
         self._patience = time.monotonic() + PATIENCE_S
         self.note = screen.note
 
-    def show(self, stream: Growing) -> Message:
-        """Paint `stream` as it grows. Raises what it raises, with what had arrived left on the screen."""
+    def show(self, snapshots: Generator[Reply | Message, None, Message]) -> Message:
+        """Paint the reply as it grows, and its end. Raises what it raises, with what had arrived left on the screen."""
+        message: Message | None = None
         try:
-            for event in stream:
-                if event is STEP:
-                    self._due = 0.0
-                self.paint(stream)
-        except KeyboardInterrupt:
-            stream.stop()
+            for snapshot in snapshots:
+                message = self._shown(snapshot)
+        except BaseException as error:
+            # Where it came while something was painted, the reply has yet to be ended; else this raises it again.
+            self._shown(snapshots.throw(error))
             raise
-        except BaseException:
-            stream.stop("stopped by an error")
-            raise
-        finally:
-            message = self._ended(stream.message)
-            self._screen.finish(message)
+        assert message is not None
         return message
 
-    def paint(self, stream: Growing) -> None:
+    def _shown(self, snapshot: Reply | Message) -> Message | None:
+        if isinstance(snapshot, Message):
+            self._screen.finish(snapshot)
+            return snapshot
+        if snapshot.is_urgent:
+            self._due = 0.0
+        self.paint(snapshot)
+        return None
+
+    def paint(self, reply: Reply) -> None:
         """Paint what has arrived, if it is time to. Costs nothing if not."""
         now = time.monotonic()
         if now < self._due:
             return
-        text = stream.text
+        text = reply.text
         if text != self._painted:
             size = self._screen.paint(text)
             self._painted = text
@@ -165,7 +164,7 @@ class Terminal:
         return 0
 
     def finish(self, message: Message) -> None:
-        rest = clean(message.told)[len(self._printed) :]
+        rest = clean(message.full_text)[len(self._printed) :]
         if message.as_type and not message.incomplete:
             rest = clean(str(self._bundle_of(message.value)[0].get("text/plain", "")))
         lines = _account(message, self._show_usage)
@@ -173,28 +172,8 @@ class Terminal:
 
 
 def _account(message: Message, show_usage: bool) -> list[str]:
-    notes = [f"[{clean(note)}]" for note in message.notes()]
-    return [*notes, *(map(clean, message.account()) if show_usage else [])]
-
-
-class Unseen:
-    """A screen that shows nothing: for Python code, which gets the message."""
-
-    def note(self, text: str) -> None:
-        pass
-
-    def paint(self, text: str) -> int:
-        return 0
-
-    def finish(self, message: Message) -> None:
-        pass
-
-
-def current_shell() -> Any | None:
-    """The IPython that this runs in, if it does."""
-    from IPython.core.getipython import get_ipython
-
-    return get_ipython()
+    endings = [f"[{clean(note)}]" for note in notes(message)]
+    return [*endings, *(map(clean, account(message)) if show_usage else [])]
 
 
 def publish(bundle: dict[str, Any]) -> None:
@@ -216,9 +195,9 @@ def show(shell: Any, value: Any) -> None:
         shell.display_pub.publish(data=value._repr_mimebundle_())
 
 
-def screen_for(shell: Any, *, show_usage: bool, remote_images: bool, is_typed: bool = False) -> Screen:
+def screen_for(shell: Any, settings: CometSettings, *, is_typed: bool = False) -> Screen:
     """A notebook's output where there is one (also one that is being captured), else the terminal."""
-    bundle_of = shell.display_formatter.format
+    bundle_of, show_usage, remote_images = shell.display_formatter.format, settings.show_usage, settings.remote_images
     if _only_prints(shell):
         return Terminal(show_usage=show_usage, bundle_of=bundle_of, is_typed=is_typed)
     return Notebook(shell.display_pub.publish, show_usage=show_usage, remote_images=remote_images, bundle_of=bundle_of)
@@ -233,7 +212,7 @@ def facts(message: Message) -> dict[str, Any]:
         "stop_reason": message.stop_reason,
         "incomplete": message.incomplete,
         "replayed": message.receipt.replayed,
-        "usage": {name: count for name, count in asdict(message.usage).items() if count is not None},
+        "usage": message.usage.reported(),
     }
     return {name: value for name, value in known.items() if value}
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, NamedTuple, overload
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from ..errors import CometError
+
+if TYPE_CHECKING:
+    from ..describe.description import Description, Limits
 
 MOST_RUNS = 1000
 MOST_OUTPUTS, MOST_OUTPUT = 50, 20_000  # that are kept of a cell, and characters of each
 MARGIN = 5_000  # more of them, so that no secret is cut before it is hidden
 
 
-class Run(NamedTuple):
+class Execution(NamedTuple):
     """One execution. number: its In[].        cell: the front end's id, "" where it gives none.
 
     outputs: as text, in order.
@@ -27,16 +31,25 @@ class Run(NamedTuple):
     error: BaseException | None = None
     failed: str = ""
 
+    def _describe_(self, limits: Limits) -> Description:
+        return self._describe_list_([self], limits)
 
-class Runs:
+    @staticmethod
+    def _describe_list_(executions: Sequence[Execution], limits: Limits) -> Description:
+        from .execution_text import describe_executions  # not at the top: loading stays quick
+
+        return describe_executions(executions, limits)
+
+
+class Executions:
     """The latest ones of one shell. It is told of each by the shell's events, and holds them in memory alone."""
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
-        self._ran: deque[Run] = deque(maxlen=MOST_RUNS)
+        self._ran: deque[Execution] = deque(maxlen=MOST_RUNS)
         # By display id: after how many kept outputs, and how many characters of the last of those; and what.
         self._displayed: dict[str, tuple[int, int, str]] = {}
-        self.failure: Run | None = None  # the latest one that has not been mended
+        self.failure: Execution | None = None  # the latest one that has not been mended
 
     def watch(self) -> None:
         global _watched
@@ -76,7 +89,9 @@ class Runs:
             return
         error = result.error_before_exec or result.error_in_exec
         failed = f"{type(error).__name__}: {_said(error)}" if error else ""
-        run = Run(number, result.info.raw_cell, str(result.info.cell_id or ""), self._outputs(number), None, failed)
+        run = Execution(
+            number, result.info.raw_cell, str(result.info.cell_id or ""), self._outputs(number), None, failed
+        )
         self._ran.append(run)
         if isinstance(error, Exception) and not isinstance(error, CometError):
             self.failure = run._replace(error=error)
@@ -104,10 +119,10 @@ class Runs:
     # ---- what is asked
 
     @overload
-    def __getitem__(self, which: int) -> Run: ...
+    def __getitem__(self, which: int) -> Execution: ...
     @overload
-    def __getitem__(self, which: slice) -> list[Run]: ...
-    def __getitem__(self, which: int | slice) -> Run | list[Run]:
+    def __getitem__(self, which: slice) -> list[Execution]: ...
+    def __getitem__(self, which: int | slice) -> Execution | list[Execution]:
         """`cells[5]` is In[5]; `cells[-1]` ran last, and a slice counts in the order of running."""
         if isinstance(which, slice):
             return [self._with_error(run) for run in list(self._ran)[which]]
@@ -118,7 +133,7 @@ class Runs:
             raise IndexError(f"no cell In[{which}] has run in this kernel since comet_magic was loaded")
         return found
 
-    def _with_error(self, run: Run) -> Run:
+    def _with_error(self, run: Execution) -> Execution:
         return self.failure if self.failure and self.failure.number == run.number else run
 
     def __len__(self) -> int:
@@ -126,6 +141,13 @@ class Runs:
 
     def __repr__(self) -> str:
         return f"<the {len(self._ran)} cells that have run>"
+
+    def _describe_(self, limits: Limits) -> Description:
+        return Execution._describe_list_(self[:], limits)
+
+    def names(self) -> dict[str, Any]:
+        """Return what a prompt may refer to besides the user's names: `cells`, and `error` once a cell has failed."""
+        return {"cells": self, **({"error": self.failure.error} if self.failure else {})}
 
     def name_of(self, filename: str) -> str:
         """`In[3]` for the file name under which a cell's code was compiled; "" for other files."""
@@ -145,14 +167,14 @@ def _text(kept: Any) -> str:
     return "".join(bundle["stream"]) if "stream" in bundle else str(bundle.get("text/plain", ""))
 
 
-def _is_same(run: Run, failed: Run) -> bool:
+def _is_same(run: Execution, failed: Execution) -> bool:
     """Whether it is the same cell, or the same text, run again."""
     return bool(run.cell and run.cell == failed.cell) or run.source.strip() == failed.source.strip()
 
 
-_watched: Runs | None = None
+_watched: Executions | None = None
 
 
-def watched() -> Runs | None:
+def watched() -> Executions | None:
     """Those of the shell in which the extension is loaded; None outside one."""
     return _watched

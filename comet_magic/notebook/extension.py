@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.inputtransformer2 import EscapedCommand
 
+from ..exchange.cells import learn_notebook_path
 from ..settings import CometSettings
+from .cell import notebook_path
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-from .completion import _completer
+from .completion import matcher
 from .magics import CometMagics
-
-# ---- loading and unloading
 
 
 class QuestionLine(EscapedCommand):
@@ -43,36 +44,49 @@ def _is_question(text: str) -> bool:
 
 
 def load(shell: InteractiveShell) -> None:
+    """Register everything. What was registered is undone at once if loading fails half-way, and by `unload`."""
     settings = CometSettings.configured(shell.config)
     magics = CometMagics(shell, settings)
-    shell.register_magics(magics)
-    magics.runs.watch()
-    shell.configurables.append(settings)
-    shell.input_transformer_manager.token_transformers.append(QuestionLine)
-    if completer := getattr(shell, "Completer", None):
-        magics.completer = _completer(magics)
-        completer.custom_matchers.append(magics.completer)
+    with ExitStack() as undo:
+        undo.callback(_forget_process)
+        undo.callback(CometSettings.clear_instance)
+        shell.register_magics(magics)
+        undo.callback(_forget_magics, shell, magics)
+        magics.executions.watch()
+        undo.callback(magics.executions.unwatch)
+        learn_notebook_path(notebook_path)
+        _append(shell.configurables, settings, undo)
+        _append(shell.input_transformer_manager.token_transformers, QuestionLine, undo)
+        if completer := getattr(shell, "Completer", None):
+            _append(completer.custom_matchers, matcher(magics), undo)
+        magics.undo = undo.pop_all()
 
 
 def unload(shell: InteractiveShell) -> None:
     """Undo all that `load` did, and end the local model if it was started."""
+    if magics := shell.magics_manager.registry.get(CometMagics.__name__):
+        magics.undo.close()
+
+
+def _append(to: list[Any], item: Any, undo: ExitStack) -> None:
+    to.append(item)
+    undo.callback(lambda: to.remove(item) if item in to else None)
+
+
+def _forget_magics(shell: InteractiveShell, magics: CometMagics) -> None:
     manager = shell.magics_manager
-    magics = manager.registry.pop(CometMagics.__name__, None)
-    if magics:
-        magics.runs.unwatch()
+    manager.registry.pop(CometMagics.__name__, None)
     for kind in manager.magics.values():
         for name in [name for name, function in kind.items() if getattr(function, "__self__", None) is magics]:
             del kind[name]
-    shell.configurables[:] = [c for c in shell.configurables if not isinstance(c, (CometSettings, CometMagics))]
-    if "comet_magic.notebook.panel" in sys.modules:
-        sys.modules["comet_magic.notebook.panel"].close_panel()
-    transformers = shell.input_transformer_manager.token_transformers
-    transformers[:] = [transformer for transformer in transformers if transformer is not QuestionLine]
-    if magics and (completer := getattr(shell, "Completer", None)):
-        completer.custom_matchers[:] = [m for m in completer.custom_matchers if m is not magics.completer]
-    CometSettings.clear_instance()
-    from ..api.local import stop_all
+    shell.configurables[:] = [one for one in shell.configurables if one is not magics]
 
-    stop_all()
-    if "comet_magic.exchange.session" in sys.modules:
-        sys.modules["comet_magic.exchange.session"].reset()
+
+def _forget_process() -> None:
+    """End what cells have started, as far as any has."""
+    if panel := sys.modules.get("comet_magic.notebook.panel"):
+        panel.close_panel()
+    if local := sys.modules.get("comet_magic.api.local"):
+        local.stop_all()
+    if session := sys.modules.get("comet_magic.exchange.session"):
+        session.reset()

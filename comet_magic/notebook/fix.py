@@ -16,18 +16,18 @@ from typing import Any, NamedTuple
 
 from ..describe.columns import plain
 from ..describe.dependencies import home, table_library, type_name
-from ..describe.description import Bounds, Description
+from ..describe.description import CellName, Description, Limits
 from ..describe.images import is_picture
-from ..describe.question import Question, Writing, bounds_of
+from ..describe.question import Question, QuestionBuilder, limits_of
 from ..describe.registry import describe
-from ..describe.tracebacks import CellName, failure, is_users
+from ..describe.tracebacks import failure, is_users
 from ..errors import ConfigError
 from ..messages.message import Message
 from ..redaction import REDACTED, is_secret_name
 from ..settings import CometSettings
 from ..suggestions import missing
 from ..text import many
-from .executions import Run, Runs
+from .executions import Execution, Executions
 from .next_cell import python_blocks
 
 MOST_VARIABLES = 10
@@ -47,50 +47,50 @@ class Variable(NamedTuple):
 
 
 def fix_question(
-    failed: Run, hint: str, settings: CometSettings, namespace: Mapping[str, Any], runs: Runs,
+    failed: Execution, hint: str, settings: CometSettings, namespace: Mapping[str, Any], executions: Executions,
     transform: Callable[[str], str],
 ) -> Question:  # fmt: skip
     """transform: makes Python of a cell with magics in it."""
     assert failed.error is not None
-    hint, bounds = hint.strip(), _bounds(settings)
+    hint, limits = hint.strip(), _limits(settings, executions.name_of)
     tree = _parsed(failed.source, transform)
-    local, function, line = _innermost(failed.error, runs.name_of)
+    local, function, line = _innermost(failed.error, executions.name_of)
     variables = [
         *(Variable(name, namespace[name]) for name in _names(failed.source, tree) if _is_worth_it(name, namespace)),
         *(Variable(f"{name} (in {function})", local[name]) for name in local if _is_worth_it(name, local)),
     ]
-    writing = Writing(bounds, "what to do, and your hint" if hint else "what to do")
+    writing = QuestionBuilder(limits, "what to do, and your hint" if hint else "what to do")
     writing.text(f"{TASK}\n" + (f"{hint}\n" if hint else ""))
     lines = many(len(failed.source.splitlines()), "line")
-    writing.add(f"In[{failed.number}]", Description("notebook cell", bounds.fitted(failed.source), lines))
-    writing.add("error", failure(failed.error, bounds, runs.name_of).hidden(bounds.hide))
-    _add_variables(writing, variables[:MOST_VARIABLES], bounds, runs.name_of)
+    writing.add(f"In[{failed.number}]", Description("notebook cell", limits.fitted(failed.source), lines))
+    writing.add("error", failure(failed.error, limits).hidden(limits.hide))
+    _add_variables(writing, variables[:MOST_VARIABLES], limits)
     if len(variables) > MOST_VARIABLES:
         writing.leave_out(f"{len(variables) - MOST_VARIABLES} of the cell's variables")
     found = missing(failed.error, tree, namespace)
     found = found or missing(failed.error, _parsed(line, str), {**namespace, **local})
-    if found and (bounds.share_values or not found.is_data):
-        writing.text(bounds.hide(f"\nNot there: {found}."))
+    if found and (limits.share_values or not found.is_data):
+        writing.text(limits.hide(f"\nNot there: {found}."))
     homes = [home(variable.value) for variable in variables]
     writing.text(f"\nVersions: {', '.join(_versions(failed.error, tree, namespace, homes))}.")
     return writing.question()
 
 
-def _bounds(settings: CometSettings) -> Bounds:
-    bounds = bounds_of(settings)
+def _limits(settings: CometSettings, cell_name: CellName) -> Limits:
+    limits = limits_of(settings, cell_name)
     return replace(
-        bounds, table_tokens=min(bounds.table_tokens, CARD_TOKENS), text_tokens=min(bounds.text_tokens, TEXT_TOKENS)
+        limits, table_tokens=min(limits.table_tokens, CARD_TOKENS), text_tokens=min(limits.text_tokens, TEXT_TOKENS)
     )
 
 
-def _add_variables(writing: Writing, variables: list[Variable], bounds: Bounds, cell_name: CellName) -> None:
+def _add_variables(writing: QuestionBuilder, variables: list[Variable], limits: Limits) -> None:
     first: dict[int, str] = {}
     short: dict[str, str] = {}  # those that a line is enough for
     for name, value in variables:
         if (same := first.setdefault(id(value), name)) != name:
             short[name] = f"the same as {same}"
             continue
-        for description in _described(name.split(" ")[0], value, bounds, cell_name):
+        for description in _described(name.split(" ")[0], value, limits):
             if description.is_inline:
                 short[name] = description.text
             else:
@@ -147,23 +147,23 @@ def _is_worth_it(name: str, scope: Mapping[str, Any]) -> bool:
         return False
     value = scope[name]
     # By its class: a proxy may raise when it is asked.
-    if issubclass(type(value), types.ModuleType | types.BuiltinFunctionType | types.MethodType | Runs):
+    if issubclass(type(value), types.ModuleType | types.BuiltinFunctionType | types.MethodType | Executions):
         return False
     is_code = issubclass(type(value), type | types.FunctionType)
     return not is_code or value.__module__ in (None, "__main__")
 
 
-def _described(name: str, value: Any, bounds: Bounds, cell_name: CellName) -> list[Description]:
+def _described(name: str, value: Any, limits: Limits) -> list[Description]:
     kind = type_name(value)
     if is_secret_name(name) and not (table_library(value) or issubclass(type(value), type | types.FunctionType)):
         return [Description(kind, REDACTED, is_value=True)]
     try:
-        if is_picture(value) or (not bounds.share_values and issubclass(type(plain(value)), Number)):
+        if is_picture(value) or (not limits.share_values and issubclass(type(plain(value)), Number)):
             return [Description(kind, f"({kind}, not shown)", is_value=True)]
-        return describe(value, bounds, cell_name)
+        return describe(value, limits)
     except Exception as error:  # noqa: BLE001  # a proxy raises what it likes; the error can be explained without it
-        why = error.what if isinstance(error, ConfigError) and bounds.share_values else f"{kind}, not shown"
-        return [Description(kind, f"({why})", is_value=True).hidden(bounds.hide)]
+        why = error.what if isinstance(error, ConfigError) and limits.share_values else f"{kind}, not shown"
+        return [Description(kind, f"({why})", is_value=True).hidden(limits.hide)]
 
 
 def _versions(error: BaseException, tree: ast.AST | None, scope: Mapping[str, Any], homes: list[str]) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,17 +12,21 @@ from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_
 
 from ..errors import ConfigError
 from ..settings import ALIASES, CometSettings
-from .executions import Runs
+from .executions import Executions
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from ..describe.question import Question
-    from ..exchange.cells import Place
+    from ..exchange.cells import Cell
+    from ..exchange.plan import Options
     from ..messages.message import Message
-    from ..output.typed import Wanted
-    from ..store.requests import Attempt
-    from ..tools.tool import Tool
+
+
+def _approve(name: str, arguments: Mapping[str, str], can_be_always: bool) -> str:
+    from .stdin import approve  # not at the top: few cells have tools
+
+    return approve(name, arguments, can_be_always)
 
 
 @magics_class
@@ -32,7 +37,7 @@ class CometMagics(Magics):
         super().__init__(shell)
         self.settings = settings
         self.offered: list[str] = []  # models that the endpoint has named, for Tab
-        self.runs = Runs(shell)
+        self.executions = Executions(shell)
 
     @no_var_expand
     @cell_magic("claude")
@@ -92,16 +97,17 @@ class CometMagics(Magics):
     def claude_continue(self, line: str) -> None:
         """Let the latest reply that was cut or stopped go on; `%claude_continue -c NAME`: in that conversation."""
         from ..describe.question import as_before
+        from ..exchange.plan import Options
         from .history_magic import continue_command
         from .history_table import to_continue
 
-        place = self._place(continue_command(self.settings, line), alone=False)
-        part = to_continue(self.settings, place.conversation)
+        cell = self._cell(continue_command(self.settings, line))
+        part = to_continue(self.settings, cell.conversation)
         if part is None:  # as when a notebook is run again, whose replies are whole by then
-            print(f"no reply in {place.conversation} is waiting to go on; %claude_history shows its turns")
+            print(f"no reply in {cell.conversation} is waiting to go on; %claude_history shows its turns")
             return
-        place = place._replace(execution=part.execution)
-        self._exchange(as_before(part.question, self.settings), place, new=part.afresh, continued=part)
+        cell = cell._replace(execution=part.execution)
+        self._ask(as_before(part.question, self.settings), Options(new=part.is_new, continues=part), cell)
 
     @no_var_expand
     @line_magic
@@ -112,94 +118,83 @@ class CometMagics(Magics):
         variables that the cell uses, names that are near, and the versions of its libraries; `%claude_fix --dry-run`
         shows it. The corrected cell is put below, and never run by itself.
         """
+        from ..exchange.plan import Options
         from .fix import corrected, fix_question
 
-        failed = self.runs.failure
+        failed = self.executions.failure
         if failed is None:
             print("nothing to fix: no cell of your own code has failed, or it has run well since")
             return
         hint = re.sub(r"^\s*--dry-run\b|\s--dry-run\s*$", "", line)
-        is_dry = hint != line
-        asked = fix_question(failed, hint, self.settings, self.shell.user_ns, self.runs, self.shell.transform_cell)
-        place = self._place(None, alone=True)
-        if is_dry:
-            self._preview(asked, place)
-            return
-        reply = self._exchange(asked, place)
-        code = corrected(reply)
-        if code:
-            self._put_below(place, reply, code)
+        question = fix_question(
+            failed, hint, self.settings, self.shell.user_ns, self.executions, self.shell.transform_cell
+        )
+        cell = self._cell(None, alone=True)
+        reply = self._ask(question, Options(dry_run=hint != line), cell)
+        if reply and (code := corrected(reply)):
+            self._put_below(cell, reply, code)
 
     def _answer(
-        self, prompt: str, *, chat: str | None = None, alone: bool = False, dry_run: bool = False,
-        as_type: str | None = None, tools: str | None = None, code: bool = False, **flags: Any,
+        self, prompt: str, *, chat: str | None = None, alone: bool = False, new: bool = False, fresh: bool = False,
+        dry_run: bool = False, as_type: str | None = None, tools: str | None = None, code: bool = False, **flags: Any,
     ) -> Message | None:  # fmt: skip
+        """Ask what a cell or a line asks. Returns: the reply; None for a dry run."""
         from ..describe.question import question
+        from ..exchange.plan import Options
 
-        asked = question(prompt, self.settings, self.shell.user_ns, self.runs)
-        place = self._place(chat, alone=alone)
+        namespace = {**self.executions.names(), **self.shell.user_ns} if "{{" in prompt else self.shell.user_ns
+        asked = question(prompt, self.settings, namespace, self.executions.name_of)
+        options = Options(flags, new, fresh, dry_run, cell_name=self.executions.name_of)
         if as_type:
-            from .named import wanted_by_name
+            from .named import output_type_named
 
-            flags["wanted"] = wanted_by_name(as_type, self.shell.user_ns)
+            options = options._replace(output=output_type_named(as_type, self.shell.user_ns))
         if tools:
-            from .named import tools_by_name
+            from .named import tools_named
 
-            flags["tools"] = tools_by_name(tools, self.shell.user_ns, asked.tables, self.settings.tool_timeout_s)
-        if dry_run:
-            self._preview(asked, place, **flags)
-            return None
-        reply = self._exchange(asked, place, **flags)
-        if code:
+            named = tools_named(tools, self.shell.user_ns, asked.tables, self.settings.tool_timeout_s)
+            options = options._replace(tools=named)
+        cell = self._cell(chat, alone=alone)
+        reply = self._ask(asked, options, cell)
+        if code and reply:
             from .next_cell import python_blocks
 
-            self._put_below(place, reply, "\n\n".join(python_blocks(reply)), again=flags["fresh"])
+            self._put_below(cell, reply, "\n\n".join(python_blocks(reply)), again=fresh)
         return reply
 
-    def _put_below(self, place: Place, reply: Message, code: str, *, again: bool = False) -> None:
+    def _cell(self, chat: str | None, *, alone: bool = False) -> Cell:
+        from ..exchange.session import current
+        from .cell import current_cell
+
+        return current_cell("" if alone else chat or current().conversation_name(self.settings))
+
+    def _ask(self, question: Question, options: Options, cell: Cell) -> Message | None:
+        """Plan, run, paint and write down. Returns: the reply; None for a dry run, which is shown in its place."""
+        from ..exchange.plan import make_plan
+        from ..exchange.session import current
+
+        session = current()
+        plan = make_plan(question, options, cell, self.settings, session)
+        if options.dry_run:
+            from ..exchange.dry_run import DryRun
+            from .display import show
+
+            show(self.shell, DryRun(plan))
+            return None
+        from ..exchange.journal import Journal
+        from ..exchange.run import run
+        from .display import LiveDisplay, brief_interrupt, screen_for
+
+        screen = screen_for(self.shell, self.settings, is_typed=bool(options.output))
+        live = LiveDisplay(screen)
+        with brief_interrupt(), Journal(session, plan) as journal:
+            return live.show(run(plan, journal, session, announce=live.note, approve=_approve))
+
+    def _put_below(self, cell: Cell, reply: Message, code: str, *, again: bool = False) -> None:
         from ..exchange.session import current
         from .next_cell import put_below
 
-        print(put_below(self.shell, current().store(self.settings), place, reply, code, again=again))
-
-    def _place(self, chat: str | None, *, alone: bool) -> Place:
-        from ..exchange.session import current
-        from .cell import place_in
-
-        conversation = "" if alone else chat or current().conversation_of(self.settings, self.shell)
-        return place_in(self.shell, conversation)
-
-    def _exchange(
-        self, question: Question, place: Place, *, new: bool = False, fresh: bool = False,
-        continued: Attempt | None = None, wanted: Wanted | None = None, tools: dict[str, Tool] | None = None,
-        **flags: Any,
-    ) -> Message:  # fmt: skip
-        from ..exchange.exchange import Exchange
-        from ..exchange.session import current
-        from .display import LiveDisplay, brief_interrupt, screen_for
-
-        settings = self.settings
-        exchange = Exchange(
-            settings, current(), question, place, new=new, fresh=fresh, continued=continued, wanted=wanted, tools=tools
-        )
-        request = exchange.request(**flags)
-        screen = screen_for(
-            self.shell, show_usage=settings.show_usage, remote_images=settings.remote_images, is_typed=bool(wanted)
-        )
-        live = LiveDisplay(screen, ended=exchange.keep)
-        with brief_interrupt(), exchange.stream(request, live.note) as stream:
-            return live.show(stream)
-
-    def _preview(
-        self, question: Question, place: Place, *, new: bool = False, fresh: bool = False,
-        wanted: Wanted | None = None, tools: dict[str, Tool] | None = None, **flags: Any,
-    ) -> None:  # fmt: skip
-        from ..exchange.exchange import Exchange
-        from ..exchange.session import current
-        from .display import show
-
-        exchange = Exchange(self.settings, current(), question, place, new=new, fresh=fresh, wanted=wanted, tools=tools)
-        show(self.shell, exchange.preview(exchange.request(**flags)))
+        print(put_below(self.shell, current().store(self.settings), cell, reply, code, again=again))
 
     @no_var_expand
     @line_magic
@@ -221,7 +216,7 @@ class CometMagics(Magics):
         """
         from .history_magic import history_command
 
-        here = self._place(None, alone=False).conversation
+        here = self._cell(None).conversation
         return history_command(self.settings, line, here, inspect.getdoc(self.claude_history) or "")
 
     @no_var_expand

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..output.dataframes import need_frame_class
-from ..output.typed import Wanted, wanted
+from ..output.typed import OutputType, output_type
 from ..suggestions import nearest_to
 from ..tools.tool import Tool, query, tools_of
 
@@ -26,9 +26,7 @@ def named(flag: str, text: str, scope: Mapping[str, Any], hint: str) -> Any:
         raise ConfigError(f"{flag}: {type(error).__name__}: {error}", "; ".join(hints)) from error
 
 
-def tools_by_name(
-    text: str, namespace: Mapping[str, Any], tables: Mapping[str, Any], limit_s: float
-) -> dict[str, Tool]:
+def tools_named(text: str, namespace: Mapping[str, Any], tables: Mapping[str, Any], limit_s: float) -> dict[str, Tool]:
     """The tools that `f,g` names. Raises: ConfigError, naming the nearest."""
     hint = "--tools takes functions, as in --tools f,g"
     functions = named(f"--tools {text}", f"({text},)", {"query": query, **namespace}, hint)
@@ -43,10 +41,10 @@ def tools_by_name(
 _OURS = ("Literal", "Annotated", "Any", "Optional", "Union")
 
 
-def wanted_by_name(text: str, namespace: Mapping[str, Any]) -> Wanted:
+def output_type_named(text: str, namespace: Mapping[str, Any]) -> OutputType:
     """The type that an expression names, as `list[str]`. Raises: ConfigError, naming the nearest."""
     text = text.strip()
     if text == "DataFrame" and text not in namespace:
-        return wanted(need_frame_class(), text)
+        return output_type(need_frame_class(), text)
     scope = {**{name: getattr(typing, name) for name in _OURS}, **namespace}
-    return wanted(named(f"--as {text}", text, scope, "--as takes a type, in quotes: --as 'list[str]'"), text)
+    return output_type(named(f"--as {text}", text, scope, "--as takes a type, in quotes: --as 'list[str]'"), text)

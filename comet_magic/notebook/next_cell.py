@@ -6,9 +6,9 @@ import ast
 from hashlib import sha256
 from typing import Any
 
-from ..exchange.cells import Place
+from ..exchange.cells import Cell
 from ..messages.message import Message
-from ..store.code_cells import _former, _keep
+from ..store import code_cells
 from ..store.database import Store
 from .cell import is_terminal
 
@@ -35,7 +35,7 @@ def _is_python(code: str) -> bool:
     return True
 
 
-def put_below(shell: Any, store: Store, place: Place, reply: Message, code: str, *, again: bool = False) -> str:
+def put_below(shell: Any, store: Store, cell: Cell, reply: Message, code: str, *, again: bool = False) -> str:
     """Put `code` below the cell, unless it is there. Returns: what was done, in words.
 
     again: also where the same was put there before, for the user has asked anew.
@@ -47,17 +47,17 @@ def put_below(shell: Any, store: Store, place: Place, reply: Message, code: str,
     if is_terminal(shell):
         shell.set_next_input(code)
         return "the code is your next input, not run: read it first"
-    former = _former(store, place) if place.cell else ""
+    former = code_cells.find_digest(store, cell.conversation, cell.id) if cell.id else ""
     digest = sha256(code.encode()).hexdigest()
-    is_there = former == digest or (not place.cell and reply.receipt.replayed is not None)
+    is_there = former == digest or (not cell.id and reply.receipt.replayed is not None)
     if is_there and not again:
         return "the code is what was put below before: no other cell was made; comet_magic.last.code_blocks has it, too"
     shell.set_next_input(code)
-    if place.cell:
-        _keep(store, place, digest)
+    if cell.id:
+        code_cells.keep_digest(store, cell.conversation, cell.id, digest)
     if former and not is_there:
         return (
             "the new code is in a cell below, not run: read it first; delete the old one, which no kernel can replace"
         )
-    where = "in a cell below" if place.cell else "in a cell below, where the front end makes one"
+    where = "in a cell below" if cell.id else "in a cell below, where the front end makes one"
     return f"the code is {where}, not run: read it first"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from functools import partial
 from html import escape
@@ -20,14 +21,15 @@ from traitlets import TraitError
 
 from .. import conversations
 from ..api import client
+from ..background import in_background
 from ..errors import CometError
 from ..exchange import session
 from ..keys import Key, keep, keyring_here
-from ..messages import models as catalog
+from ..messages import models
 from ..settings import ALIASES, EFFORTS, SMALLEST_BUDGET, CometSettings
-from . import profile as defaults
-from .display import current_shell, publish
-from .listing import Listing
+from . import profile
+from .cell import current_shell
+from .display import publish
 from .settings_table import described, html_table, key_status, plain_table, settings_table
 
 PATIENCE_S = 2.0  # seconds that the list of models may keep the kernel waiting
@@ -47,7 +49,7 @@ class Panel(widgets.VBox):
         self._profile = profile
         self._shown: dict[str, Callable[[Any], None]] = {}  # how to show a setting's value
         self._showing: set[int] = set()  # threads that are moving controls, which then is no hand's doing
-        self._listing: Listing | None = None  # until it is shown
+        self._models: Future[list[str]] | None = None  # until it is shown
         self._kept_key = ""
         self.release: Callable[[], None] = lambda: None  # lets go of the shell
         self._facts, self._list, self._key_status, self._result, self._session, self._said = (_said() for _ in range(6))
@@ -187,7 +189,7 @@ class Panel(widgets.VBox):
         def show(value: str | int | None) -> None:
             model = self._settings.model_named(self._settings.model)
             now = "budget" if isinstance(value, int) else value or NOT_SENT
-            options = (NOT_SENT, *(way for way in WAYS if way == now or not catalog.refusal(model, way)))
+            options = (NOT_SENT, *(way for way in WAYS if way == now or not models.refusal(model, way)))
             if tuple(kind.options) != options:
                 kind.options = options
             kind.value = now
@@ -312,37 +314,37 @@ class Panel(widgets.VBox):
     # ---- what follows from the model
 
     def _limit(self) -> int:
-        facts = catalog.known(self._settings.model_named(self._settings.model))
+        facts = models.known(self._settings.model_named(self._settings.model))
         return facts.max_output if facts else 10**9
 
     def _follow_model(self) -> None:
         model = self._settings.model_named(self._settings.model)
-        facts = catalog.known(model)
+        facts = models.known(model)
         alias = f"{model} · " if model != self._settings.model else ""
         _say(self._facts, f"{alias}{facts or 'nothing is known of this model; it can be used all the same'}")
         self._shown["thinking"](self._settings.thinking)
         self._slider.max = math.log10(max(facts.max_output if facts else MOST_TOKENS, self._settings.max_tokens)) + 1e-9
-        why = catalog.refusal(model, "temperature")
+        why = models.refusal(model, "temperature")
         switch, slider = self._temperature_parts
         help_text = self._settings.traits()["temperature"].help
         for part in (switch, slider):
             part.tooltip = why or help_text
         switch.disabled = bool(why) and self._settings.temperature is None
         slider.disabled = bool(why) or self._settings.temperature is None
-        refused = [text for way in WAYS if (text := catalog.refusal(model, way))]
+        refused = [text for way in WAYS if (text := models.refusal(model, way))]
         self._thinking_parts[0].tooltip = "; ".join(refused) or self._settings.traits()["thinking"].help
 
     def _fetch_models(self) -> None:
         """Ask the endpoint for its list: shown now if it comes soon, else after a later cell."""
         name = self._settings.endpoint
-        self._listing = None  # an older question's answer would be another endpoint's
+        self._models = None  # an older question's answer would be another endpoint's
         if name == "local":
             _say(self._list, "the local model answers, whatever name is set")
         elif name in ("auto", "cometapi") and not (self._settings.key or self._settings.base_url_variable):
             _say(self._list, "no key, so no list of models: any name can be typed")
         else:
-            self._listing = Listing(self._settings)
-            if not self._listing.wait(PATIENCE_S):
+            self._models = in_background(lambda: offered_models(self._settings))
+            if wait([self._models], PATIENCE_S).not_done:
                 _say(self._list, "the list of models is slow to come; any name can be typed")
 
     # ---- what buttons do
@@ -360,7 +362,7 @@ class Panel(widgets.VBox):
         return client.check(self._settings)
 
     def _keep(self) -> str:
-        return f"kept in {defaults.keep(self._settings, self._profile)}; IPython reads it at the next start"
+        return f"kept in {profile.keep(self._settings, self._profile)}; IPython reads it at the next start"
 
     def _reset(self) -> str:
         self._settings.reset()
@@ -381,10 +383,11 @@ class Panel(widgets.VBox):
 
     def refresh(self, _: object = None) -> None:
         """Show what has changed besides settings: the session, the key, a list of models that came late."""
-        if self._listing and self._listing.wait(0):
-            self._offer(self._listing.models)
-            _say(self._list, self._listing.why_none)
-            self._listing = None
+        if self._models and self._models.done():
+            names, why_none = _listed(self._models)
+            self._offer(names)
+            _say(self._list, why_none)
+            self._models = None
         with self._moving():
             self._talks.options = tuple(conversations.names())
         _say(self._session, "\n".join(filter(None, [str(session.current().totals), session.current().problem])))
@@ -411,6 +414,24 @@ class Panel(widgets.VBox):
         publish({"text/html": html_table(table), "text/plain": plain_table(table)})
         if hasattr(current_shell(), "kernel"):
             publish({**self._repr_mimebundle_(), "text/plain": ""})
+
+
+def offered_models(settings: CometSettings) -> list[str]:
+    """Return the names of the models in the endpoint's list. Raises: CometError."""
+    return sorted(model["id"] for model in client.connect(settings).models())
+
+
+def _listed(models: Future[list[str]]) -> tuple[list[str], str]:
+    """The names, and why there are none, in words."""
+    why = "the endpoint's list of models is empty"
+    try:
+        if names := models.result():
+            return names, ""
+    except CometError as error:
+        why = f"no list of models ({error.what})"
+    except Exception as error:  # noqa: BLE001  # nobody else would hear of it
+        why = f"no list of models ({type(error).__name__})"
+    return [], f"{why}; any name can be typed"
 
 
 class HiddenText(widgets.Password):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from getpass import getpass
 from typing import TypeVar
 
 from ..errors import ConfigError
 from ..keys import Key, keep, key_file, keyring_here
-from ..messages.tool_call import Call
 from ..settings import CometSettings
 from ..text import clean
+from ..tools.runner import ALWAYS, DENY, NOBODY, ONCE
 
 T = TypeVar("T")
 
@@ -48,39 +48,37 @@ def typed(ask: Callable[[str], T], question: str) -> T | None:
         raise
 
 
-ONCE, ALWAYS, DENIED, NOBODY = "once", "always", "denied", "nobody"
 SHOWN = 300  # characters of an argument; `s` shows all of it
-_ANSWERS = {"y": ONCE, "yes": ONCE, "once": ONCE, "a": ALWAYS, "always": ALWAYS, "n": DENIED, "no": DENIED, "": DENIED}
+_ANSWERS = {"y": ONCE, "yes": ONCE, "once": ONCE, "a": ALWAYS, "always": ALWAYS, "n": DENY, "no": DENY, "": DENY}
 ATTEMPTS = 5  # at an answer that is none
 
 
-def may_run(call: Call, hide: Callable[[str], str] = str, *, for_good: bool = True) -> str:
-    """Ask the user whether a tool may be called like this: through the kernel's input prompt, for a cell is running.
+def approve(name: str, arguments: Mapping[str, str], can_be_always: bool) -> str:
+    """Ask the user whether a tool may run: through the kernel's input prompt, for a cell is running.
 
-    hide: takes secrets out of what is shown.        for_good: whether it can be allowed for a conversation.
-    Returns: ONCE, ALWAYS (in this conversation), DENIED; or NOBODY, where nobody can answer.
+    Returns: ONCE, ALWAYS (in this conversation), DENY; or NOBODY, where nobody can answer.
     """
-    always = " · [a]lways in this conversation" if for_good else ""
+    always = " · [a]lways in this conversation" if can_be_always else ""
     # The tool's name stands in the last line, so that no argument can push it out of sight.
-    ways = f"Allow {call.name}? [y]es, once{always} · [s]how all · [N]o: "
-    question = "\n".join(["Claude asks to run", *_arguments(call, hide, SHOWN), ways])
+    choices = f"Allow {name}? [y]es, once{always} · [s]how all · [N]o: "
+    question = "\n".join(["Claude asks to run", *_lines(name, arguments, SHOWN), choices])
     for _ in range(ATTEMPTS):
         answer = typed(input, question)
         if answer is None:
             return NOBODY
         answer = answer.strip().lower()
-        if (chosen := _ANSWERS.get(answer)) and (for_good or chosen != ALWAYS):
+        if (chosen := _ANSWERS.get(answer)) and (can_be_always or chosen != ALWAYS):
             return chosen
-        shown = _arguments(call, hide, None) if answer in ("s", "show") else []
-        question = "\n".join([*shown, ways])
-    return DENIED
+        shown = _lines(name, arguments, None) if answer in ("s", "show") else []
+        question = "\n".join([*shown, choices])
+    return DENY
 
 
-def _arguments(call: Call, hide: Callable[[str], str], most: int | None) -> list[str]:
+def _lines(name: str, arguments: Mapping[str, str], most: int | None) -> list[str]:
     """A line for the call, and one for each argument, within bounds that no text can push the rest out of sight."""
-    lines = [f"  {call.name}"]
-    for name, value in call.arguments.items():
-        text = clean(hide(repr(value)))
+    lines = [f"  {name}"]
+    for parameter, value in arguments.items():
+        text = clean(value)
         more = f" … ({len(text):,} characters)" if most is not None and len(text) > most else ""
-        lines.append(f"    {name} = {text[:most] if more else text}{more}")
+        lines.append(f"    {parameter} = {text[:most] if more else text}{more}")
     return lines

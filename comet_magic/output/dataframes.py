@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import ConfigError
 from ..render.table import Table
 from ..text import many, one_line
-from .schema import Schema, Unfit, lax_reader, schema_of
+from .schema import Mismatch, Schema, lax_reader, schema_of
 
 KINDS = {"string": str, "integer": int, "number": float, "boolean": bool, "date": dt.date, "datetime": dt.datetime}
 SHOWN_ROWS = 60  # of a list of records; as many as Jupyter shows of a DataFrame
@@ -67,10 +67,10 @@ def frame_schema(kind: Any) -> Schema:
         outline.read(value)
         names = [column["name"] for column in value["columns"]]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise Unfit(f"columns: two are called {twice[0]!r}")
+            raise Mismatch(f"columns: two are called {twice[0]!r}")
         for number, row in enumerate(value["rows"]):
             if len(row) != len(names):
-                raise Unfit(f"rows[{number}]: {len(row)} values for {len(names)} columns")
+                raise Mismatch(f"rows[{number}]: {len(row)} values for {len(names)} columns")
         kinds = {column["name"]: column["type"] for column in value["columns"]}
         columns = {
             name: _column([row[at] for row in value["rows"]], name, kinds[name]) for at, name in enumerate(names)
@@ -78,21 +78,21 @@ def frame_schema(kind: Any) -> Schema:
         try:
             return _frame(kind, columns, kinds)
         except Exception as error:  # as for an integer that the library has no room for
-            raise Unfit(f"{type(error).__name__}: {error}") from error
+            raise Mismatch(f"{type(error).__name__}: {error}") from error
 
     return replace(outline, read=read)
 
 
 def _column(values: list[Any], name: str, kind: str) -> list[Any]:
     if kind in ("date", "datetime") and not all(isinstance(value, str | None) for value in values):
-        raise Unfit(f"column {name!r} of type {kind}: it is written as a text, as in 2026-01-31")
+        raise Mismatch(f"column {name!r} of type {kind}: it is written as a text, as in 2026-01-31")
     of = list[KINDS[kind] | None]  # type: ignore[valid-type]
     try:
         made = list((lax_reader(of) if kind in ("date", "datetime") else schema_of(of, name).read)(values))
-    except Unfit as problem:
-        raise Unfit(f"column {name!r} of type {kind}: {problem}") from None
+    except Mismatch as problem:
+        raise Mismatch(f"column {name!r} of type {kind}: {problem}") from None
     if kind == "datetime" and len({value.tzinfo is None for value in made if value is not None}) > 1:
-        raise Unfit(f"column {name!r}: some times have a zone, and some have none")
+        raise Mismatch(f"column {name!r}: some times have a zone, and some have none")
     if kind == "datetime" and len({value.utcoffset() for value in made if value is not None}) > 1:
         made = [value and value.astimezone(dt.timezone.utc) for value in made]  # one column has one zone
     return made

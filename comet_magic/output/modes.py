@@ -7,24 +7,21 @@ GRAMMAR: what the embedded model's server has in their place.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable
-
 from ..errors import APIError
 from ..messages.models import known
 from ..messages.request import FORCED, FORMAT, GRAMMAR, TOOL, WORDS, Request
+from ..store import output_modes
 from ..store.database import Store
-from ..store.output_modes import _kept
 
 _USUAL, _EMBEDDED = (FORMAT, FORCED, TOOL, WORDS), (GRAMMAR, WORDS)
 
 
-class Ways:
+class OutputModes:
     """Of one question to one endpoint: `now` is the way to ask. What is learned on it goes into the store."""
 
     def __init__(self, store: Store, endpoint: str, request: Request, *, is_embedded: bool = False) -> None:
         self._store, self._endpoint, self._model = store, endpoint, request.model
-        learned = _kept(store, endpoint, request.model)
+        learned = output_modes.find_modes(store, endpoint, request.model)
         unfit = {way for way, fits in learned.items() if not fits} | set(_impossible(request))
         self._proven = {way for way, fits in learned.items() if fits}  # a reply has been of the form
         self._fit = set(self._proven)  # the endpoint has taken such a request, at least
@@ -46,7 +43,7 @@ class Ways:
 
     def taken(self) -> None:
         """The endpoint took the request as it was asked now: what it refused before was the way."""
-        self._keep(self._refused, fit=False)
+        self._keep(self._refused, is_taken=False)
         self._refused = []
         self._fit.add(self.now)
 
@@ -62,14 +59,12 @@ class Ways:
 
     def fits(self) -> None:
         """The reply is of the form, as it was asked for now: what was passed over before, no reply to it will be."""
-        self._keep(self._passed_over, fit=False)
+        self._keep(self._passed_over, is_taken=False)
         if self.now not in self._proven:
-            self._keep([self.now], fit=True)
+            self._keep([self.now], is_taken=True)
 
-    def _keep(self, ways: Iterable[str], *, fit: bool) -> None:
-        rows = [(self._endpoint, self._model, way, fit, time.time()) for way in ways]
-        if rows:
-            self._store.write(lambda db: db.executemany("INSERT OR REPLACE INTO ways VALUES (?,?,?,?,?)", rows))
+    def _keep(self, modes: list[str], *, is_taken: bool) -> None:
+        output_modes.keep_modes(self._store, self._endpoint, self._model, modes, is_taken=is_taken)
 
 
 def _impossible(request: Request) -> list[str]:

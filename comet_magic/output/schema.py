@@ -30,13 +30,13 @@ _BOUNDS = frozenset(
 _MEANS_SOMETHING = frozenset("type $ref anyOf oneOf allOf not enum const properties items required".split())
 
 
-class Unfit(Exception):
+class Mismatch(Exception):
     """JSON that is not of the form. Its text says where and why, for the model and for the user."""
 
 
 @dataclass(frozen=True)
 class Schema:
-    """json: the JSON Schema.        read: from what `json.loads` gives to the value; raises Unfit."""
+    """json: the JSON Schema.        read: from what `json.loads` gives to the value; raises Mismatch."""
 
     json: dict[str, Any]
     read: Callable[[Any], Any]
@@ -83,16 +83,16 @@ def _of_json_schema(schema: dict[str, Any], name: str) -> Schema:
         try:
             _refuse(problems_of(value))
         except RecursionError:
-            raise Unfit("it is nested too deeply") from None
+            raise Mismatch("it is nested too deeply") from None
         return value
 
     return Schema(schema, read)
 
 
 def _refuse(errors: Iterable[Any]) -> None:
-    """Raises: Unfit where jsonschema has found any."""
+    """Raises: Mismatch where jsonschema has found any."""
     if problems := [f"{_place(error.absolute_path)}{error.message}" for error in errors]:
-        raise Unfit(_told(problems))
+        raise Mismatch(_told(problems))
 
 
 def _validator(schema: dict[str, Any], name: str) -> Callable[[Any], Iterable[Any]]:
@@ -204,9 +204,9 @@ def _reader(validate_json: Callable[..., Any], *, is_strict: bool | None = True)
             return validate_json(json.dumps(_integral(value)), strict=is_strict)
         except pydantic.ValidationError as error:
             told = [f"{_place(one['loc'])}{one['msg']}{_got(one)}" for one in error.errors(include_url=False)]
-            raise Unfit(_told(told)) from None
+            raise Mismatch(_told(told)) from None
         except Exception as error:  # a type's own checks raise what they like
-            raise Unfit(f"{type(error).__name__}: {error}") from error
+            raise Mismatch(f"{type(error).__name__}: {error}") from error
 
     return read
 

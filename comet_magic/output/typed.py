@@ -14,24 +14,25 @@ from ..errors import ReplyError
 from ..messages.message import ContentBlock, Message
 from ..messages.request import REPLY_TOOL, Form, Request
 from ..render.markdown import code_blocks
+from ..render.message import ending
 from .dataframes import frame_schema, is_frame_class, reader
-from .modes import Ways
-from .schema import Unfit, plain_json, schema_of, strict
+from .modes import OutputModes
+from .schema import Mismatch, plain_json, schema_of, strict
 
 REPAIRS = 1
 MOST_OPENINGS = 1000  # of brackets, that are looked at for a value
 LONGEST_ECHO = 20_000  # characters of a reply that are sent back to be mended
 
 
-class NoJSON(Unfit):
+class NoJSON(Mismatch):
     """There is none in the reply."""
 
 
 @dataclass(frozen=True)
-class Wanted:
+class OutputType:
     """What a reply is to be. name: of the type, in words.
 
-    form: the JSON object that is asked for.        read: from the parsed JSON to the value; raises Unfit.
+    form: the JSON object that is asked for.        read: from the parsed JSON to the value; raises Mismatch.
     """
 
     name: str
@@ -39,24 +40,24 @@ class Wanted:
     read: Callable[[Any], Any] = field(compare=False)
 
     def value_of(self, text: str) -> Any:
-        """Raises: Unfit; NoJSON where there is none in the text."""
-        problem: Unfit | None = None
+        """Raises: Mismatch; NoJSON where there is none in the text."""
+        problem: Mismatch | None = None
         for found in _json_in(text):
             try:
                 return self.read(found)
-            except Unfit as error:
+            except Mismatch as error:
                 problem = problem or error
         raise problem or NoJSON("there is no JSON in it")
 
 
-def wanted(kind: Any, name: str = "") -> Wanted:
+def output_type(kind: Any, name: str = "") -> OutputType:
     """kind: a type, a DataFrame class, or a JSON Schema.        Raises: ConfigError when no JSON can be read as it."""
     name = name or (inspect.formatannotation(kind) if not isinstance(kind, Mapping) else "that JSON Schema")
     schema = frame_schema(kind) if is_frame_class(kind) else schema_of(kind, name)
     read = reader(schema.read, schema.json)
     plain = plain_json(schema.json)
     if plain.get("type") == "object":
-        return Wanted(name, Form(plain, strict(plain)), read)
+        return OutputType(name, Form(plain, strict(plain)), read)
     parts: dict[str, Any] = {key: plain.pop(key) for key in ("$defs", "definitions") if key in plain}
     held: dict[str, Any] = {
         "type": "object",
@@ -70,7 +71,7 @@ def wanted(kind: Any, name: str = "") -> Wanted:
         is_held = isinstance(found, dict) and set(found) == {"value"}
         return read(found["value"] if is_held else found)
 
-    return Wanted(name, Form(held, strict(held)), unwrapped)
+    return OutputType(name, Form(held, strict(held)), unwrapped)
 
 
 def _json_in(text: str) -> Iterator[Any]:
@@ -94,56 +95,65 @@ def _json_among(text: str) -> Iterator[Any]:
                 pass
 
 
-class Typed:
+class TypedReply:
     """The rounds in which a reply gets to be of the type: one to begin with, one to mend it. Lives for one question.
 
     value: what came of it, once something has.
     """
 
-    def __init__(self, wanted: Wanted, ways: Ways, hide: Callable[[str], str] = str) -> None:
-        """hide: takes the key out of a text."""
-        self.wanted = wanted
-        self.hide = hide
+    def __init__(self, output: OutputType, modes: OutputModes) -> None:
+        self.output = output
         self.value: Any = None
-        self._ways = ways
+        self._modes = modes
         self._repairs = 0
 
     def next(self, request: Request, message: Message) -> Request | None:
         """What to ask after `message`; None when it is the value. Raises: ReplyError when it will not be."""
         if message.is_cut:
-            raise self.failed(f"it is not whole: {message.ending.split(': raise')[0]}", _mend(message))
-        answer = self.hide(answer_of(message))
+            raise self.failed(f"it is not whole: {ending(message).split(': raise')[0]}", _mend(message))
+        answer = answer_of(message)
         try:
-            self.value = self.wanted.value_of(answer)
-        except Unfit as problem:
-            if isinstance(problem, NoJSON) and self._ways.ignored():
+            self.value = self.output.value_of(answer)
+        except Mismatch as problem:
+            if isinstance(problem, NoJSON) and self._modes.ignored():
                 return request
             if self._repairs == REPAIRS:
                 raise self.failed(str(problem), "ask for less at once, or say more of what is wanted") from None
             self._repairs += 1
             return replace(request, messages=(*request.messages, *self._to_mend(answer, problem)))
-        self._ways.fits()
+        self._modes.fits()
         return None
 
-    def _to_mend(self, answer: str, problem: Unfit) -> tuple[Message, Message]:
+    def _to_mend(self, answer: str, problem: Mismatch) -> tuple[Message, Message]:
         said = {"type": "text", "text": answer.strip()[:LONGEST_ECHO] or "(nothing)"}
         return Message("assistant", (said,)), Message.user(  # type: ignore[arg-type]  # the wire's own JSON
             f"That does not fit the schema: {problem}. Give the whole answer once more, corrected, and nothing else."
         )
 
     def failed(self, reason: str, hint: str) -> ReplyError:
-        return ReplyError(f"the reply is no {self.wanted.name}: {reason}", hint, reason=reason)
+        return ReplyError(f"the reply is no {self.output.name}: {reason}", hint, reason=reason)
 
     def as_text(self, message: Message, *, is_value: bool) -> Message:
         """The message as one of text, however the answer came: so it is kept, sent in later requests, and replayed."""
         kept = [block for block in message.content if block.get("type") not in ("text", "tool_use")]
-        answer: ContentBlock = {"type": "text", "text": self.hide(answer_of(message))}
-        message = replace(message, content=(*kept, answer), as_type=self.wanted.name)
+        answer: ContentBlock = {"type": "text", "text": answer_of(message)}
+        message = replace(message, content=(*kept, answer), as_type=self.output.name)
         if not is_value:
             return message
         reason = "end_turn" if message.stop_reason == "tool_use" else message.stop_reason
         mended = ("mended: what came first did not fit",) if self._repairs else ()
         return replace(message, stop_reason=reason, value=self.value, warnings=(*message.warnings, *mended))
+
+
+def read_stored(message: Message, output: OutputType) -> Message:
+    """Read a stored reply as `output`. Raises: ReplyError."""
+    try:
+        value = output.value_of(message.text)
+    except Mismatch as problem:
+        raise ReplyError(
+            f"the reply in the store is no {output.name}: {problem}", "--fresh asks again", reason=str(problem)
+        ) from None
+    return replace(message, value=value, as_type=output.name)
 
 
 def answer_of(message: Message) -> str:

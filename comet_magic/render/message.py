@@ -3,50 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+import time
 
-from ..messages.tool_call import Call
-from ..text import clean, escaped
+from ..messages.message import WHOLE_REASONS, Message, Receipt
+from ..messages.tool_call import ToolCall
+from ..text import clean, dollars, escaped
 from .markdown import safe_markdown, wrapped
-
-if TYPE_CHECKING:  # making classes of them takes a while
-    from typing import Protocol
-
-    class Proof(Protocol):
-        """What was sent: a `Receipt`."""
-
-        @property
-        def sent(self) -> str: ...
-        @property
-        def question(self) -> str | None: ...
-        @property
-        def thumbnails(self) -> tuple[str, ...]: ...
-
-    class Shown(Protocol):
-        """What can be shown: a `Message`."""
-
-        @property
-        def text(self) -> str: ...
-        @property
-        def told(self) -> str: ...
-        @property
-        def thinking(self) -> str: ...
-        @property
-        def as_type(self) -> str: ...
-        @property
-        def receipt(self) -> Proof: ...
-        def steps(self) -> Iterator[Any]: ...
-        def notes(self) -> list[str]: ...
-        def account(self) -> list[str]: ...
-        def usage_line(self) -> str: ...
-
 
 SHOWN_QUESTION = 20_000  # characters of what was sent that its line opens to
 SHOWN_CHARACTERS = 200_000  # beyond it, a browser needs seconds for one reply
 
 
-def to_markdown(message: Shown, *, show_usage: bool = True, remote_images: bool = False) -> str:
+def to_markdown(message: Message, *, show_usage: bool = True, remote_images: bool = False) -> str:
     """A reply as safe Markdown: collapsed thinking, text, how it ended, usage."""
     parts = []
     if message.thinking:
@@ -54,7 +22,7 @@ def to_markdown(message: Shown, *, show_usage: bool = True, remote_images: bool 
         parts.append(f"<details><summary>Thinking</summary>\n\n{thinking}\n\n</details>")
     text, more = shown(message.text)
     for step in message.steps():
-        if isinstance(step, Call):
+        if isinstance(step, ToolCall):
             parts.append(_call(step))
         elif step is message and message.as_type:  # not what it was to be
             parts.append(quoted(text, "json"))
@@ -62,34 +30,34 @@ def to_markdown(message: Shown, *, show_usage: bool = True, remote_images: bool 
             parts.append(safe_markdown(text, remote_images=remote_images))
         elif step is not message and step.text.strip():
             parts.append(safe_markdown(step.text[:SHOWN_CHARACTERS].strip("\n"), remote_images=remote_images))
-    parts += [f"> **{escaped(note)}**" for note in [*more, *message.notes()]]
+    parts += [f"> **{escaped(note)}**" for note in [*more, *notes(message)]]
     return "\n\n".join([*parts, *(_account(message) if show_usage else [])])
 
 
-def value_markdown(message: Shown, *, show_usage: bool = True) -> str:
+def value_markdown(message: Message, *, show_usage: bool = True) -> str:
     """What stands below a value that is shown by itself: notes, usage, and the reply that it was read from."""
-    calls = [_call(step) for step in message.steps() if isinstance(step, Call)]
-    notes = [f"> **{escaped(note)}**" for note in message.notes()]
+    calls = [_call(step) for step in message.steps() if isinstance(step, ToolCall)]
+    quotes = [f"> **{escaped(note)}**" for note in notes(message)]
     head = f"<details><summary><small>reply, read as {escaped(message.as_type)}</small></summary>"
     raw = quoted(beginning(message.text, SHOWN_CHARACTERS), "json")
-    account = _account(message) if show_usage else []
-    return "\n\n".join([*calls, *notes, *account, head, raw, "</details>"])
+    lines = _account(message) if show_usage else []
+    return "\n\n".join([*calls, *quotes, *lines, head, raw, "</details>"])
 
 
-def _account(message: Shown) -> list[str]:
+def _account(message: Message) -> list[str]:
     if message.receipt.question is None:
-        return ["<br>".join(f"<small>{escaped(line)}</small>" for line in message.account())]
-    return [f"<small>{escaped(message.usage_line())}</small>", _proof(message.receipt)]
+        return ["<br>".join(f"<small>{escaped(line)}</small>" for line in account(message))]
+    return [f"<small>{escaped(usage_line(message))}</small>", _proof(message.receipt)]
 
 
-def _call(call: Call) -> str:
+def _call(call: ToolCall) -> str:
     """The line of a call; it opens to show the arguments and the result."""
     head = f"<details><summary><small>{escaped(call.line)}</small></summary>"
     told = "\n".join(filter(None, [call.problem, call.result]))
     return "\n\n".join([head, quoted(beginning(f"{call.given}\n\n→ {told}", SHOWN_QUESTION)), "</details>"])
 
 
-def _proof(receipt: Proof) -> str:
+def _proof(receipt: Receipt) -> str:
     """The line that says what was sent; it opens to show just that."""
     pictures = [f"![a picture that was sent]({address})" for address in receipt.thumbnails if address]
     parts = [f"<details><summary><small>sent: {escaped(receipt.sent)}</small></summary>", *pictures]
@@ -108,13 +76,13 @@ def quoted(text: str, language: str = "text") -> str:
     return safe_markdown(f"{mark}{language}\n{text}\n{mark}")
 
 
-def to_plain(message: Shown, *, show_usage: bool = True) -> str:
+def to_plain(message: Message, *, show_usage: bool = True) -> str:
     """A reply as text for a terminal: folded, without control characters."""
-    text, more = shown(message.told)
+    text, more = shown(message.full_text)
     parts = [wrapped(clean(text))] if text else []
-    parts += [f"[{clean(note)}]" for note in [*more, *message.notes()]]
+    parts += [f"[{clean(note)}]" for note in [*more, *notes(message)]]
     if show_usage:
-        parts.append("\n".join(map(clean, message.account())))
+        parts.append("\n".join(map(clean, account(message))))
     return "\n\n".join(parts)
 
 
@@ -124,3 +92,59 @@ def shown(text: str) -> tuple[str, list[str]]:
         return text.strip("\n"), []
     note = f"shown: the first {SHOWN_CHARACTERS:,} of {len(text):,} characters; all of it is in comet_magic.last.text"
     return text[:SHOWN_CHARACTERS], [note]
+
+
+def ending(message: Message) -> str:
+    """How the reply ended, in words, or "" when it ended as replies do."""
+    if message.incomplete:
+        return message.incomplete
+    details = message.stop_details or {}
+    match "tool_use" if message.tool_uses and message.stop_reason in WHOLE_REASONS else message.stop_reason:
+        case "end_turn" | "stop_sequence":
+            return "" if message.text.strip() else "(empty reply)"
+        case "max_tokens":
+            limit = f" = {message.limit:,}" if message.limit else ""
+            return f"cut at max_tokens{limit}: raise it with -t"
+        case "refusal":
+            category = f" ({details['category']})" if details.get("category") else ""
+            why = f": {details['explanation']}" if details.get("explanation") else ""
+            return f"refused{category}{why}"
+        case "model_context_window_exceeded":
+            return "the model's context is full: ask with less text"
+        case "tool_use":
+            calls = ", ".join(str(block.get("name")) for block in message.tool_uses)
+            return f"a tool call is pending: {calls or 'unnamed'}"
+        case "pause_turn":
+            return "paused by the server: send the turn back to go on"
+        case None:
+            return "no stop reason was given" if message.text.strip() else "(empty reply)"
+        case other:
+            return f"stop reason: {other}"
+
+
+def usage_line(message: Message) -> str:
+    """`claude-sonnet-4-6 · 1,204 in (980 cached) · 310 out · 2.1 s · ≈ $0.0083 · session ≈ $0.21`."""
+    receipt, name = message.receipt, message.label or message.model or "model not reported"
+    if receipt.replayed is not None:
+        day = time.strftime("%d %b %Y", time.localtime(receipt.replayed)).lstrip("0")
+        return f"{name} · replayed from {day} · 0 tokens · --fresh asks again"
+    partial = " (partial)" if message.incomplete and str(message.usage) != "usage not reported" else ""
+    parts = [name, f"{message.usage}{partial}"]
+    if message.elapsed_s is not None:
+        parts.append(f"{message.elapsed_s:.1f} s")
+    if receipt.cost_usd is not None:
+        parts.append(f"≈ {dollars(receipt.cost_usd)}")
+    return " · ".join([*parts, *filter(None, [receipt.session])])
+
+
+def account(message: Message) -> list[str]:
+    """The lines under a reply: what it cost, and what was sent besides the question."""
+    return [usage_line(message), *([f"sent: {message.receipt.sent}"] if message.receipt.sent else [])]
+
+
+def notes(message: Message) -> list[str]:
+    """What a reader must know besides the text: how it ended, what is not shown, what was odd."""
+    lines = [text] if (text := ending(message)) else []
+    if message.unknown_blocks:
+        lines.append(f"not shown: {', '.join(message.unknown_blocks)}")
+    return [*lines, *message.warnings]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..errors import ConfigError
 from ..messages.conversation import Turn
 from .database import Connection, Row, Store
-from .turns import conversation_id, exists, put_turn, turns_of
+from .turns import conversation_id, find_conversation_id, put_turn, turns_of
 
 OF_NO_TURN = "NOT EXISTS (SELECT 1 FROM turns WHERE turns.request = requests.id)"
 
@@ -33,7 +33,7 @@ def conversations(store: Store) -> list[Summary]:
             " FROM conversations LEFT JOIN turns ON conversation = id GROUP BY id ORDER BY latest DESC, id DESC"
         ).fetchall()
 
-    rows = [*store.read(act), *(store.look_behind(act) or ())]
+    rows = store.find_all(act)
     return list({row["name"]: Summary(**dict(row)) for row in reversed(rows)}.values())[::-1]
 
 
@@ -47,7 +47,7 @@ def names(store: Store) -> list[str]:
             for row in db.execute(f"SELECT name FROM conversations c ORDER BY ifnull({latest}, began) DESC, id DESC")
         ]
 
-    return list(dict.fromkeys([*store.read(act), *(store.look_behind(act) or ())]))
+    return list(dict.fromkeys(store.find_all(act)))
 
 
 def rename(store: Store, name: str, new: str) -> None:
@@ -138,13 +138,21 @@ def _check_writable(store: Store) -> None:
 
 
 def _existing(store: Store, db: Connection, name: str) -> int:
-    if not exists(db, name) and not store.look_behind(lambda behind: exists(behind, name)):
+    if not _exists(db, name) and not store.look_behind(lambda behind: _exists(behind, name)):
         raise ConfigError(f"there is no conversation {name!r}", "%claude_history --all lists them")
     return conversation_id(store, db, name)
 
 
 def _turns_there(store: Store, db: Connection, name: str) -> tuple[Turn, ...]:
-    return turns_of(db, name) or store.look_behind(lambda behind: turns_of(behind, name)) or ()
+    return _all_turns(db, name) or store.look_behind(lambda behind: _all_turns(behind, name)) or ()
+
+
+def _exists(db: Connection, name: str) -> bool:
+    return find_conversation_id(db, name) is not None
+
+
+def _all_turns(db: Connection, name: str) -> tuple[Turn, ...]:
+    return turns_of(db, find_conversation_id(db, name))
 
 
 def _check_free(store: Store, db: Connection, name: str) -> None:

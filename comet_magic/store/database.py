@@ -39,6 +39,7 @@ class Store:
         """read_only: leave the file as it is, and keep what is new in memory."""
         self.path = path
         self.problem = ""
+        self.cache: dict[str, Any] = {}  # by name, the conversations that have been read: see `turns`
         self._read_only = read_only
         self._lock = threading.RLock()
         self._open = _Connections()
@@ -47,6 +48,7 @@ class Store:
         self._connect()
 
     def _connect(self) -> None:
+        self.cache.clear()
         if str(self.path) == MEMORY:
             self._open.main = _in_memory()
         elif self._read_only:
@@ -70,9 +72,31 @@ class Store:
     def read(self, act: Callable[[Connection], T]) -> T:
         return self._done(act, "BEGIN")
 
-    def write(self, act: Callable[[Connection], T]) -> T:
-        """What `act` returns, its changes made all or none. It may be run twice: once more when the file fails it."""
-        return self._done(act, "BEGIN IMMEDIATE")
+    def find(self, act: Callable[[Connection], T]) -> T | None:
+        """Return what `act` finds in the store or, where that is nothing, in the file behind the memory."""
+        return self.read(act) or self.look_behind(act)
+
+    def find_all(self, act: Callable[[Connection], list[T]]) -> list[T]:
+        """Return what `act` finds in the store, then what it finds in the file behind the memory."""
+        return [*self.read(act), *(self.look_behind(act) or ())]
+
+    def write(self, act: Callable[[Connection], T], *, keeps_turns: bool = False) -> T:
+        """Return what `act` returns, its changes made all or none. It may be run twice: again when the file fails it.
+
+        keeps_turns: it changes no turn that has been read, or the caller notes the change in `cache`.
+        """
+        with self._lock:
+            if not keeps_turns:
+                self.cache.clear()
+            return self._done(act, "BEGIN IMMEDIATE")
+
+    def data_version(self) -> int:
+        """Return SQLite's count of what other connections have written; 0 where only this process writes."""
+        if not self.is_file:
+            return 0
+        with self._lock, contextlib.suppress(sqlite3.DatabaseError):
+            return _pragma(self._connection, "data_version")
+        return -1
 
     def look_behind(self, act: Callable[[Connection], T]) -> T | None:
         """What `act` finds in the file behind the memory; None if there is none, or it cannot be read after all."""
@@ -108,6 +132,7 @@ class Store:
 
     def _give_up(self, error: Exception) -> None:
         """Go on in memory."""
+        self.cache.clear()
         self.problem = f"nothing is being kept: {_why(error, Path(self.path))}"
         self._open.close()
         self._open.behind = None if isinstance(error, NewerStore | ValueError) else _for_reading(Path(self.path))
@@ -143,6 +168,7 @@ class Store:
                 return ""
             self._open.close()
             self._open.main, self.problem = file, ""
+            self.cache.clear()
             self._identity = _identity(Path(self.path))
             return f"{self.path} is being kept again, with what was asked meanwhile"
 

@@ -91,7 +91,7 @@ def lines(store: Store, by: str, *, session: str = "") -> list[Line]:
             (session, session),
         ).fetchall()
 
-    return [Line(**dict(row)) for row in [*(store.look_behind(act) or ()), *store.read(act)]]
+    return [Line(**dict(row)) for row in store.find_all(act)]
 
 
 # ---- the endpoint's own prices
@@ -114,5 +114,5 @@ def kept_prices(store: Store, endpoint: str) -> tuple[dict[str, tuple[float, flo
     def act(db: Connection) -> list[Row]:
         return db.execute("SELECT model, input, output, at FROM prices WHERE endpoint = ?", (endpoint,)).fetchall()
 
-    rows = store.read(act) or store.look_behind(act) or []
+    rows = store.find(act) or []
     return {row["model"]: (row["input"], row["output"]) for row in rows}, max((row["at"] for row in rows), default=0.0)

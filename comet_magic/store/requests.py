@@ -1,138 +1,157 @@
-"""What the store holds of conversations: requests, their replies, and the turns that became of them.
+"""Requests and their replies, as they are written down: begun, kept while they grow, ended; and found again.
 
-Each function is one transaction. Nothing here holds a key: a request is written down as its body, never as its headers.
+Each function is one transaction. Nothing here holds a key: a request is written down as its body, without headers.
 """
 
 from __future__ import annotations
 
 import json
 import time
-import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from ..messages.conversation import Turn
 from ..messages.message import Message
 from ..messages.request import Request
-from ..messages.tool_call import Call
+from ..messages.tool_call import ToolCall
 from ..messages.usage import Usage
 from ..text import whole_text
 from .database import Connection, Row, Store
-from .turns import conversation_id, put_turn, set_aside, turns_of
+from .turns import conversation_id, find_conversation_id, keep_in_mind, put_turn, set_aside, turns_of
 
 IN_FLIGHT, WHOLE, PARTIAL, FAILED = "in flight", "whole", "partial", "failed"
 
 
-@dataclass(frozen=True)
-class Asked:
+class RequestRecord(NamedTuple):
     """A request as it is written down.
 
+    id: hexadecimal, unique.        at: seconds since 1970.        key: `Request.key`.
+    parameters, question: JSON, without any API key.
     endpoint: its name: a base URL, or "local:…".        conversation: "" for none.        most_usd: what it may cost.
-    question: what the turn begins with; the last of the request's messages, unless it continues a reply.
-    hidden: takes the key out of a text, for a user may have put it into one.
-    afresh: the conversation begins with it, once its reply is whole.
-    continues: the id of the request whose reply goes on.
+    is_new: the conversation begins with it, once its reply is whole.
+    continues: the id of the request whose reply goes on, "" for none.
     """
 
-    request: Request
-    question: Message
+    id: str
+    at: float
+    key: str
+    model: str
+    parameters: str
+    question: str
     endpoint: str
     session: str
     conversation: str = ""
     cell: str = ""
     execution: int | None = None
     most_usd: float | None = None
-    hidden: Callable[[str], str] = str
-    afresh: bool = False
+    is_new: bool = False
     continues: str = ""
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    at: float = field(default_factory=time.time)
+
+    @classmethod
+    def of(cls, request: Request, question: Message, **known: Any) -> RequestRecord:
+        """question: what the turn begins with; the first of the request's messages, unless it continues a reply."""
+        parameters, wire = json.dumps(request.parameters()), json.dumps(question.to_wire())
+        return cls(key=request.key, model=request.model, parameters=parameters, question=wire, **known)
+
+
+_BY_NAME = "(SELECT id FROM conversations WHERE name = ?)"
 
 
 # ---- a request's life
 
 
-def begin(store: Store, asked: Asked) -> None:
-    """Before it is sent: whatever happens now, it will be known that it was."""
-    store.write(lambda db: _put_request(store, db, asked, IN_FLIGHT))
+def begin(store: Store, record: RequestRecord) -> None:
+    """Write a request down before it is sent: whatever happens now, it will be known that it was."""
+    store.write(lambda db: _put_request(store, db, record, IN_FLIGHT), keeps_turns=True)
 
 
-def _put_request(store: Store, db: Connection, asked: Asked, state: str, why: str = "") -> None:
-    wire = replace(asked.request, messages=(), cached=()).to_wire()
-    del wire["messages"]
-    parameters, question = asked.hidden(json.dumps(wire)), asked.hidden(json.dumps(asked.question.to_wire()))
-    conversation = conversation_id(store, db, asked.conversation) if asked.conversation else None
+def _put_request(store: Store, db: Connection, record: RequestRecord, state: str, why: str = "") -> None:
+    if record.conversation and record.conversation not in store.cache:
+        conversation_id(store, db, record.conversation)
     db.execute(
-        "INSERT INTO requests VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-        (asked.id, asked.session, asked.at, asked.endpoint, asked.request.key, asked.request.model, parameters,
-         question, conversation, asked.cell, asked.execution, state, why, asked.most_usd, asked.afresh),
+        f"INSERT INTO requests VALUES (?,?,?,?,?,?,?,?,{_BY_NAME},?,?,?,?,?,?)",
+        (record.id, record.session, record.at, record.endpoint, record.key, record.model, record.parameters,
+         record.question, record.conversation, record.cell, record.execution, state, why, record.most_usd,
+         record.is_new),
     )  # fmt: skip
 
 
-def raise_most(store: Store, asked: Asked) -> None:
-    """It goes on, and so may cost more than it was thought to."""
-    store.write(lambda db: db.execute("UPDATE requests SET most_usd = ? WHERE id = ?", (asked.most_usd, asked.id)))
+def raise_most(store: Store, request: str, most_usd: float) -> None:
+    """Note that a request goes on, and so may cost more than it was thought to."""
+    store.write(lambda db: db.execute("UPDATE requests SET most_usd = ? WHERE id = ?", (most_usd, request)))
 
 
-def keep_from_replays(store: Store, asked: Asked) -> None:
-    """Its reply is whole, and yet not what another run would give."""
-    store.write(lambda db: db.execute("UPDATE requests SET key = '' WHERE id = ?", (asked.id,)))
+def withdraw(store: Store, request: str) -> None:
+    """Remove a request that was not sent after all."""
+    store.write(lambda db: db.execute("DELETE FROM requests WHERE id = ?", (request,)))
 
 
-def withdraw(store: Store, asked: Asked) -> None:
-    """It was not sent after all."""
-    store.write(lambda db: db.execute("DELETE FROM requests WHERE id = ?", (asked.id,)))
-
-
-def checkpoint(store: Store, asked: Asked, message: Message) -> None:
+def checkpoint(store: Store, request: str, message: Message) -> None:
     """Write down what has arrived so far, for a kernel may be killed at any moment."""
 
     def act(db: Connection) -> None:
-        if db.execute("SELECT 1 FROM requests WHERE id = ?", (asked.id,)).fetchone():  # not gone over to memory
-            _put_reply(db, asked.id, message)
+        if db.execute("SELECT 1 FROM requests WHERE id = ?", (request,)).fetchone():  # not gone over to memory
+            _put_reply(db, request, message)
 
-    store.write(act)
+    store.write(act, keeps_turns=True)
 
 
 def _put_reply(db: Connection, request: str, message: Message) -> None:
     db.execute("INSERT OR REPLACE INTO replies VALUES (?,?,?)", (request, time.time(), to_json(message)))
 
 
-def finish(store: Store, asked: Asked, message: Message | None, why: str, turn: Turn | None, usage: Usage,
-           cost_usd: float | None) -> None:  # fmt: skip
-    """How it ended, all in one transaction: the reply, the turn that it makes, and what it cost.
+class Ending(NamedTuple):
+    """How a request ended. message: what arrived, None if nothing did.
 
-    message: what arrived, if anything did.        why: what it lacks to be whole, "" if nothing.
+    why: what it lacks to be whole, "" if nothing.        turn: the turn that it makes, if it makes one.
+    is_replayable: whether another run may be answered with it.
     """
 
+    message: Message | None = None
+    why: str = ""
+    turn: Turn | None = None
+    usage: Usage = Usage()
+    cost_usd: float | None = None
+    is_replayable: bool = True
+
+
+def finish(store: Store, record: RequestRecord, ending: Ending) -> None:
+    """Write down how a request ended, in one transaction: the reply, the turn that it makes, and what it cost."""
+    message, why, turn = ending.message, whole_text(ending.why), ending.turn
+    state = FAILED if message is None else PARTIAL if why else WHOLE
+
     def act(db: Connection) -> None:
-        state = FAILED if message is None else PARTIAL if why else WHOLE
-        reason = whole_text(why)
-        ended = db.execute("UPDATE requests SET state = ?, why = ? WHERE id = ?", (state, reason, asked.id))
+        key = record.key if ending.is_replayable else ""
+        if turn is not None and record.is_new:
+            set_aside(store, db, record.conversation)
+        ended = db.execute(
+            f"UPDATE requests SET state = ?, why = ?, key = ?, conversation = ifnull({_BY_NAME}, conversation)"
+            " WHERE id = ?",
+            (state, why, key, record.conversation if turn is not None else None, record.id),
+        )
         if not ended.rowcount:  # the store has gone over to memory meanwhile
-            _put_request(store, db, asked, state, reason)
+            _put_request(store, db, record._replace(key=key), state, why)
         if message is not None:
-            _put_reply(db, asked.id, message)
-            _put_entry(db, asked, usage, cost_usd)
-        if turn is not None:
-            if asked.afresh:
-                set_aside(store, db, asked.conversation)
-            conversation = conversation_id(store, db, asked.conversation)
-            put_turn(db, conversation, turn)
-            db.execute("UPDATE requests SET conversation = ? WHERE id = ?", (conversation, asked.id))
-        if asked.continues and message is not None and not why:  # then that one is whole, too, and can be replayed
-            db.execute("UPDATE requests SET state = 'whole', why = '' WHERE id = ?", (asked.continues,))
-            _put_reply(db, asked.continues, message)
+            _put_reply(db, record.id, message)
+            _put_entry(db, record, ending.usage, ending.cost_usd)
+        if turn is not None and not put_turn(db, record.conversation, turn):
+            put_turn(db, conversation_id(store, db, record.conversation), turn)
+        if record.continues and message is not None and not why:  # then that one is whole, too, and can be replayed
+            db.execute("UPDATE requests SET state = 'whole', why = '' WHERE id = ?", (record.continues,))
+            _put_reply(db, record.continues, message)
 
-    store.write(act)
+    keeps_turns = turn is None or not record.is_new
+    store.write(act, keeps_turns=keeps_turns)
+    if turn is not None and keeps_turns:
+        keep_in_mind(store, record.conversation, turn)
 
 
-def _put_entry(db: Connection, asked: Asked, usage: Usage, cost_usd: float | None) -> None:
+def _put_entry(db: Connection, record: RequestRecord, usage: Usage, cost_usd: float | None) -> None:
     counts = (usage.input_tokens, usage.output_tokens, usage.cache_read_input_tokens, usage.cache_creation_input_tokens)
     db.execute(
         "INSERT OR REPLACE INTO ledger VALUES (?,?,?,?,?,?,?,?,?,?,?)",
-        (asked.id, asked.session, asked.at, asked.endpoint, asked.request.model, asked.conversation, *counts, cost_usd),
+        (record.id, record.session, record.at, record.endpoint, record.model, record.conversation, *counts, cost_usd),
     )
 
 
@@ -146,8 +165,8 @@ def to_json(message: Message) -> str:
     if message.before:
         known["before"] = [{"role": part.role, "content": part.content} for part in message.before]
     if message.calls:
-        known["calls"] = [vars(call) for call in message.calls]
-    return json.dumps({**known, "usage": vars(message.usage)})
+        known["calls"] = [call._asdict() for call in message.calls]
+    return json.dumps({**known, "usage": message.usage._asdict()})
 
 
 def from_json(text: str) -> Message:
@@ -156,15 +175,15 @@ def from_json(text: str) -> Message:
     for name in ("content", "warnings"):
         plain[name] = tuple(plain.get(name, ()))
     plain["before"] = tuple(map(Message.from_wire, plain.get("before", ())))
-    plain["calls"] = tuple(Call(**call) for call in plain.get("calls", ()))
+    plain["calls"] = tuple(ToolCall(**call) for call in plain.get("calls", ()))
     return Message(**plain)
 
 
-@dataclass(frozen=True)
-class Found:
-    """A stored reply to the very request.
+class StoredReply(NamedTuple):
+    """A stored reply to the very same request.
 
-    request: its id.  at: when it was asked for.  cost_usd, tokens: what it took then, where that is known.
+    request: its id.        at: when it was asked for, in seconds since 1970.
+    cost_usd, tokens: what it took then, where that is known.
     """
 
     message: Message
@@ -176,10 +195,10 @@ class Found:
 
 def find_reply(
     store: Store, endpoint: str, request: Request, *, cell: str = "", nth: int = 1, but: str = ""
-) -> Found | None:
-    """The latest whole reply to the very same request at the same endpoint; the same cell's, if it has one.
+) -> StoredReply | None:
+    """Return the latest whole reply to the very same request at the same endpoint; the same cell's, if it has one.
 
-    nth: where cells have no id: to be the n-th time that it was asked in one session.
+    nth: where cells have no id: the n-th time that it is asked in one session.
     but: a session whose replies do not count, for it is not its own past.
     """
     key = request.key
@@ -196,37 +215,39 @@ def find_reply(
             rows = [row for row in rows if row["session"] == rows[0]["session"]][::-1][nth - 1 :]
         return rows[0] if rows else None
 
-    row = store.read(act) or store.look_behind(act)
-    return Found(from_json(row["message"]), *tuple(row)[1:5]) if row else None
+    row = store.find(act)
+    return StoredReply(from_json(row["message"]), *tuple(row)[1:5]) if row else None
 
 
 def endpoints_that_answered(store: Store, request: Request) -> list[str]:
-    """Where the store has a reply to the very same request from."""
+    """Return the endpoints from which the store has a reply to the very same request."""
     key = request.key
 
     def act(db: Connection) -> list[str]:
-        found = db.execute("SELECT DISTINCT endpoint FROM requests WHERE key = ? AND state = 'whole'", (key,))
-        return [row[0] for row in found]
+        rows = db.execute("SELECT DISTINCT endpoint FROM requests WHERE key = ? AND state = 'whole'", (key,))
+        return [row[0] for row in rows]
 
-    return store.read(act) or store.look_behind(act) or []
+    return store.find(act) or []
 
 
 def why_not_whole(store: Store, endpoint: str, request: Request) -> str:
-    """What the latest reply to the very same request lacks to be whole; "" if there is none."""
-    asked = (request.key, endpoint)
+    """Say what the latest reply to the very same request lacks to be whole; "" if there is none."""
+    identity = (request.key, endpoint)
 
     def act(db: Connection) -> str:
-        row = db.execute("SELECT why FROM requests WHERE key = ? AND endpoint = ? ORDER BY at DESC", asked).fetchone()
+        row = db.execute(
+            "SELECT why FROM requests WHERE key = ? AND endpoint = ? ORDER BY at DESC", identity
+        ).fetchone()
         return str(row[0]) if row else ""
 
-    return store.read(act) or store.look_behind(act) or ""
+    return store.find(act) or ""
 
 
 @dataclass(frozen=True)
 class Attempt:
     """A request that made no turn. message: what had arrived of its reply.        why: what it lacks to be whole.
 
-    cost_usd, tokens: what it took, where that is known.
+    cost_usd, tokens: what it took, where that is known.        is_new: a conversation was to begin with it.
     """
 
     id: str
@@ -241,11 +262,11 @@ class Attempt:
     why: str
     cost_usd: float | None
     tokens: int | None
-    afresh: bool
+    is_new: bool
 
 
 def attempts(store: Store, conversation: str) -> list[Attempt]:
-    """The latest request of each cell, where it is later than the cell's turn and made none."""
+    """Return the latest request of each cell, where it is later than the cell's turn and made none."""
 
     def act(db: Connection) -> list[Row]:
         return db.execute(
@@ -291,7 +312,7 @@ def carry_over(memory: Connection, file: Connection, session: str) -> None:
         marks = ",".join("?" * len(rows[0])) if rows else ""
         file.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", rows)
     for name in names.values():
-        for turn in turns_of(memory, name):
+        for turn in turns_of(memory, find_conversation_id(memory, name)):
             if turn.session == session:
                 put_turn(file, there[name], turn)
 

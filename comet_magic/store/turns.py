@@ -1,111 +1,154 @@
-"""What the store holds of conversations: their turns, each in its place."""
+"""The turns of conversations, in order; a conversation that this process knows is not read again.
+
+SQLite is only asked whether another connection has written since (`PRAGMA data_version`).
+"""
 
 from __future__ import annotations
 
 import time
+from typing import NamedTuple, cast
 
 from ..messages.conversation import Conversation, Turn
 from .database import Connection, Store
 
 END = 2**62  # beyond any place
+MOST_CACHED = 8  # conversations
 
 
-def keep_turn(store: Store, conversation: str, turn: Turn, *, afresh: bool = False) -> None:
-    """A turn whose reply is not new. afresh: the conversation begins with it."""
+class Cached(NamedTuple):
+    """A conversation as it was read. data_version: SQLite's count of what other connections had written by then."""
+
+    data_version: int
+    conversation: Conversation
+
+
+def conversation(store: Store, name: str, *, cell: str = "", window: int | None = None) -> Conversation:
+    """Return the conversation of that name, empty if there is none.
+
+    window: if given, the messages of only so many turns are needed: of those before the cell's, or the last ones.
+    """
+    known = store.cache.get(name)
+    if known and known.data_version == store.data_version() and _has_messages(known.conversation, cell, window):
+        return cast(Conversation, known.conversation)
+
+    def act(db: Connection) -> tuple[int | None, tuple[Turn, ...]]:
+        id = find_conversation_id(db, name)
+        return id, turns_of(db, id, cell, window)
+
+    version = store.data_version()
+    id, turns = store.read(act)
+    if id is None:
+        behind = store.look_behind(lambda db: turns_of(db, find_conversation_id(db, name), cell, window))
+        return Conversation(name, behind or ())
+    return _remembered(store, version, Conversation(name, turns))
+
+
+def _remembered(store: Store, version: int, conversation: Conversation) -> Conversation:
+    """Keep a conversation in mind, and only a few others."""
+    store.cache.pop(conversation.name, None)
+    while len(store.cache) >= MOST_CACHED:
+        del store.cache[next(iter(store.cache))]
+    store.cache[conversation.name] = Cached(version, conversation)
+    return conversation
+
+
+def _has_messages(known: Conversation, cell: str, window: int | None) -> bool:
+    """Whether the messages of the turns in the window have been read."""
+    end = known.index_of(cell) if window is not None else len(known.turns)
+    first = 0 if window is None else max(0, end - window)
+    return all(turn.wire for turn in known.turns[first:end])
+
+
+def keep_in_mind(store: Store, name: str, turn: Turn) -> None:
+    """Note a turn that this process has just written."""
+    if known := store.cache.get(name):
+        _remembered(store, known.data_version, known.conversation.with_turn(turn))
+
+
+def keep_turn(store: Store, name: str, turn: Turn, *, is_new: bool = False) -> None:
+    """Write a turn whose reply is not new. is_new: the conversation begins with it."""
 
     def act(db: Connection) -> None:
-        if afresh:
-            set_aside(store, db, conversation)
-        put_turn(db, conversation_id(store, db, conversation), turn)
+        if is_new:
+            set_aside(store, db, name)
+        put_turn(db, conversation_id(store, db, name), turn)
 
     store.write(act)
 
 
 def set_aside(store: Store, db: Connection, name: str) -> None:
-    """What there is of the conversation goes on as NAME.1, NAME.2 …"""
+    """Rename what there is of the conversation to NAME.1, NAME.2 …, and begin it anew."""
     old = conversation_id(store, db, name)
     number = 1
-    while exists(db, f"{name}.{number}"):
+    while find_conversation_id(db, f"{name}.{number}") is not None:
         number += 1
     db.execute("UPDATE conversations SET name = ? WHERE id = ?", (f"{name}.{number}", old))
     db.execute("INSERT INTO conversations (name, began) VALUES (?, ?)", (name, time.time()))
 
 
-def set_aside_with(store: Store, name: str, cell: str) -> str:
-    """The latest of the conversation's former selves that has a turn of that cell; "" if none has."""
+def former_name(store: Store, name: str, cell: str) -> str:
+    """Return the latest name under which the conversation was set aside with a turn of that cell; "" for none."""
 
     def act(db: Connection) -> str:
-        found = db.execute(
+        rows = db.execute(
             "SELECT name FROM conversations JOIN turns ON conversation = id WHERE cell = ? AND name GLOB ?"
             " ORDER BY id DESC",
             (cell, _literal(name) + ".[0-9]*"),
         )
-        return next((row[0] for row in found if row[0][len(name) + 1 :].isdigit()), "")
+        return next((row[0] for row in rows if row[0][len(name) + 1 :].isdigit()), "")
 
-    return store.read(act) or store.look_behind(act) or ""
+    return store.find(act) or ""
 
 
 def _literal(text: str) -> str:
     return "".join(f"[{char}]" if char in "*?[" else char for char in text)
 
 
-def put_turn(db: Connection, conversation: int, turn: Turn) -> None:
-    """In the cell's place, or at the end."""
-    (end,) = db.execute(
-        "SELECT coalesce(max(place), 0) + 1 FROM turns WHERE conversation = ?", (conversation,)
-    ).fetchone()
-    known = db.execute("SELECT 1 FROM requests WHERE id = ?", (turn.request,)).fetchone()
-    db.execute(
-        "INSERT INTO turns VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (conversation, cell) DO UPDATE SET"
+def put_turn(db: Connection, conversation: int | str, turn: Turn) -> bool:
+    """Write a turn in its cell's place, or at the end. conversation: its name, or its row.
+
+    Returns: whether there is such a conversation.
+    """
+    column = "name" if isinstance(conversation, str) else "id"
+    done = db.execute(
+        "INSERT INTO turns SELECT c.id, ?, (SELECT coalesce(max(place), 0) + 1 FROM turns WHERE conversation = c.id),"
+        f" ?,?,?, (SELECT id FROM requests WHERE id = ?), ?,?,?,?,?,? FROM conversations c WHERE c.{column} = ?"
+        " ON CONFLICT (conversation, cell) DO UPDATE SET"
         " wire = excluded.wire, digest = excluded.digest, size = excluded.size, asked_after = excluded.asked_after,"
         " request = excluded.request, at = excluded.at, session = excluded.session, execution = excluded.execution,"
         " cost_usd = excluded.cost_usd, tokens = excluded.tokens",
-        (conversation, turn.cell, end, turn.digest, turn.size, turn.asked_after, turn.request if known else None,
-         turn.at, turn.session, turn.execution, turn.cost_usd, turn.tokens, turn.wire),
+        (turn.cell, turn.digest, turn.size, turn.asked_after, turn.request, turn.at, turn.session, turn.execution,
+         turn.cost_usd, turn.tokens, turn.wire, conversation),
     )  # fmt: skip
+    return done.rowcount > 0
 
 
-def exists(db: Connection, name: str) -> bool:
-    return db.execute("SELECT 1 FROM conversations WHERE name = ?", (name,)).fetchone() is not None
+def find_conversation_id(db: Connection, name: str) -> int | None:
+    row = db.execute("SELECT id FROM conversations WHERE name = ?", (name,)).fetchone()
+    return int(row[0]) if row else None
 
 
 def conversation_id(store: Store, db: Connection, name: str) -> int:
-    """The row of the conversation; made if there is none, from what is behind the store if it is there."""
-    if row := db.execute("SELECT id FROM conversations WHERE name = ?", (name,)).fetchone():
-        return int(row[0])
+    """Return the row of the conversation; make it if there is none, of what is behind the store if it is there."""
+    if (id := find_conversation_id(db, name)) is not None:
+        return id
     made = db.execute("INSERT INTO conversations (name, began) VALUES (?, ?)", (name, time.time())).lastrowid
     assert made is not None
-    for turn in store.look_behind(lambda behind: turns_of(behind, name)) or ():
+    for turn in store.look_behind(lambda behind: turns_of(behind, find_conversation_id(behind, name))) or ():
         put_turn(db, made, turn)
     return made
 
 
-def conversation(store: Store, name: str, *, cell: str = "", window: int | None = None) -> Conversation:
-    """The conversation of that name, empty if there is none.
-
-    window: if given, the messages of only so many turns are read: of those before the cell's, or the last ones.
-    """
-
-    def act(db: Connection) -> tuple[bool, tuple[Turn, ...]]:
-        return exists(db, name), turns_of(db, name, cell, window)
-
-    is_here, turns = store.read(act)
-    if not is_here:
-        turns = store.look_behind(lambda behind: turns_of(behind, name, cell, window)) or ()
-    return Conversation(name, turns)
-
-
-def turns_of(db: Connection, name: str, cell: str = "", window: int | None = None) -> tuple[Turn, ...]:
-    row = db.execute("SELECT id FROM conversations WHERE name = ?", (name,)).fetchone()
-    if row is None:
+def turns_of(db: Connection, conversation: int | None, cell: str = "", window: int | None = None) -> tuple[Turn, ...]:
+    if conversation is None:
         return ()
-    first, end = _window(db, row["id"], cell, window) if window is not None else (0, END)
+    first, end = _window(db, conversation, cell, window) if window is not None else (0, END)
     cursor = db.cursor()
     cursor.row_factory = None  # plain tuples, for there may be thousands
     cursor.execute(
         "SELECT cell, CASE WHEN place >= ? AND place < ? THEN wire ELSE '' END, digest, size, asked_after, request, at,"
         " session, execution, cost_usd, tokens FROM turns WHERE conversation = ? ORDER BY place",
-        (first, end, row["id"]),
+        (first, end, conversation),
     )
     return tuple(map(Turn._make, cursor))
 

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from itertools import count
 from typing import Any
 
 from ..api.events import CALL, STEP, StreamEvent
-from ..describe.description import Bounds, Description
+from ..describe.description import Description, Limits
 from ..describe.registry import describe
-from ..describe.tracebacks import CellName, failure
+from ..describe.tracebacks import failure
 from ..errors import ConfigError
 from ..messages.message import ContentBlock, Message
 from ..messages.request import REPLY_TOOL, Request
-from ..messages.tool_call import DENIED, NOBODY_THERE, Call
-from ..notebook.stdin import ALWAYS, NOBODY, ONCE, may_run
-from ..output.schema import Unfit
+from ..messages.tool_call import DENIED, NOBODY_THERE, ToolCall
+from ..output.schema import Mismatch
 from ..text import many, said, whole_text
 from .timeouts import TimedOut, within
 from .tool import LONGEST_NAME, Tool
+
+ONCE, ALWAYS, DENY, NOBODY = "once", "always", "deny", "nobody"  # answers of a user; ALWAYS: in this conversation
+# Asks the user whether a tool may run: its name, its arguments as texts, whether it can be allowed for good.
+Approve = Callable[[str, Mapping[str, str], bool], str]
+
+
+def nobody(name: str, arguments: Mapping[str, str], can_be_always: bool) -> str:
+    """Answer where there is nobody to ask."""
+    return NOBODY
 
 
 class NotRun(Exception):
@@ -32,7 +40,7 @@ class NotRun(Exception):
         self.told = told
 
 
-class Toolbox:
+class ToolRunner:
     """The tools of one question, and what came of them so far. Lives for one question.
 
     calls: as they are shown.        before: the messages between the question and the last part of the reply.
@@ -40,20 +48,20 @@ class Toolbox:
     """
 
     def __init__(
-        self, tools: Mapping[str, Tool], bounds: Bounds, cell_name: CellName, allowed: list[tuple[str, object]],
+        self, tools: Mapping[str, Tool], limits: Limits, approve: Approve, allowed: list[tuple[str, object]],
         conversation: str, *, rounds: int, limit_s: float, sees_pictures: bool,
     ) -> None:  # fmt: skip
-        """allowed: what the user has allowed for good: in which conversation, which function.
+        """approve: asks the user.        allowed: what is allowed for good: in which conversation, which function.
 
         rounds: most of them.  limit_s: seconds that a call may take.  sees_pictures: whether the model takes them.
         """
         self.tools = tools
-        self._bounds, self._cell_name, self._sees_pictures = bounds, cell_name, sees_pictures
+        self._limits, self._approve, self._sees_pictures = limits, approve, sees_pictures
         self._allowed = allowed if conversation else []
         self._conversation = conversation
         self._rounds, self._limit_s = rounds, limit_s
         self._round = 0
-        self.calls: list[Call] = []
+        self.calls: list[ToolCall] = []
         self.before: tuple[Message, ...] = ()
         self.stopped = ""
         self.notes: list[str] = []
@@ -102,20 +110,20 @@ class Toolbox:
 
     # ---- one call
 
-    def _answered(self, use: ContentBlock, as_came: ContentBlock) -> tuple[ContentBlock, Call]:
+    def _answered(self, use: ContentBlock, as_came: ContentBlock) -> tuple[ContentBlock, ToolCall]:
         """The result that goes back, and the call as it is shown."""
-        call = Call(use["name"], use["input"])
+        call = ToolCall(use["name"], use["input"])
         try:
             tool, arguments = self._checked(call, as_came)
             self._ask_leave(tool, call)
         except NotRun as why:
-            shown = replace(call, arguments=as_came.get("partial_json") or call.arguments, problem=str(why))
+            shown = call._replace(arguments=as_came.get("partial_json") or call.arguments, problem=str(why))
             return _result(use["id"], why.told, is_error=True), shown
         began = time.monotonic()
         blocks, text, problem = self._run(tool, arguments)
         took_s = time.monotonic() - began
-        return _result(use["id"], blocks, is_error=bool(problem)), replace(
-            call, result=text, problem=problem, took_s=took_s
+        return _result(use["id"], blocks, is_error=bool(problem)), call._replace(
+            result=text, problem=problem, took_s=took_s
         )
 
     def _may(self, tool: Tool) -> bool:
@@ -123,7 +131,7 @@ class Toolbox:
         given = [function for conversation, function in self._allowed if conversation == self._conversation]
         return tool.is_safe or any(_is_same(function, tool.function) for function in given)
 
-    def _checked(self, call: Call, as_came: ContentBlock) -> tuple[Tool, dict[str, Any]]:
+    def _checked(self, call: ToolCall, as_came: ContentBlock) -> tuple[Tool, dict[str, Any]]:
         """The tool, and its arguments as Python. Raises: NotRun."""
         tool = self.tools.get(call.name)
         if tool is None:
@@ -133,14 +141,16 @@ class Toolbox:
             raise NotRun("its arguments are not whole JSON", "The arguments are not whole JSON.")
         try:
             return tool, tool.schema.read(as_came.get("input"))
-        except Unfit as error:
+        except Mismatch as error:
             raise NotRun(f"its arguments do not fit: {error}", f"The arguments do not fit: {error}") from None
 
-    def _ask_leave(self, tool: Tool, call: Call) -> None:
+    def _ask_leave(self, tool: Tool, call: ToolCall) -> None:
         """Raises: NotRun where the user does not give it, or nobody is there."""
         if self._may(tool):
             return
-        answer = may_run(call, self._bounds.hide, for_good=bool(self._conversation))
+        hide = self._limits.hide
+        arguments = {name: hide(repr(value)) for name, value in call.arguments.items()}
+        answer = self._approve(call.name, arguments, bool(self._conversation))
         if answer == ALWAYS:
             self._allowed.append((self._conversation, tool.function))
         if answer == NOBODY:
@@ -163,11 +173,11 @@ class Toolbox:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001  # a user's tool failing is data
-            told = self._bounds.hide(failure(error, self._bounds, self._cell_name).text)
-            why = self._bounds.short(f"{type(error).__name__}: {said(error)}", 200)
+            told = self._limits.hide(failure(error, self._limits).text)
+            why = self._limits.short(f"{type(error).__name__}: {said(error)}", 200)
             return [_text(told)], told, why
         try:
-            described = describe(value, self._bounds, self._cell_name) if value is not None else []
+            described = describe(value, self._limits) if value is not None else []
         except ConfigError as error:
             return [_text(f"The result cannot be shown: {error.what}")], "", error.what
         blocks = [block for one in described for block in self._blocks(one)] or [_text("(nothing was returned)")]

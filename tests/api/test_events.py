@@ -14,6 +14,7 @@ from comet_magic.api.sse import ServerSentEvent, SSEDecoder
 from comet_magic.errors import APIError
 from comet_magic.messages.message import Message
 from comet_magic.messages.usage import Usage
+from comet_magic.render.message import notes
 
 STREAM = (
     'event: message_start\ndata: {"type":"message_start","message":{"id":"msg_1","model":"m","usage":{"input_tokens":7}}}\n\n'
@@ -159,7 +160,7 @@ def test_events_of_any_shape_are_survived(shapes: list[tuple[str, object]]) -> N
     message = builder.message()
     assert isinstance(message.text, str)
     assert isinstance(message.usage_line(), str)
-    assert all(isinstance(note, str) for note in message.notes())
+    assert all(isinstance(note, str) for note in notes(message))
 
 
 def test_a_long_line_is_linear_in_time_and_space() -> None:

@@ -37,7 +37,7 @@ from wire_server import (
     stream,
 )
 
-from comet_magic.api.client import Client, MessageStream
+from comet_magic.api.client import Client, MessageStream, TimeLimits
 from comet_magic.api.endpoint import Endpoint
 from comet_magic.api.retry import Retrying
 from comet_magic.api.transport import RequestsTransport
@@ -46,7 +46,7 @@ from comet_magic.keys import Key
 from comet_magic.messages.message import Message
 from comet_magic.messages.request import Request
 from comet_magic.messages.usage import Usage
-from comet_magic.render.message import to_markdown, to_plain
+from comet_magic.render.message import ending, notes, to_markdown, to_plain
 from comet_magic.settings import CometSettings, base_url
 
 KEY = "sk-test-0123456789abcdef"
@@ -59,7 +59,7 @@ class Asking:
         self.announced: list[str] = []
         self.waits: list[float] = []
         transport = Retrying(RequestsTransport(), 2, self.announced.append, self.waits.append)
-        limits = {"connect_s": 2.0, "read_s": 2.0, "deadline_s": 5.0, **limits}
+        limits = TimeLimits(**{"connect_s": 2.0, "read_s": 2.0, "deadline_s": 5.0, **limits})
         self.client = Client(transport, Endpoint(url, Key(KEY, "the test")), self.announced.append, limits)
 
     def stream(self, prompt: str = "2+2?", **fields: Any) -> MessageStream:
@@ -107,7 +107,7 @@ def test_2_emulated_reply_without_content() -> None:
         ),
         stream=False,
     )
-    assert (message.content, message.ending) == ((), "(empty reply)")
+    assert (message.content, ending(message)) == ((), "(empty reply)")
     assert "11 in · 5 out" in message.usage_line()
 
 
@@ -147,7 +147,7 @@ def test_9_unknown_block_and_stop_reason() -> None:
         reply({**MESSAGE, "content": [{"type": "hologram"}, *MESSAGE["content"]], "stop_reason": "tired"}), stream=False
     )
     assert message.text == "Héllo ✓"
-    assert message.notes() == ["stop reason: tired", "not shown: hologram"]
+    assert notes(message) == ["stop reason: tired", "not shown: hologram"]
 
 
 def test_10_no_usage() -> None:
@@ -205,7 +205,7 @@ def test_17_canonical() -> None:
         "end_turn",
         None,
     )
-    assert message.notes() == []
+    assert notes(message) == []
 
 
 def test_18_20_one_byte_at_a_time_with_every_newline() -> None:
@@ -300,7 +300,7 @@ def tool(*parts: str, reason: str = "tool_use") -> Message:
 def test_34_35_tool_use() -> None:
     assert tool("", '{"ci', 'ty": "Os', 'lo"}').content[0]["input"] == {"city": "Oslo"}
     assert tool().content[0]["input"] == {}
-    assert tool().ending == "a tool call is pending: get_weather"
+    assert ending(tool()) == "a tool call is pending: get_weather"
     unfinished = tool('{"city": "Os', reason="max_tokens")
     assert unfinished.content[0]["input"] == {}
     assert "unfinished" in unfinished.warnings[0]
@@ -387,11 +387,11 @@ def test_45_refusal() -> None:
         delta={"stop_reason": "refusal", "stop_details": {"type": "refusal", "category": "cyber", "explanation": "no"}},
     )
     message = answer(stream(start(), refused, event("message_stop")))
-    assert (message.ending, message.stop_reason) == ("refused (cyber): no", "refusal")
+    assert (ending(message), message.stop_reason) == ("refused (cyber): no", "refusal")
 
 
 def test_46_nothing_but_a_frame() -> None:
-    assert answer(stream(start(), stop())).ending == "(empty reply)"
+    assert ending(answer(stream(start(), stop()))) == "(empty reply)"
 
 
 def test_47_surrogates_and_nul() -> None:
@@ -508,7 +508,7 @@ def test_67_stopped_from_another_thread() -> None:
         message = replying.until_done()
         assert time.monotonic() - began < 1
         assert server.closed_by_client.wait(1)
-    assert (message.text, message.ending) == ("Hel", "stopped by you")
+    assert (message.text, ending(message)) == ("Hel", "stopped by you")
 
 
 # ---- D: errors and retries
@@ -663,7 +663,7 @@ def test_77_pages_are_cut_to_their_title(status: int, body: str, words: str) -> 
     ("body", "words"),
     [
         ({"message": "thinking: no"}, "thinking: no"),
-        ({"detail": "Not Found"}, "Not Found"),
+        ({"detail": "Not StoredReply"}, "Not StoredReply"),
         (["nope"], "nope"),
         ({"error": {"message": {"message": "inner"}, "type": None}}, "inner"),
         ({"error": {"message": "余额不足 (request id: 20260101)", "type": "x"}}, "余额不足"),

@@ -72,7 +72,7 @@ def row(what: str, ours: float, floor: float | None, demand: str, unit: str, dig
 
 
 def in_process(code: str, **environment: str) -> dict[str, float]:
-    """Run `code` in a fresh process; it prints a JSON object."""
+    """Execution `code` in a fresh process; it prints a JSON object."""
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment}, check=True
     )
@@ -239,6 +239,7 @@ def lag() -> list[Row]:
     from comet_magic.api.client import Client
     from comet_magic.api.endpoint import Endpoint
     from comet_magic.api.transport import RequestsTransport
+    from comet_magic.exchange.loop import Reply
     from comet_magic.messages.message import Message
     from comet_magic.messages.request import Request
     from comet_magic.notebook.display import LiveDisplay, Notebook
@@ -270,8 +271,15 @@ def lag() -> list[Row]:
             screen = Notebook(
                 lambda painted=painted, **_: painted.append(time.perf_counter()), show_usage=True, remote_images=False
             )
-            with client.stream(Request("m", 9, (Message.user("x"),))) as replying:
-                LiveDisplay(screen).show(replying)
+            request = Request("m", 9, (Message.user("x"),))
+
+            def snapshots(client: Client = client, request: Request = request) -> Iterator[Any]:
+                with Reply(request, client.stream) as growing:
+                    for _ in growing:
+                        yield growing
+                    yield growing.message
+
+            LiveDisplay(screen).show(snapshots())  # type: ignore[arg-type]  # it is not interrupted
             rows.append(row(f"first text painted, {name}", (painted[0] - sent[0]) * 1e3, None, "15 ms", "ms", 2))
     return rows
 
@@ -366,8 +374,11 @@ def paint() -> list[Row]:
 
 def kept() -> list[Row]:
     """A long conversation, a large store, a replay's first paint."""
-    from comet_magic.exchange.cells import Place
-    from comet_magic.exchange.exchange import Exchange
+    from comet_magic.describe.question import Question
+    from comet_magic.exchange.cells import Cell
+    from comet_magic.exchange.journal import Journal
+    from comet_magic.exchange.plan import Options, make_plan
+    from comet_magic.exchange.run import run
     from comet_magic.exchange.session import Session
     from comet_magic.messages.conversation import Turn
     from comet_magic.messages.message import Message
@@ -376,7 +387,7 @@ def kept() -> list[Row]:
     from comet_magic.settings import CometSettings
     from comet_magic.store import requests, turns
     from comet_magic.store.database import Store
-    from comet_magic.store.requests import Asked
+    from comet_magic.store.requests import RequestRecord
 
     text = "Some words of a reply, as long as replies are. " * 20
     question = Message.user("A question of a line or two, as people ask it in a notebook?")
@@ -386,7 +397,9 @@ def kept() -> list[Row]:
         def act(db: Any) -> None:
             for number in range(count):
                 request = Request("m", 9, (Message.user(f"{number}?"),))
-                asked = Asked(request, question, endpoint, "s", name, f"c{number}", at=time.time() - count + number)
+                asked = RequestRecord(
+                    request, question, endpoint, "s", name, f"c{number}", at=time.time() - count + number
+                )
                 requests._put_request(store, db, asked, requests.WHOLE)
                 requests._put_reply(db, asked.id, answer)
                 requests._put_entry(db, asked, answer.usage, 0.001)
@@ -423,18 +436,22 @@ def kept() -> list[Row]:
         session = Session()
         number = iter(range(10**6))
 
-        def turn(sends: bool) -> float:
+        def planned() -> Any:
+            cell = Cell("long", "c1000", 1, next(number), True)
+            return make_plan(Question(question), Options(), cell, settings, session)
+
+        def turn() -> float:
             """Own time: all of a turn but the call itself."""
             began = time.perf_counter()
-            exchange = Exchange(settings, session, question, Place("long", "c1000", 1, next(number), True))
-            request = exchange.request()
+            plan = planned()
             waited = 0.0
-            with exchange.stream(request) as stream:
-                before = time.perf_counter()
-                for _ in stream:
-                    pass
-                waited = time.perf_counter() - before
-                exchange.keep(stream.message)
+            with Journal(session, plan) as journal:
+                snapshots = run(plan, journal, session)
+                while True:
+                    before = time.perf_counter()
+                    if isinstance(next(snapshots, question), Message):
+                        break
+                    waited += time.perf_counter() - before
             return (time.perf_counter() - began - waited) * 1e3
 
         def call(request: Any) -> float:
@@ -448,8 +465,8 @@ def kept() -> list[Row]:
 
         for what, most, tokens in (("as set by default", 50, 50_000), ("all 1,000 sent", 1000, 10**9)):
             settings.history_turns, settings.history_tokens = most, tokens
-            own = median_of(9, lambda: turn(True))
-            request = Exchange(settings, session, question, Place("long", "c1000", 1, 0, True)).request()
+            own = median_of(9, turn)
+            request = planned().request
             sent = median_of(9, lambda request=request: call(request))
             rows.append(row(f"turn 1,000, {what} (floor: the bare call)", own, sent, "10 ms more", "ms"))
         session.close()

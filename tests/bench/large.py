@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from comet_magic.describe import frames, tables
-from comet_magic.describe.description import Bounds
+from comet_magic.describe.description import Limits
 from comet_magic.describe.question import question
 from comet_magic.settings import CometSettings
 
@@ -74,7 +74,7 @@ def exact_alone(table: Any) -> None:
 
 
 def main() -> None:
-    bounds = Bounds()
+    bounds = Limits()
     small = as_library(columns(1000), sys.argv[1])
     small_ms = seconds(lambda: tables.table(small, bounds), 30) * 1e3
     large = as_library(columns(ROWS), sys.argv[1])

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from comet_magic.describe.description import Bounds
+from comet_magic.describe.description import Limits
 from comet_magic.describe.tables import table
 
 QUESTIONS = json.loads((Path(__file__).parent / "questions.json").read_text("utf-8"))
@@ -33,6 +33,6 @@ def test_there_are_twenty_about_five_data_sets() -> None:
 def test_the_card_has_the_facts_and_the_repr_has_not(asked: dict[str, Any]) -> None:
     df = data(asked["data"])
     assert eval(asked["holds"], {"df": df})
-    card = table(df, Bounds()).text
+    card = table(df, Limits()).text
     assert [fact for fact in asked["facts"] if fact not in card] == []
     assert not all(fact in str(df) for fact in asked["facts"])

@@ -391,7 +391,7 @@ def test_failures_do_not_keep_what_their_frames_hold(shell: Any) -> None:
     gc.collect()
     assert sum(seen() is not None for seen in shell.user_ns["seen"]) <= 2
     assert "In[3] failed: ZeroDivisionError: division by zero" in question("{{c}}", CometSettings.instance(), {
-        "c": shell.magics_manager.registry["CometMagics"].runs[3]}).message.text  # fmt: skip
+        "c": shell.magics_manager.registry["CometMagics"].executions[3]}).message.text  # fmt: skip
 
 
 def test_a_part_with_values_does_not_go_on_when_they_are_not_shared(

@@ -27,13 +27,13 @@ from sklearn.linear_model import LinearRegression
 from wire_server import WireServer, canonical
 
 import comet_magic
-from comet_magic.describe.description import Bounds, Description
+from comet_magic.describe.description import Description, Limits
 from comet_magic.describe.question import question
 from comet_magic.describe.registry import describe
 from comet_magic.errors import ConfigError
 from comet_magic.messages.image_size import media_type, pixels
 from comet_magic.messages.tokens import block_tokens, estimated_tokens
-from comet_magic.notebook.executions import MARGIN, MOST_OUTPUT, Run
+from comet_magic.notebook.executions import MARGIN, MOST_OUTPUT, Execution
 from comet_magic.redaction import Redactor, is_secret_name
 from comet_magic.settings import CometSettings
 
@@ -42,7 +42,7 @@ import matplotlib.pyplot as plt
 
 
 def described(value: Any, **bounds: Any) -> Description:
-    return describe(value, Bounds(**bounds))[0]
+    return describe(value, Limits(**bounds))[0]
 
 
 def text(value: Any, **bounds: Any) -> str:
@@ -446,14 +446,14 @@ import sys; sys.path[:0] = [sys.argv[1]]
 import matplotlib; matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import pandas as pd
-from comet_magic.describe.description import Bounds
+from comet_magic.describe.description import Limits
 from comet_magic.describe import describe
 def f(x=object()): pass
 f.__module__ = "elsewhere"
 values = [{f"w{i}" for i in range(30)}, {1, "a", None, 2.5}, [object()], plt.plot([1, 2]), f, {"o": object()}, ValueError(object()),
           pd.DataFrame({"o": [object()] * 3, object(): 1}), plt.gcf(), {frozenset("abc"): {"x", "y"}}]
 for value in values:
-    for one in describe(value, Bounds()):
+    for one in describe(value, Limits()):
         print(one)
 """
 
@@ -482,10 +482,10 @@ def test_secrets_in_odd_places(monkeypatch: pytest.MonkeyPatch) -> None:
         pd.DataFrame({"x" * 40 + secret: [1]}), pl.DataFrame({"a": pl.Series(["x"], dtype=pl.Enum(["x", secret]))}), {secret: 1}, [[odd]],
         json.dumps([odd]), pd.DataFrame({"a": [[secret]]}), pd.DataFrame({"a": [1]}, index=["y" * 30 + secret]), "z" * 14_980 + secret + "w" * 9000,
         ValueError(secret), Point(1, secret), pd.Categorical([secret]), (secret + " ") * 20_000,
-        Run(1, "x", "", ((secret + " ") * 2000)[: MOST_OUTPUT + MARGIN]), Run(1, "x", failed="x" * 480 + secret),
+        Execution(1, "x", "", ((secret + " ") * 2000)[: MOST_OUTPUT + MARGIN]), Execution(1, "x", failed="x" * 480 + secret),
     ]  # fmt: skip
     for value in values:
-        shown = "".join(f"{one}" for one in describe(value, Bounds(hide=hide)))
+        shown = "".join(f"{one}" for one in describe(value, Limits(hide=hide)))
         assert "correct-horse" not in shown, value
         assert "line2" not in shown, value
     assert hide.count >= 8

@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from comet_magic.describe import frames
-from comet_magic.describe.description import Bounds
+from comet_magic.describe.description import Limits
 from comet_magic.describe.question import question
 from comet_magic.describe.tables import is_table, table
 from comet_magic.messages.tokens import estimated_tokens
@@ -50,7 +50,7 @@ MAKERS: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 
 def card(value: Any, **bounds: Any) -> str:
-    return table(value, Bounds(**bounds)).text
+    return table(value, Limits(**bounds)).text
 
 
 def line(text: str, column: str) -> str:
@@ -99,7 +99,7 @@ def test_lazy_frames_give_their_schema_and_are_not_computed(monkeypatch: pytest.
     [pd.Series([1, 2, 3], name="n"), pl.Series("n", [1, 2, 3]), pa.chunked_array([[1, 2], [3]]), pd.Series([1, 2, 3])],
 )
 def test_a_series_is_a_table_of_one_column(value: Any) -> None:
-    described = table(value, Bounds())
+    described = table(value, Limits())
     assert described.label.startswith("3 values, card of ")
     assert "all 3 distinct · 1 … 3 · mean 2" in described.text
 
@@ -177,7 +177,7 @@ def test_empty_frames(frame: Any) -> None:
 
 def test_thousands_of_columns_degrade_column_by_column() -> None:
     frame = pd.DataFrame(np.zeros((10, 5000)), columns=[f"column_{n}" for n in range(5000)])
-    described = table(frame, Bounds())
+    described = table(frame, Limits())
     assert estimated_tokens(described.text) <= 1500
     lines = described.text.splitlines()
     in_full = [line for line in lines if line.startswith("- ")]

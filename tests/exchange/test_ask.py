@@ -12,7 +12,8 @@ from wire_server import Received, WireServer, canonical, reply
 import comet_magic
 from comet_magic import conversations
 from comet_magic.errors import APIError, ConfigError
-from comet_magic.exchange import session
+from comet_magic.exchange import cells, session
+from comet_magic.notebook import cell
 from comet_magic.settings import CometSettings
 
 LONG = "word " * 1500  # 7,500 characters: 2,500 tokens by our estimate
@@ -141,14 +142,22 @@ def test_vs_code_names_its_notebook(shell: Any, server: WireServer, monkeypatch:
 def test_a_path_in_the_home_folder_is_said_from_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / "home" / "work" / "x.ipynb"))
     shell = SimpleNamespace(user_ns={}, get_parent=lambda: {"metadata": {"cellId": "a"}})
-    assert session.current().conversation_of(CometSettings.instance(), shell) == "~/work/x.ipynb"
+    monkeypatch.setattr(cells, "notebook_path", cell.notebook_path)
+    monkeypatch.setattr(cell, "current_shell", lambda: shell)
+
+    def name() -> str:
+        return session.current().conversation_name(CometSettings.instance())
+
+    assert name() == "~/work/x.ipynb"
     # A kernel that a notebook's code starts inherits the variable; but it has no cells.
     shell.get_parent = lambda: {"metadata": {}}
-    assert session.current().conversation_of(CometSettings.instance(), shell).startswith("kernel-")
-    assert session.current().conversation_of(CometSettings.instance(), None).startswith("kernel-")
+    assert name().startswith("kernel-")
+    monkeypatch.setattr(cell, "current_shell", lambda: None)
+    assert name().startswith("kernel-")
+    monkeypatch.setattr(cell, "current_shell", lambda: shell)
     shell.get_parent = lambda: {"metadata": {"cellId": "a"}}
     monkeypatch.setenv("JPY_SESSION_NAME", "console-1")
-    assert session.current().conversation_of(CometSettings.instance(), shell).startswith("kernel-")
+    assert name().startswith("kernel-")
 
 
 def test_ask_is_alone_unless_it_is_told_otherwise(server: WireServer) -> None:

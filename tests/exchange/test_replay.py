@@ -291,7 +291,7 @@ def test_a_loop_asks_each_of_its_questions(shell: Any, server: WireServer) -> No
 
 
 def test_a_script_always_asks(server: WireServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("comet_magic.exchange.ask.current_shell", lambda: None)
+    monkeypatch.setattr("comet_magic.notebook.cell.current_shell", lambda: None)
     assert comet_magic.ask("one").text == "answer 1"
     restart()
     assert comet_magic.ask("one").text == "answer 2"

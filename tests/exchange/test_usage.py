@@ -19,9 +19,8 @@ from comet_magic.errors import ConfigError
 from comet_magic.exchange import session
 from comet_magic.messages import models as catalog
 from comet_magic.messages.message import Message
-from comet_magic.messages.prices import Price, price_of
+from comet_magic.messages.prices import Price, estimated_prompt, price_of
 from comet_magic.messages.request import Request
-from comet_magic.messages.tokens import estimated_prompt
 from comet_magic.messages.usage import Usage
 from comet_magic.settings import CometSettings
 from comet_magic.store import ledger

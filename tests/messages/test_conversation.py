@@ -17,8 +17,10 @@ from comet_magic import conversations
 from comet_magic.describe.question import question as as_question
 from comet_magic.errors import CometError, ConfigError
 from comet_magic.exchange import session
-from comet_magic.exchange.cells import Place
-from comet_magic.exchange.exchange import Exchange
+from comet_magic.exchange.cells import Cell
+from comet_magic.exchange.journal import Journal
+from comet_magic.exchange.plan import Options, make_plan
+from comet_magic.exchange.run import run
 from comet_magic.messages.conversation import Conversation, Turn
 from comet_magic.messages.message import Message
 from comet_magic.settings import CometSettings
@@ -130,11 +132,11 @@ def test_whatever_the_turns_are_like_the_newest_goes_along_and_the_bound_only_mo
 
 def test_breakpoints_are_few_and_only_where_a_prefix_is_long_enough() -> None:
     assert chain(*"abc").breakpoints(1024) == ()
-    assert chain("a", "b", size=2500).breakpoints(1024) == (3,)
+    assert chain("a", "b", size=2500).breakpoints(1024) == (1,)
     long = chain(*[str(n) for n in range(40)], size=3000)
-    assert long.breakpoints(1024) == (15 * 2 + 1, 23 * 2 + 1, 31 * 2 + 1, 39 * 2 + 1)
-    assert chain("a", size=3000).breakpoints(1024) == (1,)
-    assert chain("a").breakpoints(1024, before=2000) == (1,)
+    assert long.breakpoints(1024) == (15, 23, 31, 39)
+    assert chain("a", size=3000).breakpoints(1024) == (0,)
+    assert chain("a").breakpoints(1024, before=2000) == (0,)
 
 
 # ---- any sequence
@@ -197,18 +199,17 @@ class Talking(RuleBasedStateMachine):
         afresh = new and bool(turns) and turns[0][0] != cell
         if afresh:
             turns, place = [], 0
-        where = Place(name, cell, 1, object(), True)
-        asked = Exchange(self.settings, session.current(), as_question(question, self.settings), where, new=new)
+        where = Cell(name, cell, 1, object(), True)
+        asked, mine = as_question(question, self.settings), session.current()
         received = len(self.server.received)
+        plan = make_plan(asked, Options(new=new), where, self.settings, mine)
         try:
-            with asked.stream(asked.request()) as answering:
-                try:
-                    for _ in answering:
-                        if outcome == "interrupted" and answering.text:
-                            answering.stop()
-                            break
-                finally:
-                    asked.keep(answering.message)
+            with Journal(mine, plan) as journal:
+                snapshots = run(plan, journal, mine)
+                for snapshot in snapshots:
+                    if outcome == "interrupted" and not isinstance(snapshot, Message) and snapshot.text:
+                        snapshots.throw(KeyboardInterrupt())
+                        snapshots.close()
         except CometError:
             assert outcome in ("failed", "cut")
         wire = self.server.received[received].json["messages"]

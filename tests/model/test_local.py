@@ -73,7 +73,9 @@ def test_it_refuses_others_and_ends_on_unload(shell: Any) -> None:
 
 
 def test_it_ends_when_its_parent_is_killed() -> None:
-    code = "from comet_magic.api import local; print(local.serve().process.pid, flush=True); import time; time.sleep(60)"
+    code = (
+        "from comet_magic.api import local; print(local.serve().process.pid, flush=True); import time; time.sleep(60)"
+    )
     parents = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     pids = [int(parent.stdout.readline()) for parent in parents]  # type: ignore[union-attr]  # two at once
     assert all(is_running(pid) for pid in pids)

@@ -59,7 +59,7 @@ def test_what_is_committed_is_clean(path: Path) -> None:
 
 @pytest.mark.timeout(300)
 def test_the_conversation_runs_again_from_its_store_with_the_server_down(tmp_path: Path) -> None:
-    """As Restart & Run All does it: nothing is set, and there is nobody who could answer."""
+    """As Restart & Execution All does it: nothing is set, and there is nobody who could answer."""
     notebook = tmp_path / "conversation.ipynb"
     notebook.write_bytes((ROOT / "notebooks" / "conversation.ipynb").read_bytes())
     broken = tmp_path / "broken"

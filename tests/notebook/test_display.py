@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import redirect_stdout
 from typing import Any
 
@@ -25,18 +25,28 @@ class Clock:
 class Growing:
     """A reply that grows as a script says: seconds to wait, or text to add."""
 
+    is_urgent = False
+
     def __init__(self, clock: Clock, *steps: float | str | BaseException) -> None:
         self.clock, self.steps, self.text, self.stopped = clock, steps, "", False
 
-    def __iter__(self) -> Iterator[None]:
-        for step in self.steps:
-            if isinstance(step, BaseException):
-                raise step
-            if isinstance(step, str):
-                self.text += step
-            else:
-                self.clock.now += step
-            yield None
+    def snapshots(self) -> Generator[Any, None, Message]:
+        """As `run` yields them."""
+        try:
+            for step in self.steps:
+                if isinstance(step, BaseException):
+                    raise step
+                if isinstance(step, str):
+                    self.text += step
+                else:
+                    self.clock.now += step
+                yield self
+        except BaseException:
+            self.stopped = True
+            yield self.message
+            raise
+        yield self.message
+        return self.message
 
     @property
     def message(self) -> Message:
@@ -49,9 +59,6 @@ class Growing:
             usage=Usage(1, 2),
             incomplete="stopped by you" if self.stopped else None,
         )  # type: ignore[arg-type]
-
-    def stop(self) -> None:
-        self.stopped = True
 
 
 @pytest.fixture
@@ -67,7 +74,7 @@ Published = list[tuple[float, dict[str, Any]]]
 def show(clock: Clock, *steps: float | str | BaseException) -> Published:
     published: Published = []
     notebook = Notebook(lambda **sent: published.append((clock.now, sent)), show_usage=True, remote_images=False)
-    LiveDisplay(notebook).show(Growing(clock, *steps))
+    LiveDisplay(notebook).show(Growing(clock, *steps).snapshots())
     return published
 
 
@@ -107,21 +114,32 @@ def test_painting_80_kb_in_20_s_stays_within_its_bounds(clock: Clock) -> None:
 
 def test_an_interrupt_keeps_what_came_and_goes_on(clock: Clock) -> None:
     published: Published = []
-    ended: list[Message] = []
-    live = LiveDisplay(
-        Notebook(lambda **sent: published.append((0, sent)), show_usage=True, remote_images=False),
-        lambda message: ended.append(message) or message,
-    )
+    live = LiveDisplay(Notebook(lambda **sent: published.append((0, sent)), show_usage=True, remote_images=False))
     with pytest.raises(KeyboardInterrupt):
-        live.show(Growing(clock, "Hel", KeyboardInterrupt()))
+        live.show(Growing(clock, "Hel", KeyboardInterrupt()).snapshots())
     assert published[-1][1]["data"]["text/plain"].startswith("Hel\n\n[stopped by you]")
-    assert ended[0].incomplete == "stopped by you"
+
+
+def test_an_interrupt_while_something_is_painted_ends_the_reply(clock: Clock) -> None:
+    published: Published = []
+
+    def publish(**sent: Any) -> None:
+        published.append((0, sent))
+        if len(published) == 1:
+            raise KeyboardInterrupt
+
+    live = LiveDisplay(Notebook(publish, show_usage=True, remote_images=False))
+    reply = Growing(clock, "Hel", "lo")
+    with pytest.raises(KeyboardInterrupt):
+        live.show(reply.snapshots())
+    assert reply.stopped
+    assert published[-1][1]["data"]["text/plain"].startswith("Hel\n\n[stopped by you]")
 
 
 def test_a_terminal_gets_each_word_once(clock: Clock) -> None:
     out = io.StringIO()
     with redirect_stdout(out):
-        LiveDisplay(Terminal(show_usage=True)).show(Growing(clock, "He", 1.0, "llo\x1b[31m", 1.0, " ✓"))
+        LiveDisplay(Terminal(show_usage=True)).show(Growing(clock, "He", 1.0, "llo\x1b[31m", 1.0, " ✓").snapshots())
     assert out.getvalue() == "Hello\ufffd[31m ✓\nm · 1 in · 2 out\n"
 
 

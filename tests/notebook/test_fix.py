@@ -237,7 +237,7 @@ def test_a_variable_that_cannot_be_described_does_not_stop_it(shell: Any, server
 )  # fmt: skip
 def test_odd_failures_are_sent_too(shell: Any, server: WireServer, code: str) -> None:
     Ran(shell, code)
-    if shell.magics_manager.registry["CometMagics"].runs.failure is None:
+    if shell.magics_manager.registry["CometMagics"].executions.failure is None:
         Ran(shell, "req\n1/0")
     assert "Versions: Python" in fixed(shell, server)
 

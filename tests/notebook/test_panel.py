@@ -224,7 +224,7 @@ def test_a_slow_list_does_not_keep_the_kernel_waiting(settings: CometSettings, m
         panel = Panel(settings)
         assert "slow" in text(panel._list)
         deadline = time.monotonic() + 5
-        while not panel._listing.wait(0.02) and time.monotonic() < deadline:  # type: ignore[union-attr]
+        while not panel._models.done() and time.monotonic() < deadline:  # type: ignore[union-attr]
             pass
         panel.refresh()
         assert "claude-x" in find(panel, "Model").options

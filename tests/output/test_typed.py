@@ -135,7 +135,7 @@ NESTED = PLAIN | st.lists(PLAIN, max_size=3) | st.dictionaries(st.text(max_size=
 
 @given(NESTED, st.text(max_size=20), st.text(max_size=20))
 def test_any_json_object_is_found_among_any_words(value: Any, before: str, after: str) -> None:
-    wanted = typed.wanted(dict[str, Any], "dict")
+    wanted = typed.output_type(dict[str, Any], "dict")
     clean = str.maketrans("", "", '{[`~"\\')
     text = f"{before.translate(clean)}\n\n{json.dumps({'k': value})}\n\n{after.translate(clean)}"
     assert wanted.value_of(text) == {"k": value}
@@ -446,7 +446,7 @@ def tables(draw: Any) -> dict[str, Any]:
 @given(tables())
 def test_any_table_of_the_form_becomes_one(table: dict[str, Any]) -> None:
     for kind in (pd.DataFrame, pl.DataFrame, pa.Table):
-        frame = typed.wanted(kind).value_of(json.dumps(table))
+        frame = typed.output_type(kind).value_of(json.dumps(table))
         assert frame.shape == (len(table["rows"]) if table["columns"] else 0, len(table["columns"]))
 
 
@@ -469,9 +469,9 @@ def test_defaults_and_documentation_of_a_signature() -> None:
     assert schema.json["properties"]["days"] == {"default": 3, "minimum": 1, "type": "integer"}
     assert schema.json["additionalProperties"] is False
     assert schema.read({"city": "Oslo", "json": [1]}) == {"city": "Oslo", "json": [1]}
-    with pytest.raises(schemas.Unfit, match="days: .*greater than or equal to 1"):
+    with pytest.raises(schemas.Mismatch, match="days: .*greater than or equal to 1"):
         schema.read({"city": "Oslo", "days": 0})
-    with pytest.raises(schemas.Unfit, match="town: Extra inputs"):
+    with pytest.raises(schemas.Mismatch, match="town: Extra inputs"):
         schema.read({"city": "Oslo", "town": 1})
 
 
@@ -664,10 +664,10 @@ class Level(enum.IntEnum):
     ],
 )  # fmt: skip
 def test_what_is_rightly_meant_is_read(kind: Any, text: str, value: Any) -> None:
-    assert typed.wanted(kind).value_of(text) == value
+    assert typed.output_type(kind).value_of(text) == value
 
 
 def test_times_of_several_zones_become_one_column() -> None:
     rows = [["2026-01-02T00:00:00Z"], ["2026-01-02T00:00:00+02:00"]]
     table = {"columns": [{"name": "t", "type": "datetime"}], "rows": rows}
-    assert str(typed.wanted(pd.DataFrame).value_of(json.dumps(table))["t"].dtype) == "datetime64[us, UTC]"
+    assert str(typed.output_type(pd.DataFrame).value_of(json.dumps(table))["t"].dtype) == "datetime64[us, UTC]"

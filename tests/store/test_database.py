@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from comet_magic.settings import CometSettings
 from comet_magic.store import conversations as archive
 from comet_magic.store import database, requests, schema, turns
 from comet_magic.store.database import Store
-from comet_magic.store.requests import Asked
+from comet_magic.store.requests import Ending, RequestRecord
 
 KEY = "sk-test-SECRETSECRET-f3a9"
 
@@ -45,11 +46,14 @@ def put(
     kept: Store, text: str, cell: str, conversation: str = "c", session: str = "s", at: float | None = None
 ) -> None:
     question = Message.user(text)
-    asked = Asked(Request("m", 9, (question,)), question, "http://x", session, conversation, cell, at=at or time.time())
+    asked = RequestRecord.of(
+        Request("m", 9, (question,)), question, id=uuid.uuid4().hex, at=at or time.time(), endpoint="http://x",
+        session=session, conversation=conversation, cell=cell,
+    )  # fmt: skip
     requests.begin(kept, asked)
     reply = answer(text.upper())
     turn = Turn.of(cell, (question, reply), request=asked.id, at=asked.at)
-    requests.finish(kept, asked, reply, "", turn, reply.usage, 0.5)
+    requests.finish(kept, asked, Ending(reply, "", turn, reply.usage, 0.5))
 
 
 def questions(kept: Store, conversation: str = "c") -> list[str]:

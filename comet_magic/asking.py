@@ -7,17 +7,19 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, overload
 
-from ..describe.question import Question, names_in, question
-from ..describe.template import Reference, pieces
-from ..errors import ConfigError
-from ..messages.message import Message
-from ..notebook.cell import place_in
-from ..notebook.display import LiveDisplay, Unseen, current_shell
-from ..notebook.executions import watched
-from ..settings import CometSettings
-from ..suggestions import did_you_mean
-from .exchange import Exchange
-from .session import current
+from .describe.description import no_cell_name
+from .describe.question import Question, names_in, question
+from .describe.template import Reference, pieces
+from .errors import ConfigError
+from .exchange.journal import Journal
+from .exchange.plan import Options, make_plan
+from .exchange.run import finished, run
+from .exchange.session import current
+from .messages.message import Message
+from .notebook.cell import current_cell, current_shell
+from .notebook.executions import watched
+from .settings import CometSettings
+from .suggestions import did_you_mean
 
 T = TypeVar("T")
 Tools = Iterable[Callable[..., Any]]
@@ -60,24 +62,34 @@ def ask(
     values = {name: value for name, value in named.items() if name not in FLAGS}
     settings, session = CometSettings.instance(), current()
     asked = _question(prompt, settings, namespace, values)
-    place = place_in(current_shell(), chat)
-    wanted = offered = None
+    options = Options(flags, new=new, fresh=fresh, cell_name=_cell_name())
     if as_ is not None:
-        from ..output.typed import wanted as wanted_of
+        from .output.typed import output_type
 
-        wanted = wanted_of(as_)
+        options = options._replace(output=output_type(as_))
     if tools:
-        from ..tools.tool import tools_of
+        from .tools.tool import tools_of
 
-        offered = tools_of(tools, asked.tables, settings.tool_timeout_s)
-    exchange = Exchange(settings, session, asked, place, new=new, fresh=fresh, wanted=wanted, tools=offered)
-    with exchange.stream(exchange.request(**flags)) as reply:
-        try:
-            message = LiveDisplay(Unseen(), ended=exchange.keep).show(reply)
-            return message if wanted is None else message.value
-        finally:
-            if session.problem and current_shell() is None:
-                warnings.warn(session.problem, stacklevel=2)
+        options = options._replace(tools=tools_of(tools, asked.tables, settings.tool_timeout_s))
+    plan = make_plan(asked, options, current_cell(chat), settings, session)
+    try:
+        with Journal(session, plan) as journal:
+            message = finished(run(plan, journal, session, approve=_approve))
+    finally:
+        if session.problem and current_shell() is None:
+            warnings.warn(session.problem, stacklevel=2)
+    return message if options.output is None else message.value
+
+
+def _approve(name: str, arguments: Mapping[str, str], can_be_always: bool) -> str:
+    from .notebook.stdin import approve
+
+    return approve(name, arguments, can_be_always)
+
+
+def _cell_name() -> Callable[[str], str]:
+    executions = watched()
+    return executions.name_of if executions else no_cell_name
 
 
 def _question(
@@ -92,8 +104,8 @@ def _question(
             f"ask() got an unexpected keyword argument {min(unknown)!r}: no {{{{…}}}} of the prompt names it"
             f"{did_you_mean(min(unknown), named)}; besides those, it takes {known}"
         )
-    scope = {**_last_error(), **(namespace or {}), **values}
-    return question(prompt, settings, scope, watched())
+    scope = {**_names(), **(namespace or {}), **values}
+    return question(prompt, settings, scope, _cell_name())
 
 
 def _unfilled(prompt: str) -> str:
@@ -104,9 +116,9 @@ def _unfilled(prompt: str) -> str:
     return f"{found[0]} was sent as text: ask(prompt, globals()) would fill it in" if found else ""
 
 
-def _last_error() -> dict[str, Any]:
-    """What Python keeps of the last exception that nothing caught; in a shell, the shell knows better."""
-    if watched():
-        return {}
+def _names() -> dict[str, Any]:
+    """What a prompt may refer to besides the given names: in a script, the last exception that nothing caught."""
+    if executions := watched():
+        return executions.names()
     error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
     return {"error": error} if error is not None else {}

@@ -1,0 +1,185 @@
+"""What is written down of one question: before it is sent, while its reply grows, and however it ends."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from ..describe.images import thumbnails
+from ..errors import CometError
+from ..messages import prices
+from ..messages.conversation import Turn
+from ..messages.message import Message, Receipt
+from ..messages.request import Request
+from ..messages.tool_call import REFUSED
+from ..messages.usage import Usage
+from ..render.message import ending
+from ..store import requests, turns
+from ..store.conversations import shrink
+from ..store.requests import Ending, StoredReply
+from . import budget
+from .plan import Plan
+from .session import Session
+
+if TYPE_CHECKING:
+    from .loop import Reply
+
+CHECKPOINT_S = 2.0  # seconds between two writings-down of a growing reply; a killed kernel loses less than that
+
+
+class Journal:
+    """Use it in a `with`: a question that was begun is finished, also where nothing came of it."""
+
+    def __init__(self, session: Session, plan: Plan) -> None:
+        self._session, self._plan = session, plan
+        self._notes = plan.notes
+        self._reply: Reply | None = None
+        self._is_finished = False
+        self._due = 0.0
+
+    def __enter__(self) -> Journal:
+        """Write the request down, before it is sent. Raises: ConfigError when it could pass the budget."""
+        if self._plan.stored:
+            return self
+        store, record = self._plan.store, self._plan.record
+        requests.begin(store, record)
+        try:
+            self.note(budget.check(store, self._plan.budget, record, self._session.totals.usd))
+        except BaseException:
+            requests.withdraw(store, record.id)
+            raise
+        self._due = time.monotonic() + CHECKPOINT_S
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._is_finished or self._plan.stored:
+            return
+        # It was refused, or stopped at an awkward moment.
+        why = error.what if isinstance(error, CometError) else "stopped by you"
+        message = self._reply.message if self._reply and self._reply.text else None
+        requests.finish(self._plan.store, self._plan.record, Ending(message, why))
+
+    def note(self, text: str) -> None:
+        """Say `text` under the reply."""
+        if text:
+            self._notes.append(text)
+
+    def checkpoint(self, reply: Reply) -> None:
+        """Write the reply down as far as it has come, every now and then."""
+        self._reply = reply
+        if time.monotonic() > self._due:
+            requests.checkpoint(self._plan.store, self._plan.record.id, reply.message)
+            self._due = time.monotonic() + CHECKPOINT_S
+
+    def allow(self, request: Request, reply: Reply) -> None:
+        """Check the budget before a further request of the same reply. Raises: ConfigError when it could pass it."""
+        plan, record = self._plan, self._plan.record
+        if plan.price:
+            most = plan.price.most(prices.estimated_prompt(request), request.max_tokens)
+            record = record._replace(most_usd=(_cost(plan, reply) or 0) + most)
+            requests.raise_most(plan.store, record.id, record.most_usd or 0)
+        budget.check(plan.store, plan.budget, record, self._session.totals.usd)
+
+    # ---- the end
+
+    def finish(self, reply: Reply) -> Message:
+        """Write down how the reply ended. Returns: the message, with what is to be said under it."""
+        plan, message = self._plan, reply.message
+        cost, part = _cost(plan, reply), plan.options.continues
+        tokens = _total(message.usage)
+        if part:
+            cost_of_turn, tokens = _sum(cost, part.cost_usd), _sum(tokens, part.tokens)
+        else:
+            cost_of_turn = cost
+        turn = self._turn(message, plan.record.id, plan.record.at, cost_of_turn, tokens)
+        why = "" if message.is_whole else ending(message) or "not whole"
+        # A call that was refused may be allowed another time.
+        is_replayable = not any(call.problem in REFUSED for call in message.calls)
+        requests.finish(plan.store, plan.record, Ending(message, why, turn, message.usage, cost, is_replayable))
+        self._is_finished = True
+        self._session.count(message.usage, cost)
+        if why and plan.position.cell.conversation:
+            self.note(self._not_a_turn(message))
+        self._keep_small()
+        is_reported = message.incomplete or message.usage.output_tokens is not None
+        return self._finished(replace(message, receipt=self._receipt(cost if is_reported else None)))
+
+    def finish_stored(self, stored: StoredReply) -> Message:
+        """Note that a stored reply answered. Returns: the message, with what is to be said under it."""
+        plan, position = self._plan, self._plan.position
+        self._session.count_replay()
+        turn = self._turn(stored.message, stored.request, stored.at, stored.cost_usd, stored.tokens)
+        if turn:
+            turns.keep_turn(plan.store, position.cell.conversation, turn, is_new=position.is_new)
+        return self._finished(replace(stored.message, receipt=Receipt(replayed=stored.at)))
+
+    def _finished(self, message: Message) -> Message:
+        self.note(self._session.news_of_store())
+        warnings = (*message.warnings, *self._notes)
+        message = replace(message, warnings=warnings, shows_usage=self._plan.show_usage)
+        self._session.latest = message
+        return message
+
+    def _turn(
+        self, message: Message, request: str, at: float, cost_usd: float | None, tokens: int | None
+    ) -> Turn | None:
+        """The turn that the reply makes; None where it makes none."""
+        position = self._plan.position
+        if not position.cell.conversation or not message.is_whole:
+            return None
+        question = Message.from_wire(json.loads(self._plan.record.question))
+        turn = Turn.of(
+            position.key, (question, *message.before, message), asked_after=position.digest_before, request=request,
+            at=at, session=self._session.id, execution=position.cell.execution, cost_usd=cost_usd, tokens=tokens,
+        )  # fmt: skip
+        self._session.cells.ran_in(position.cell.conversation, turn.cell)
+        if not self._plan.share_values:
+            self._session.without_values.add(turn.digest)
+        if stale := position.stale_after(turn):
+            later = "1 later turn" if stale == 1 else f"{stale} later turns"
+            self.note(f"{later} answered what stood here before: %claude_history shows which")
+        return turn
+
+    def _not_a_turn(self, message: Message) -> str:
+        options = self._plan.options
+        is_text = bool(message.text.strip()) and not options.output and not options.tools
+        can_continue = is_text and message.stop_reason in (None, "max_tokens")
+        return "later cells do not see this reply" + ("; %claude_continue lets it go on" if can_continue else "")
+
+    def _receipt(self, cost: float | None) -> Receipt:
+        plan = self._plan
+        receipt = Receipt(cost, self._session.totals.money, plan.sent_line)
+        if not plan.question.has_data:
+            return receipt
+        question = Message.from_wire(json.loads(plan.record.question))
+        return receipt._replace(question=question.text, thumbnails=thumbnails(question))
+
+    def _keep_small(self) -> None:
+        store, limit = self._plan.store, self._plan.store_limit_mb
+        if store.may_be_over(limit) and store.size_mb() > max(limit, self._session.shrunk_to_mb * 1.1):
+            gone = shrink(store, limit, keep=self._plan.position.cell.conversation)
+            self._session.shrunk_to_mb = store.size_mb()
+            went = f"its {gone:,} oldest replies are gone" if gone else "this conversation alone is larger"
+            self.note(f"the store passed {limit:g} MB: {went}")
+
+
+def _cost(plan: Plan, reply: Reply) -> float | None:
+    """What the requests of the reply have cost, each by itself; with estimates where a count is not reported."""
+    if plan.price is None:
+        return None
+    used = (prices.estimated_usage(part.usage, request, part.text_and_calls) for request, part in reply.requests)
+    return sum(plan.price.cost(usage) or 0.0 for usage in used)
+
+
+def _total(usage: Usage) -> int | None:
+    return None if usage.prompt_tokens is None else usage.prompt_tokens + (usage.output_tokens or 0)
+
+
+def _sum(a: float | None, b: float | None) -> Any:
+    """None: not known."""
+    return b if a is None else a if b is None else a + b

@@ -1,0 +1,196 @@
+"""A question, options, settings and session → a `Plan`: all that is decided of one question, before anything is sent.
+
+This is the only place where they meet. Settings and session are read here and nowhere later, so that a setting which a
+panel changes in the middle of a question is for the next one.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..api.client import TimeLimits, client_for
+from ..api.endpoint import Endpoint, find_endpoint
+from ..describe.description import CellName, Limits, no_cell_name
+from ..describe.question import Question, limits_of
+from ..errors import ConfigError
+from ..keys import without_key
+from ..messages import models, prices, tokens
+from ..messages.message import Message
+from ..messages.prices import Price
+from ..messages.request import Request
+from ..settings import CometSettings, budget_limits
+from ..store.database import Store
+from ..store.requests import Attempt, RequestRecord, StoredReply
+from .cells import Cell
+from .position import Position, find_position
+from .replay import find_stored
+from .session import Session
+
+if TYPE_CHECKING:
+    from ..output.typed import OutputType
+    from ..tools.tool import Tool
+
+CACHEABLE = 4096  # tokens; the most that any model asks of a prefix
+GO_ON = "Your reply was cut off. Continue exactly from where it ended, without repeating any of it. It ended with:\n\n"
+
+
+class Options(NamedTuple):
+    """What is asked for besides the question.
+
+    flags: those of `CometSettings.request`; one that is None leaves it to the settings.
+    new: begin the conversation anew.  fresh: not from the store.  dry_run: nothing will be sent.
+    continues: the partial reply that is to go on.
+    output: what the reply is to be.        tools: what the model may call, by name.
+    cell_name: what the code of a cell is called, by the name of its file.
+    """
+
+    flags: Mapping[str, Any] = {}
+    new: bool = False
+    fresh: bool = False
+    dry_run: bool = False
+    continues: Attempt | None = None
+    output: OutputType | None = None
+    tools: Mapping[str, Tool] = {}
+    cell_name: CellName = no_cell_name
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One question, decided. record: how it is written down.
+
+    endpoint: where it goes, not started yet where it is the local model.        time_limits, retries: of each request.
+    position: in the conversation.        stored: the reply that answers it without asking.
+    price: None where none is known.      budget: US dollars, by "session" and "day".
+    limits: of what tools send back.      tool_rounds, tool_timeout_s: of their calls.
+    """
+
+    question: Question
+    options: Options
+    request: Request
+    record: RequestRecord
+    endpoint: Endpoint
+    time_limits: TimeLimits
+    retries: int
+    position: Position
+    stored: StoredReply | None
+    price: Price | None
+    budget: Mapping[str, float]
+    limits: Limits
+    tool_rounds: int
+    tool_timeout_s: float
+    share_values: bool
+    show_usage: bool
+    store_limit_mb: float
+    store: Store
+
+    @property
+    def sent_line(self) -> str:
+        """What is sent, in words; "" where the text is sent alone."""
+        return without_key(self.position.sent_line(self.question.sent), self.endpoint.key)
+
+    @property
+    def notes(self) -> list[str]:
+        return [self.question.note] if self.question.note else []
+
+
+def make_plan(question: Question, options: Options, cell: Cell, settings: CometSettings, session: Session) -> Plan:
+    """Decide all that there is to decide of one question. Raises: ConfigError; nothing has been sent by then."""
+    settings.check_environment()
+    store = session.store(settings)
+    part = options.continues
+    question = question._replace(extras=_extras(options))
+    limits = limits_of(settings, options.cell_name)
+    key = part.cell if part else ""
+    position = find_position(store, session, settings, question.message, cell, key=key, new=options.new)
+    request = _request(question, options, settings, position, limits)
+    replay = "never" if options.dry_run else settings.replay
+    endpoint = find_endpoint(settings, offline=options.dry_run or replay == "only")
+    request = replace(request, model=endpoint.model) if endpoint.model else request
+    if not options.dry_run and (problem := not_taken(request, endpoint)):
+        raise ConfigError(
+            problem, "nothing was sent; set COMETAPI_KEY for Claude, or leave it out (--alone leaves out earlier turns)"
+        )
+    stored = None
+    if not options.dry_run:
+        is_fresh = options.fresh or part is not None
+        stored = find_stored(replay, session, store, position, endpoint.name, request, fresh=is_fresh)
+    time_limits, retries = TimeLimits.of(settings), settings.retries
+    price = None
+    if not stored and not options.dry_run:
+        price = _find_price(settings, session, store, endpoint, request.model, time_limits)
+    record = _record(request, question, endpoint, session, position, price, part)
+    return Plan(
+        question, options, request, record, endpoint, time_limits, retries, position, stored, price,
+        budget_limits(settings.budget), limits, settings.tool_rounds, settings.tool_timeout_s, settings.share_values,
+        settings.show_usage, settings.store_limit_mb, store,
+    )  # fmt: skip
+
+
+def _extras(options: Options) -> tuple[str, ...]:
+    """What else is sent of the user's, for the line that says so."""
+    names = [f"tools: {', '.join(options.tools)}"] if options.tools else []
+    form = [f"the schema of {options.output.name}"] if options.output else []
+    return (*names, *form)
+
+
+def _request(
+    question: Question, options: Options, settings: CometSettings, position: Position, limits: Limits
+) -> Request:
+    messages: tuple[Message, ...] = (question.message,)
+    flags, part = dict(options.flags), options.continues
+    if part and part.message:
+        text = part.message.text.rstrip()
+        said = Message("assistant", ({"type": "text", "text": text},))
+        # Current models refuse a request that ends with the assistant's part.
+        messages = (*messages, said, Message.user(GO_ON + text[-200:]))
+        former = part.parameters
+        flags = {"temperature": former.get("temperature"), "stop": former.get("stop_sequences"), **flags}
+        flags = {"model": former.get("model"), "system": former.get("system", ""), **flags}
+    tools = tuple(tool.wire(limits.hide) for tool in options.tools.values())
+    form = options.output.form.hidden(limits.hide) if options.output else None
+    request = replace(settings.request(messages, **flags), history=position.sent.turns, tools=tools, form=form)
+    if not settings.prompt_cache or not request.history:
+        return request
+    facts = models.known(request.model)
+    system = tokens.estimated_tokens(request.system or "")
+    cached = position.sent.breakpoints(facts.cacheable if facts else CACHEABLE, system)
+    return replace(request, cached=cached) if cached else request
+
+
+def not_taken(request: Request, endpoint: Endpoint) -> str:
+    """Say what of the request the endpoint is known not to take; "" if nothing is."""
+    if endpoint.local_model is None:
+        return ""
+    kinds = {str(block.get("type")) for message in request.all_messages for block in message.content}
+    refused = sorted(kinds & {"image", "document"})
+    return f"the local model takes no {' and no '.join(refused)}, only text" if refused else ""
+
+
+def _find_price(
+    settings: CometSettings, session: Session, store: Store, endpoint: Endpoint, model: str, limits: TimeLimits
+) -> Price | None:
+    published: Mapping[str, tuple[float, float]] = {}
+    if endpoint.publishes_prices:
+        retries = settings.retries
+        fetch: Callable[[], dict[str, tuple[float, float]]] = lambda: client_for(  # noqa: E731
+            endpoint, limits, retries, lambda text: None
+        ).published_prices()
+        published = session.published_prices(store, endpoint.name, fetch)
+    return prices.price_of(model, settings.prices, published)
+
+
+def _record(
+    request: Request, question: Question, endpoint: Endpoint, session: Session, position: Position,
+    price: Price | None, part: Attempt | None,
+) -> RequestRecord:  # fmt: skip
+    most = price.most(prices.estimated_prompt(request), request.max_tokens) if price else None
+    record = RequestRecord.of(
+        request, question.message, id=uuid.uuid4().hex, at=time.time(), endpoint=endpoint.name, session=session.id,
+        conversation=position.cell.conversation, cell=position.key, execution=position.cell.execution, most_usd=most,
+        is_new=position.is_new, continues=part.id if part else "",
+    )  # fmt: skip
+    return without_key(record, endpoint.key)
