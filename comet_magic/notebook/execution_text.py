@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ..describe.description import Description, Limits
 from ..describe.tracebacks import failure
 from ..messages.tokens import estimated_tokens
 from ..text import many
-from .executions import MARGIN, MOST_OUTPUT, Execution
+
+if TYPE_CHECKING:
+    from .executions import Execution
 
 
 def describe_executions(executions: Sequence[Execution], limits: Limits) -> Description:
@@ -25,7 +28,7 @@ def _text(run: Execution, limits: Limits, tokens: int) -> str:
     """Write out one of them. tokens: of its source, and of its outputs."""
     lines = [f"In[{run.number}]:", limits.fitted(run.source.strip("\n"), tokens)]
     if run.outputs and limits.share_values:
-        outputs = "\n".join(_output(output, limits) for output in run.outputs)
+        outputs = "\n".join(_output(output, limits, run) for output in run.outputs)
         lines += [f"Out[{run.number}]:", limits.fitted(outputs.strip("\n"), tokens)]
     elif run.outputs:
         lines.append(f"Out[{run.number}]: (not shared)")
@@ -37,7 +40,7 @@ def _text(run: Execution, limits: Limits, tokens: int) -> str:
     return "\n".join(lines)
 
 
-def _output(output: str, limits: Limits) -> str:
+def _output(output: str, limits: Limits, run: Execution) -> str:
     """Without its end where that was cut: a secret may have been, too."""
     hidden = limits.hide(output)
-    return hidden[:-MARGIN] if len(output) >= MOST_OUTPUT + MARGIN else hidden
+    return hidden[: -run.MARGIN] if len(output) >= run.MOST_OUTPUT + run.MARGIN else hidden

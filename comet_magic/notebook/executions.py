@@ -31,6 +31,8 @@ class Execution(NamedTuple):
     error: BaseException | None = None
     failed: str = ""
 
+    MOST_OUTPUT, MARGIN = MOST_OUTPUT, MARGIN  # characters
+
     def _describe_(self, limits: Limits) -> Description:
         return self._describe_list_([self], limits)
 

@@ -62,8 +62,16 @@ def server(script: Script) -> Iterator[str]:
     process.join(5)
 
 
+_smoke = False
+
+
+def rounds(count: int) -> int:
+    """How often something is measured; few times where it only has to run."""
+    return max(2, count // 50) if _smoke else count
+
+
 def median_of(times: int, run: Callable[[], float]) -> float:
-    return statistics.median(run() for _ in range(times))
+    return statistics.median(run() for _ in range(rounds(times)))
 
 
 def row(what: str, ours: float, floor: float | None, demand: str, unit: str, digits: int = 1) -> Row:
@@ -73,9 +81,12 @@ def row(what: str, ours: float, floor: float | None, demand: str, unit: str, dig
 
 def in_process(code: str, **environment: str) -> dict[str, float]:
     """Execution `code` in a fresh process; it prints a JSON object."""
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment}, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**clean, **environment}, check=False
     )
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -140,36 +151,95 @@ def first() -> list[Row]:
 # ---- one cell
 
 
-def cell() -> list[Row]:
-    """A warm cell, non-streamed, against: a requests session's call + an empty cell + one Markdown display."""
-    code = """
-import os, statistics
+CELLS = """
+import os, statistics, threading
 import requests
 from IPython.display import Markdown, display
 url = os.environ['COMET_MAGIC_ENDPOINT'] + '/v1/messages'
-session = requests.Session()
-body = {'model': 'm', 'max_tokens': 9, 'messages': [{'role': 'user', 'content': 'hi'}]}
 shell.run_line_magic('load_ext', 'comet_magic')
 shell.run_line_magic('config', 'CometSettings.stream = False')
+from comet_magic.api import client
+from comet_magic.exchange import session
+from comet_magic.messages.conversation import Turn
+from comet_magic.messages.message import Message
+from comet_magic.settings import CometSettings
+from comet_magic.store import turns
+number = iter(range(10**6))
+cell = [None]
+# As JupyterLab asks for an execution: with the id of the cell.
+shell.get_parent = lambda: {'metadata': {'cellId': cell[0]}, 'header': {'msg_id': str(next(number))}}
+store = session.current().store(CometSettings.instance())
+def fill(db):
+    made = turns.conversation_id(store, db, 'long')
+    for n in range(340):
+        text = 'Some words of a reply, as long as replies are. ' * 20
+        pair = (Message.user('A question of a line or two, as people ask it in a notebook?'), Message('assistant', ({'type': 'text', 'text': text},)))
+        turns.put_turn(db, made, Turn.of(f'c{n}', pair, at=1.0))
+store.write(fill)
+kinds = {
+    'alone': lambda n: ('a', '%%claude --alone\\nhi'),
+    'first': lambda n: ('a', f'%%claude -c one{n}\\nhi'),
+    'long': lambda n: ('c340', '%%claude -c long\\nhi'),
+}
+sent = {}
+transport = client._transport
+def recording(request):
+    sent['now'] = request.body
+    return transport(request)
+requests_session = requests.Session()
+shell.user_ns.update(Markdown=Markdown, display=display)
 def timed(run):
     began = time.perf_counter(); run(); return (time.perf_counter() - began) * 1e3
-shell.user_ns.update(session=session, url=url, body=body, Markdown=Markdown, display=display)
-cells = {'ours': '%%claude\\nhi', 'call': 'session.post(url, json=body).json()', 'empty': 'None', 'shown': 'display(Markdown("4"))'}
+def timed_cell(kind, n):
+    cell[0], text = kinds[kind](n)
+    return timed(lambda: shell.run_cell(text))
+out = []
 with capture_output():
-    for text in cells.values():
+    for text in ('None', 'display(Markdown("4"))'):
         shell.run_cell(text)
-    got = {name: [] for name in cells}
-    for _ in range(400):
-        for name, text in cells.items():
-            if name != 'call':
-                got[name].append(timed(lambda: shell.run_cell(text)))
-        got['call'].append(timed(lambda: session.post(url, json=body).json()))
-print(json.dumps([[name, statistics.median(seen)] for name, seen in got.items()]))
+    bodies = {}
+    for kind in kinds:
+        client._transport = recording
+        for n in range(3):
+            timed_cell(kind, -1 - n)
+        client._transport = transport
+        bodies[kind] = sent['now']
+    statements = []
+    store._connection.set_trace_callback(statements.append)
+    timed_cell('long', 0)
+    store._connection.set_trace_callback(None)
+    got = {name: [] for name in (*kinds, 'empty', 'shown', *(f'call {kind}' for kind in kinds))}
+    for n in range(ROUNDS):
+        for kind, body in bodies.items():
+            got[kind].append(timed_cell(kind, n))
+            got[f'call {kind}'].append(timed(lambda: requests_session.post(url, data=body).json()))
+        got['empty'].append(timed(lambda: shell.run_cell('None')))
+        got['shown'].append(timed(lambda: shell.run_cell('display(Markdown("4"))')))
+out = {name: statistics.median(seen) for name, seen in got.items()}
+out['sent'] = len(json.loads(bodies['long'])['messages']) // 2
+out['transactions'] = sum(text.startswith('BEGIN') for text in statements)
+out['statements'] = len(statements) - 2 * out['transactions']
+print(json.dumps(out))
 """
-    with server(reply(MESSAGE)) as url:
-        got = in_process(SHELL + code, COMET_MAGIC_ENDPOINT=url, COMETAPI_KEY="sk-0123456789abcdef")
-    floor = got["call"] + got["empty"] + (got["shown"] - got["empty"])
-    return [row("a warm cell (floor: session call + empty cell + display)", got["ours"], floor, "1.3 x", "ms", 2)]
+
+
+def cell() -> list[Row]:
+    """A warm cell, non-streamed, its store on disk; floor: a session's call with the same bytes + an empty cell + a display."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder, server(reply(MESSAGE)) as url:
+        environment = {"COMET_MAGIC_ENDPOINT": url, "COMET_MAGIC_STORE": f"{folder}/store.sqlite"}
+        code = SHELL + CELLS.replace("ROUNDS", str(rounds(300)))
+        got = in_process(code, COMETAPI_KEY="sk-0123456789abcdef", **environment)
+    for kind, what, demand in (
+        ("alone", "--alone", "1.25 x"),
+        ("first", "first turn of a conversation", "1.35 x"),
+        ("long", f"{got['sent']:.0f} turns sent, of 340", "1.4 x"),
+    ):
+        floor = got[f"call {kind}"] + got["empty"] + (got["shown"] - got["empty"])
+        rows.append(row(f"a warm cell, {what} (floor: the same call, cell, display)", got[kind], floor, demand, "ms", 2))
+    rows.append(row("  SQL statements of it", got["statements"], None, "6", "", 0))
+    rows.append(row("  transactions of it", got["transactions"], None, "2", "", 0))
+    return rows
 
 
 # ---- streams
