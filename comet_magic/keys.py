@@ -60,6 +60,9 @@ class Key:
     def hidden_in(self, text: str) -> str:
         return text.replace(self.__secret, self.hint) if len(self.__secret) >= SHORTEST else text
 
+    def is_in(self, text: str) -> bool:
+        return len(self.__secret) >= SHORTEST and (self.__secret in text or "\\" in self.__secret)
+
     def begins_at_end_of(self, text: str) -> int:
         """How many characters at the end of a text that grows may be the beginning of the key."""
         if len(self.__secret) < SHORTEST:
@@ -91,7 +94,8 @@ def without_key(value: T, key: Key | None) -> T:
         value.what, value.hint = key.hidden_in(value.what), key.hidden_in(value.hint)
         value.args = (value.what, value.hint)
         return value
-    return cast(T, _hidden(value, key))
+    # Most have no key in them, and their `repr` says so in a fraction of the time.
+    return cast(T, _hidden(value, key)) if key.is_in(value if isinstance(value, str) else repr(value)) else value
 
 
 def _hidden(value: Any, key: Key) -> Any:

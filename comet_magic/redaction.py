@@ -6,21 +6,23 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 
+from .text import lazy_pattern
+
 REDACTED = "[redacted]"
 SHORTEST = 4  # characters; a shorter one would hide words and numbers everywhere
 SHORTEST_WITHIN = 8  # below it, only as a word of its own
 
 _WORD = r"(?:pass(?:word|wd|phrase)s?|secrets?|tokens?|credentials?|(?:api|secret|access|private|auth|openai)_?keys?)"
-_SECRET_NAME = re.compile(
+_SECRET_NAME = lazy_pattern(
     rf"{_WORD}(?:_?\d+|_(?:id|value|prod|dev|test|b64|json))?$|secret_|_secret|password_|connection_string"
     r"|(?:^|_)(?:key|pass|pw|pwd|pat|dsn|auth)(?:_?\d+)?$|_keys$|sshpass",
     re.I,
 )
-_NOT_SECRET = re.compile(r"^(OLD)?PWD$|_?(SOCK|FILE|PATH|DIR|URL|NAME|TYPE)$|^GPG_KEY$", re.I)
+_NOT_SECRET = lazy_pattern(r"^(OLD)?PWD$|_?(SOCK|FILE|PATH|DIR|URL|NAME|TYPE)$|^GPG_KEY$", re.I)
 
 # Sources: the providers' own pages on what their credentials look like.
 _START = r"(?<![A-Za-z0-9])"
-_SHAPES = re.compile(
+_SHAPES = lazy_pattern(
     "|".join(
         (
             r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|\Z)",
@@ -48,12 +50,12 @@ _SHAPES = re.compile(
 # From the beginning of a word, and bounded: else a long word would be gone through from each of its letters.
 _ASSIGNED_NAME = r"(?<![\w-])[\w-]{0,40}?(?:password|passwd|passphrase|secret|token|api[_-]?key)[\w-]{0,40}"
 # password = "…", "api_key": "…", also escaped, and with b or f before it: in sources and in outputs
-_ASSIGNED = re.compile(
+_ASSIGNED = lazy_pattern(
     rf"""({_ASSIGNED_NAME}\\?["']?\s{{0,20}}[:=]\s{{0,20}}[bru]{{0,2}})(\"\"\"|\'\'\'|\\?["'])(?:(?!\2)(?:\\.|[^\n\\]))+\2""",
     re.I,
 )
 # PASSWORD=…, password: …: alone on a line, as in settings files
-_SET = re.compile(
+_SET = lazy_pattern(
     rf"""^([ \t]*(?:export[ \t]+)?{_ASSIGNED_NAME}[ \t]*[:=][ \t]*)"""
     r"""(?!(?:str|int|float|bytes|bool|None|Any|True|False|null)\b)[^\s"'\[({]\S*(?=[ \t]*$)""",
     re.I | re.M,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
@@ -94,6 +94,7 @@ class MessageStream:
         self._began = began
         self._elapsed_s: float | None = None
         self._incomplete: str | None = None
+        self._ended: Message | None = None  # the message, once nothing more comes
         self._events: Iterator[StreamEvent] = stream_events(response.chunks)
 
     @property
@@ -106,8 +107,13 @@ class MessageStream:
 
     @property
     def message(self) -> Message:
+        if self._ended is not None and self._ended.incomplete == self._incomplete:
+            return self._ended
         elapsed_s = self._elapsed_s if self._elapsed_s is not None else time.monotonic() - self._began
-        return self._builder.message(elapsed_s=elapsed_s, incomplete=self._incomplete, **self._known)
+        message = self._builder.message(elapsed_s=elapsed_s, incomplete=self._incomplete, **self._known)
+        if self._elapsed_s is not None:
+            self._ended = message
+        return message
 
     def begins_with_passing_error(self, announce: Announce = lambda text: None) -> bool:
         """Look at the first event: an overloaded endpoint may say so only after its 200.
@@ -171,8 +177,7 @@ class MessageStream:
         self.stop("stopped by you" if kind is None or issubclass(kind, KeyboardInterrupt) else "stopped by an error")
 
 
-@dataclass(frozen=True)
-class Client:
+class Client(NamedTuple):
     """A Messages endpoint. Holds no state of its own, and may be used by many threads.
 
     transport: how requests travel.        endpoint: where to, and with which key.
@@ -214,7 +219,7 @@ class Client:
 
     def _held(self, request: Request) -> HTTPResponse:
         response = self._send(grammar.PATH, json.dumps(grammar.chat_body(request)))
-        return replace(response, chunks=grammar.as_messages(response.chunks))
+        return response._replace(chunks=grammar.as_messages(response.chunks))
 
     def models(self) -> list[dict[str, Any]]:
         """What the endpoint offers: one object a model, with at least its `id`.
@@ -235,7 +240,7 @@ class Client:
         Source: GET /api/models of its documentation, which asks for no key; none is sent.
         """
         prices: dict[str, tuple[float, float]] = {}
-        client = replace(self, endpoint=replace(self.endpoint, key=None))
+        client = self._replace(endpoint=self.endpoint._replace(key=None))
         for page in range(1, MOST_PAGES + 1):
             body = decoded(client._send(f"/api/models?page={page}&page_size=1000").body())
             models = body.get("data") if isinstance(body, dict) else None
@@ -329,7 +334,7 @@ def check(settings: CometSettings, announce: Announce = lambda text: None) -> st
     """
     client = connect(settings, announce)
     limits = client.limits._replace(read_s=CHECK_S, deadline_s=CHECK_S)
-    client = replace(client, transport=_transport, limits=limits)
+    client = client._replace(transport=_transport, limits=limits)
     began = time.monotonic()
     try:
         offered: list[str] | None = [model["id"] for model in client.models()]

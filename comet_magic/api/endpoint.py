@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..errors import ConfigError
 from ..keys import Key
@@ -13,8 +13,7 @@ from . import local
 Announce = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """Where requests go.
 
     base_url: without /v1.            key: None where none is sent.

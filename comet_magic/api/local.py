@@ -15,9 +15,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import ConfigError
 from ..keys import Key
@@ -58,8 +58,7 @@ def name_of(local_model: str) -> str:
     return Path(local_model).stem if local_model else TOY
 
 
-@dataclass(frozen=True)
-class LocalServer:
+class LocalServer(NamedTuple):
     """A running server. label: what usage lines call it."""
 
     base_url: str

@@ -22,7 +22,6 @@ import math
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from ..errors import TransportError
 from .error_replies import error_from
@@ -39,17 +38,17 @@ NEVER_TYPES = {"invalid_request_error", "authentication_error", "permission_erro
 LONGEST_WAIT_S = 60.0
 
 
-@dataclass(frozen=True)
 class Retrying:
     """A `Transport` that asks again where that can help, and says so; nothing has been shown by then.
 
     announce: gets `429: waiting 2 s, try 2 of 3`.
     """
 
-    transport: Transport
-    retries: int = 2
-    announce: Callable[[str], None] = lambda text: None
-    sleep: Callable[[float], None] = time.sleep
+    def __init__(
+        self, transport: Transport, retries: int = 2, announce: Callable[[str], None] = lambda text: None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:  # fmt: skip
+        self.transport, self.retries, self.announce, self.sleep = transport, retries, announce, sleep
 
     def __call__(self, request: HTTPRequest) -> HTTPResponse:
         """Raises: TransportError when the last try got no answer."""

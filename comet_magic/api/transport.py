@@ -13,10 +13,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import requests
@@ -33,8 +32,7 @@ DRAIN_S = 0.05  # seconds given to a finished reply to end its body, so that the
 CHUNK = 65536
 
 
-@dataclass(frozen=True)
-class HTTPRequest:
+class HTTPRequest(NamedTuple):
     """One request. body: None for a GET. key: goes into the Authorization header. direct: past any proxy.
 
     connect_s, read_s: seconds for the connection to stand, and of silence. deadline_s: seconds for all of it.
@@ -43,7 +41,7 @@ class HTTPRequest:
 
     url: str
     body: bytes | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
     key: Key | None = None
     direct: bool = False
     environment: tuple[str, ...] | None = None
@@ -56,8 +54,7 @@ def _nothing(at_once: bool = False) -> None:
     pass
 
 
-@dataclass(frozen=True)
-class HTTPResponse:
+class HTTPResponse(NamedTuple):
     """One response, which whoever asked for it closes.
 
     headers: names in lower case.        chunks: the decoded body as it comes; b"" is a moment's silence.
@@ -150,11 +147,13 @@ class _Exchange:
             with self._send() as response:
                 answered = True
                 chunk = response.raw.read1(CHUNK, decode_content=True)
-                self.queue.put(response)  # with the first bytes: waking the caller for the head alone gains nothing
-                while chunk:
-                    self.queue.put(chunk)
+                # The head comes with the first bytes, and with the end where that is all: each waking costs as much.
+                is_all = not chunk or (response.raw.closed and "content-encoding" not in response.headers)
+                self.queue.put((response, chunk, is_all))
+                while not is_all:
                     chunk = response.raw.read1(CHUNK, decode_content=True)
-            self.queue.put(_END)
+                    is_all = not chunk
+                    self.queue.put(chunk or _END)
         except Exception as error:  # noqa: BLE001  # whatever went wrong belongs to the thread that waits for it
             self.queue.put(_failure(error, self.request, answered))
 
@@ -176,8 +175,9 @@ class _Exchange:
                 raise _timed_out(self.request.deadline_s, answered=False)
         if isinstance(item, Exception):
             raise item
-        headers = {name.lower(): value for name, value in item.headers.items()}
-        return HTTPResponse(item.status_code, headers, self._chunks(), self.close)
+        response, chunk, self.ended = item
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return HTTPResponse(response.status_code, headers, self._chunks(chunk), self.close)
 
     def _next(self) -> Any:
         try:
@@ -185,8 +185,10 @@ class _Exchange:
         except Empty:
             return None
 
-    def _chunks(self) -> Iterator[bytes]:
-        while True:
+    def _chunks(self, first: bytes) -> Iterator[bytes]:
+        if first:
+            yield first
+        while not self.ended:
             item = self._next()
             if item is None:
                 yield b""

@@ -6,23 +6,22 @@ address in memory is in them.
 
 from __future__ import annotations
 
-import re
 import reprlib
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import ConfigError
 from ..messages.message import ContentBlock
 from ..messages.tokens import block_tokens, estimated_tokens
-from ..text import cut, whole_text
+from ..text import cut, lazy_pattern, whole_text
 from .dependencies import type_name
 
 INLINE = 200  # characters; a longer value, and one of several lines, stands in a frame of its own
 CELL = 40  # characters of a text in a table
-_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]{6,}| id='\d{9,}'")
+_ADDRESS = lazy_pattern(r" at 0x[0-9A-Fa-f]{6,}| id='\d{9,}'")
 _MIDDLE = "\n…\n"
 EDGE = 1000  # characters; a secret that a cut went through is hardly longer
 SHORTENED = 10_000  # characters of a value that are looked at to show a few of them
@@ -35,8 +34,7 @@ def no_cell_name(filename: str) -> str:
     return ""
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """How much of a value goes along.
 
     table_tokens: estimated tokens of a table's card.        text_tokens: of any other description.
@@ -118,8 +116,7 @@ def without_addresses(text: str) -> str:
     return _ADDRESS.sub("", text)
 
 
-@dataclass(frozen=True)
-class Description:
+class Description(NamedTuple):
     """What stands for a value.
 
     kind: what it is, for the model: "pandas DataFrame".
@@ -143,7 +140,7 @@ class Description:
         return estimated_tokens(self.text) + sum(map(block_tokens, self.attached))
 
     def hidden(self, hide: Callable[[str], str]) -> Description:
-        return replace(self, text=hide(self.text), kind=hide(self.kind), label=hide(self.label))
+        return self._replace(text=hide(self.text), kind=hide(self.kind), label=hide(self.label))
 
 
 def framed(name: str, description: Description) -> str:
@@ -158,7 +155,7 @@ def _attribute(text: str) -> str:
     return cut(text, 100).replace('"', "'").replace("<", "‹").replace(">", "›")
 
 
-_OPENING = re.compile(r'\n?<(data(?:-[0-9a-f]{8})?) name="([^"\n]*)" type="[^"\n]*" role="data[^"\n]*">\n')
+_OPENING = lazy_pattern(r'\n?<(data(?:-[0-9a-f]{8})?) name="([^"\n]*)" type="[^"\n]*" role="data[^"\n]*">\n')
 
 
 def unframed(text: str) -> str:

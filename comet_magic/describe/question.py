@@ -11,13 +11,11 @@ from typing import Any, NamedTuple
 
 from ..errors import ConfigError
 from ..messages.message import ContentBlock, Message
-from ..redaction import Redactor
 from ..settings import CometSettings
 from ..suggestions import nearest_to
 from ..text import cut, many, said
 from .dependencies import table_library
 from .description import CellName, Description, Limits, framed, no_cell_name, unframed
-from .registry import describe
 from .template import Reference, pieces
 
 YOURS = "your text"
@@ -81,6 +79,8 @@ def as_before(message: Message, settings: CometSettings) -> Question:
 
 
 def limits_of(settings: CometSettings, cell_name: CellName = no_cell_name) -> Limits:
+    from ..redaction import Redactor  # not at the top: most prompts name nothing
+
     return Limits(
         settings.table_tokens, settings.text_tokens, settings.image_pixels, settings.share_values,
         Redactor(settings.secrets()), cell_name,
@@ -93,6 +93,8 @@ def _scope(namespace: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _filled(found: list[str | Reference], scope: dict[str, Any], limits: Limits) -> Question:
+    from .registry import describe  # not at the top: most prompts name nothing
+
     writing, tables = QuestionBuilder(limits), dict[str, Any]()
     for piece in found:
         if isinstance(piece, str):

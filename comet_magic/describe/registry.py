@@ -11,7 +11,7 @@ import inspect
 import sys
 import types
 from collections.abc import Callable
-from dataclasses import is_dataclass, replace
+from dataclasses import is_dataclass
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
@@ -68,7 +68,7 @@ def _described(value: Any, limits: Limits, depth: int) -> list[Description]:
     described = _called(_called(_describer, value), value, limits)
     # A user's own text may well say where something is in memory.
     is_text = isinstance(value, str | PurePath)
-    return [described if is_text else replace(described, text=without_addresses(described.text))]
+    return [described if is_text else described._replace(text=without_addresses(described.text))]
 
 
 def _described_part(part: Any, of: Any, limits: Limits, depth: int) -> list[Description]:

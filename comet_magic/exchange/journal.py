@@ -8,7 +8,6 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ..describe.images import thumbnails
 from ..errors import CometError
 from ..messages import prices
 from ..messages.conversation import Turn
@@ -156,6 +155,8 @@ class Journal:
         receipt = Receipt(cost, self._session.totals.money, plan.sent_line)
         if not plan.question.has_data:
             return receipt
+        from ..describe.images import thumbnails
+
         question = Message.from_wire(json.loads(plan.record.question))
         return receipt._replace(question=question.text, thumbnails=thumbnails(question))
 

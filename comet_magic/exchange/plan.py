@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..api.client import TimeLimits, client_for
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ..tools.tool import Tool
 
 CACHEABLE = 4096  # tokens; the most that any model asks of a prefix
+NO_LIMITS = Limits()
 GO_ON = "Your reply was cut off. Continue exactly from where it ended, without repeating any of it. It ended with:\n\n"
 
 
@@ -58,8 +59,7 @@ class Options(NamedTuple):
     cell_name: CellName = no_cell_name
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """One question, decided. record: how it is written down.
 
     endpoint: where it goes, not started yet where it is the local model.        time_limits, retries: of each request.
@@ -103,7 +103,8 @@ def make_plan(question: Question, options: Options, cell: Cell, settings: CometS
     store = session.store(settings)
     part = options.continues
     question = question._replace(extras=_extras(options))
-    limits = limits_of(settings, options.cell_name)
+    # Secrets are only looked for where something is filled in.
+    limits = limits_of(settings, options.cell_name) if options.tools or options.output else NO_LIMITS
     key = part.cell if part else ""
     position = find_position(store, session, settings, question.message, cell, key=key, new=options.new)
     request = _request(question, options, settings, position, limits)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import NamedTuple
 
 from ..messages.conversation import Conversation, Turn
@@ -87,7 +86,7 @@ def find_position(
     if not settings.share_values:
         allowed = tuple(turn for turn in sent.turns if turn.digest in session.without_values)
         withheld = len(sent.turns) - len(allowed)
-        sent = replace(sent, turns=allowed)
+        sent = sent._replace(turns=allowed)
     return Position(cell, conversation, key, sent, left_out, is_new, withheld)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
 from itertools import accumulate, pairwise
@@ -100,8 +99,7 @@ def _messages(wire: str) -> tuple[Message, ...]:
     return tuple(map(Message.from_wire, json.loads(wire)))
 
 
-@dataclass(frozen=True)
-class Conversation:
+class Conversation(NamedTuple):
     """Whole turns, in the order in which their cells were first run. name: "" for one that is not kept."""
 
     name: str = ""
@@ -121,14 +119,14 @@ class Conversation:
 
     def before(self, cell: str) -> Conversation:
         """The turns that a run of `cell` is asked after."""
-        return replace(self, turns=self.turns[: self.index_of(cell)])
+        return self._replace(turns=self.turns[: self.index_of(cell)])
 
     def with_turn(self, turn: Turn) -> Conversation:
         place = self.index_of(turn.cell)
-        return replace(self, turns=(*self.turns[:place], turn, *self.turns[place + 1 :]))
+        return self._replace(turns=(*self.turns[:place], turn, *self.turns[place + 1 :]))
 
     def without(self, cell: str) -> Conversation:
-        return replace(self, turns=tuple(turn for turn in self.turns if turn.cell != cell))
+        return self._replace(turns=tuple(turn for turn in self.turns if turn.cell != cell))
 
     @property
     def digest(self) -> str:
@@ -169,7 +167,7 @@ class Conversation:
             )
             if turns and left_out == count and sizes[-1] - (sizes[-2] if count > 1 else 0) <= tokens:
                 left_out = count - 1
-        return replace(self, turns=self.turns[left_out:]), left_out
+        return self._replace(turns=self.turns[left_out:]), left_out
 
     def breakpoints(self, cacheable: int, before: int = 0) -> tuple[int, ...]:
         """Indexes of turns up to whose end it pays to cache the prompt: the last, and older anchors.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -63,8 +63,9 @@ class Request:
     @cached_property
     def key(self) -> str:
         """The same for the same model, parameters and messages, however the reply travels or its form is asked for."""
-        parameters = replace(self, stream=False, history=(), cached=(), mode=FORCED).to_wire()
-        digest = sha256(json.dumps(parameters, sort_keys=True).encode())
+        parameters = {**self.parameters(FORCED), "stream": False}
+        messages = [message.to_wire() for message in self.messages]
+        digest = sha256(json.dumps([parameters, messages], sort_keys=True).encode())
         digest.update("".join(turn.digest for turn in self.history).encode())
         return digest.hexdigest()
 
@@ -87,8 +88,9 @@ class Request:
         parameters = json.dumps(self.parameters())
         return f'{parameters[:-1]}, "messages": [{", ".join(parts)}]}}'
 
-    def parameters(self) -> dict[str, Any]:
-        """All of the body but the messages."""
+    def parameters(self, mode: str = "") -> dict[str, Any]:
+        """Return all of the body but the messages. mode: another way of asking for the form than the request's own."""
+        mode = mode or self.mode
         body: dict[str, Any] = {"model": self.model, "max_tokens": self.max_tokens}
         if self.system:
             body["system"] = self.system
@@ -96,11 +98,11 @@ class Request:
             body["temperature"] = self.temperature
         if self.stop_sequences:
             body["stop_sequences"] = list(self.stop_sequences)
-        if output := self._output_config():
+        if output := self._output_config(mode):
             body["output_config"] = output
-        if tools := self._tools():
+        if tools := self._tools(mode):
             body["tools"] = tools
-            if choice := self._tool_choice():
+            if choice := self._tool_choice(mode):
                 body["tool_choice"] = choice
         if self.thinking is not None:
             body["thinking"] = _thinking(self.thinking)
@@ -115,15 +117,15 @@ class Request:
             return ""
         return _BY_TOOL if self.mode == TOOL else _BY_WORDS + json.dumps(self.form.schema, ensure_ascii=False)
 
-    def _output_config(self) -> dict[str, Any]:
+    def _output_config(self, mode: str) -> dict[str, Any]:
         output: dict[str, Any] = {"effort": self.effort} if self.effort else {}
-        if self.form and self.mode == FORMAT:
+        if self.form and mode == FORMAT:
             output["format"] = {"type": "json_schema", "schema": self.form.strict}
         return output
 
-    def _tools(self) -> list[Mapping[str, Any]]:
+    def _tools(self, mode: str) -> list[Mapping[str, Any]]:
         tools = list(self.tools)
-        if self.form and self.mode in (FORCED, TOOL):
+        if self.form and mode in (FORCED, TOOL):
             tools.append({"name": REPLY_TOOL, "description": "Gives the answer.", "input_schema": self.form.schema})
         if not tools:
             # Whoever sends calls and results must say what the tools were, also where they are not offered any more.
@@ -134,10 +136,10 @@ class Request:
             tools = [{"name": name, "description": gone, "input_schema": {"type": "object"}} for name in names]
         return tools
 
-    def _tool_choice(self) -> dict[str, Any] | None:
-        if self.form and self.mode == FORCED:
+    def _tool_choice(self, mode: str) -> dict[str, Any] | None:
+        if self.form and mode == FORCED:
             return {"type": "tool", "name": REPLY_TOOL}
-        is_offered = (self.tools and self.may_call) or (self.form and self.mode == TOOL)
+        is_offered = (self.tools and self.may_call) or (self.form and mode == TOOL)
         return None if is_offered else {"type": "none"}
 
 

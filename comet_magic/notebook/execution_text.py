@@ -28,7 +28,7 @@ def _text(run: Execution, limits: Limits, tokens: int) -> str:
     """Write out one of them. tokens: of its source, and of its outputs."""
     lines = [f"In[{run.number}]:", limits.fitted(run.source.strip("\n"), tokens)]
     if run.outputs and limits.share_values:
-        outputs = "\n".join(_output(output, limits, run) for output in run.outputs)
+        outputs = "\n".join(run.hidden_outputs(limits.hide))
         lines += [f"Out[{run.number}]:", limits.fitted(outputs.strip("\n"), tokens)]
     elif run.outputs:
         lines.append(f"Out[{run.number}]: (not shared)")
@@ -38,9 +38,3 @@ def _text(run: Execution, limits: Limits, tokens: int) -> str:
         why = limits.short(run.failed, 500) if limits.share_values else run.failed.split(":")[0]
         lines.append(f"In[{run.number}] failed: {why}")
     return "\n".join(lines)
-
-
-def _output(output: str, limits: Limits, run: Execution) -> str:
-    """Without its end where that was cut: a secret may have been, too."""
-    hidden = limits.hide(output)
-    return hidden[: -run.MARGIN] if len(output) >= run.MOST_OUTPUT + run.MARGIN else hidden

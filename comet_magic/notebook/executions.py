@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from ..errors import CometError
@@ -31,7 +31,11 @@ class Execution(NamedTuple):
     error: BaseException | None = None
     failed: str = ""
 
-    MOST_OUTPUT, MARGIN = MOST_OUTPUT, MARGIN  # characters
+    def hidden_outputs(self, hide: Callable[[str], str]) -> list[str]:
+        """Return the outputs without secrets, and without the end of a cut one: a secret may have been cut, too."""
+        is_cut = [len(output) >= MOST_OUTPUT + MARGIN for output in self.outputs]
+        hidden = [hide(output) for output in self.outputs]
+        return [text[:-MARGIN] if cut else text for text, cut in zip(hidden, is_cut, strict=True)]
 
     def _describe_(self, limits: Limits) -> Description:
         return self._describe_list_([self], limits)

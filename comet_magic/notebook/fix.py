@@ -10,7 +10,6 @@ import sys
 import traceback
 import types
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from numbers import Number
 from typing import Any, NamedTuple
 
@@ -26,7 +25,7 @@ from ..messages.message import Message
 from ..redaction import REDACTED, is_secret_name
 from ..settings import CometSettings
 from ..suggestions import missing
-from ..text import many
+from ..text import lazy_pattern, many
 from .executions import Execution, Executions
 from .next_cell import python_blocks
 
@@ -78,8 +77,8 @@ def fix_question(
 
 def _limits(settings: CometSettings, cell_name: CellName) -> Limits:
     limits = limits_of(settings, cell_name)
-    return replace(
-        limits, table_tokens=min(limits.table_tokens, CARD_TOKENS), text_tokens=min(limits.text_tokens, TEXT_TOKENS)
+    return limits._replace(
+        table_tokens=min(limits.table_tokens, CARD_TOKENS), text_tokens=min(limits.text_tokens, TEXT_TOKENS)
     )
 
 
@@ -105,7 +104,7 @@ def corrected(reply: Message) -> str:
     return max(python_blocks(reply), key=len, default="")
 
 
-_MAGIC = re.compile(r"%%[^\n]*\n|%\w+(?: +-\S+)* ")  # what a magic such as %%time or %timeit has before the code
+_MAGIC = lazy_pattern(r"%%[^\n]*\n|%\w+(?: +-\S+)* ")  # what a magic such as %%time or %timeit has before the code
 
 
 def _parsed(source: str, transform: Callable[[str], str]) -> ast.AST | None:

@@ -6,7 +6,8 @@ import argparse
 import keyword
 import re
 import shlex
-from functools import cache
+from collections.abc import Mapping
+from functools import cache, lru_cache
 from typing import Any, NoReturn
 
 from ..errors import ConfigError
@@ -116,6 +117,11 @@ def parse_flags(line: str) -> dict[str, Any]:
 
     Raises: ConfigError for whatever is no flag, or makes no sense beside another. Nothing has been sent by then.
     """
+    return dict(_parsed(line))
+
+
+@lru_cache(maxsize=64)  # a notebook has the same few lines again and again
+def _parsed(line: str) -> Mapping[str, Any]:
     flags = parser().flags_of(line)
     if flags.alone and (flags.chat or flags.new):
         parser().error("--alone is without a conversation: leave out -c and --new, or --alone")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from importlib.util import find_spec
 from typing import Any
 
@@ -31,7 +30,7 @@ class UsageReport:
         """One row a line: `by`, then the fields of `Line`. Raises: ImportError without pandas."""
         import pandas
 
-        return pandas.DataFrame([{"by": by, **asdict(line)} for by, lines in self.lines.items() for line in lines])
+        return pandas.DataFrame([{"by": by, **line._asdict()} for by, lines in self.lines.items() for line in lines])
 
     def tables(self) -> list[Table]:
         tables = [_table(by, lines) for by, lines in self.lines.items() if lines]

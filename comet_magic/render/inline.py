@@ -9,15 +9,15 @@ import re
 from collections.abc import Iterator
 from html import unescape
 
-from ..text import escaped
+from ..text import escaped, lazy_pattern
 
 # Harmless with nothing inside the angle brackets but the name, and never the start of a block that Markdown skips.
 HARMLESS_TAGS = frozenset(
     ["b", "br", "del", "em", "i", "ins", "kbd", "mark", "s", "small", "strong", "sub", "sup", "u"]
 )
 SAFE_SCHEMES = frozenset(("http", "https", "mailto", "tel"))
-QUOTES = re.compile(r"(?: {0,3}> ?)+")
-HTML_LIKE = re.compile(r"<[A-Za-z/!?]")
+QUOTES = lazy_pattern(r"(?: {0,3}> ?)+")
+HTML_LIKE = lazy_pattern(r"<[A-Za-z/!?]")
 
 
 def unquoted(line: str) -> str:
@@ -31,16 +31,16 @@ def spelled_code(code: str) -> str:
 
 
 # A character of text that can start something: escapes and TeX, code, mathematics, HTML, images and links.
-_SPECIAL = re.compile(r"\\|`+|\$\$?|<|(?<!!)!+(?=[\[<])|\](?=[(:])|\[|https?://|www\.", re.I)
+_SPECIAL = lazy_pattern(r"\\|`+|\$\$?|<|(?<!!)!+(?=[\[<])|\](?=[(:])|\[|https?://|www\.", re.I)
 _URL = r"(?:[^\s()<>`\\\"'\[\]{}|^]|\([^\s()<>`\\\"'\[\]{}|^]*\))*"
 _TITLE = r"(?:[ ]+(?:\"([^\"`<>\\\[\]\n]*)\"|'([^'\"`<>\\\[\]\n]*)'))?"
-_TARGET = re.compile(rf"\][(][ ]?(?:<([^<>\n`\\\[\]()]*)>|({_URL})){_TITLE}[ ]?[)]")
-_DEFINITION = re.compile(rf"\]:[ \t]*(?=\S)(?:<({_URL})>|({_URL})){_TITLE}[ \t]*(?=\n|$)")
-_AUTOLINK = re.compile(rf"<((?:https?://|mailto:){_URL}|[\w.+-]+@[\w.-]+)>")
-_TAG = re.compile(r"<(/?)([a-z]+) ?/?>", re.I)
-_IMAGE = re.compile(rf"!\[([^\[\]`<>\\$\n]*)\][(]({_URL})[)]")
-_ENVIRONMENT = re.compile(r"\\begin\{([a-z]*\*?)\}.*?\\end\{\1\}", re.S)
-_WORDS = re.compile(r"[A-Za-z]{2,}[ ,.;:]+[A-Za-z]{2,}|\d[\d.,]*\s*(?:[-–—]|[A-Za-z]{2,})?\s*$")
+_TARGET = lazy_pattern(rf"\][(][ ]?(?:<([^<>\n`\\\[\]()]*)>|({_URL})){_TITLE}[ ]?[)]")
+_DEFINITION = lazy_pattern(rf"\]:[ \t]*(?=\S)(?:<({_URL})>|({_URL})){_TITLE}[ \t]*(?=\n|$)")
+_AUTOLINK = lazy_pattern(rf"<((?:https?://|mailto:){_URL}|[\w.+-]+@[\w.-]+)>")
+_TAG = lazy_pattern(r"<(/?)([a-z]+) ?/?>", re.I)
+_IMAGE = lazy_pattern(rf"!\[([^\[\]`<>\\$\n]*)\][(]({_URL})[)]")
+_ENVIRONMENT = lazy_pattern(r"\\begin\{([a-z]*\*?)\}.*?\\end\{\1\}", re.S)
+_WORDS = lazy_pattern(r"[A-Za-z]{2,}[ ,.;:]+[A-Za-z]{2,}|\d[\d.,]*\s*(?:[-–—]|[A-Za-z]{2,})?\s*$")
 
 
 class Inline:

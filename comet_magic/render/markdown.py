@@ -15,7 +15,7 @@ import shutil
 import textwrap
 from typing import NamedTuple
 
-from ..text import clean
+from ..text import clean, lazy_pattern
 from .inline import HTML_LIKE, QUOTES, Inline, spelled_code, unquoted
 
 
@@ -75,10 +75,10 @@ class _Fence(NamedTuple):
         return f"{self.prefix}{' ' * self.indent}{self.mark}"
 
 
-_MARKER = re.compile(r"(?:[-+*]|\d{1,9}[.)])(?: {1,4}(?! )|$)")
-_FENCE = re.compile(r"(`{3,})([^`]*)$|(~{3,})(.*)$")
-_HEADING = re.compile(r"#{1,6}(?: |$)")
-_BLOCK_TEX = re.compile(r"\$\$|\\\\[(\[]|\\begin\{")
+_MARKER = lazy_pattern(r"(?:[-+*]|\d{1,9}[.)])(?: {1,4}(?! )|$)")
+_FENCE = lazy_pattern(r"(`{3,})([^`]*)$|(~{3,})(.*)$")
+_HEADING = lazy_pattern(r"#{1,6}(?: |$)")
+_BLOCK_TEX = lazy_pattern(r"\$\$|\\\\[(\[]|\\begin\{")
 
 
 class _Scanner:

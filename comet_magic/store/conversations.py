@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..errors import ConfigError
 from ..messages.conversation import Turn
@@ -13,8 +13,7 @@ from .turns import conversation_id, find_conversation_id, put_turn, turns_of
 OF_NO_TURN = "NOT EXISTS (SELECT 1 FROM turns WHERE turns.request = requests.id)"
 
 
-@dataclass(frozen=True)
-class Summary:
+class Summary(NamedTuple):
     """A conversation in a list. began, latest: seconds since 1970."""
 
     name: str

@@ -148,7 +148,7 @@ class Store:
             if str(self.path) == MEMORY or self._read_only:
                 return ""
             if self.is_file:
-                if _identity(Path(self.path)) == self._identity:
+                if _identity(self.path) == self._identity:
                     return ""
                 self._open.close()
                 self._connect()
@@ -183,7 +183,7 @@ class Store:
         """Whether it is worth asking for `size_mb`."""
         files = (self.path, f"{self.path}-wal") if self.is_file else ()
         with contextlib.suppress(OSError):
-            return sum(Path(file).stat().st_size for file in files) > most_mb * 1e6
+            return sum(os.stat(file).st_size for file in files) > most_mb * 1e6
         return False
 
     def give_back(self) -> None:
@@ -263,10 +263,10 @@ class NewerStore(Exception):
     """The file's schema is newer than this version knows."""
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: Path | str) -> tuple[int, int] | None:
     """Of the file that is there now; None if none is."""
     try:
-        found = path.stat()
+        found = os.stat(path)
     except (OSError, ValueError):
         return None
     return found.st_dev, found.st_ino

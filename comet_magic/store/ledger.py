@@ -6,7 +6,6 @@ The ledger holds counts and names, no text; pruning leaves it alone.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from .database import Connection, Row, Store
@@ -53,8 +52,7 @@ def midnight() -> float:
     return time.mktime((now.tm_year, now.tm_mon, now.tm_mday, 0, 0, 0, 0, 0, -1))
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """Sums over some replies. None: not reported by any of them; cost_usd: None where no price was known.
 
     name: of the model, conversation or day.        unpriced: replies without a price.

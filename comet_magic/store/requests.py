@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..messages.conversation import Turn
@@ -243,8 +242,7 @@ def why_not_whole(store: Store, endpoint: str, request: Request) -> str:
     return store.find(act) or ""
 
 
-@dataclass(frozen=True)
-class Attempt:
+class Attempt(NamedTuple):
     """A request that made no turn. message: what had arrived of its reply.        why: what it lacks to be whole.
 
     cost_usd, tokens: what it took, where that is known.        is_new: a conversation was to begin with it.

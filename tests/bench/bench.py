@@ -236,7 +236,9 @@ def cell() -> list[Row]:
         ("long", f"{got['sent']:.0f} turns sent, of 340", "1.4 x"),
     ):
         floor = got[f"call {kind}"] + got["empty"] + (got["shown"] - got["empty"])
-        rows.append(row(f"a warm cell, {what} (floor: the same call, cell, display)", got[kind], floor, demand, "ms", 2))
+        rows.append(
+            row(f"a warm cell, {what} (floor: the same call, cell, display)", got[kind], floor, demand, "ms", 2)
+        )
     rows.append(row("  SQL statements of it", got["statements"], None, "6", "", 0))
     rows.append(row("  transactions of it", got["transactions"], None, "2", "", 0))
     return rows

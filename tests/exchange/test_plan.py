@@ -57,6 +57,8 @@ def test_the_key_is_in_no_field_of_a_reply(shell: Any, monkeypatch: pytest.Monke
         assert ran.error is None
         assert KEY not in repr(shell.user_ns["answer"])
         assert KEY not in repr(comet_magic.last)
-        assert KEY not in str([output.data for output in ran.outputs]) + str([output.metadata for output in ran.outputs])
+        assert KEY not in str([output.data for output in ran.outputs]) + str(
+            [output.metadata for output in ran.outputs]
+        )
         store = session.current().store(CometSettings.instance())
         assert KEY not in "\n".join(store._connection.iterdump())
