@@ -26,7 +26,7 @@ test: $(TEST)  ## the whole suite
 	@$(BIN)/python -m pytest $(ARGS)
 
 quick: $(TEST)  ## the tests without browser, kernel and model: for the loop of a person at work
-	@$(BIN)/python -m pytest -q -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -q -n 2 -m "not slow" $(ARGS)
 
 matrix:  ## the two commands on every Python that is found, and the lowest versions that are allowed
 	@$(PYTHON) tests/matrix.py $(ARGS)

@@ -61,7 +61,7 @@ def ask(
     flags = {name: value for name, value in named.items() if name in FLAGS}
     values = {name: value for name, value in named.items() if name not in FLAGS}
     settings, session = CometSettings.instance(), current()
-    asked = _question(prompt, settings, namespace, values)
+    filled = _question(prompt, settings, namespace, values)
     options = Options(flags, new=new, fresh=fresh, cell_name=_cell_name())
     if as_ is not None:
         from .output.typed import output_type
@@ -70,8 +70,8 @@ def ask(
     if tools:
         from .tools.tool import tools_of
 
-        options = options._replace(tools=tools_of(tools, asked.tables, settings.tool_timeout_s))
-    plan = make_plan(asked, options, current_cell(chat), settings, session)
+        options = options._replace(tools=tools_of(tools, filled.tables, settings.tool_timeout_s))
+    plan = make_plan(filled, options, current_cell(chat), settings, session)
     try:
         with Journal(session, plan) as journal:
             message = finished(run(plan, journal, session, approve=_approve))
@@ -110,10 +110,10 @@ def _question(
 
 def _unfilled(prompt: str) -> str:
     try:
-        found = [piece for piece in pieces(prompt) if isinstance(piece, Reference)]
+        references = [piece for piece in pieces(prompt) if isinstance(piece, Reference)]
     except ConfigError:  # it is text, whatever it looks like
         return ""
-    return f"{found[0]} was sent as text: ask(prompt, globals()) would fill it in" if found else ""
+    return f"{references[0]} was sent as text: ask(prompt, globals()) would fill it in" if references else ""
 
 
 def _names() -> dict[str, Any]:

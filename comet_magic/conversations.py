@@ -99,7 +99,7 @@ def load(path: str | Path, name: str) -> Conversation:
         raise ConfigError(f"not imported: {source}: {error.strerror}", "name a .jsonl file that export wrote") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(
-            f"not imported: {source}: {_said(error)}", "each line is a message, and questions and replies take turns"
+            f"not imported: {source}: {_reason(error)}", "each line is a message, and questions and replies take turns"
         ) from None
     conversations.put(_store(), _checked(name), turns)
     return get(name)
@@ -129,7 +129,7 @@ def to_markdown(conversation: Conversation) -> str:
 def _block(block: ContentBlock) -> str:
     """A call of a tool, or its result; "" for other blocks."""
     if block["type"] == "tool_use":
-        return f"- calls `{ToolCall(str(block.get('name')), block.get('input')).said}`"
+        return f"- calls `{ToolCall(str(block.get('name')), block.get('input')).as_python}`"
     if block["type"] != "tool_result":
         return ""
     content = block.get("content")
@@ -169,16 +169,16 @@ def _imported(messages: list[Message], number: int) -> Turn:
     return Turn.of(f"imported/{number}", messages, at=time.time())
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return f"it is no JSON ({error})" if isinstance(error, json.JSONDecodeError) else str(error)
 
 
 def seconds(age: str) -> float:
     """Raises: ConfigError."""
-    found = re.fullmatch(r"(\d+)\s*([hdw])", age.strip().lower())
-    if not found or not int(found[1]):
+    match = re.fullmatch(r"(\d+)\s*([hdw])", age.strip().lower())
+    if not match or not int(match[1]):
         raise ConfigError(f"{age!r} is no age", "an age is 12h, 90d or 8w")
-    return int(found[1]) * {"h": 3600, "d": 86_400, "w": 604_800}[found[2]]
+    return int(match[1]) * {"h": 3600, "d": 86_400, "w": 604_800}[match[2]]
 
 
 def _store() -> Store:

@@ -126,8 +126,8 @@ def key_in_environment(environ: Mapping[str, str]) -> Key | None:
 
 def find_kept_key() -> Key | None:
     """The first key in: `.env` beside the notebook, Colab's secrets, the system keyring, our own file."""
-    for place in (_in_dotenv, _in_colab, _in_keyring, _in_file):
-        if key := place():
+    for find in (_in_dotenv, _in_colab, _in_keyring, _in_file):
+        if key := find():
             return key
     return None
 
@@ -139,11 +139,11 @@ def _in_dotenv() -> Key | None:
         return None
     name, value = "|".join(KEY_NAMES), r"'([^'\n]*)'|\"([^\"\n]*)\"|(.*?)"
     line = rf"^[ \t]*(?:export[ \t]+)?({name})[ \t]*=[ \t]*(?:{value})[ \t]*(?: #.*)?$"
-    found = {}
+    keys = {}
     for match in re.finditer(line, text, re.M):
         if match[2] or match[3] or match[4]:
-            found[match[1]] = Key(match[2] or match[3] or match[4], ".env")
-    return next((found[name] for name in KEY_NAMES if name in found), None)
+            keys[match[1]] = Key(match[2] or match[3] or match[4], ".env")
+    return next((keys[name] for name in KEY_NAMES if name in keys), None)
 
 
 def _in_colab() -> Key | None:
@@ -202,7 +202,7 @@ def keep(key: Key) -> str:
 
     Raises: ConfigError when it could not be kept.
     """
-    problem = _kept_in_keyring(key) if keyring_here() else _kept_in_file(key)
+    problem = _write_to_keyring(key) if keyring_here() else _write_to_file(key)
     if problem:
         raise ConfigError(f"the key was not kept: {problem}", "it is in use all the same, until the kernel ends")
     return "the system keyring" if keyring_here() else str(key_file())
@@ -211,7 +211,7 @@ def keep(key: Key) -> str:
 # These return what went wrong in place of raising it: the frames of an exception from below would have the key in them.
 
 
-def _kept_in_keyring(key: Key) -> str:
+def _write_to_keyring(key: Key) -> str:
     keyring = keyring_here()
     assert keyring is not None
     try:
@@ -221,7 +221,7 @@ def _kept_in_keyring(key: Key) -> str:
     return ""
 
 
-def _kept_in_file(key: Key) -> str:
+def _write_to_file(key: Key) -> str:
     path = key_file()
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

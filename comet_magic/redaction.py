@@ -90,9 +90,9 @@ class Redactor:
         patterns += [(_SHAPES, REDACTED), (_ASSIGNED, rf"\1\2{REDACTED}\2"), (_SET, rf"\1{REDACTED}")]
         for pattern, instead in patterns:
             before = text.count(REDACTED)
-            text, found = pattern.subn(instead, text)
+            text, hits = pattern.subn(instead, text)
             # What has been hidden may be hidden once more; it counts once.
-            self.count += min(found, text.count(REDACTED) - before)
+            self.count += min(hits, text.count(REDACTED) - before)
         return text
 
     def __repr__(self) -> str:

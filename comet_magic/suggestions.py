@@ -72,7 +72,7 @@ def _missing(error: BaseException, tree: ast.AST | None, namespace: Mapping[str,
     return None
 
 
-def _missing_key(said: str, tree: ast.AST, namespace: Mapping[str, Any]) -> MissingName | None:
+def _missing_key(message: str, tree: ast.AST, namespace: Mapping[str, Any]) -> MissingName | None:
     """Libraries word a KeyError as they like: the key is a text of the code that the error repeats."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Subscript):  # df["prise"]
@@ -86,7 +86,7 @@ def _missing_key(said: str, tree: ast.AST, namespace: Mapping[str, Any]) -> Miss
         for key in [
             constant.value for part in parts for constant in ast.walk(part) if isinstance(constant, ast.Constant)
         ]:
-            if isinstance(key, str) and key in said and keys and key not in keys:
+            if isinstance(key, str) and key in message and keys and key not in keys:
                 return MissingName(key, ast.unparse(of), keys, is_data=isinstance(value, dict))
     return None
 

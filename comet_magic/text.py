@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 
-def said(error: BaseException) -> str:
+def exception_text(error: BaseException) -> str:
     try:
         return str(error)
     except Exception:  # noqa: BLE001  # a user's exception may fail to say what it is

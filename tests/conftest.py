@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,34 @@ from comet_magic.settings import CometSettings
 
 for name in [name for name in os.environ if name.startswith(("COMET", "HTTP_PROXY", "HTTPS_PROXY", "JPY_SESSION"))]:
     del os.environ[name]
+
+
+SLOW_FOLDERS = {"browser", "kernel", "model"}
+SLOW_FILES = {
+    *("test_readme.py", "test_sql.py", "test_database.py", "test_conversation.py", "test_tables.py", "test_cards.py"),
+    *("test_turns.py", "test_panel.py", "test_fix.py", "test_registry.py"),
+}
+# What starts a process of its own, or draws many examples.
+SLOW_WORDS = (
+    "Kernel(",
+    "subprocess.",
+    "@given",
+    "rendered(",
+    "Executor(",
+    "to_image",
+    "RecursionError",
+    "recurse",
+    "Timeout",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make quick` leaves out."""
+    for item in items:
+        source = inspect.getsource(item.function) if isinstance(item, pytest.Function) else "@given"
+        is_slow = item.path.parent.name in SLOW_FOLDERS or item.path.name in SLOW_FILES
+        if is_slow or any(word in source for word in SLOW_WORDS):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)

@@ -27,7 +27,8 @@ ROWS = [
     {"store", "keys"},
     {"render", "errors"},
     {"messages"},
-    {"text", "suggestions", "redaction", "_version", "background"},
+    {"suggestions", "redaction", "background"},
+    {"text", "_version"},
 ]
 ROW = {room: number for number, rooms in enumerate(ROWS) for room in rooms}
 # A message shows itself, and knows its code blocks; the two modules are imported when that is asked for.

@@ -244,11 +244,11 @@ class Client(NamedTuple):
         for page in range(1, MOST_PAGES + 1):
             body = decoded(client._send(f"/api/models?page={page}&page_size=1000").body())
             models = body.get("data") if isinstance(body, dict) else None
-            found = dict(price for model in models if (price := _published(model))) if isinstance(models, list) else {}
+            offer = dict(price for model in models if (price := _published(model))) if isinstance(models, list) else {}
             total = body.get("total") if isinstance(body, dict) else None
-            if not found.keys() - prices.keys():
+            if not offer.keys() - prices.keys():
                 break
-            prices.update(found)
+            prices.update(offer)
             if not isinstance(total, int) or len(models or ()) * page >= total:
                 break
         return prices
@@ -350,5 +350,5 @@ def check(settings: CometSettings, announce: Announce = lambda text: None) -> st
         return (
             f"reachable in {milliseconds:.0f} ms · it has no list of models, so key and model show with the first cell"
         )
-    found = f"{model} is offered" if model in offered else f"{model} is not in its list of {len(offered)} models"
-    return f"reachable in {milliseconds:.0f} ms · {key} · {found}"
+    offer = f"{model} is offered" if model in offered else f"{model} is not in its list of {len(offered)} models"
+    return f"reachable in {milliseconds:.0f} ms · {key} · {offer}"

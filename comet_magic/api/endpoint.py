@@ -68,10 +68,10 @@ def find_endpoint(settings: CometSettings, *, offline: bool = False) -> Endpoint
         return _local(settings)
     if offline:
         return Endpoint(COMETAPI)
-    ways = "set COMETAPI_KEY, or enter a key with %claude_key"
+    hint = "set COMETAPI_KEY, or enter a key with %claude_key"
     if name == "auto":
-        ways += f"; or try a small local model: {local.INSTALL}; or set CometSettings.endpoint"
-    raise ConfigError("no API key was found", ways)
+        hint += f"; or try a small local model: {local.INSTALL}; or set CometSettings.endpoint"
+    raise ConfigError("no API key was found", hint)
 
 
 def _local(settings: CometSettings) -> Endpoint:

@@ -19,17 +19,17 @@ def error_from(status: int, body: object, headers: Mapping[str, str] | None = No
 
     body: the decoded JSON, or the text that was not JSON.
     """
-    found = headers or {}
+    sent = headers or {}
     fields = _error_fields(body)
     text = fields["message"]
-    request_id = fields["request_id"] or next((found[name] for name in _ID_HEADERS if found.get(name)), None)
+    request_id = fields["request_id"] or next((sent[name] for name in _ID_HEADERS if sent.get(name)), None)
     if not request_id and (in_text := re.search(r"\(request id: ([^)\s]+)\)", text)):
         request_id = in_text[1]
     kind, code = fields["type"], fields["code"]
-    shown = " ".join(
+    head = " ".join(
         part for part in (str(status) if status >= 300 else "", code or kind or "") if part
     )  # a 200 says nothing
-    what = f"{shown}: {text}" if shown else text
+    what = f"{head}: {text}" if head else text
     if request_id and request_id not in what:
         what += f" (request id: {request_id})"
     return APIError(what, _hint(status, kind, code), status=status, type=kind, code=code, request_id=request_id)

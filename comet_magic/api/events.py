@@ -51,7 +51,7 @@ def stream_events(chunks: Iterable[bytes]) -> Iterator[StreamEvent]:
             yield PING
             continue
         head += chunk
-        if start := _beginning(head):
+        if start := _first_bytes(head):
             break
     else:
         raise TransportError("empty stream: the endpoint ended its reply without a word", "run the cell again")
@@ -72,7 +72,7 @@ def stream_events(chunks: Iterable[bytes]) -> Iterator[StreamEvent]:
         yield {**stray, "type": "error"}  # type: ignore[typeddict-item]  # whatever else the gateway put there
 
 
-def _beginning(head: bytearray) -> bytes:
+def _first_bytes(head: bytearray) -> bytes:
     """`head` from its first telling byte; nothing while there is none."""
     if len(head) < 3 and _BOM.startswith(head):
         return b""

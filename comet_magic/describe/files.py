@@ -33,9 +33,9 @@ def file(path: Path, limits: Limits) -> Description:
     text = _decoded(content)
     if text is None:
         raise ConfigError(f"{name} is no text, image or PDF", "nothing was sent")
-    shown = limits.fitted(text)
+    part = limits.fitted(text)
     label = f"text of {many(len(text), 'character')}" if len(content) == size else f"text of {size / 1e6:,.0f} MB"
-    return Description(f"text file {name}", shown, label if shown == text else f"{label}, in part")
+    return Description(f"text file {name}", part, label if part == text else f"{label}, in part")
 
 
 def _read(path: Path, name: str) -> tuple[bytes, int]:

@@ -36,7 +36,7 @@ BLOCKS = 40_000  # rows of DuckDB's blocks, of which the sample is
 SEED = 0
 
 
-class Table(NamedTuple):
+class FrameSample(NamedTuple):
     """names, dtypes: as they are shown.        rows: None where only the schema is known.
 
     frame: with the columns "0", "1", …, of all rows or of a sample's; None where only the schema is known.
@@ -58,7 +58,7 @@ class Table(NamedTuple):
     is_series: bool = False
 
 
-def read(value: Any, limits: Limits) -> Table:
+def read(value: Any, limits: Limits) -> FrameSample:
     """Raises: ConfigError without narwhals; whatever the library raises about a table that is broken."""
     try:
         import narwhals
@@ -69,7 +69,7 @@ def read(value: Any, limits: Limits) -> Table:
     if table_library(value).startswith("dask"):
         # Its own frame of no rows knows the schema; nothing is computed.
         meta = value._meta.to_frame() if type(value).__name__ == "Series" else value._meta
-        return Table(_labels(meta.columns, limits), [_dtype(dtype, limits) for dtype in meta.dtypes])
+        return FrameSample(_labels(meta.columns, limits), [_dtype(dtype, limits) for dtype in meta.dtypes])
     is_series = type(value).__name__ in SERIES
     if is_series:
         value = _as_frame(value, narwhals)
@@ -80,13 +80,15 @@ def read(value: Any, limits: Limits) -> Table:
     frame: Any = narwhals.from_native(native)
     schema = frame.collect_schema()
     names = schema.names() if names is None else names
-    if renamed := {name: str(place) for place, name in enumerate(schema.names()) if name != str(place)}:
+    if renamed := {name: str(number) for number, name in enumerate(schema.names()) if name != str(number)}:
         frame = frame.rename(renamed)
     axis = _axis(value, limits) if index is not None else ""
-    told = Table(_labels(names, limits), _dtypes(native, schema, limits), index=index, axis=axis, is_series=is_series)
+    outline = FrameSample(
+        _labels(names, limits), _dtypes(native, schema, limits), index=index, axis=axis, is_series=is_series
+    )
     if isinstance(frame, narwhals.DataFrame):
-        return _sampled(told, frame, narwhals)
-    return _related(told, frame.to_native(), narwhals) if frame.implementation.is_duckdb() else told
+        return _sampled(outline, frame, narwhals)
+    return _related(outline, frame.to_native(), narwhals) if frame.implementation.is_duckdb() else outline
 
 
 def _renamed(value: Any) -> tuple[Any, Sequence[Any] | None]:
@@ -94,15 +96,15 @@ def _renamed(value: Any) -> tuple[Any, Sequence[Any] | None]:
     if table_library(value) in WITH_INDEX:
         names = list(value.columns)
         value = value.copy(deep=False)
-        value.columns = [str(place) for place in range(len(names))]
+        value.columns = [str(number) for number in range(len(names))]
         value.attrs = {}  # which are compared when samples are put together, and may be arrays
         return value, names
     if has(value, "rename_columns"):
         names = list(value.column_names)
-        return value.rename_columns([str(place) for place in range(len(names))]), names
+        return value.rename_columns([str(number) for number in range(len(names))]), names
     if has(value, "project", "create_view"):
         names = list(value.columns)
-        return value.project(", ".join(f'#{place + 1} AS "{place}"' for place in range(len(names)))), names
+        return value.project(", ".join(f'#{number + 1} AS "{number}"' for number in range(len(names)))), names
     return value, None
 
 
@@ -124,11 +126,11 @@ def _labels(names: Iterable[Any], limits: Limits) -> list[str]:
     labels = [as_label(name, limits) for name in names]
     seen: Counter[str] = Counter()
     counts = Counter(labels)
-    told = []
+    outline = []
     for label in labels:
         seen[label] += 1
-        told.append(f"{label} [{seen[label]}]" if counts[label] > 1 else label)
-    return told
+        outline.append(f"{label} [{seen[label]}]" if counts[label] > 1 else label)
+    return outline
 
 
 def as_label(name: Any, limits: Limits) -> str:
@@ -150,15 +152,15 @@ def _dtype(dtype: Any, limits: Limits) -> str:
     return limits.short(re.sub(r"(?i)\benum\(.*", "Enum", str(dtype), flags=re.S), 50)
 
 
-def _sampled(told: Table, frame: nw.DataFrame[Any], narwhals: Any) -> Table:
+def _sampled(outline: FrameSample, frame: nw.DataFrame[Any], narwhals: Any) -> FrameSample:
     rows, columns = frame.shape
-    told = told._replace(rows=rows)
+    outline = outline._replace(rows=rows)
     some = _affordable(frame, columns)
     if rows <= some and rows * min(columns, COLUMNS) <= WHOLE:
         memory = _size(frame.estimated_size()) if rows * columns <= 10 * WHOLE else ""
-        return told._replace(frame=frame, positions=range(rows), memory=memory)
+        return outline._replace(frame=frame, positions=range(rows), memory=memory)
     sample, positions, how = _chosen(frame, some, narwhals)
-    return told._replace(
+    return outline._replace(
         frame=sample,
         positions=positions,
         how=f"a sample of {len(sample):,} rows ({how})",
@@ -170,12 +172,12 @@ def _sampled(told: Table, frame: nw.DataFrame[Any], narwhals: Any) -> Table:
 def _chosen(frame: nw.DataFrame[Any], some: int, narwhals: Any) -> tuple[nw.DataFrame[Any], Sequence[int], str]:
     """At most `some` rows of a sample's, where they stand, and how they were chosen."""
     length = max(1, min(SAMPLE, some) // RUNS)
-    runs = min(RUNS, some, len(frame) // length)
+    stretches = min(RUNS, some, len(frame) // length)
     # Runs do not overlap, so that no row counts twice.
-    starts = sorted(start * length for start in random.Random(SEED).sample(range(len(frame) // length), runs))
+    starts = sorted(start * length for start in random.Random(SEED).sample(range(len(frame) // length), stretches))
     sample = narwhals.concat([frame[start : start + length] for start in starts])
     positions = [start + step for start in starts for step in range(length)]
-    return sample, positions, f"{runs} seeded runs of {many(length, 'row')}"
+    return sample, positions, f"{stretches} seeded runs of {many(length, 'row')}"
 
 
 def _affordable(frame: nw.DataFrame[Any], columns: int) -> int:
@@ -188,21 +190,21 @@ def _affordable(frame: nw.DataFrame[Any], columns: int) -> int:
     return max(1, int(LARGEST / max(1, size)))
 
 
-def _related(told: Table, relation: Any, narwhals: Any) -> Table:
+def _related(outline: FrameSample, relation: Any, narwhals: Any) -> FrameSample:
     """A DuckDB relation, which is a query: asked for its size, its figures, and blocks of rows chosen by a seed."""
     frame = narwhals.from_native(relation)
     rows = int(frame.select(narwhals.len()).collect().item())
-    told = told._replace(rows=rows)
-    if rows * min(len(told.names), COLUMNS) <= WHOLE:
-        return _sampled(told, frame.collect(), narwhals)
+    outline = outline._replace(rows=rows)
+    if rows * min(len(outline.names), COLUMNS) <= WHOLE:
+        return _sampled(outline, frame.collect(), narwhals)
     chosen, how = frame.head(SAMPLE), "the first ones, which may be unlike the others"
-    if rows * len(told.names) <= SAMPLED:
+    if rows * len(outline.names) <= SAMPLED:
         part, how = min(100.0, 100 * BLOCKS / rows), "of blocks chosen by a seed"
         query = f"SELECT * FROM relation USING SAMPLE {part:.6f}% (system, {SEED})"
         chosen = narwhals.from_native(relation.query("relation", query))
     blocks = chosen.collect()
-    sample, _, _ = _chosen(blocks, _affordable(blocks, len(told.names)), narwhals)
-    return told._replace(
+    sample, _, _ = _chosen(blocks, _affordable(blocks, len(outline.names)), narwhals)
+    return outline._replace(
         frame=sample,
         how=f"a sample of {len(sample):,} rows ({how})",
         exact=_exact(frame, frame.collect_schema(), rows, narwhals),
@@ -211,48 +213,50 @@ def _related(told: Table, relation: Any, narwhals: Any) -> Table:
 
 def _exact(frame: Any, schema: Any, rows: int, narwhals: Any) -> dict[int, tuple[int, Any, Any, Any]]:
     """Nulls, min, max and mean of all rows: of the first columns, as far as it stays cheap."""
-    asked: dict[int, list[Any]] = {}
+    expressions: dict[int, list[Any]] = {}
     left = SCANNED
-    for place, dtype in enumerate(schema.dtypes()[:COLUMNS]):
+    for number, dtype in enumerate(schema.dtypes()[:COLUMNS]):
         is_object = isinstance(dtype, narwhals.Object | narwhals.Unknown) or dtype.is_nested()
         cost = rows * (OBJECT if is_object else 1)
         if cost <= left:
             left -= cost
-            asked[place] = _asked(narwhals.col(str(place)), place, dtype)
-    found = _figures(frame, [figure for figures in asked.values() for figure in figures], narwhals)
-    if found is None:  # there is a column that a library cannot do it for
-        found = {}
-        for figures in asked.values():
-            found.update(_figures(frame, figures, narwhals) or {})
+            expressions[number] = _figure_expressions(narwhals.col(str(number)), number, dtype)
+    computed = _figures(frame, [figure for figures in expressions.values() for figure in figures], narwhals)
+    if computed is None:  # there is a column that a library cannot do it for
+        computed = {}
+        for figures in expressions.values():
+            computed.update(_figures(frame, figures, narwhals) or {})
     if not frame.implementation.is_pandas_like():  # to which NaN is null
-        for place in asked:
-            dtype = schema.dtypes()[place]
-            if isinstance(dtype, narwhals.Float32 | narwhals.Float64) and found.get(f"mean {place}") is None:
-                without = narwhals.col(str(place)).fill_nan(None)
-                found.update(_figures(frame, _asked(without, place, dtype), narwhals) or {})
-    kinds = ("nulls", "low", "high", "mean")
-    figures_of: dict[int, Any] = {place: tuple(found.get(f"{kind} {place}") for kind in kinds) for place in asked}
-    return {place: figures for place, figures in figures_of.items() if figures[0] is not None}
+        for number in expressions:
+            dtype = schema.dtypes()[number]
+            if isinstance(dtype, narwhals.Float32 | narwhals.Float64) and computed.get(f"mean {number}") is None:
+                without = narwhals.col(str(number)).fill_nan(None)
+                computed.update(_figures(frame, _figure_expressions(without, number, dtype), narwhals) or {})
+    names_of = ("nulls", "low", "high", "mean")
+    figures_of: dict[int, Any] = {
+        number: tuple(computed.get(f"{kind} {number}") for kind in names_of) for number in expressions
+    }
+    return {number: figures for number, figures in figures_of.items() if figures[0] is not None}
 
 
-def _asked(column: Any, place: int, dtype: Any) -> list[Any]:
-    asked = [column.null_count().alias(f"nulls {place}")]
+def _figure_expressions(column: Any, number: int, dtype: Any) -> list[Any]:
+    expressions = [column.null_count().alias(f"nulls {number}")]
     if dtype.is_numeric() or dtype.is_temporal():
-        asked += [column.min().alias(f"low {place}"), column.max().alias(f"high {place}")]
+        expressions += [column.min().alias(f"low {number}"), column.max().alias(f"high {number}")]
     if dtype.is_numeric():
-        asked.append(column.mean().alias(f"mean {place}"))
-    return asked
+        expressions.append(column.mean().alias(f"mean {number}"))
+    return expressions
 
 
-def _figures(frame: Any, asked: list[Any], narwhals: Any) -> dict[str, Any] | None:
+def _figures(frame: Any, expressions: list[Any], narwhals: Any) -> dict[str, Any] | None:
     """By name; None where the library fails on one of them."""
-    if not asked:
+    if not expressions:
         return {}
     try:
-        found = frame.select(*asked)
-        found = found if isinstance(found, narwhals.DataFrame) else found.collect()
+        computed = frame.select(*expressions)
+        computed = computed if isinstance(computed, narwhals.DataFrame) else computed.collect()
         # Each from its own column: as a row, pandas would make floats of them all.
-        values = {name: found[name].item(0) for name in found.columns}
+        values = {name: computed[name].item(0) for name in computed.columns}
     except Exception:  # noqa: BLE001  # each library has its own; the sample's figures will do
         return None
     return {name: None if is_null(value) else value for name, value in values.items()}

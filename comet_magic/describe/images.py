@@ -142,9 +142,9 @@ def _altair(chart: Any, most: int) -> bytes:
     return written.getvalue()
 
 
-def _displayed(shown: Any, most: int) -> bytes:
+def _displayed(image_object: Any, most: int) -> bytes:
     """Of an `IPython.display.Image`."""
-    content = shown.data
+    content = image_object.data
     if content is None:
         raise ConfigError(
             "this Image is only an address in the network, and nothing is fetched for a prompt",

@@ -32,10 +32,10 @@ LOOKED_AT = 1000  # items of a collection, whose kinds tell those of the others
 def text(value: str, limits: Limits) -> Description:
     if value:
         limits.refuse_values("a text")
-    shown = limits.fitted(value)
-    some = "" if len(shown) == len(value) else ", in part"
+    formatted = limits.fitted(value)
+    some = "" if len(formatted) == len(value) else ", in part"
     return Description(
-        "text", shown, f"{many(len(value), 'character')}{some}" if len(value) > 80 else "", is_value=True
+        "text", formatted, f"{many(len(value), 'character')}{some}" if len(value) > 80 else "", is_value=True
     )
 
 
@@ -66,7 +66,7 @@ def _outline(value: Any, limits: Limits, room: TokenBudget, lead: str, depth: in
     indent = "  " * depth
     kind = f"{type_name(value)} of {len(value):,}"
     if not limits.share_values:
-        room.add(f"{indent}{lead}{kind}{_kinds(value)}")
+        room.add(f"{indent}{lead}{kind}{_type_counts(value)}")
         return
     if not isinstance(value, Mapping) and not any(map(is_collection, islice(value, LOOKED_AT))):
         room.add(f"{indent}{lead}{kind}: {_on_one_line(value, limits, room.tokens)}")
@@ -93,22 +93,22 @@ def _outline(value: Any, limits: Limits, room: TokenBudget, lead: str, depth: in
 
 
 def _on_one_line(value: Any, limits: Limits, tokens: int) -> str:
-    left, told = tokens - 20, []
+    left, summary = tokens - 20, []
     # The order of a set is another one in each process.
     items = sorted(islice(value, LOOKED_AT), key=stable_repr) if isinstance(value, Set) else value
     for number, item in enumerate(items):
-        told.append(brief(item, limits))
-        left -= estimated_tokens(f"{told[-1]}, ")
+        summary.append(brief(item, limits))
+        left -= estimated_tokens(f"{summary[-1]}, ")
         if left < 0:
-            return f"{', '.join(told[:-1])}, … {len(value) - number:,} more"
-    return ", ".join(told)
+            return f"{', '.join(summary[:-1])}, … {len(value) - number:,} more"
+    return ", ".join(summary)
 
 
 def _key(key: Any, limits: Limits) -> str:
     return limits.short(key if isinstance(key, str) else stable_repr(key), 60)
 
 
-def _kinds(value: Any) -> str:
+def _type_counts(value: Any) -> str:
     """What is in it, without any value: neither items nor keys."""
     if isinstance(value, Mapping):
         keys, items = list(islice(value, LOOKED_AT)), list(islice(value.values(), LOOKED_AT))
@@ -165,8 +165,10 @@ def function(value: Any, limits: Limits) -> Description:
     """Its source; where there is none, its signature and docstring."""
     source = _source(value)
     body = source or "\n".join(filter(None, [_head(value), _docstring(value)]))
-    shown = limits.fitted(body)
-    return Description(f"{type_name(value)} {getattr(value, '__name__', '')}".strip(), shown, _lines(source, shown))
+    formatted = limits.fitted(body)
+    return Description(
+        f"{type_name(value)} {getattr(value, '__name__', '')}".strip(), formatted, _lines(source, formatted)
+    )
 
 
 def class_(value: type, limits: Limits) -> Description:
@@ -194,8 +196,10 @@ def module(value: types.ModuleType, limits: Limits) -> Description:
     room.add(limits.hide(_docstring(value))[:1000])
     for number, name in enumerate(names):
         member = known.get(name)
-        shown = _head(member) if callable(member) else f"{name}: {type_name(member)}" if name in known else str(name)
-        if not room.add(shown):
+        formatted = (
+            _head(member) if callable(member) else f"{name}: {type_name(member)}" if name in known else str(name)
+        )
+        if not room.add(formatted):
             room.lines.append(f"… {len(names) - number:,} more names")
             break
     return Description(f"module {value.__name__}", limits.hide(str(room)), many(len(names), "name"))
@@ -239,8 +243,8 @@ def _rounded(value: Any) -> Any:
 def anything(value: Any, limits: Limits) -> Description:
     """What nobody knows better: a bounded repr."""
     limits.refuse_values(f"the repr of {type_name(value)}")
-    shown = limits.fitted(stable_repr(value))
-    return Description(type_name(value), shown, is_value=len(shown) <= 80)
+    formatted = limits.fitted(stable_repr(value))
+    return Description(type_name(value), formatted, is_value=len(formatted) <= 80)
 
 
 def _source(value: Any) -> str:
@@ -265,7 +269,7 @@ def _is_installed(value: type) -> bool:
     return "site-packages" in home or "dist-packages" in home
 
 
-def _lines(source: str, shown: str) -> str:
+def _lines(source: str, formatted: str) -> str:
     if not source:
         return "its signature"
-    return many(len(source.splitlines()), "line") + ("" if shown == source else ", in part")
+    return many(len(source.splitlines()), "line") + ("" if formatted == source else ", in part")

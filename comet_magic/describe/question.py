@@ -13,7 +13,7 @@ from ..errors import ConfigError
 from ..messages.message import ContentBlock, Message
 from ..settings import CometSettings
 from ..suggestions import nearest_to
-from ..text import cut, many, said
+from ..text import cut, exception_text, many
 from .dependencies import table_library
 from .description import CellName, Description, Limits, framed, no_cell_name, unframed
 from .template import Reference, pieces
@@ -56,15 +56,15 @@ def question(
     """
     if not isinstance(prompt, str):
         raise ConfigError(f"a prompt is a text, not {type(prompt).__name__}", "make it one with str()")
-    found: list[str | Reference] = pieces(prompt) if namespace is not None else [prompt]
-    if not any(isinstance(piece, Reference) for piece in found):
-        asked = Question(Message.user("".join(map(str, found))))
+    pieces_of: list[str | Reference] = pieces(prompt) if namespace is not None else [prompt]
+    if not any(isinstance(piece, Reference) for piece in pieces_of):
+        filled = Question(Message.user("".join(map(str, pieces_of))))
     else:
         assert namespace is not None
-        asked = _filled(found, _scope(namespace), limits_of(settings, cell_name))
-    if not any(block.get("type") != "text" or (block.get("text") or "").strip() for block in asked.message.content):
+        filled = _filled(pieces_of, _scope(namespace), limits_of(settings, cell_name))
+    if not any(block.get("type") != "text" or (block.get("text") or "").strip() for block in filled.message.content):
         raise ConfigError("there is nothing to send: the prompt is empty", "write it below %%claude, or behind %claude")
-    return asked
+    return filled
 
 
 def as_before(message: Message, settings: CometSettings) -> Question:
@@ -92,11 +92,11 @@ def _scope(namespace: Mapping[str, Any]) -> dict[str, Any]:
     return {"Path": Path, **namespace}
 
 
-def _filled(found: list[str | Reference], scope: dict[str, Any], limits: Limits) -> Question:
+def _filled(pieces_of: list[str | Reference], scope: dict[str, Any], limits: Limits) -> Question:
     from .registry import describe  # not at the top: most prompts name nothing
 
     writing, tables = QuestionBuilder(limits), dict[str, Any]()
-    for piece in found:
+    for piece in pieces_of:
         if isinstance(piece, str):
             writing.text(piece)
         elif piece.source in writing.known:
@@ -123,7 +123,9 @@ def value_of(reference: Reference, scope: dict[str, Any]) -> Any:
             raise ConfigError(f"{reference}: no cell has failed", "nothing was sent") from None
         near = nearest_to(error, reference.tree, scope)
         hint = "; ".join(filter(None, [near, r"nothing was sent; \{{ writes braces that are meant as text"]))
-        raise ConfigError(f"{reference} raised {type(error).__name__}: {cut(said(error), 300)}", hint) from error
+        raise ConfigError(
+            f"{reference} raised {type(error).__name__}: {cut(exception_text(error), 300)}", hint
+        ) from error
 
 
 class QuestionBuilder:
@@ -145,12 +147,12 @@ class QuestionBuilder:
         self._is_behind_frame = False
 
     def add(self, name: str, description: Description) -> None:
-        shown = cut(name, SHOWN)
+        label_of = cut(name, SHOWN)
         again = name in self.known
         self.known.setdefault(name, []).append(description)
         label = description.label or ("" if description.is_inline else f"{description.tokens:,} tokens")
         if not again or label:
-            self._parts.append(f"{shown} ({label})" if label else shown)
+            self._parts.append(f"{label_of} ({label})" if label else label_of)
         self._write(name, description)
 
     def again(self, name: str) -> None:

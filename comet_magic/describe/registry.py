@@ -20,7 +20,7 @@ from typing import Any
 
 from ..errors import CometError, ConfigError
 from ..messages.image_size import PDF, media_type
-from ..text import said
+from ..text import exception_text
 from . import arrays, files, images, objects, tables
 from .columns import plain
 from .dependencies import has, home, is_collection, type_name
@@ -92,7 +92,8 @@ def _called(describer: Callable[..., Any], value: Any, *more: Any) -> Any:
         raise
     except Exception as error:  # a user's describer, and the libraries behind ours, raise what they like
         raise ConfigError(
-            f"the describer {_name(describer)} failed on a {type_name(value)}: {type(error).__name__}: {said(error)}",
+            f"the describer {_name(describer)} failed on a {type_name(value)}:"
+            f" {type(error).__name__}: {exception_text(error)}",
             "nothing was sent; comet_magic.describe.register(type, function) puts another one in its place",
         ) from error
 

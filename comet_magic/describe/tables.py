@@ -14,10 +14,10 @@ from typing import Any
 
 from ..messages.tokens import estimated_tokens
 from ..text import many
-from .columns import Column, is_null, shown
+from .columns import Column, formatted, is_null
 from .dependencies import has, table_library, type_name
 from .description import Description, Limits, TokenBudget
-from .frames import COLUMNS, SEED, WHOLE, Table, as_label, read
+from .frames import COLUMNS, SEED, WHOLE, FrameSample, as_label, read
 
 ROWS = 5  # that are shown of a larger table
 SMALL = 40  # rows of a table that are all shown, where they fit
@@ -39,46 +39,51 @@ def table(value: Any, limits: Limits) -> Description:
 
 
 class _Card:
-    def __init__(self, told: Table, limits: Limits) -> None:
-        self._told, self._limits = told, limits
+    def __init__(self, outline: FrameSample, limits: Limits) -> None:
+        self._sample, self._limits = outline, limits
         self._values: dict[int, list[Any]] = {}
 
     @property
     def size(self) -> str:
-        rows, columns = self._told.rows, len(self._told.names)
+        rows, columns = self._sample.rows, len(self._sample.names)
         if rows is None:
             return f"{many(columns, 'column')}, not computed"
-        return many(rows, "value") if self._told.is_series else f"{rows:,} × {columns:,}"
+        return many(rows, "value") if self._sample.is_series else f"{rows:,} × {columns:,}"
 
     def text(self) -> str:
         room = TokenBudget(self._limits.table_tokens)
         for line in self._head():
             room.add(line)
         in_full = self._add_columns(room)
-        if self._limits.share_values and self._told.frame is not None and in_full:
+        if self._limits.share_values and self._sample.frame is not None and in_full:
             self._add_rows(room, in_full)
         return str(room)
 
     def _head(self) -> Iterator[str]:
-        told = self._told
-        if told.rows is None:
-            size = many(len(told.names), "column")
+        outline = self._sample
+        if outline.rows is None:
+            size = many(len(outline.names), "column")
             yield f"{size}; rows not counted: it is lazy, and was not computed. Name (dtype):"
             return
-        axis = f"columns named {told.axis}" if told.axis else ""
-        parts = [f"{many(told.rows, 'row')} × {many(len(told.names), 'column')}", axis, told.memory, *self._index()]
+        axis = f"columns named {outline.axis}" if outline.axis else ""
+        parts = [
+            f"{many(outline.rows, 'row')} × {many(len(outline.names), 'column')}",
+            axis,
+            outline.memory,
+            *self._index(),
+        ]
         yield " · ".join(filter(None, parts))
-        if told.how:
+        if outline.how:
             yield (
                 f"Rows, nulls, min, max and mean are exact unless marked; figures marked ~ or ≥, and the rows below, "
-                f"are of {told.how}."
+                f"are of {outline.how}."
             )
         if not self._limits.share_values:
             yield "Schema and statistics only; cell values are not shared."
 
     def _index(self) -> Iterator[str]:
         """Of pandas and its kin, unless it only counts."""
-        index = self._told.index
+        index = self._sample.index
         if index is None or type(index).__name__ == "RangeIndex":
             return
         kind = type(index).__name__
@@ -95,23 +100,23 @@ class _Card:
 
     def _row_name(self, position: int) -> str:
         """Its label where there are labels that mean something, else where it stands."""
-        index = self._told.index
+        index = self._sample.index
         if index is None or type(index).__name__ == "RangeIndex":
             return str(position)
         name = index[position]
         parts = name if isinstance(name, tuple) else (name,)
         limits = self._limits
-        return " / ".join(limits.short(part) if isinstance(part, str) else shown(part, limits) for part in parts)
+        return " / ".join(limits.short(part) if isinstance(part, str) else formatted(part, limits) for part in parts)
 
     def _add_columns(self, room: TokenBudget) -> list[int]:
         """Each in full, as long as there is room for the others' names. Returns: which are in full."""
-        names, dtypes = self._told.names, self._told.dtypes
+        names, dtypes = self._sample.names, self._sample.dtypes
         brief = [f"{name} ({dtype})" for name, dtype in zip(names, dtypes, strict=True)]
         costs = list(accumulate((estimated_tokens(f"{text}, ") for text in reversed(brief)), initial=0))[::-1]
         at, in_full = 0, []
         total = room.tokens
         rows_part = total // 4 if self._limits.share_values else 0
-        while self._told.frame is not None and at < min(len(names), COLUMNS):
+        while self._sample.frame is not None and at < min(len(names), COLUMNS):
             line = self._column(at).line(self._limits)
             reserved = rows_part + min(costs[at + 1] + (BRIEF_HEAD if costs[at + 1] else 0), total // 3)
             if room.tokens - estimated_tokens(line) < reserved or not room.add(f"- {line}"):
@@ -139,33 +144,33 @@ class _Card:
         if named:
             room.add(f"{more}{', '.join(named)}")
         if unnamed := dtypes[len(named) :]:
-            kinds = ", ".join(f"{dtype} × {count:,}" for dtype, count in Counter(unnamed).most_common(3))
-            room.add(f"… and {many(len(unnamed), 'more column')} not named here: {kinds}")
+            dtypes_of = ", ".join(f"{dtype} × {count:,}" for dtype, count in Counter(unnamed).most_common(3))
+            room.add(f"… and {many(len(unnamed), 'more column')} not named here: {dtypes_of}")
 
-    def _column(self, place: int) -> Column:
-        told = self._told
-        nulls, low, high, mean = told.exact.get(place, (None, None, None, None))
-        name, dtype = told.names[place], told.dtypes[place]
-        return Column(name, dtype, told.rows or 0, self._cells(place), bool(told.how), nulls, low, high, mean)
+    def _column(self, number: int) -> Column:
+        outline = self._sample
+        nulls, low, high, mean = outline.exact.get(number, (None, None, None, None))
+        name, dtype = outline.names[number], outline.dtypes[number]
+        return Column(name, dtype, outline.rows or 0, self._cells(number), bool(outline.how), nulls, low, high, mean)
 
-    def _cells(self, place: int) -> list[Any]:
-        if place not in self._values:
-            assert self._told.frame is not None
+    def _cells(self, number: int) -> list[Any]:
+        if number not in self._values:
+            assert self._sample.frame is not None
             try:
-                self._values[place] = self._told.frame[str(place)].to_list()
+                self._values[number] = self._sample.frame[str(number)].to_list()
             except Exception as error:  # noqa: BLE001  # values that Python has no type for, such as a year 99999
-                self._values[place] = [f"({type(error).__name__})"] * len(self._told.frame)
-        return self._values[place]
+                self._values[number] = [f"({type(error).__name__})"] * len(self._sample.frame)
+        return self._values[number]
 
     def _add_rows(self, room: TokenBudget, columns: list[int]) -> None:
         """All rows of a small table that has room for them, else a few."""
-        assert self._told.frame is not None
-        count = len(self._told.frame)
-        which = "" if len(columns) == len(self._told.names) else f", of the first {many(len(columns), 'column')}"
-        names = " | ".join(self._told.names[place] for place in columns)
+        assert self._sample.frame is not None
+        count = len(self._sample.frame)
+        which = "" if len(columns) == len(self._sample.names) else f", of the first {many(len(columns), 'column')}"
+        names = " | ".join(self._sample.names[number] for number in columns)
         everything = [self._line(row, columns) for row in range(count)] if count <= SMALL else []
         head = f"all rows{which}: row | {names}"
-        if everything and not self._told.how and estimated_tokens("\n".join([head, *everything, ""])) < room.tokens:
+        if everything and not self._sample.how and estimated_tokens("\n".join([head, *everything, ""])) < room.tokens:
             for line in [head, *everything]:
                 room.add(line)
             return
@@ -178,11 +183,11 @@ class _Card:
                 room.add(line)
 
     def _line(self, row: int, columns: list[int]) -> str:
-        positions = self._told.positions
+        positions = self._sample.positions
         return " | ".join(["·" if positions is None else self._row_name(positions[row]), *self._row(row, columns)])
 
     def _row(self, row: int, columns: list[int]) -> Iterator[str]:
-        for place in columns:
-            value = self._cells(place)[row]
+        for number in columns:
+            value = self._cells(number)[row]
             text = isinstance(value, str)
-            yield self._limits.short(value) if text else "null" if is_null(value) else shown(value, self._limits)
+            yield self._limits.short(value) if text else "null" if is_null(value) else formatted(value, self._limits)

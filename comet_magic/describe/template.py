@@ -44,11 +44,11 @@ class _Scan:
         self._left = MOST_PARSED
 
     def pieces(self) -> list[str | Reference]:
-        prompt, found = self._prompt, list[str | Reference]()
+        prompt, parts = self._prompt, list[str | Reference]()
         text_from = at = first = 0
         while (start := prompt.find("{{", at)) >= 0:
             if start > text_from and prompt[start - 1] == "\\":
-                found.append(prompt[text_from : start - 1])
+                parts.append(prompt[text_from : start - 1])
                 text_from, at = start, start + 2
                 continue
             if first >= 0:  # if nothing closes one, nothing closes a later one
@@ -58,10 +58,10 @@ class _Scan:
                 at = start + 2
                 continue
             reference, end = closed
-            found += [prompt[text_from:start], reference]
+            parts += [prompt[text_from:start], reference]
             text_from = at = end
-        found.append(prompt[text_from:])
-        return [piece for piece in found if piece]
+        parts.append(prompt[text_from:])
+        return [piece for piece in parts if piece]
 
     def _closed(self, start: int, end: int) -> tuple[Reference, int] | None:
         """The reference that begins at `start`, and where it ends; None if what is there is text.

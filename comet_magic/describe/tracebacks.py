@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ..text import said, shown_path
+from ..text import exception_text, shown_path
 from .dependencies import type_name
 from .description import CellName, Description, Limits, without_addresses
 
@@ -57,10 +57,10 @@ def _one(error: BaseException, limits: Limits, seen: set[int]) -> Iterator[str]:
     inner = getattr(error, "exceptions", ())  # of a group; others may have something of that name
     inner = inner if isinstance(inner, tuple) and all(isinstance(one, BaseException) for one in inner) else ()
     for number, one in enumerate(inner, 1):
-        told = [line for text in _chain(one, limits, seen) for line in text.split("\n")]
-        if told:
+        reason = [line for text in _chain(one, limits, seen) for line in text.split("\n")]
+        if reason:
             yield f"\nexception {number} of the group's {len(inner)}:"
-            yield from (f"  {line}" for line in told)
+            yield from (f"  {line}" for line in reason)
 
 
 def message(error: BaseException, limits: Limits) -> str:
@@ -71,8 +71,8 @@ def message(error: BaseException, limits: Limits) -> str:
     if not limits.share_values:
         return f"{name}{_without_values(error)}"
     notes = getattr(error, "__notes__", ())
-    told = str(error.msg) if isinstance(error, SyntaxError) else said(error)
-    text = "\n".join([f"{name}: {told}" if told else name, *(map(str, notes) if isinstance(notes, list) else ())])
+    reason = str(error.msg) if isinstance(error, SyntaxError) else exception_text(error)
+    text = "\n".join([f"{name}: {reason}" if reason else name, *(map(str, notes) if isinstance(notes, list) else ())])
     for folder in _INSTALLED:
         text = text.replace(folder + os.sep, "")
     return limits.fitted(without_addresses(text.replace(str(Path.home()) + os.sep, "~" + os.sep)), 500)
@@ -93,7 +93,7 @@ def _without_values(error: BaseException) -> str:
 
 
 def _syntax(error: SyntaxError, cell_name: CellName) -> Iterator[str]:
-    yield f"{_place(str(error.filename), cell_name)}, line {error.lineno}"
+    yield f"{_location(str(error.filename), cell_name)}, line {error.lineno}"
     if error.text:
         yield f"  > {error.text.rstrip()}"
         if error.offset and error.offset > 0:
@@ -102,14 +102,14 @@ def _syntax(error: SyntaxError, cell_name: CellName) -> Iterator[str]:
 
 def frames(trace: TracebackType | None, cell_name: CellName) -> Iterator[str]:
     """The user's frames with a few lines of their source, most recent last; one line for a run of others."""
-    found = [
+    frames_of = [
         (frame, line, is_users(frame.f_code.co_filename, cell_name))
         for frame, line in traceback.walk_tb(trace)
         if not _is_machinery(frame)
     ]
-    own = [at for at, (_, _, users) in enumerate(found) if users]
+    own = [at for at, (_, _, users) in enumerate(frames_of) if users]
     left_out = set(own[MOST_FRAMES // 2 : -MOST_FRAMES // 2]) if len(own) > MOST_FRAMES else set()
-    for (users, hidden), run in groupby(enumerate(found), lambda item: (item[1][2], item[0] in left_out)):
+    for (users, hidden), run in groupby(enumerate(frames_of), lambda item: (item[1][2], item[0] in left_out)):
         group = [(frame, line) for _, (frame, line, _) in run]
         if hidden:
             yield f"… {len(group):,} more frames"
@@ -120,7 +120,7 @@ def frames(trace: TracebackType | None, cell_name: CellName) -> Iterator[str]:
             frame, line = group[-1]
             many = f"{len(group)} frames, the last: " if len(group) > 1 else ""
             code = frame.f_code
-            yield f"in a library, {many}{_place(code.co_filename, cell_name)}, line {line}, in {code.co_name}"
+            yield f"in a library, {many}{_location(code.co_filename, cell_name)}, line {line}, in {code.co_name}"
 
 
 def _is_machinery(frame: Any) -> bool:
@@ -139,13 +139,13 @@ def is_users(filename: str, cell_name: CellName) -> bool:
 def _frame(frame: Any, line: int, cell_name: CellName) -> Iterator[str]:
     name = frame.f_code.co_name
     where = "" if name == "<module>" else f", in {name}"
-    yield f"{_place(frame.f_code.co_filename, cell_name)}, line {line}{where}"
+    yield f"{_location(frame.f_code.co_filename, cell_name)}, line {line}{where}"
     lines = linecache.getlines(frame.f_code.co_filename)
     for number in range(max(1, line - CONTEXT), min(len(lines), line + CONTEXT) + 1):
         yield f"{'  >' if number == line else '   '} {lines[number - 1].rstrip()}"
 
 
-def _place(filename: str, cell_name: CellName) -> str:
+def _location(filename: str, cell_name: CellName) -> str:
     """A cell's name, else the file's, without the folders that only this machine has."""
     if name := cell_name(filename):
         return f"Cell {name}"

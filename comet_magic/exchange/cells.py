@@ -56,17 +56,17 @@ class CellKeys:
         self._counts: dict[str, int] = {}  # of cells, or of requests where cells have no id
         self._last: dict[str, str] = {}  # by conversation: the key of the cell that ran last
         self._run: object = None  # the execution that asked last
-        self._runs = 0  # how many have asked
+        self._execution_count = 0  # how many have asked
         self._questions = 0  # how many the last one has asked
 
     def next_key(self, cell: Cell) -> str:
         """Return the key of the next question: the second question of one cell has another than the first."""
         with self._lock:
             if cell.run != self._run:
-                self._run, self._runs, self._questions = cell.run, self._runs + 1, 0
+                self._run, self._execution_count, self._questions = cell.run, self._execution_count + 1, 0
             self._questions += 1
             count = self._questions
-        key = cell.id or f"{RUN}{self._kernel}:{self._runs}"
+        key = cell.id or f"{RUN}{self._kernel}:{self._execution_count}"
         if self._is_fork and cell.id:
             key += f"/{self._kernel}"  # the children of one cell are not one another
         return key if count == 1 else f"{key}/{count}"

@@ -10,7 +10,7 @@ from ..keys import without_key
 from ..messages.message import ContentBlock, Message
 from ..messages.prices import estimated_prompt
 from ..messages.tool_call import ToolCall
-from ..render.message import SHOWN_CHARACTERS, beginning, quoted
+from ..render.message import SHOWN_CHARACTERS, first_part, quoted
 from ..text import clean, escaped, many
 from .plan import Plan, not_taken
 from .run import output_modes
@@ -52,28 +52,28 @@ class DryRun:
     def __str__(self) -> str:
         parts = [f"[{clean(line)}]" for line in self.head]
         for role, text, _ in self._texts():
-            parts.append(f"{role}:\n{clean(_shown(text))}")
+            parts.append(f"{role}:\n{clean(_fitted(text))}")
         return "\n\n".join(["\n".join(parts[: len(self.head)]), *parts[len(self.head) :]])
 
     def to_markdown(self) -> str:
         first, *rest = self.head
         parts = [f"**{escaped(first)}**", "<br>".join(f"<small>{escaped(line)}</small>" for line in rest)]
-        *earlier, last = [self._told(*one) for one in self._texts()]
+        *earlier, last = [self._section(*one) for one in self._texts()]
         if earlier:
             parts += ["<details><summary>what goes before it</summary>", *earlier, "</details>"]
         return "\n\n".join([*parts, last])
 
-    def _told(self, role: str, text: str, message: Message | None) -> str:
+    def _section(self, role: str, text: str, message: Message | None) -> str:
         pictures = thumbnails(message) if message else ()
-        told = [f"![a picture that would be sent]({address})" for address in pictures if address]
-        return "\n\n".join([f"**{role}**", quoted(_shown(text)), *told])
+        pictures_of = [f"![a picture that would be sent]({address})" for address in pictures if address]
+        return "\n\n".join([f"**{role}**", quoted(_fitted(text)), *pictures_of])
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return {"text/markdown": self.to_markdown(), "text/plain": str(self)}
 
 
-def _shown(text: str) -> str:
-    return beginning(text.strip("\n"), SHOWN_CHARACTERS)
+def _fitted(text: str) -> str:
+    return first_part(text.strip("\n"), SHOWN_CHARACTERS)
 
 
 def _text(message: Message) -> str:
@@ -83,7 +83,7 @@ def _text(message: Message) -> str:
 
 def _block(block: ContentBlock) -> str:
     if block.get("type") == "tool_use":
-        return f"⟨calls {ToolCall(str(block.get('name')), block.get('input')).said}⟩"
+        return f"⟨calls {ToolCall(str(block.get('name')), block.get('input')).as_python}⟩"
     if block.get("type") == "tool_result":
         content = block.get("content")
         return f"⟨result: {content if isinstance(content, str) else ''.join(map(_block, content or ()))}⟩"

@@ -145,9 +145,9 @@ def _request(
     flags, part = dict(options.flags), options.continues
     if part and part.message:
         text = part.message.text.rstrip()
-        said = Message("assistant", ({"type": "text", "text": text},))
+        former_part = Message("assistant", ({"type": "text", "text": text},))
         # Current models refuse a request that ends with the assistant's part.
-        messages = (*messages, said, Message.user(GO_ON + text[-200:]))
+        messages = (*messages, former_part, Message.user(GO_ON + text[-200:]))
         former = part.parameters
         flags = {"temperature": former.get("temperature"), "stop": former.get("stop_sequences"), **flags}
         flags = {"model": former.get("model"), "system": former.get("system", ""), **flags}
@@ -166,8 +166,8 @@ def not_taken(request: Request, endpoint: Endpoint) -> str:
     """Say what of the request the endpoint is known not to take; "" if nothing is."""
     if endpoint.local_model is None:
         return ""
-    kinds = {str(block.get("type")) for message in request.all_messages for block in message.content}
-    refused = sorted(kinds & {"image", "document"})
+    types = {str(block.get("type")) for message in request.all_messages for block in message.content}
+    refused = sorted(types & {"image", "document"})
     return f"the local model takes no {' and no '.join(refused)}, only text" if refused else ""
 
 

@@ -72,7 +72,7 @@ class Session:
         self._store: Store | None = None
         self._stores: dict[tuple[object, ...], Store] = {}
         self._opened_as: tuple[object, ...] = ()
-        self._said = self._news = ""
+        self._last_problem = self._news = ""
         self.shrunk_to_mb = 0.0  # what the store held after its oldest had gone
         self._lock = threading.RLock()
         self._prices: dict[tuple[Store, str], tuple[dict[str, tuple[float, float]], float]] = {}
@@ -90,7 +90,7 @@ class Session:
 
     def _opened(self, path: Path | str, opened_as: tuple[str, bool]) -> Store:
         if self._store is None or opened_as != self._opened_as:
-            self._opened_as, self._said, self._news = opened_as, "", ""
+            self._opened_as, self._last_problem, self._news = opened_as, "", ""
             store = self._stores.get(opened_as)
             if store is None or store.problem:
                 # Others stay open: a cell may be in the middle of its reply while a panel changes the setting.
@@ -99,14 +99,14 @@ class Session:
             self._store = store
             self.sweep()
         elif news := self._store.look_again(lambda memory, file: requests.carry_over(memory, file, self.id)):
-            self._said, self._news = self._store.problem, news
+            self._last_problem, self._news = self._store.problem, news
             requests.begin_session(self._store, self.id, _host(), os.getpid())
         return self._store
 
     def sweep(self) -> None:
         """Find the replies that ended kernels left in flight."""
         if self._store is not None:
-            requests.sweep(self._store, lambda *asked: _is_dead(_host(), *asked))
+            requests.sweep(self._store, lambda *since: _is_dead(_host(), *since))
 
     @property
     def problem(self) -> str:
@@ -118,10 +118,10 @@ class Session:
         news, self._news = self._news, ""
         if news:
             return news
-        said, self._said = self._said, self.problem
-        if self._said and self._said == said:
+        problem_said, self._last_problem = self._last_problem, self.problem
+        if self._last_problem and self._last_problem == problem_said:
             return "nothing is being kept: %claude_history says why"
-        return self._said
+        return self._last_problem
 
     def close(self) -> None:
         while self._stores:
@@ -152,7 +152,7 @@ class Session:
 
         fetch: asks the endpoint; what it raises means that there are none.
         """
-        prices, at = self._prices.get((store, endpoint)) or ledger.kept_prices(store, endpoint)
+        prices, at = self._prices.get((store, endpoint)) or ledger.find_prices(store, endpoint)
         self._prices[store, endpoint] = (prices, at)
         now = time.time()
         if now - at > PRICES_HOLD_S and now - self._prices_fetched.get(endpoint, 0) > PRICES_RETRY_S:
@@ -174,9 +174,9 @@ def store_path(settings: CometSettings) -> Path:
     return user_data_path("comet_magic", appauthor=False) / "store.sqlite"
 
 
-def _is_dead(here: str, host: str | None, pid: int | None, asked: float) -> bool:
+def _is_dead(here: str, host: str | None, pid: int | None, since: float) -> bool:
     """Whether the kernel that asked has ended; where that cannot be known, it has after a day."""
-    if time.time() - asked > A_DAY_S or pid is None:
+    if time.time() - since > A_DAY_S or pid is None:
         return True
     if host != here or sys.platform == "win32":  # there os.kill would end the process
         return False

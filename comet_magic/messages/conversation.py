@@ -49,7 +49,7 @@ class Turn(NamedTuple):
         wire = [message.to_history().to_wire() for message in messages]
         if [message["role"] for message in wire] != ["user", "assistant"] * max(1, len(wire) // 2):
             raise ValueError("a turn is a question and its reply")
-        if not all(_calls(asked) == _results(answered) for asked, answered in pairwise(messages)):
+        if not all(_calls(calling) == _results(answered) for calling, answered in pairwise(messages)):
             raise ValueError("each call of a tool has its result in the message that follows, and no other has")
         if _calls(messages[-1]) or _results(messages[0]):
             raise ValueError("a turn neither begins with a tool's result nor ends with its call")
@@ -114,16 +114,16 @@ class Conversation(NamedTuple):
 
     def index_of(self, cell: str) -> int:
         """Where the cell's turn is, or where it would be put."""
-        places = (place for place, turn in enumerate(self.turns) if turn.cell == cell)
-        return next(places, len(self.turns))
+        indexes = (index for index, turn in enumerate(self.turns) if turn.cell == cell)
+        return next(indexes, len(self.turns))
 
     def before(self, cell: str) -> Conversation:
         """The turns that a run of `cell` is asked after."""
         return self._replace(turns=self.turns[: self.index_of(cell)])
 
     def with_turn(self, turn: Turn) -> Conversation:
-        place = self.index_of(turn.cell)
-        return self._replace(turns=(*self.turns[:place], turn, *self.turns[place + 1 :]))
+        index = self.index_of(turn.cell)
+        return self._replace(turns=(*self.turns[:index], turn, *self.turns[index + 1 :]))
 
     def without(self, cell: str) -> Conversation:
         return self._replace(turns=tuple(turn for turn in self.turns if turn.cell != cell))
@@ -163,7 +163,7 @@ class Conversation(NamedTuple):
             step = max(1, tokens // 4)
             beyond = -(-(sizes[-1] - tokens) // step) * step
             left_out = max(
-                left_out, next(place for place, size in enumerate(sizes, 1) if size >= min(beyond, sizes[-1]))
+                left_out, next(index for index, size in enumerate(sizes, 1) if size >= min(beyond, sizes[-1]))
             )
             if turns and left_out == count and sizes[-1] - (sizes[-2] if count > 1 else 0) <= tokens:
                 left_out = count - 1
@@ -175,7 +175,7 @@ class Conversation(NamedTuple):
         cacheable: tokens that a prefix needs to be cached at all.        before: tokens of the system prompt.
         """
         sizes = accumulate((turn.tokens_sent for turn in self.turns), initial=before)
-        long_enough = [place for place, size in enumerate(list(sizes)[1:]) if size >= cacheable]
-        anchors = [place for place in long_enough[:-1] if (place + 1) % ANCHOR_TURNS == 0]
+        long_enough = [index for index, size in enumerate(list(sizes)[1:]) if size >= cacheable]
+        anchors = [index for index in long_enough[:-1] if (index + 1) % ANCHOR_TURNS == 0]
         chosen = [*anchors[-(MOST_BREAKPOINTS - 1) :], *long_enough[-1:]]
         return tuple(chosen)

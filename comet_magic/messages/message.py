@@ -169,10 +169,10 @@ class Message:
 
         Thinking blocks are bound to a model, an account and all that came before them; left out, they are never wrong.
         """
-        kept = [block for block in self.content if block.get("type") != "text" or block.get("text")]
+        history_blocks = [block for block in self.content if block.get("type") != "text" or block.get("text")]
         if self.role == "assistant":
-            kept = [sent for block in kept if (sent := _sent_back(block))]
-        return Message(self.role, tuple(kept))
+            history_blocks = [sent for block in history_blocks if (sent := _sent_back(block))]
+        return Message(self.role, tuple(history_blocks))
 
     def to_wire(self) -> dict[str, Any]:
         """As in a request's `messages`: a lone text block as the plain string that every gateway takes."""

@@ -26,7 +26,7 @@ class ToolCall(NamedTuple):
     def line(self) -> str:
         """`query(sql='SELECT …') → 3 rows · 0.02 s`, on one line."""
         outcome = self.problem or " ".join(self.result.split())
-        return f"{one_line(clean(self.said), SHORT)} → {one_line(clean(outcome), SHORT)}{self._took()}"
+        return f"{one_line(clean(self.as_python), SHORT)} → {one_line(clean(outcome), SHORT)}{self._took()}"
 
     def _took(self) -> str:
         if self.took_s is None:
@@ -42,7 +42,7 @@ class ToolCall(NamedTuple):
         return "\n".join(f"{name} = {text}" for name, text in texts.items())
 
     @property
-    def said(self) -> str:
+    def as_python(self) -> str:
         """The call as Python would write it."""
         if not isinstance(self.arguments, Mapping):
             return f"{self.name}({self.arguments!r})"

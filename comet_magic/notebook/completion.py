@@ -18,8 +18,8 @@ def matcher(magics: CometMagics) -> Any:
     @context_matcher()
     def claude_flags(context: CompletionContext) -> SimpleMatcherResult:
         words = completions(context.line_with_cursor, magics) if context.cursor_line == 0 else []
-        found = [SimpleCompletion(word, type="param") for word in words]
-        return SimpleMatcherResult(completions=found, suppress=bool(found))
+        matches = [SimpleCompletion(word, type="param") for word in words]
+        return SimpleMatcherResult(completions=matches, suppress=bool(matches))
 
     return claude_flags
 

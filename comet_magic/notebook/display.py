@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from ..exchange.loop import Reply
 from ..messages.message import Message
 from ..render.markdown import safe_markdown
-from ..render.message import account, notes, shown, to_markdown, to_plain, value_markdown
+from ..render.message import account, displayed_part, notes, to_markdown, to_plain, value_markdown
 from ..settings import CometSettings
 from ..text import clean, escaped
 from .cell import current_shell, is_terminal
@@ -55,15 +55,15 @@ class LiveDisplay:
         message: Message | None = None
         try:
             for snapshot in snapshots:
-                message = self._shown(snapshot)
+                message = self._show(snapshot)
         except BaseException as error:
             # Where it came while something was painted, the reply has yet to be ended; else this raises it again.
-            self._shown(snapshots.throw(error))
+            self._show(snapshots.throw(error))
             raise
         assert message is not None
         return message
 
-    def _shown(self, snapshot: Reply | Message) -> Message | None:
+    def _show(self, snapshot: Reply | Message) -> Message | None:
         if isinstance(snapshot, Message):
             self._screen.finish(snapshot)
             return snapshot
@@ -108,8 +108,8 @@ class Notebook:
         self._update({"text/markdown": lines, "text/plain": "\n".join(map(clean, self._notes))})
 
     def paint(self, text: str) -> int:
-        part, notes = shown(text)
-        markdown = safe_markdown(part, remote_images=self._remote_images, growing=True)
+        part, notes = displayed_part(text)
+        markdown = safe_markdown(part, remote_images=self._remote_images, is_growing=True)
         bundle = {"text/markdown": "\n\n".join([markdown, *notes])}
         if not self._is_open:
             bundle["text/plain"] = clean(part)  # a console shows the first display only, and only this of it

@@ -82,11 +82,11 @@ class Executions:
         content = message.get("content", {})
         if plain := content.get("data", {}).get("text/plain"):
             key = content.get("transient", {}).get("display_id") or f"output {len(self._displayed)}"
-            kept = self._kept(self._shell.execution_count - 1)
-            place = (len(kept), len(_text(kept[-1])) if kept else 0)
+            outputs_kept = self._ipython_outputs(self._shell.execution_count - 1)
+            number_of = (len(outputs_kept), len(_text(outputs_kept[-1])) if outputs_kept else 0)
             if "comet_magic" in content.get("metadata", {}):  # a reply; how long it took is another time at each run
                 plain = str(plain).rpartition("\n\n")[0]
-            self._displayed[key] = (*self._displayed.get(key, place)[:2], str(plain)[: MOST_OUTPUT + MARGIN])
+            self._displayed[key] = (*self._displayed.get(key, number_of)[:2], str(plain)[: MOST_OUTPUT + MARGIN])
         return message
 
     def _end(self, result: Any) -> None:
@@ -94,7 +94,7 @@ class Executions:
         if number is None or not result.info or not result.info.store_history:
             return
         error = result.error_before_exec or result.error_in_exec
-        failed = f"{type(error).__name__}: {_said(error)}" if error else ""
+        failed = f"{type(error).__name__}: {_reason(error)}" if error else ""
         run = Execution(
             number, result.info.raw_cell, str(result.info.cell_id or ""), self._outputs(number), None, failed
         )
@@ -108,19 +108,19 @@ class Executions:
         """What was printed, displayed and returned, in order."""
         displayed = list(self._displayed.values())
         outputs = [plain for after, _, plain in displayed if not after]
-        for place, kept in enumerate(self._kept(number), 1):
-            text, at = _text(kept), 0
+        for number_of, outputs_kept in enumerate(self._ipython_outputs(number), 1):
+            text, at = _text(outputs_kept), 0
             for after, offset, plain in displayed:
-                if after == place:
+                if after == number_of:
                     outputs += [text[at:offset], plain]
                     at = offset
             outputs.append(text[at:])
         return tuple(text[: MOST_OUTPUT + MARGIN] for text in outputs if text.strip())[:MOST_OUTPUTS]
 
-    def _kept(self, number: int) -> list[Any]:
+    def _ipython_outputs(self, number: int) -> list[Any]:
         """What IPython itself keeps of a cell's outputs; older ones keep nothing."""
-        kept: dict[int, list[Any]] = getattr(self._shell.history_manager, "outputs", {})
-        return kept.get(number, [])
+        outputs_kept: dict[int, list[Any]] = getattr(self._shell.history_manager, "outputs", {})
+        return outputs_kept.get(number, [])
 
     # ---- what is asked
 
@@ -134,10 +134,10 @@ class Executions:
             return [self._with_error(run) for run in list(self._ran)[which]]
         if which < 0 and -which <= len(self._ran):
             return self._with_error(self._ran[which])
-        found = next((self._with_error(run) for run in reversed(self._ran) if run.number == which), None)
-        if found is None:
+        execution = next((self._with_error(run) for run in reversed(self._ran) if run.number == which), None)
+        if execution is None:
             raise IndexError(f"no cell In[{which}] has run in this kernel since comet_magic was loaded")
-        return found
+        return execution
 
     def _with_error(self, run: Execution) -> Execution:
         return self.failure if self.failure and self.failure.number == run.number else run
@@ -161,15 +161,15 @@ class Executions:
         return f"In[{numbers[filename]}]" if filename in numbers else ""
 
 
-def _said(error: BaseException) -> str:
-    from ..text import said  # not at the top: loading stays quick
+def _reason(error: BaseException) -> str:
+    from ..text import exception_text  # not at the top: loading stays quick
 
-    return said(error)[:MARGIN]
+    return exception_text(error)[:MARGIN]
 
 
-def _text(kept: Any) -> str:
+def _text(outputs_kept: Any) -> str:
     """Of one output that IPython keeps; what is printed grows in one of them."""
-    bundle = getattr(kept, "bundle", {})
+    bundle = getattr(outputs_kept, "bundle", {})
     return "".join(bundle["stream"]) if "stream" in bundle else str(bundle.get("text/plain", ""))
 
 

@@ -66,10 +66,10 @@ def fix_question(
     _add_variables(writing, variables[:MOST_VARIABLES], limits)
     if len(variables) > MOST_VARIABLES:
         writing.leave_out(f"{len(variables) - MOST_VARIABLES} of the cell's variables")
-    found = missing(failed.error, tree, namespace)
-    found = found or missing(failed.error, _parsed(line, str), {**namespace, **local})
-    if found and (limits.share_values or not found.is_data):
-        writing.text(limits.hide(f"\nNot there: {found}."))
+    missing_name = missing(failed.error, tree, namespace)
+    missing_name = missing_name or missing(failed.error, _parsed(line, str), {**namespace, **local})
+    if missing_name and (limits.share_values or not missing_name.is_data):
+        writing.text(limits.hide(f"\nNot there: {missing_name}."))
     homes = [home(variable.value) for variable in variables]
     writing.text(f"\nVersions: {', '.join(_versions(failed.error, tree, namespace, homes))}.")
     return writing.question()
@@ -119,7 +119,7 @@ def _parsed(source: str, transform: Callable[[str], str]) -> ast.AST | None:
 
 def _innermost(error: BaseException, cell_name: CellName) -> tuple[dict[str, Any], str, str]:
     """Of the innermost frame of the user's: the locals that the line that failed names, the function, that line."""
-    found: tuple[dict[str, Any], str, str] = ({}, "", "")
+    missing_name: tuple[dict[str, Any], str, str] = ({}, "", "")
     for frame, number in traceback.walk_tb(error.__traceback__):
         code = frame.f_code
         if is_users(code.co_filename, cell_name):
@@ -127,8 +127,8 @@ def _innermost(error: BaseException, cell_name: CellName) -> tuple[dict[str, Any
             words = set(re.findall(r"\w+", line))
             is_local = code.co_name != "<module>" and frame.f_locals is not frame.f_globals
             local = {name: value for name, value in frame.f_locals.items() if name in words} if is_local else {}
-            found = (local, code.co_name, line.strip())
-    return found
+            missing_name = (local, code.co_name, line.strip())
+    return missing_name
 
 
 def _names(source: str, tree: ast.AST | None) -> list[str]:

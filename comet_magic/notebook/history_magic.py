@@ -35,22 +35,22 @@ def history_command(settings: CometSettings, line: str, here: str, help_text: st
         print(help_text)
         return None
     chat, every = flags.pop("chat"), flags.pop("all")
-    asked = {name: value for name, value in flags.items() if value}
-    if chat and (every or "prune" in asked):
+    actions = {name: value for name, value in flags.items() if value}
+    if chat and (every or "prune" in actions):
         raise ConfigError("--all and --prune are of all conversations", "leave out -c")
     if every:
         return all_conversations(settings)
-    if chat and "load" not in asked:
+    if chat and "load" not in actions:
         existing(settings, chat)
-    if not asked:
+    if not actions:
         return history(settings, chat or here)
-    print(_done(asked, chat or here, named=bool(chat)))
+    print(_done(actions, chat or here, named=bool(chat)))
     return None
 
 
-def _done(asked: dict[str, object], name: str, *, named: bool) -> str:
+def _done(actions: dict[str, object], name: str, *, named: bool) -> str:
     """What was done, in words. named: whether it was said which conversation is meant."""
-    match asked:
+    match actions:
         case {"forget": int(turn)}:
             conversations.forget(turn, name=name)
             return f"forgot turn {turn} of {name}"
@@ -70,8 +70,8 @@ def _done(asked: dict[str, object], name: str, *, named: bool) -> str:
             if not named:
                 raise ConfigError("an import needs a name", "%claude_history --import FILE -c NAME")
             return f"imported {_turns(len(conversations.load(path, name).turns))} as {name}: %%claude -c {name!r}"
-    replies, gone = conversations.prune(str(asked["prune"]))
-    return f"removed {replies:,} replies and {gone:,} conversations that were older than {asked['prune']}"
+    replies, gone = conversations.prune(str(actions["prune"]))
+    return f"removed {replies:,} replies and {gone:,} conversations that were older than {actions['prune']}"
 
 
 def _turns(count: int) -> str:

@@ -60,11 +60,11 @@ def all_conversations(settings: CometSettings) -> Table:
         )
         for summary in conversations.conversations(store)
     ]
-    place = shown_path(store.path)
+    file = shown_path(store.path)
     where = (
-        f"kept in {place}"
+        f"kept in {file}"
         if store.is_file
-        else f"read from {place}; nothing is written"
+        else f"read from {file}; nothing is written"
         if store.behind
         else "kept in memory"
     )

@@ -143,7 +143,7 @@ class CometMagics(Magics):
         from ..exchange.plan import Options
 
         namespace = {**self.executions.names(), **self.shell.user_ns} if "{{" in prompt else self.shell.user_ns
-        asked = question(prompt, self.settings, namespace, self.executions.name_of)
+        filled = question(prompt, self.settings, namespace, self.executions.name_of)
         options = Options(flags, new, fresh, dry_run, cell_name=self.executions.name_of)
         if as_type:
             from .named import output_type_named
@@ -152,10 +152,10 @@ class CometMagics(Magics):
         if tools:
             from .named import tools_named
 
-            named = tools_named(tools, self.shell.user_ns, asked.tables, self.settings.tool_timeout_s)
+            named = tools_named(tools, self.shell.user_ns, filled.tables, self.settings.tool_timeout_s)
             options = options._replace(tools=named)
         cell = self._cell(chat, alone=alone)
-        reply = self._ask(asked, options, cell)
+        reply = self._ask(filled, options, cell)
         if code and reply:
             from .next_cell import python_blocks
 

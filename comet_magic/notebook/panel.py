@@ -47,19 +47,21 @@ class Panel(widgets.VBox):
         """profile: the folder where `Keep as my defaults` writes; without it there is no such button."""
         self._settings = settings
         self._profile = profile
-        self._shown: dict[str, Callable[[Any], None]] = {}  # how to show a setting's value
+        self._controls: dict[str, Callable[[Any], None]] = {}  # how to show a setting's value
         self._showing: set[int] = set()  # threads that are moving controls, which then is no hand's doing
         self._models: Future[list[str]] | None = None  # until it is shown
         self._kept_key = ""
         self.release: Callable[[], None] = lambda: None  # lets go of the shell
-        self._facts, self._list, self._key_status, self._result, self._session, self._said = (_said() for _ in range(6))
+        self._facts, self._list, self._key_status, self._result, self._session, self._message_box = (
+            _message_box() for _ in range(6)
+        )
         super().__init__(
             [widgets.HTML(f"<style>{Path(__file__).with_suffix('.css').read_text('utf-8')}</style>"), *self._rows()]
         )
         self.add_class("comet-panel")
         with self._moving():
-            for name in self._shown:
-                self._shown[name](getattr(settings, name))
+            for name in self._controls:
+                self._controls[name](getattr(settings, name))
         settings.observe(self._on_setting)
         self.look_again()
 
@@ -67,10 +69,10 @@ class Panel(widgets.VBox):
 
     def _rows(self) -> list[Any]:
         test = self._button("Test", "Ask the endpoint something free", self._test, self._result)
-        buttons = [self._button("Reset", "Back to how the settings were at the start", self._reset, self._said)]
+        buttons = [self._button("Reset", "Back to how the settings were at the start", self._reset, self._message_box)]
         if self._profile:
             tooltip = "Write these settings into your IPython profile"
-            buttons.insert(0, self._button("Keep as my defaults", tooltip, self._keep, self._said))
+            buttons.insert(0, self._button("Keep as my defaults", tooltip, self._keep, self._message_box))
         self._model_box = self._combo("model", "Model", self._aliases())
         self._talks = self._combo("conversation", "Conversation", [])
         self._talks.placeholder = "the notebook's own"
@@ -96,7 +98,7 @@ class Panel(widgets.VBox):
             self._talks,
             self._session,
             _row(*buttons, indent=True),
-            self._said,
+            self._message_box,
         ]
 
     def _combo(self, name: str, label: str, options: list[str]) -> Any:
@@ -113,7 +115,7 @@ class Panel(widgets.VBox):
         def changed(change: dict[str, Any]) -> None:
             self._set("effort", None if change["new"] == NOT_SENT else change["new"])
 
-        self._shown["effort"] = show
+        self._controls["effort"] = show
         box.observe(changed, "value")
         return box
 
@@ -143,7 +145,7 @@ class Panel(widgets.VBox):
             else:
                 self._set("max_tokens", change["new"])
 
-        self._shown["max_tokens"] = show
+        self._controls["max_tokens"] = show
         number.observe(typed, "value")
         slider.observe(lambda change: self._set("max_tokens", min(_rounded(change["new"]), self._limit())), "value")
         return _row(number, slider)
@@ -168,7 +170,7 @@ class Panel(widgets.VBox):
         def changed(_: object) -> None:
             self._set("temperature", slider.value if switch.value else None)
 
-        self._shown["temperature"] = show
+        self._controls["temperature"] = show
         switch.observe(changed, "value")
         slider.observe(lambda change: changed(change) if switch.value else None, "value")
         return _row(label, switch, slider)
@@ -189,7 +191,7 @@ class Panel(widgets.VBox):
         def show(value: str | int | None) -> None:
             model = self._settings.model_named(self._settings.model)
             now = "budget" if isinstance(value, int) else value or NOT_SENT
-            options = (NOT_SENT, *(way for way in WAYS if way == now or not models.refusal(model, way)))
+            options = (NOT_SENT, *(mode for mode in WAYS if mode == now or not models.refusal(model, mode)))
             if tuple(kind.options) != options:
                 kind.options = options
             kind.value = now
@@ -201,7 +203,7 @@ class Panel(widgets.VBox):
             values = {NOT_SENT: None, "budget": budget.value}
             self._set("thinking", values.get(kind.value, kind.value))
 
-        self._shown["thinking"] = show
+        self._controls["thinking"] = show
         kind.observe(changed, "value")
         budget.observe(lambda change: changed(change) if kind.value == "budget" else None, "value")
         return _row(kind, budget)
@@ -223,12 +225,12 @@ class Panel(widgets.VBox):
         return _row(*boxes, indent=True)
 
     def _key(self) -> Any:
-        place = "the system keyring" if keyring_here() else "a file that only you can read"
+        where = "the system keyring" if keyring_here() else "a file that only you can read"
         hidden = HiddenText(self._use_key, description="New key", placeholder="type or paste, then Enter", **_style())
         hidden.tooltip = "Used at once; it is not kept in the notebook"
         hidden.layout = widgets.Layout(flex="1 1 18em", min_width="17em")
         self._keep_key = widgets.Checkbox(description="keep it", indent=False)
-        self._keep_key.tooltip = f"In {place}; otherwise the key is forgotten when the kernel ends"
+        self._keep_key.tooltip = f"In {where}; otherwise the key is forgotten when the kernel ends"
         self._keep_key.layout = widgets.Layout(width="6em")
         return _row(hidden, self._keep_key)
 
@@ -257,7 +259,7 @@ class Panel(widgets.VBox):
         def show(value: Any) -> None:
             box.value = value
 
-        self._shown[name] = show
+        self._controls[name] = show
         box.observe(lambda change: self._set(name, change["new"]), "value")
 
     def _set(self, name: str, value: Any) -> None:
@@ -267,14 +269,14 @@ class Panel(widgets.VBox):
         try:
             setattr(self._settings, name, value)
             self._show(name, getattr(self._settings, name))
-            _say(self._said, "")
+            _say(self._message_box, "")
         except TraitError as error:
             self._refuse(name, str(error).split("\n")[0])
 
     def _refuse(self, name: str, why: str) -> None:
         old = getattr(self._settings, name)
         self._show(name, old)
-        _say(self._said, f"{name} stays {old!r}: {why}", is_error=True)
+        _say(self._message_box, f"{name} stays {old!r}: {why}", is_error=True)
 
     def _on_setting(self, change: Any) -> None:
         """The setting moved, whoever moved it: the control follows."""
@@ -288,9 +290,9 @@ class Panel(widgets.VBox):
             self.refresh()
 
     def _show(self, name: str, value: Any) -> None:
-        if name in self._shown:
+        if name in self._controls:
             with self._moving():
-                self._shown[name](value)
+                self._controls[name](value)
 
     @contextmanager
     def _moving(self) -> Iterator[None]:
@@ -322,7 +324,7 @@ class Panel(widgets.VBox):
         facts = models.known(model)
         alias = f"{model} · " if model != self._settings.model else ""
         _say(self._facts, f"{alias}{facts or 'nothing is known of this model; it can be used all the same'}")
-        self._shown["thinking"](self._settings.thinking)
+        self._controls["thinking"](self._settings.thinking)
         self._slider.max = math.log10(max(facts.max_output if facts else MOST_TOKENS, self._settings.max_tokens)) + 1e-9
         why = models.refusal(model, "temperature")
         switch, slider = self._temperature_parts
@@ -331,7 +333,7 @@ class Panel(widgets.VBox):
             part.tooltip = why or help_text
         switch.disabled = bool(why) and self._settings.temperature is None
         slider.disabled = bool(why) or self._settings.temperature is None
-        refused = [text for way in WAYS if (text := models.refusal(model, way))]
+        refused = [text for mode in WAYS if (text := models.refusal(model, mode))]
         self._thinking_parts[0].tooltip = "; ".join(refused) or self._settings.traits()["thinking"].help
 
     def _fetch_models(self) -> None:
@@ -352,8 +354,8 @@ class Panel(widgets.VBox):
     def _use_key(self, key: Key) -> None:
         try:
             self._settings.use_key(key)
-            place = keep(key) if self._keep_key.value else ""
-            _say(self._result, f"kept in {place}" if place else "in use until the kernel ends")
+            where = keep(key) if self._keep_key.value else ""
+            _say(self._result, f"kept in {where}" if where else "in use until the kernel ends")
         except CometError as error:
             _say(self._result, str(error), is_error=True)
         self.look_again()
@@ -454,7 +456,7 @@ class HiddenText(widgets.Password):
         super().set_state(sync_data)
 
 
-def _said() -> Any:
+def _message_box() -> Any:
     box = widgets.HTML()
     box.layout = widgets.Layout(margin=f"0 2px 2px {INDENT}")
     return box
@@ -462,9 +464,9 @@ def _said() -> Any:
 
 def _say(box: Any, text: str, is_error: bool = False) -> None:
     lines = "<br>".join(map(escape, text.split("\n")))
-    shown = f'<div class="comet-{"error" if is_error else "said"}" role="status">{lines}</div>' if text else ""
-    if box.value != shown:
-        box.value = shown
+    content = f'<div class="comet-{"error" if is_error else "said"}" role="status">{lines}</div>' if text else ""
+    if box.value != content:
+        box.value = content
     box.layout.display = None if text else "none"
 
 

@@ -34,8 +34,8 @@ def settings_table(settings: CometSettings, key: str = "") -> list[tuple[str, st
 def plain_table(rows: list[tuple[str, str, str]]) -> str:
     wide = [max(len(row[column]) for row in rows) for column in (0, 1)]
     width = min(wide[1], 48)
-    shown = [(name, value if len(value) <= width else f"{value[: width - 1]}…", line) for name, value, line in rows]
-    return "\n".join(f"{name:<{wide[0]}}  {value:<{width}}  {line}" for name, value, line in shown)
+    cut_rows = [(name, value if len(value) <= width else f"{value[: width - 1]}…", line) for name, value, line in rows]
+    return "\n".join(f"{name:<{wide[0]}}  {value:<{width}}  {line}" for name, value, line in cut_rows)
 
 
 def html_table(rows: list[tuple[str, str, str]]) -> str:

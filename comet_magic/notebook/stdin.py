@@ -26,8 +26,8 @@ def ask_for_key(settings: CometSettings) -> str:
     if not key.reveal():
         raise ConfigError("nothing was typed", "run %claude_key again")
     settings.use_key(key)
-    place = "the system keyring" if keyring_here() else f"the file {key_file()}, which only you can read"
-    if input(f"Keep it in {place}? [y/N] ").strip().lower() in ("y", "yes"):
+    location = "the system keyring" if keyring_here() else f"the file {key_file()}, which only you can read"
+    if input(f"Keep it in {location}? [y/N] ").strip().lower() in ("y", "yes"):
         return f"key {key.hint}: in use, and kept in {keep(key)}"
     return f"key {key.hint}: in use until the kernel ends"
 
@@ -69,8 +69,8 @@ def approve(name: str, arguments: Mapping[str, str], can_be_always: bool) -> str
         answer = answer.strip().lower()
         if (chosen := _ANSWERS.get(answer)) and (can_be_always or chosen != ALWAYS):
             return chosen
-        shown = _lines(name, arguments, None) if answer in ("s", "show") else []
-        question = "\n".join([*shown, choices])
+        details = _lines(name, arguments, None) if answer in ("s", "show") else []
+        question = "\n".join([*details, choices])
     return DENY
 
 

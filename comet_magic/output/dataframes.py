@@ -71,12 +71,12 @@ def frame_schema(kind: Any) -> Schema:
         for number, row in enumerate(value["rows"]):
             if len(row) != len(names):
                 raise Mismatch(f"rows[{number}]: {len(row)} values for {len(names)} columns")
-        kinds = {column["name"]: column["type"] for column in value["columns"]}
+        types_of = {column["name"]: column["type"] for column in value["columns"]}
         columns = {
-            name: _column([row[at] for row in value["rows"]], name, kinds[name]) for at, name in enumerate(names)
+            name: _column([row[at] for row in value["rows"]], name, types_of[name]) for at, name in enumerate(names)
         }
         try:
-            return _frame(kind, columns, kinds)
+            return _frame(kind, columns, types_of)
         except Exception as error:  # as for an integer that the library has no room for
             raise Mismatch(f"{type(error).__name__}: {error}") from error
 
@@ -98,17 +98,17 @@ def _column(values: list[Any], name: str, kind: str) -> list[Any]:
     return made
 
 
-def _frame(kind: Any, columns: dict[str, list[Any]], kinds: dict[str, str]) -> Any:
+def _frame(kind: Any, columns: dict[str, list[Any]], types_of: dict[str, str]) -> Any:
     """kinds: by column, as far as they are known."""
     library = sys.modules[_home(kind)]
     if _home(kind) == "polars":
-        known = {name: _type(library, _POLARS, of, columns[name]) for name, of in kinds.items()}
+        known = {name: _type(library, _POLARS, of, columns[name]) for name, of in types_of.items()}
         return kind(columns, schema_overrides={name: of for name, of in known.items() if of is not None})
     if _home(kind) == "pyarrow":
-        types = {name: _type(library, _ARROW, kinds.get(name), values) for name, values in columns.items()}
+        types = {name: _type(library, _ARROW, types_of.get(name), values) for name, values in columns.items()}
         return library.table({name: library.array(values, types[name]) for name, values in columns.items()})
     frame = kind(columns)
-    dtypes = {name: dtype for name in columns if (dtype := _dtype(kinds.get(name), columns[name]))}
+    dtypes = {name: dtype for name in columns if (dtype := _dtype(types_of.get(name), columns[name]))}
     text = library.Series(["text"]).dtype
     return frame.astype({name: text if dtype == "text" else dtype for name, dtype in dtypes.items()})
 
@@ -164,12 +164,12 @@ class Rows(list[Any]):
         """As `kind`: the class DataFrame of pandas or polars, or pyarrow's Table. Raises: TypeError for another."""
         if not is_frame_class(kind):
             raise TypeError(f"rows.to(DataFrame) takes the class of pandas or polars, or pyarrow's Table, not {kind!r}")
-        kinds = {name: of for name, part in self._schema.get("properties", {}).items() if (of := _kind(part))}
-        return _frame(kind, self.columns, kinds)
+        types_of = {name: of for name, part in self._schema.get("properties", {}).items() if (of := _kind(part))}
+        return _frame(kind, self.columns, types_of)
 
     def _table(self) -> Table:
         columns = self.columns
-        rows = [tuple(map(_shown, row)) for row in zip(*columns.values(), strict=True)]
+        rows = [tuple(map(_formatted, row)) for row in zip(*columns.values(), strict=True)]
         hidden = len(rows) - SHOWN_ROWS
         more = f", of which {hidden:,} are not shown" if hidden > 0 else ""
         size = f"{many(len(rows), 'row')} × {many(len(columns), 'column')}{more}"
@@ -184,7 +184,7 @@ def _field(record: Any, name: str) -> Any:
     return value.value if isinstance(value, Enum) else value
 
 
-def _shown(value: Any) -> str:
+def _formatted(value: Any) -> str:
     return "" if value is None else one_line(str(value), SHOWN_CHARACTERS)
 
 

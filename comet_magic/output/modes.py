@@ -22,10 +22,10 @@ class OutputModes:
     def __init__(self, store: Store, endpoint: str, request: Request, *, is_embedded: bool = False) -> None:
         self._store, self._endpoint, self._model = store, endpoint, request.model
         learned = output_modes.find_modes(store, endpoint, request.model)
-        unfit = {way for way, fits in learned.items() if not fits} | set(_impossible(request))
-        self._proven = {way for way, fits in learned.items() if fits}  # a reply has been of the form
+        refused_modes = {mode for mode, fits in learned.items() if not fits} | set(_impossible(request))
+        self._proven = {mode for mode, fits in learned.items() if fits}  # a reply has been of the form
         self._fit = set(self._proven)  # the endpoint has taken such a request, at least
-        self._left = [way for way in (_EMBEDDED if is_embedded else _USUAL) if way not in unfit]
+        self._left = [mode for mode in (_EMBEDDED if is_embedded else _USUAL) if mode not in refused_modes]
         self._refused: list[str] = []
         self._passed_over: list[str] = []
 
@@ -50,12 +50,12 @@ class OutputModes:
     def ignored(self) -> bool:
         """The reply is as if nothing had been asked. Returns: whether there is another way to ask."""
         # The others leave it to the model. Who passes a forced tool over has no tools.
-        unfit = {FORMAT: [FORMAT], FORCED: [FORCED, TOOL]}.get(self.now, [])
+        refused_modes = {FORMAT: [FORMAT], FORCED: [FORCED, TOOL]}.get(self.now, [])
         if self.now in self._proven:  # it is the model that did not answer
             return False
-        self._left = [way for way in self._left if way not in unfit]
-        self._passed_over += unfit
-        return bool(unfit)
+        self._left = [mode for mode in self._left if mode not in refused_modes]
+        self._passed_over += refused_modes
+        return bool(refused_modes)
 
     def fits(self) -> None:
         """The reply is of the form, as it was asked for now: what was passed over before, no reply to it will be."""

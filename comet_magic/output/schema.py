@@ -91,8 +91,8 @@ def _of_json_schema(schema: dict[str, Any], name: str) -> Schema:
 
 def _refuse(errors: Iterable[Any]) -> None:
     """Raises: Mismatch where jsonschema has found any."""
-    if problems := [f"{_place(error.absolute_path)}{error.message}" for error in errors]:
-        raise Mismatch(_told(problems))
+    if problems := [f"{_path(error.absolute_path)}{error.message}" for error in errors]:
+        raise Mismatch(_joined(problems))
 
 
 def _validator(schema: dict[str, Any], name: str) -> Callable[[Any], Iterable[Any]]:
@@ -123,12 +123,12 @@ def signature_of(function: Callable[..., Any], name: str) -> Schema:
     try:
         parameters = inspect.signature(function).parameters.values()
         hints = typing.get_type_hints(_plain(function), include_extras=True)
-        kinds = {key: _modern(hint) for key, hint in hints.items()}
+        hints_of = {key: _modern(hint) for key, hint in hints.items()}
     except Exception as error:  # a signature may name whatever it likes
         raise ConfigError(
             f"{name} cannot be a tool: {_first_line(error)}", "nothing was sent; write a function around it"
         ) from error
-    fields = _fields(parameters, kinds, name, pydantic)
+    fields = _fields(parameters, hints_of, name, pydantic)
     try:
         model = pydantic.create_model(
             name, __config__=pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=False), **fields
@@ -147,7 +147,9 @@ def signature_of(function: Callable[..., Any], name: str) -> Schema:
     return Schema({"properties": {}, **_without_titles(schema)}, arguments)
 
 
-def _fields(parameters: Iterable[inspect.Parameter], kinds: dict[str, Any], name: str, pydantic: Any) -> dict[str, Any]:
+def _fields(
+    parameters: Iterable[inspect.Parameter], hints_of: dict[str, Any], name: str, pydantic: Any
+) -> dict[str, Any]:
     """Of a model that stands for a signature: the parameters that a model can give. Raises: ConfigError."""
     fields: dict[str, Any] = {}
     for number, parameter in enumerate(parameters):
@@ -163,7 +165,7 @@ def _fields(parameters: Iterable[inspect.Parameter], kinds: dict[str, Any], name
             raise ConfigError(
                 f"{name} cannot be a tool: it is a method of no object", "nothing was sent; name an object's"
             )
-        kind = kinds.get(parameter.name, Any)
+        kind = hints_of.get(parameter.name, Any)
         # Names of their own, for a model has methods that a parameter may be called like.
         fields[f"p{number}"] = (kind, pydantic.Field(default, alias=parameter.name, title=None))
     return fields
@@ -203,8 +205,8 @@ def _reader(validate_json: Callable[..., Any], *, is_strict: bool | None = True)
         try:
             return validate_json(json.dumps(_integral(value)), strict=is_strict)
         except pydantic.ValidationError as error:
-            told = [f"{_place(one['loc'])}{one['msg']}{_got(one)}" for one in error.errors(include_url=False)]
-            raise Mismatch(_told(told)) from None
+            messages = [f"{_path(one['loc'])}{one['msg']}{_got(one)}" for one in error.errors(include_url=False)]
+            raise Mismatch(_joined(messages)) from None
         except Exception as error:  # a type's own checks raise what they like
             raise Mismatch(f"{type(error).__name__}: {error}") from error
 
@@ -225,13 +227,13 @@ def _got(error: Any) -> str:
     return f" (got {json.dumps(value)[:80]})" if isinstance(value, str | int | float | bool | None) else ""
 
 
-def _place(location: Any) -> str:
+def _path(location: Any) -> str:
     """`items[2].price: ` from ("items", 2, "price")."""
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
     return f"{path.lstrip('.')}: " if path else ""
 
 
-def _told(problems: list[str]) -> str:
+def _joined(problems: list[str]) -> str:
     more = len(problems) - MOST_PROBLEMS
     return "; ".join([*problems[:MOST_PROBLEMS], *([f"and {more:,} more"] if more > 0 else [])])
 

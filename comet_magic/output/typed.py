@@ -42,9 +42,9 @@ class OutputType:
     def value_of(self, text: str) -> Any:
         """Raises: Mismatch; NoJSON where there is none in the text."""
         problem: Mismatch | None = None
-        for found in _json_in(text):
+        for parsed in _json_in(text):
             try:
-                return self.read(found)
+                return self.read(parsed)
             except Mismatch as error:
                 problem = problem or error
         raise problem or NoJSON("there is no JSON in it")
@@ -67,9 +67,9 @@ def output_type(kind: Any, name: str = "") -> OutputType:
         **parts,
     }
 
-    def unwrapped(found: Any) -> Any:
-        is_held = isinstance(found, dict) and set(found) == {"value"}
-        return read(found["value"] if is_held else found)
+    def unwrapped(parsed: Any) -> Any:
+        is_held = isinstance(parsed, dict) and set(parsed) == {"value"}
+        return read(parsed["value"] if is_held else parsed)
 
     return OutputType(name, Form(held, strict(held)), unwrapped)
 
@@ -89,8 +89,8 @@ def _json_among(text: str) -> Iterator[Any]:
     for opening in islice(re.finditer(r"[{[]", text), MOST_OPENINGS):
         if opening.start() >= end:
             try:
-                found, end = decoder.raw_decode(text, opening.start())
-                yield found
+                parsed, end = decoder.raw_decode(text, opening.start())
+                yield parsed
             except (ValueError, RecursionError):
                 pass
 
@@ -125,8 +125,8 @@ class TypedReply:
         return None
 
     def _to_mend(self, answer: str, problem: Mismatch) -> tuple[Message, Message]:
-        said = {"type": "text", "text": answer.strip()[:LONGEST_ECHO] or "(nothing)"}
-        return Message("assistant", (said,)), Message.user(  # type: ignore[arg-type]  # the wire's own JSON
+        reply = {"type": "text", "text": answer.strip()[:LONGEST_ECHO] or "(nothing)"}
+        return Message("assistant", (reply,)), Message.user(  # type: ignore[arg-type]  # the wire's own JSON
             f"That does not fit the schema: {problem}. Give the whole answer once more, corrected, and nothing else."
         )
 
@@ -135,9 +135,9 @@ class TypedReply:
 
     def as_text(self, message: Message, *, is_value: bool) -> Message:
         """The message as one of text, however the answer came: so it is kept, sent in later requests, and replayed."""
-        kept = [block for block in message.content if block.get("type") not in ("text", "tool_use")]
+        others = [block for block in message.content if block.get("type") not in ("text", "tool_use")]
         answer: ContentBlock = {"type": "text", "text": answer_of(message)}
-        message = replace(message, content=(*kept, answer), as_type=self.output.name)
+        message = replace(message, content=(*others, answer), as_type=self.output.name)
         if not is_value:
             return message
         reason = "end_turn" if message.stop_reason == "tool_use" else message.stop_reason

@@ -207,18 +207,18 @@ def _tex(tex: str) -> str:
 
 def _paired_tags(text: str) -> frozenset[int]:
     """Where the harmless tags stand that are closed within the text: an open one would reach beyond it."""
-    found, open_tags = set(), []
+    hit, open_tags = set(), []
     for tag in _TAG.finditer(text):
         name = tag[2].lower()
         if name not in HARMLESS_TAGS:
             continue
         if name == "br":
-            found.add(tag.start())
+            hit.add(tag.start())
         elif not tag[1]:
             open_tags.append((name, tag.start()))
         elif open_tags and open_tags[-1][0] == name:
-            found |= {open_tags.pop()[1], tag.start()}
-    return frozenset(found)
+            hit |= {open_tags.pop()[1], tag.start()}
+    return frozenset(hit)
 
 
 def _link_target(text: str, at: int) -> tuple[str, int]:
@@ -243,8 +243,8 @@ def _url_and_title(target: re.Match[str]) -> str:
 
 def _bare_url(text: str, at: int) -> tuple[str, int]:
     """An address that becomes a link by itself, up to where every parser ends it."""
-    found = re.compile(r"[^\s<>`|\[\]()\\!]+").match(text, at)
-    end = found.end() if found else at + 4
+    hit = re.compile(r"[^\s<>`|\[\]()\\!]+").match(text, at)
+    end = hit.end() if hit else at + 4
     # A parser that goes on would swallow the backtick of a code span.
     gap = " " if re.compile(r"\S*`").match(text, end) else ""
     return _url(text[at:end]) + gap, end

@@ -41,25 +41,25 @@ def wrapped(text: str, width: int | None = None) -> str:
     return "\n".join(out)
 
 
-def safe_markdown(text: str, *, remote_images: bool = False, growing: bool = False) -> str:
+def safe_markdown(text: str, *, remote_images: bool = False, is_growing: bool = False) -> str:
     """`text` with code and mathematics as they were, and everything that could act made inert.
 
     remote_images: show images from the network; otherwise they become links.
     growing: more is to come, so the beginning of a closing fence at the end is held back.
     """
     text = clean(text)
-    scanner = _Scanner(remote_images, growing)
+    scanner = _Scanner(remote_images, is_growing)
     result = scanner.scan(text)
     code = "\n".join(scanner.code + scanner.inline.code)
     if HTML_LIKE.search(code) and _BLOCK_TEX.search(code):
         # nbconvert looks for display mathematics before it looks for code, and would cut the code open.
-        return _Scanner(remote_images, growing, spelled=True).scan(text)
+        return _Scanner(remote_images, is_growing, spelled=True).scan(text)
     return result
 
 
 def code_blocks(text: str) -> list[tuple[str, str]]:
     """(language, code) of each fenced block, in order; one that is not closed goes on to the end."""
-    scanner = _Scanner(remote_images=False, growing=False)
+    scanner = _Scanner(remote_images=False, is_growing=False)
     scanner.scan(clean(text))
     return [(language, "\n".join(lines)) for language, lines in scanner.blocks]
 
@@ -87,9 +87,9 @@ class _Scanner:
     spelled: write code as HTML in entities, which no parser can take for anything else.
     """
 
-    def __init__(self, remote_images: bool, growing: bool, spelled: bool = False) -> None:
+    def __init__(self, remote_images: bool, is_growing: bool, spelled: bool = False) -> None:
         self.inline = Inline(remote_images, spelled)
-        self.growing = growing
+        self.is_growing = is_growing
         self.spelled = spelled
         self.code: list[str] = []
         self.blocks: list[tuple[str, list[str]]] = []  # (language, lines) of the fenced ones
@@ -132,7 +132,7 @@ class _Scanner:
         bare = body.strip()
         if bare and set(bare) <= {"`", "~"} and bare.startswith(fence.mark):
             self.end_fence(fence)
-        elif not (last and self.growing and bare and bare in fence.mark):
+        elif not (last and self.is_growing and bare and bare in fence.mark):
             self.code.append(body)
             self.blocks[-1][1].append(body[min(indent, fence.indent) :])
             self.out.append(fence.prefix + spelled_code(body[min(indent, fence.indent) :]) if self.spelled else line)

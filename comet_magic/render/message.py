@@ -20,7 +20,7 @@ def to_markdown(message: Message, *, show_usage: bool = True, remote_images: boo
     if message.thinking:
         thinking = safe_markdown(message.thinking[:SHOWN_CHARACTERS], remote_images=remote_images)
         parts.append(f"<details><summary>Thinking</summary>\n\n{thinking}\n\n</details>")
-    text, more = shown(message.text)
+    text, more = displayed_part(message.text)
     for step in message.steps():
         if isinstance(step, ToolCall):
             parts.append(_call(step))
@@ -39,7 +39,7 @@ def value_markdown(message: Message, *, show_usage: bool = True) -> str:
     calls = [_call(step) for step in message.steps() if isinstance(step, ToolCall)]
     quotes = [f"> **{escaped(note)}**" for note in notes(message)]
     head = f"<details><summary><small>reply, read as {escaped(message.as_type)}</small></summary>"
-    raw = quoted(beginning(message.text, SHOWN_CHARACTERS), "json")
+    raw = quoted(first_part(message.text, SHOWN_CHARACTERS), "json")
     lines = _account(message) if show_usage else []
     return "\n\n".join([*calls, *quotes, *lines, head, raw, "</details>"])
 
@@ -53,18 +53,18 @@ def _account(message: Message) -> list[str]:
 def _call(call: ToolCall) -> str:
     """The line of a call; it opens to show the arguments and the result."""
     head = f"<details><summary><small>{escaped(call.line)}</small></summary>"
-    told = "\n".join(filter(None, [call.problem, call.result]))
-    return "\n\n".join([head, quoted(beginning(f"{call.given}\n\n→ {told}", SHOWN_QUESTION)), "</details>"])
+    outcome = "\n".join(filter(None, [call.problem, call.result]))
+    return "\n\n".join([head, quoted(first_part(f"{call.given}\n\n→ {outcome}", SHOWN_QUESTION)), "</details>"])
 
 
 def _proof(receipt: Receipt) -> str:
     """The line that says what was sent; it opens to show just that."""
     pictures = [f"![a picture that was sent]({address})" for address in receipt.thumbnails if address]
     parts = [f"<details><summary><small>sent: {escaped(receipt.sent)}</small></summary>", *pictures]
-    return "\n\n".join([*parts, quoted(beginning(receipt.question or "", SHOWN_QUESTION)), "</details>"])
+    return "\n\n".join([*parts, quoted(first_part(receipt.question or "", SHOWN_QUESTION)), "</details>"])
 
 
-def beginning(text: str, most: int) -> str:
+def first_part(text: str, most: int) -> str:
     """As much of it as a page can carry, and how much more there is."""
     return text if len(text) <= most else f"{text[:most]}\n[… {len(text) - most:,} more characters]"
 
@@ -78,7 +78,7 @@ def quoted(text: str, language: str = "text") -> str:
 
 def to_plain(message: Message, *, show_usage: bool = True) -> str:
     """A reply as text for a terminal: folded, without control characters."""
-    text, more = shown(message.full_text)
+    text, more = displayed_part(message.full_text)
     parts = [wrapped(clean(text))] if text else []
     parts += [f"[{clean(note)}]" for note in [*more, *notes(message)]]
     if show_usage:
@@ -86,7 +86,7 @@ def to_plain(message: Message, *, show_usage: bool = True) -> str:
     return "\n\n".join(parts)
 
 
-def shown(text: str) -> tuple[str, list[str]]:
+def displayed_part(text: str) -> tuple[str, list[str]]:
     """As much of a reply as a page can carry, and a note about the rest."""
     if len(text) <= SHOWN_CHARACTERS:
         return text.strip("\n"), []

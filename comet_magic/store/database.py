@@ -266,19 +266,19 @@ class NewerStore(Exception):
 def _identity(path: Path | str) -> tuple[int, int] | None:
     """Of the file that is there now; None if none is."""
     try:
-        found = os.stat(path)
+        info = os.stat(path)
     except (OSError, ValueError):
         return None
-    return found.st_dev, found.st_ino
+    return info.st_dev, info.st_ino
 
 
 def _signs(path: Path) -> tuple[object, ...]:
     """What would be another if a file that could not be used had been mended."""
     try:
-        found = path.stat() if path.exists() else None
+        info = path.stat() if path.exists() else None
         folder = next(folder for folder in path.parents if folder.exists())
         room = shutil.disk_usage(folder).free > ROOM
-        file = (found.st_ino, found.st_mtime_ns, found.st_size, found.st_mode) if found else None
+        file = (info.st_ino, info.st_mtime_ns, info.st_size, info.st_mode) if info else None
         return file, os.access(folder, os.W_OK), folder.stat().st_mode, room
     except (OSError, ValueError, StopIteration):
         return ()
@@ -408,21 +408,21 @@ def _why(error: Exception, path: Path) -> str:
     """What is wrong with the file, then how to mend it."""
     if isinstance(error, NewerStore):
         return f"{path}: {error}: upgrade comet_magic, or set CometSettings.store to another path"
-    said = str(error)
+    reason = str(error)
     if isinstance(error, ValueError):
         return f"{str(path)!r} is no path: set CometSettings.store to another one"
     if isinstance(error, OSError):
-        return f"{path}: {error.strerror or said}: make it writable, or set CometSettings.store to another path"
-    if "full" in said:
+        return f"{path}: {error.strerror or reason}: make it writable, or set CometSettings.store to another path"
+    if "full" in reason:
         return (
             f"the disk of {path} is full: free some space, or run %claude_history --prune 30d, then restart the kernel"
         )
-    if "disk I/O" in said:
+    if "disk I/O" in reason:
         return f"the disk of {path} fails, or is full: free some space, then restart the kernel"
-    if "readonly" in said or "unable to open" in said:
+    if "readonly" in reason or "unable to open" in reason:
         return f"{path} cannot be written: make it writable, or set CometSettings.store to another path"
-    if "locked" in said or "busy" in said:
+    if "locked" in reason or "busy" in reason:
         return f"another program has kept {path} locked for {LOCKED_S:g} s: end it, then restart the kernel"
-    if "another program" in said:
-        return f"{path}: {said}: set CometSettings.store to another path"
-    return f"{path} is damaged ({said}): move it away, and a new one is begun"
+    if "another program" in reason:
+        return f"{path}: {reason}: set CometSettings.store to another path"
+    return f"{path} is damaged ({reason}): move it away, and a new one is begun"

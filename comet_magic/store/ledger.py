@@ -106,7 +106,7 @@ def keep_prices(store: Store, endpoint: str, prices: dict[str, tuple[float, floa
     store.write(act)
 
 
-def kept_prices(store: Store, endpoint: str) -> tuple[dict[str, tuple[float, float]], float]:
+def find_prices(store: Store, endpoint: str) -> tuple[dict[str, tuple[float, float]], float]:
     """(input, output) in US dollars per million tokens by model, and when they were kept; nothing and 0 if none are."""
 
     def act(db: Connection) -> list[Row]:

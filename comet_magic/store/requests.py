@@ -159,8 +159,8 @@ def _put_entry(db: Connection, record: RequestRecord, usage: Usage, cost_usd: fl
 
 def to_json(message: Message) -> str:
     apart = ("receipt", "shows_usage", "as_type", "value")  # the type is the question's, and read as it again
-    kept = {name: value for name, value in vars(message).items() if name not in apart}
-    known = {name: value for name, value in kept.items() if value is not None and value != ()}
+    fields_of = {name: value for name, value in vars(message).items() if name not in apart}
+    known = {name: value for name, value in fields_of.items() if value is not None and value != ()}
     if message.before:
         known["before"] = [{"role": part.role, "content": part.content} for part in message.before]
     if message.calls:

@@ -18,7 +18,7 @@ from ..messages.message import ContentBlock, Message
 from ..messages.request import REPLY_TOOL, Request
 from ..messages.tool_call import DENIED, NOBODY_THERE, ToolCall
 from ..output.schema import Mismatch
-from ..text import many, said, whole_text
+from ..text import exception_text, many, whole_text
 from .timeouts import TimedOut, within
 from .tool import LONGEST_NAME, Tool
 
@@ -35,9 +35,9 @@ def nobody(name: str, arguments: Mapping[str, str], can_be_always: bool) -> str:
 class NotRun(Exception):
     """Why a call is not run, for the user. told: the same for the model."""
 
-    def __init__(self, why: str, told: str) -> None:
+    def __init__(self, why: str, for_model: str) -> None:
         super().__init__(why)
-        self.told = told
+        self.for_model = for_model
 
 
 class ToolRunner:
@@ -49,7 +49,7 @@ class ToolRunner:
 
     def __init__(
         self, tools: Mapping[str, Tool], limits: Limits, approve: Approve, allowed: list[tuple[str, object]],
-        conversation: str, *, rounds: int, limit_s: float, sees_pictures: bool,
+        conversation: str, *, most_rounds: int, limit_s: float, sees_pictures: bool,
     ) -> None:  # fmt: skip
         """approve: asks the user.        allowed: what is allowed for good: in which conversation, which function.
 
@@ -59,7 +59,7 @@ class ToolRunner:
         self._limits, self._approve, self._sees_pictures = limits, approve, sees_pictures
         self._allowed = allowed if conversation else []
         self._conversation = conversation
-        self._rounds, self._limit_s = rounds, limit_s
+        self._most_rounds, self._limit_s = most_rounds, limit_s
         self._round = 0
         self.calls: list[ToolCall] = []
         self.before: tuple[Message, ...] = ()
@@ -70,16 +70,18 @@ class ToolRunner:
         """Run the calls of `message`. Returns: what to ask then; None when it calls nothing."""
         uses = message.tool_uses
         if not uses or message.is_cut or (request.form and any(use.get("name") == REPLY_TOOL for use in uses)):
-            if self._round == self._rounds:
-                self.notes.append(f"after {many(self._rounds, 'round')} of calls no more were offered (tool_rounds)")
+            if self._round == self._most_rounds:
+                self.notes.append(
+                    f"after {many(self._most_rounds, 'round')} of calls no more were offered (tool_rounds)"
+                )
             return None
         self._round += 1
-        if self._round > self._rounds:
-            self.stopped = f"stopped after {many(self._rounds, 'round')} of calls, the most (tool_rounds)"
+        if self._round > self._most_rounds:
+            self.stopped = f"stopped after {many(self._most_rounds, 'round')} of calls, the most (tool_rounds)"
             return None
-        asked = self._echo(message)
+        echo = self._echo(message)
         results: list[ContentBlock] = []
-        for use, as_came in zip(asked.tool_uses, uses, strict=True):
+        for use, as_came in zip(echo.tool_uses, uses, strict=True):
             tool = self.tools.get(use["name"])
             yield CALL if tool is None or self._may(tool) else STEP
             result, call = self._answered(use, as_came)
@@ -87,8 +89,8 @@ class ToolRunner:
             self.calls.append(call)
         yield CALL
         answered = Message("user", tuple(results))
-        self.before = (*self.before, asked, answered)
-        return replace(request, messages=(*request.messages, asked, answered), may_call=self._round < self._rounds)
+        self.before = (*self.before, echo, answered)
+        return replace(request, messages=(*request.messages, echo, answered), may_call=self._round < self._most_rounds)
 
     def _echo(self, message: Message) -> Message:
         """As it is sent back while its calls are open: all that it consists of, and each call with an id of its own."""
@@ -117,8 +119,8 @@ class ToolRunner:
             tool, arguments = self._checked(call, as_came)
             self._ask_leave(tool, call)
         except NotRun as why:
-            shown = call._replace(arguments=as_came.get("partial_json") or call.arguments, problem=str(why))
-            return _result(use["id"], why.told, is_error=True), shown
+            texts = call._replace(arguments=as_came.get("partial_json") or call.arguments, problem=str(why))
+            return _result(use["id"], why.for_model, is_error=True), texts
         began = time.monotonic()
         blocks, text, problem = self._run(tool, arguments)
         took_s = time.monotonic() - began
@@ -168,21 +170,21 @@ class ToolRunner:
         try:
             value = within(self._limit_s, lambda: tool.function(**arguments))
         except TimedOut:
-            told = f"it took longer than {self._limit_s:g} s, and was stopped"
-            return [_text(f"The call failed: {told}.")], "", f"{told} (tool_timeout_s)"
+            for_model = f"it took longer than {self._limit_s:g} s, and was stopped"
+            return [_text(f"The call failed: {for_model}.")], "", f"{for_model} (tool_timeout_s)"
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001  # a user's tool failing is data
-            told = self._limits.hide(failure(error, self._limits).text)
-            why = self._limits.short(f"{type(error).__name__}: {said(error)}", 200)
-            return [_text(told)], told, why
+            for_model = self._limits.hide(failure(error, self._limits).text)
+            why = self._limits.short(f"{type(error).__name__}: {exception_text(error)}", 200)
+            return [_text(for_model)], for_model, why
         try:
             described = describe(value, self._limits) if value is not None else []
         except ConfigError as error:
             return [_text(f"The result cannot be shown: {error.what}")], "", error.what
         blocks = [block for one in described for block in self._blocks(one)] or [_text("(nothing was returned)")]
-        shown = [block.get("text") or f"⟨{block.get('type')}⟩" for block in blocks]
-        return blocks, "\n".join(shown), ""
+        texts = [block.get("text") or f"⟨{block.get('type')}⟩" for block in blocks]
+        return blocks, "\n".join(texts), ""
 
     def _blocks(self, described: Description) -> list[ContentBlock]:
         is_plain = described.is_value or described.kind == "str"

@@ -160,13 +160,13 @@ def _as_columns(table: Any) -> Any:
     return table
 
 
-def _asked(connection: Any, sql: str) -> str:
+def _answered(connection: Any, sql: str) -> str:
     """Raises: QueryError for what is no lone SELECT; whatever DuckDB raises."""
-    kinds = [statement.type.name for statement in connection.extract_statements(sql)]
+    statement_types = [statement.type.name for statement in connection.extract_statements(sql)]
     if _PRAGMA.match(sql):  # DuckDB before 2.0 makes a SELECT of some
-        kinds = ["PRAGMA"]
-    if kinds != ["SELECT"]:
-        raise QueryError(f"one SELECT, and nothing else, can be run; this is {', '.join(kinds) or 'nothing'}")
+        statement_types = ["PRAGMA"]
+    if statement_types != ["SELECT"]:
+        raise QueryError(f"one SELECT, and nothing else, can be run; this is {', '.join(statement_types) or 'nothing'}")
     try:
         return _csv(*_fetched(connection, sql.rstrip("; \t\n")))
     except _duckdb().ParserException:  # a comment behind the semicolon; it becomes a part of a query
@@ -288,7 +288,7 @@ def _answer(connection: Any, sql: str, writer: int, limit_s: float) -> None:
     most_s = int(limit_s * (os.cpu_count() or 1)) + 10  # should the parent not live to end it
     resource.setrlimit(resource.RLIMIT_CPU, (most_s, most_s))
     try:
-        answer = (_asked(connection, sql), "")
+        answer = (_answered(connection, sql), "")
     except Exception as error:  # noqa: BLE001  # it is raised again, in the parent
         answer = ("", f"{error}" or type(error).__name__)
     data = json.dumps(answer).encode()
@@ -299,7 +299,7 @@ def _answer(connection: Any, sql: str, writer: int, limit_s: float) -> None:
 def _on_a_thread(connection: Any, sql: str, limit_s: float) -> str:
     """DuckDB hears no interrupt of the kernel, but one of its own."""
     try:
-        return str(on_a_thread(limit_s, lambda: _asked(connection, sql), stop=connection.interrupt))
+        return str(on_a_thread(limit_s, lambda: _answered(connection, sql), stop=connection.interrupt))
     except TimedOut:
         raise _too_long(limit_s) from None
     except Exception as error:  # noqa: BLE001  # told as the child tells it

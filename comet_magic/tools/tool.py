@@ -69,8 +69,8 @@ def tools_of(
         raise ConfigError("tools are given as a list of functions", "nothing was sent; tools=[f, g]")
     functions, known = list(functions), list(names)
     tools: dict[str, Tool] = {}
-    for place, function in enumerate(functions):
-        name = known[place] if known else getattr(function, "__name__", "")
+    for index, function in enumerate(functions):
+        name = known[index] if known else getattr(function, "__name__", "")
         made = _tool(function, name, tables, limit_s)
         if made.name in tools:
             raise ConfigError(f"two tools are called {made.name}", "nothing was sent; rename one")

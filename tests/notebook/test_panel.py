@@ -86,7 +86,7 @@ def test_a_thinking_budget(settings: CometSettings) -> None:
     budget.value = 5
     assert settings.thinking == 1024
     assert budget.value == 1024
-    assert "at least 1,024" in text(panel._said)
+    assert "at least 1,024" in text(panel._message_box)
     settings.thinking = 3000
     assert (kind.value, budget.value) == ("budget", 3000)
 
@@ -173,8 +173,8 @@ def test_what_is_out_of_range_is_refused_with_a_sentence(settings: CometSettings
         before = find(panel, label).value
         find(panel, label).value = bad
         assert find(panel, label).value == before
-        assert words in text(panel._said)
-        assert "comet-error" in text(panel._said)
+        assert words in text(panel._message_box)
+        assert "comet-error" in text(panel._message_box)
 
 
 def test_controls_follow_what_the_model_takes(settings: CometSettings) -> None:

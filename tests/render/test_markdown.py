@@ -119,7 +119,7 @@ def test_tex_brackets_become_dollars() -> None:
 
 def test_an_unclosed_fence_is_closed_and_its_half_closing_held_back() -> None:
     assert safe_markdown("```py\nx = 1") == "```py\nx = 1\n```"
-    assert safe_markdown("```py\nx = 1\n``", growing=True) == "```py\nx = 1\n```"
+    assert safe_markdown("```py\nx = 1\n``", is_growing=True) == "```py\nx = 1\n```"
 
 
 def test_code_in_a_list_ends_where_the_item_ends() -> None:
