@@ -117,7 +117,7 @@ def _unfilled(prompt: str) -> str:
 
 
 def _names() -> dict[str, Any]:
-    """What a prompt may refer to besides the given names: in a script, the last exception that nothing caught."""
+    """Return the names that a prompt may use besides the given ones: in a script, the last uncaught exception."""
     if executions := watched():
         return executions.names()
     error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)

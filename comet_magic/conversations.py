@@ -28,17 +28,17 @@ __all__ = ["delete", "export", "forget", "fork", "get", "load", "names", "prune"
 
 
 def names() -> list[str]:
-    """The conversations in the store, the latest first."""
+    """Return the conversations in the store, the latest first."""
     return conversations.names(_store())
 
 
 def get(name: str = "") -> Conversation:
-    """The conversation, empty if there is none; `.turns`, `.messages`, `.stale()`."""
+    """Return the conversation, empty if there is none; `.turns`, `.messages`, `.stale()`."""
     return turns.conversation(_store(), _named(name))
 
 
 def fork(new: str, *, name: str = "") -> Conversation:
-    """A second conversation with the same turns, which goes its own way; done twice, it is the same one.
+    """Return a second conversation with the same turns, which goes its own way; done twice, it is the same one.
 
     Raises: ConfigError when there is nothing to fork, or the new name is taken.
     """
@@ -127,7 +127,7 @@ def to_markdown(conversation: Conversation) -> str:
 
 
 def _block(block: ContentBlock) -> str:
-    """A call of a tool, or its result; "" for other blocks."""
+    """Return a call of a tool, or its result; "" for other blocks."""
     if block["type"] == "tool_use":
         return f"- calls `{ToolCall(str(block.get('name')), block.get('input')).as_python}`"
     if block["type"] != "tool_result":

@@ -35,7 +35,7 @@ class Key:
         self.source = source
 
     def reveal(self) -> str:
-        """The key itself, for the one place that puts it on a request."""
+        """Return the key itself, for the one place that puts it on a request."""
         return self.__secret
 
     @property
@@ -64,7 +64,7 @@ class Key:
         return len(self.__secret) >= SHORTEST and (self.__secret in text or "\\" in self.__secret)
 
     def begins_at_end_of(self, text: str) -> int:
-        """How many characters at the end of a text that grows may be the beginning of the key."""
+        """Return how many characters at the end of a text that grows may be the beginning of the key."""
         if len(self.__secret) < SHORTEST:
             return 0
         longest = min(len(text), len(self.__secret) - 1)
@@ -99,7 +99,7 @@ def without_key(value: T, key: Key | None) -> T:
 
 
 def _hidden(value: Any, key: Key) -> Any:
-    """The same object where there is nothing to hide in it."""
+    """Return the value without the key; the same object where there is nothing to hide in it."""
     if isinstance(value, str):
         return key.hidden_in(value)
     if isinstance(value, Mapping):
@@ -125,7 +125,7 @@ def key_in_environment(environ: Mapping[str, str]) -> Key | None:
 
 
 def find_kept_key() -> Key | None:
-    """The first key in: `.env` beside the notebook, Colab's secrets, the system keyring, our own file."""
+    """Return the first key in: `.env` beside the notebook, Colab's secrets, the system keyring, our own file."""
     for find in (_in_dotenv, _in_colab, _in_keyring, _in_file):
         if key := find():
             return key
@@ -159,7 +159,7 @@ def _in_colab() -> Key | None:
 
 
 def keyring_here() -> Any | None:
-    """The `keyring` module where it has a real, encrypting backend; else None. It may take 50 ms."""
+    """Return the `keyring` module where it has a real, encrypting backend; else None. It may take 50 ms."""
     try:
         import keyring
         from keyring.backends.fail import Keyring as NoKeyring

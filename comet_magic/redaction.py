@@ -63,7 +63,7 @@ _SET = lazy_pattern(
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a variable of this name is likely to hold a secret."""
+    """Return whether a variable of this name is likely to hold a secret."""
     return bool(_SECRET_NAME.search(name)) and not _NOT_SECRET.search(name)
 
 
@@ -100,5 +100,5 @@ class Redactor:
 
 
 def _forms(secret: str) -> set[str]:
-    """As it may stand in a text: as it is, and as a repr or JSON writes it."""
+    """Return the forms in which a secret may stand in a text: as it is, and as a repr or JSON writes it."""
     return {secret, repr(secret)[1:-1], json.dumps(secret)[1:-1], ascii(secret)[1:-1], repr(secret.encode())[2:-1]}

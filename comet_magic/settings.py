@@ -110,7 +110,7 @@ class CometSettings(SingletonConfigurable):
 
     @classmethod
     def configured(cls, config: Any) -> CometSettings:
-        """The settings of this process, with IPython's configuration applied; the environment still beats it."""
+        """Return the settings of this process, with IPython's configuration applied; the environment still beats it."""
         settings = cls.instance()
         settings.apply(config)
         return settings
@@ -206,11 +206,11 @@ class CometSettings(SingletonConfigurable):
         return dict(proposal["value"])
 
     def model_named(self, name: str) -> str:
-        """The model behind an alias; any other name is its own."""
+        """Return the model behind an alias; any other name is its own."""
         return {**ALIASES, **self.aliases}.get(name, name)
 
     def request(self, messages: tuple[Message, ...], **flags: Any) -> Request:
-        """What will be asked: a flag that is not None beats its setting. The only place where they meet.
+        """Return what will be asked: a flag that is not None beats its setting. The only place where they meet.
 
         flags: model, max_tokens, system, temperature, stop, effort, thinking, stream.
         Raises: ConfigError when they contradict one another.
@@ -239,7 +239,7 @@ class CometSettings(SingletonConfigurable):
         )
 
     def _checked(self, name: str, value: Any) -> Any:
-        """A flag's value, under the rules of its setting. Raises: ConfigError."""
+        """Return a flag's value, under the rules of its setting. Raises: ConfigError."""
         try:
             if name == "thinking":
                 return thinking_from(value)
@@ -271,7 +271,7 @@ class CometSettings(SingletonConfigurable):
         self._session_key = key
 
     def secrets(self) -> set[str]:
-        """What no value that is filled into a prompt may carry out: the key, and the environment's secrets."""
+        """Return what no value that is filled into a prompt may carry out: the key, and the environment's secrets."""
         from .redaction import secrets_of
 
         key = self.key
@@ -297,7 +297,7 @@ class CometSettings(SingletonConfigurable):
 
 
 def budget_limits(value: Any) -> dict[str, float]:
-    """US dollars by "session" and "day", as far as they are limited. Raises: ValueError or TypeError."""
+    """Return US dollars by "session" and "day", as far as they are limited. Raises: ValueError or TypeError."""
     if value is None:
         return {}
     given = value if isinstance(value, dict) else {"session": value, "day": value}
@@ -308,7 +308,7 @@ def budget_limits(value: Any) -> dict[str, float]:
 
 
 def network_environment() -> tuple[str, ...]:
-    """The variables that say how to reach the network, as they are now."""
+    """Return the variables that say how to reach the network, as they are now."""
     names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
     return tuple(os.environ.get(name, os.environ.get(name.lower(), "")) for name in names)
 
@@ -327,7 +327,7 @@ def _stops(stop: Any) -> tuple[str, ...]:
 
 
 def _from_text(text: str, trait: Any) -> Any:
-    """An environment variable's text as the value that its trait takes."""
+    """Return an environment variable's text as the value that its trait takes."""
     if isinstance(trait, Unicode):
         return text
     if isinstance(trait, Bool):
@@ -342,7 +342,7 @@ def _is_no(text: str) -> bool:
 
 
 def thinking_from(value: object) -> str | int | None:
-    """`off`, `adaptive`, or a budget in tokens. Raises: ValueError, saying what is possible."""
+    """Return `off`, `adaptive`, or a budget in tokens. Raises: ValueError, saying what is possible."""
     if value is None or value in ("off", "adaptive"):
         return value
     if isinstance(value, str) and value.strip().isdigit():
@@ -355,7 +355,7 @@ def thinking_from(value: object) -> str | int | None:
 
 
 def base_url(text: str, name: str = "the endpoint") -> str:
-    """One base URL for all the ways to write it: with or without scheme, `/v1`, `/v1/messages`, a trailing slash.
+    """Return one base URL for all the ways to write it: with or without scheme, `/v1`, `/v1/messages`, a slash.
 
     Raises: ConfigError, for anything that is no http(s) address.
     """

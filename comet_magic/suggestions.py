@@ -17,7 +17,7 @@ def nearest(word: str, words: Iterable[object], most: int = 3) -> list[str]:
 
 
 def did_you_mean(word: str, words: Iterable[object]) -> str:
-    """`; did you mean price?`, or ""."""
+    """Return `; did you mean price?`, or ""."""
     close = nearest(word, words, 1)
     return f"; did you mean {close[0]}?" if close else ""
 
@@ -38,7 +38,7 @@ class MissingName:
 
 
 def missing(error: BaseException, tree: ast.AST | None, namespace: Mapping[str, Any]) -> MissingName | None:
-    """The name that `error` is about, as far as that can be told. tree: the code that raised it.
+    """Return the name that `error` is about, as far as that can be told. tree: the code that raised it.
 
     No code of `tree` is run to find out: only plain names are looked up, and asked for their attributes or columns.
     """
@@ -49,7 +49,7 @@ def missing(error: BaseException, tree: ast.AST | None, namespace: Mapping[str, 
 
 
 def nearest_to(error: BaseException, tree: ast.AST | None, namespace: Mapping[str, Any]) -> str:
-    """What is near to the name that `error` is about, in words; "" where nothing is."""
+    """Return what is near to the name that `error` is about, in words; "" where nothing is."""
     name = missing(error, tree, namespace)
     return f"the nearest: {', '.join(name.nearest)}" if name and name.nearest else ""
 
@@ -92,7 +92,7 @@ def _missing_key(message: str, tree: ast.AST, namespace: Mapping[str, Any]) -> M
 
 
 def _looked_up(node: ast.AST, namespace: Mapping[str, Any]) -> Any:
-    """The value of a plain name, or of a chain like df.loc, whose last part is left out; None for all else."""
+    """Return the value of a plain name, or of a chain like df.loc, whose last part is left out; None for all else."""
     while isinstance(node, ast.Attribute):
         node = node.value
     return namespace.get(node.id) if isinstance(node, ast.Name) else None

@@ -18,7 +18,7 @@ def exception_text(error: BaseException) -> str:
 
 
 def cut(text: str, characters: int, of: int | None = None) -> str:
-    """One line of a text, at most so long. of: its whole length, if it has been cut already."""
+    """Return one line of a text, at most so long. of: its whole length, if it has been cut already."""
     line = clean(text).replace("\n", "⏎").replace("\t", " ")
     length = max(len(line), of or 0)
     if length <= characters:
@@ -28,7 +28,7 @@ def cut(text: str, characters: int, of: int | None = None) -> str:
 
 
 def many(count: int, noun: str) -> str:
-    """`1 line`, `2,000 lines`."""
+    """Return `1 line`, `2,000 lines`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
@@ -60,18 +60,18 @@ def whole_text(text: str) -> str:
 
 
 def clean(text: str) -> str:
-    """`text` as any screen may get it: no control or direction characters, no lone surrogates, newlines as LF."""
+    """Return `text` as any screen may get it: no control characters, no lone surrogates, newlines as LF."""
     return _CONTROL.sub("\ufffd", whole_text(text).replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def one_line(text: str, most: int) -> str:
-    """`text` on one line of at most so many characters."""
+    """Return `text` on one line of at most so many characters."""
     line = " ".join(text.split())
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def escaped(text: str) -> str:
-    """`text` as one line of literal Markdown: for names and messages that come from elsewhere."""
+    """Return `text` as one line of literal Markdown: for names and messages that come from elsewhere."""
     line = " ".join(clean(text).split())
     spelled = re.sub(r"[&<>\\`*_\[\]$~|#!]", lambda m: f"&#{ord(m[0])};", line)
     # Two dollars in one text node would be mathematics, however they are spelled.
@@ -79,7 +79,7 @@ def escaped(text: str) -> str:
 
 
 def shown_path(path: Path | str) -> str:
-    """As short as it can be said here."""
+    """Return a path as short as it can be: from the working folder, or from home."""
     with contextlib.suppress(ValueError):
         return str(Path(path).resolve().relative_to(Path.cwd()))
     return from_home(str(path))
@@ -91,7 +91,7 @@ def from_home(path: str) -> str:
 
 
 def dollars(usd: float) -> str:
-    """`$12.30`, `$0.21`, `$0.0083`; never $0 for what did cost something."""
+    """Return `$12.30`, `$0.21`, `$0.0083`; never $0 for what did cost something."""
     if usd >= 0.1:
         return f"${usd:,.2f}"
     digits = 1 - math.floor(math.log10(usd)) if usd > 0 else 2

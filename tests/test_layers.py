@@ -36,7 +36,7 @@ SANCTIONED = {("messages.message", "render.message"), ("messages.message", "rend
 DOORS = {
     "requests": {"api.transport"},
     "urllib3": {"api.transport"},
-    "ipywidgets": {"notebook.panel"},
+    "ipywidgets": {"notebook.panel", "notebook.controls"},
     "IPython": {"notebook.magics", "notebook.extension", "notebook.completion"},
     "traitlets": {"settings", "notebook.panel"},
     "sqlite3": {"store.database"},

@@ -222,7 +222,7 @@ class Client(NamedTuple):
         return response._replace(chunks=grammar.as_messages(response.chunks))
 
     def models(self) -> list[dict[str, Any]]:
-        """What the endpoint offers: one object a model, with at least its `id`.
+        """Return what the endpoint offers: one object a model, with at least its `id`.
 
         Raises: APIError when the endpoint has no such list.
         """
@@ -235,7 +235,7 @@ class Client(NamedTuple):
         return [model for model in data if isinstance(model, dict) and isinstance(model.get("id"), str)]
 
     def published_prices(self) -> dict[str, tuple[float, float]]:
-        """(input, output) by model, in US dollars per million tokens, as CometAPI publishes them for everyone.
+        """Return (input, output) by model, in US dollars per million tokens, as CometAPI publishes them for everyone.
 
         Source: GET /api/models of its documentation, which asks for no key; none is sent.
         """
@@ -254,7 +254,7 @@ class Client(NamedTuple):
         return prices
 
     def count_tokens(self, request: Request) -> int | None:
-        """The endpoint's own estimate of the prompt's tokens; None where it has none."""
+        """Return the endpoint's own estimate of the prompt's tokens; None where it has none."""
         body = {k: v for k, v in request.to_wire().items() if k not in ("max_tokens", "stream")}
         try:
             counted = decoded(self._send("/v1/messages/count_tokens", json.dumps(body)).body())
@@ -284,7 +284,7 @@ class Client(NamedTuple):
 
 
 def _published(model: object) -> tuple[str, tuple[float, float]] | None:
-    """The price in one object of the list; None where it is priced otherwise, or not at all."""
+    """Return the price in one object of the list; None where it is priced otherwise, or not at all."""
     pricing = model.get("pricing") if isinstance(model, dict) else None
     if not isinstance(model, dict) or not isinstance(pricing, dict) or not isinstance(model.get("id"), str):
         return None
@@ -318,12 +318,12 @@ _transport = RequestsTransport()
 
 
 def connect(settings: CometSettings, announce: Announce = lambda text: None) -> Client:
-    """A client for the endpoint that `settings` name now. Raises: ConfigError when there is none to talk to."""
+    """Return a client for the endpoint that `settings` name now. Raises: ConfigError when there is none to talk to."""
     return client_for(find_endpoint(settings), TimeLimits.of(settings), settings.retries, announce)
 
 
 def client_for(endpoint: Endpoint, limits: TimeLimits, retries: int, announce: Announce) -> Client:
-    """A client for that endpoint, which is started where it is the local model. Raises: ConfigError."""
+    """Return a client for that endpoint, which is started where it is the local model. Raises: ConfigError."""
     return Client(Retrying(_transport, retries, announce), endpoint.opened(announce), announce, limits)
 
 

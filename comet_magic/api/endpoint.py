@@ -37,7 +37,7 @@ class Endpoint(NamedTuple):
         return f"local:{self.model}" if self.local_model is not None else self.base_url
 
     def opened(self, announce: Announce) -> Endpoint:
-        """Itself, running. Raises: ConfigError when it cannot be started."""
+        """Return the endpoint, running. Raises: ConfigError when it cannot be started."""
         if self.local_model is None:
             return self
         server = local.serve(self.local_model, announce)
@@ -45,7 +45,7 @@ class Endpoint(NamedTuple):
 
 
 def find_endpoint(settings: CometSettings, *, offline: bool = False) -> Endpoint:
-    """The endpoint of `settings`, not started yet where it is the embedded model.
+    """Return the endpoint of `settings`, not started yet where it is the embedded model.
 
     offline: it is only wanted by name; then a key that is missing is no matter.
     Raises: ConfigError, naming the ways to go on.

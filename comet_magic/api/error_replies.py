@@ -15,7 +15,7 @@ from ..errors import APIError
 
 
 def error_from(status: int, body: object, headers: Mapping[str, str] | None = None) -> APIError:
-    """The `APIError` in an error reply: JSON of any shape that gateways send, an HTML page, text, or nothing.
+    """Return the `APIError` in an error reply: JSON of any shape that gateways send, an HTML page, text, or nothing.
 
     body: the decoded JSON, or the text that was not JSON.
     """
@@ -70,7 +70,7 @@ def _sentence(value: object) -> str:
 
 
 def _page_title(text: str) -> str:
-    """What a page that is not JSON says, in a few words: an HTML page's title, else its beginning."""
+    """Return what a page that is not JSON says, in a few words: an HTML page's title, else its beginning."""
     if "<" in text[:200]:
         title = re.search(r"<title[^>]*>(.*?)</title>|<h1[^>]*>(.*?)</h1>", text, re.I | re.S)
         words = re.sub(r"<[^>]*>", " ", (title[1] or title[2] or "") if title else "")

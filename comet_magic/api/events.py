@@ -40,7 +40,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 def stream_events(chunks: Iterable[bytes]) -> Iterator[StreamEvent]:
-    """The events of a reply, up to `message_stop`. An empty chunk gives a ping.
+    """Yield the events of a reply, up to `message_stop`. An empty chunk gives a ping.
 
     Raises: APIError when the body is no Messages reply; TransportError when it is empty.
     """
@@ -73,7 +73,7 @@ def stream_events(chunks: Iterable[bytes]) -> Iterator[StreamEvent]:
 
 
 def _first_bytes(head: bytearray) -> bytes:
-    """`head` from its first telling byte; nothing while there is none."""
+    """Return `head` from its first telling byte; nothing while there is none."""
     if len(head) < 3 and _BOM.startswith(head):
         return b""
     return bytes(head).removeprefix(_BOM).lstrip()
@@ -111,7 +111,7 @@ def _json_or_none(text: str | bytes) -> Any:
 
 
 def whole_reply(body: bytes) -> dict[str, Any]:
-    """The Messages reply in a JSON body. Raises: APIError when it is something else, saying what."""
+    """Return the Messages reply in a JSON body. Raises: APIError when it is something else, saying what."""
     hint = "check CometSettings.endpoint: it must be the base URL of a Messages endpoint"
     if body[:1] == b"<":
         title = error_from(200, body.decode("utf-8", "replace")).what
@@ -217,7 +217,7 @@ class MessageBuilder:
         return "".join([start if isinstance(start, str) else "", *self._parts.get(index, ())])
 
     def message(self, **known: Any) -> Message:
-        """The message as it stands. known: fields of `Message` that the wire does not carry."""
+        """Return the message as it stands. known: fields of `Message` that the wire does not carry."""
         warnings: list[str] = []
         if self._unreadable:
             warnings.append(f"events that could not be read, and were skipped: {self._unreadable}")

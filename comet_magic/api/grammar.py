@@ -18,7 +18,7 @@ _ENDED = {"stop": "end_turn", "length": "max_tokens"}
 
 
 def chat_body(request: Request) -> dict[str, Any]:
-    """The body of a chat completion that asks the same."""
+    """Return the body of a chat completion that asks the same."""
     assert request.form is not None
     system = [{"role": "system", "content": request.system}] if request.system else []
     schema = {"name": "reply", "schema": request.form.schema}
@@ -36,13 +36,13 @@ def chat_body(request: Request) -> dict[str, Any]:
 
 
 def _text(message: Message) -> str:
-    """All that a model can read of it; results of calls are texts, too."""
+    """Return all that a model can read of it; results of calls are texts, too."""
     parts = (block.get("text") or block.get("content") for block in message.content)
     return "\n".join(part if isinstance(part, str) else json.dumps(part) for part in parts if part)
 
 
 def as_messages(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The chunks of a chat completion as those of a Messages reply."""
+    """Yield the chunks of a chat completion as those of a Messages reply."""
     body = bytearray()
     for chunk in chunks:
         body += chunk

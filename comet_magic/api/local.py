@@ -28,7 +28,7 @@ TOY = "SmolLM2-135M"
 
 
 def is_installed(local_model: str = "") -> bool:
-    """Whether the server is, and the model. Imports neither."""
+    """Return whether the server is, and the model. Imports neither."""
     return find_spec("xllamacpp") is not None and (bool(local_model) or _bundled_model() is not None)
 
 
@@ -39,7 +39,7 @@ def _bundled_model() -> Path | None:
 
 
 def model_path(local_model: str) -> Path:
-    """The GGUF file to serve. Raises: ConfigError, with the command that mends it."""
+    """Return the GGUF file to serve. Raises: ConfigError, with the command that mends it."""
     if find_spec("xllamacpp") is None:
         raise ConfigError("the local model's server, xllamacpp, is not installed", INSTALL)
     if local_model:
@@ -54,7 +54,7 @@ def model_path(local_model: str) -> Path:
 
 
 def name_of(local_model: str) -> str:
-    """What the model is called; whether it is there is another question."""
+    """Return what the model is called; whether it is there is another question."""
     return Path(local_model).stem if local_model else TOY
 
 
@@ -79,7 +79,7 @@ _starting = threading.Lock()
 
 
 def serve(local_model: str = "", announce: Callable[[str], None] = lambda text: None) -> LocalServer:
-    """The server of this process for that model; started on first use, ended with the process.
+    """Return the server of this process for that model; started on first use, ended with the process.
 
     announce: gets a sentence when there is something to wait for.
     Raises: ConfigError when a piece is missing, or the server does not start.
@@ -138,7 +138,7 @@ def _start(path: Path, name: str, toy: bool) -> LocalServer:
 
 
 def _first_line(process: subprocess.Popen[str]) -> str:
-    """The child's first line, waited for in a way that lets an interrupt through."""
+    """Return the child's first line, waited for in a way that lets an interrupt through."""
     output = process.stdout
     assert output is not None
     lines: list[str] = []

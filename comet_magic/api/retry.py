@@ -75,7 +75,7 @@ class Retrying:
 
 
 def is_retryable(response: HTTPResponse, body: bytes) -> bool:
-    """Whether the same request could do better a little later. Gateways send 500 and 503 for what never will."""
+    """Return whether the same request could do better a little later. Gateways send 500 and 503 for what never will."""
     if (word := response.headers.get("x-should-retry")) in ("true", "false"):
         return word == "true"
     error = error_from(response.status, decoded(body), response.headers)
@@ -85,7 +85,7 @@ def is_retryable(response: HTTPResponse, body: bytes) -> bool:
 
 
 def decoded(body: bytes) -> object:
-    """A body as JSON, else as text; always UTF-8, whatever the headers say."""
+    """Return a body as JSON, else as text; always UTF-8, whatever the headers say."""
     text = body.decode("utf-8-sig", "replace")
     try:
         return json.loads(text)
@@ -98,7 +98,7 @@ def backoff_s(tried: int) -> float:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the server asks to wait: from `retry-after-ms`, or `retry-after` in seconds or as a date."""
+    """Return seconds that the server asks to wait: from `retry-after-ms`, or `retry-after` in seconds or as a date."""
     milliseconds, after = headers.get("retry-after-ms", ""), headers.get("retry-after", "")
     for text, unit in ((milliseconds, 0.001), (after, 1.0)):
         with contextlib.suppress(ValueError):

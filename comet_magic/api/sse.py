@@ -41,7 +41,7 @@ class SSEDecoder:
         return self._events(lines)
 
     def flush(self) -> list[ServerSentEvent]:
-        """The last event, though no empty line ended it."""
+        """Return the last event, though no empty line ended it."""
         lines = [bytes(self._rest), b""]
         self._rest = bytearray()
         return self._events(lines)

@@ -67,7 +67,7 @@ class HTTPResponse(NamedTuple):
     close: Callable[..., None] = _nothing
 
     def body(self, most: int = 2**25) -> bytes:
-        """The whole body, up to `most` bytes; closes the response."""
+        """Return the whole body, up to `most` bytes; closes the response."""
         got = bytearray()
         try:
             for chunk in self.chunks:
@@ -219,7 +219,7 @@ class _Exchange:
 
 
 def _options(url: str, direct: bool, environment: tuple[str, ...] | None) -> dict[str, Any]:
-    """Proxies and certificates for a URL, out of the environment."""
+    """Return proxies and certificates for a URL, out of the environment."""
     proxies = {"no_proxy": urlsplit(url).hostname or ""} if direct else {}
     return dict(_environment.merge_environment_settings(url, proxies, True, True, None))
 
@@ -283,7 +283,7 @@ class _Adapter(HTTPAdapter):
 
 
 def _failure(error: Exception, request: HTTPRequest, answered: bool) -> TransportError:
-    """The exception of requests or urllib3 as ours. answered: whether the response had begun."""
+    """Return the exception of requests or urllib3 as ours. answered: whether the response had begun."""
     if isinstance(error, TransportError):
         return error
     where = urlsplit(request.url).netloc
@@ -315,7 +315,7 @@ _TLS = "check the clock, the proxy and REQUESTS_CA_BUNDLE; certificates are alwa
 
 
 def _reason(error: BaseException) -> str:
-    """The operating system's or the TLS library's own words, from inside the wrappers around them."""
+    """Return the operating system's or the TLS library's own words, from inside the wrappers around them."""
     text = str(error)
     for mark, words in (
         ("Name or service not known", "the name is unknown"),

@@ -16,12 +16,12 @@ def is_array(value: Any) -> bool:
 
 
 def is_labelled(value: Any) -> bool:
-    """Whether it is xarray's DataArray or Dataset."""
+    """Return whether it is xarray's DataArray or Dataset."""
     return home(value) == "xarray" and has(value, "dims", "coords")
 
 
 def array(value: Any, limits: Limits) -> Description:
-    """Of NumPy and its kin. One that is lazy (dask's) or elsewhere (a GPU's) is described by its shape alone."""
+    """Describe an array of NumPy or its kin. Of one that is lazy or on a GPU, only the shape is known."""
     shape = " × ".join(f"{length:,}" for length in value.shape)
     head = f"shape ({shape}), dtype {value.dtype}"
     names = getattr(value.dtype, "names", None)
@@ -43,7 +43,7 @@ def array(value: Any, limits: Limits) -> Description:
 
 
 def _corner(value: Any, limits: Limits) -> str:
-    """A small array whole, of a larger one its corners, as NumPy prints them."""
+    """Return a small array whole, of a larger one its corners, as NumPy prints them."""
     import numpy
 
     with numpy.printoptions(threshold=60, edgeitems=2, precision=5, linewidth=100):

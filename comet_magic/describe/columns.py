@@ -124,7 +124,7 @@ def is_null(value: Any) -> bool:
 
 
 def _quantile(ordered: list[Any], part: float) -> float:
-    """Between the two nearest values, in proportion, as statistics libraries do."""
+    """Return between the two nearest values, in proportion, as statistics libraries do."""
     whole, share = divmod(part * (len(ordered) - 1), 1)
     low, high = ordered[int(whole)], ordered[min(int(whole) + 1, len(ordered) - 1)]
     try:
@@ -206,7 +206,7 @@ def _share(count: int, total: int) -> str:
 
 
 def plain(value: Any) -> Any:
-    """One of NumPy's numbers, days and spans as Python's own."""
+    """Return one of NumPy's numbers, days and spans as Python's own."""
     if type(value).__module__ != "numpy" or getattr(value, "shape", None) != ():
         return value
     kind = value.dtype.kind
@@ -214,7 +214,7 @@ def plain(value: Any) -> Any:
 
 
 def percent(part: int, whole: int) -> str:
-    """`3.1 %`; never 0 % or 100 % for what is not."""
+    """Return `3.1 %`; never 0 % or 100 % for what is not."""
     share = 100 * part / whole
     if 0 < share < 0.1:
         return "<0.1 %"
@@ -224,7 +224,7 @@ def percent(part: int, whole: int) -> str:
 
 
 def formatted(value: Any, limits: Limits, digits: int = 6) -> str:
-    """One value as it stands in a card. digits: of a number that is not whole."""
+    """Return one value as it stands in a card. digits: of a number that is not whole."""
     match plain(value):
         case None:
             return "null"

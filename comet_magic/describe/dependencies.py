@@ -16,17 +16,17 @@ _TABLES = (*SERIES, "DataFrame", "LazyFrame", "Table", "DuckDBPyRelation", "Reco
 
 
 def has(value: object, *names: str) -> bool:
-    """Whether its class has all of these."""
+    """Return whether its class has all of these."""
     return all(hasattr(type(value), name) for name in names)
 
 
 def home(value: object) -> str:
-    """The library that its class is of."""
+    """Return the library that its class is of."""
     return str(type(value).__module__).split(".")[0]
 
 
 def table_library(value: object) -> str:
-    """The library whose table or series it is; "" for other things."""
+    """Return the library whose table or series it is; "" for other things."""
     homes = [(str(kind.__module__).split(".")[0], kind.__name__) for kind in type(value).__mro__]
     return next((library for library, name in homes if library in TABLE_LIBRARIES and name in _TABLES), "")
 
@@ -39,7 +39,7 @@ def is_collection(value: object) -> bool:
 
 
 def type_name(value: Any) -> str:
-    """`pandas DataFrame`, `dict`, `sklearn LinearRegression`: the library and the class."""
+    """Return `pandas DataFrame`, `dict`, `sklearn LinearRegression`: the library and the class."""
     kind = value if issubclass(type(value), type) else type(value)
     library = str(kind.__module__).split(".")[0]
     return kind.__qualname__ if library in ("builtins", "__main__") else f"{library} {kind.__qualname__}"

@@ -51,13 +51,13 @@ class Limits(NamedTuple):
     cell_name: CellName = no_cell_name
 
     def short(self, value: object, characters: int = CELL) -> str:
-        """A value on one line; a secret that would be cut is hidden first."""
+        """Return a value on one line; a secret that would be cut is hidden first."""
         if not isinstance(value, str):
             value = stable_repr(value)
         return cut(self.hide(value[:SHORTENED]), characters, of=len(value))
 
     def fitted(self, text: str, tokens: int = 0) -> str:
-        """A long text's beginning and end, within the bound, and between them how much is left out."""
+        """Return a long text's beginning and end, within the bound, and between them how much is left out."""
         tokens = tokens or self.text_tokens
         length, seen = len(text), 12 * tokens + EDGE  # more than can be shown
         if length <= 2 * seen:
@@ -104,7 +104,7 @@ class _Repr(reprlib.Repr):
 
 
 def stable_repr(value: object) -> str:
-    """`repr`, bounded, and the same at every run."""
+    """Return a bounded `repr` that is the same at every run."""
     try:
         return without_addresses(_Repr().repr(value))
     except Exception as error:  # noqa: BLE001  # a repr may raise what it likes
@@ -112,7 +112,7 @@ def stable_repr(value: object) -> str:
 
 
 def without_addresses(text: str) -> str:
-    """Without the places in memory that differ at every run, and would keep replays from being found."""
+    """Take out addresses in memory: they differ at every run, and would keep replays from being found."""
     return _ADDRESS.sub("", text)
 
 
@@ -144,7 +144,7 @@ class Description(NamedTuple):
 
 
 def framed(name: str, description: Description) -> str:
-    """The description as a model can tell it from the user's words, whatever it says."""
+    """Return the description as a model can tell it from the user's words, whatever it says."""
     kind, body = _attribute(description.kind), description.text
     # A text that closes the frame would go on as if the user spoke; no text can hold its own hash.
     tag = f"data-{sha256(body.encode()).hexdigest()[:8]}" if "</data" in body.lower() else "data"
@@ -159,7 +159,7 @@ _OPENING = lazy_pattern(r'\n?<(data(?:-[0-9a-f]{8})?) name="([^"\n]*)" type="[^"
 
 
 def unframed(text: str) -> str:
-    """A question as the user wrote it, more or less: `{{name}}` where a frame is."""
+    """Return a question as the user wrote it, more or less: `{{name}}` where a frame is."""
     parts, at = [], 0
     unclosed: set[str] = set()
     while opening := _OPENING.search(text, at):
@@ -184,7 +184,7 @@ class TokenBudget:
     lines: list[str] = field(default_factory=list)
 
     def add(self, line: str) -> bool:
-        """Whether there was room for it."""
+        """Return whether there was room for it."""
         cost = estimated_tokens(f"{line}\n")
         if cost > self.tokens:
             return False

@@ -39,7 +39,7 @@ def file(path: Path, limits: Limits) -> Description:
 
 
 def _read(path: Path, name: str) -> tuple[bytes, int]:
-    """What is in the file, and how long it is; of a long text the two ends."""
+    """Return what is in the file, and how long it is; of a long text the two ends."""
     try:
         with path.open("rb") as opened:
             size = os.fstat(opened.fileno()).st_size
@@ -58,7 +58,7 @@ def _read(path: Path, name: str) -> tuple[bytes, int]:
 
 
 def _decoded(content: bytes) -> str | None:
-    """A text; None for other things."""
+    """Return a text; None for other things."""
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return content.decode("utf-16", "replace")
     if b"\0" in content[:4096]:
@@ -69,7 +69,7 @@ def _decoded(content: bytes) -> str | None:
 
 
 def document(content: bytes, kind: str, limits: Limits, name: str) -> Description:
-    """A PDF as a document block."""
+    """Return a PDF as a document block."""
     limits.refuse_values(kind)
     encoded = base64.b64encode(content).decode()
     if len(encoded) > LARGEST_PDF:

@@ -92,7 +92,7 @@ def read(value: Any, limits: Limits) -> FrameSample:
 
 
 def _renamed(value: Any) -> tuple[Any, Sequence[Any] | None]:
-    """The table with the columns "0", "1", …, where names may be anything, or the same twice; and its names."""
+    """Return the table with the columns "0", "1", …, where names may be anything, or the same twice; and its names."""
     if table_library(value) in WITH_INDEX:
         names = list(value.columns)
         value = value.copy(deep=False)
@@ -109,7 +109,7 @@ def _renamed(value: Any) -> tuple[Any, Sequence[Any] | None]:
 
 
 def _axis(frame: Any, limits: Limits) -> str:
-    """What the columns are, as a pivot table says."""
+    """Return what the columns are, as a pivot table says."""
     names = [name for name in frame.columns.names if name is not None]
     return as_label(tuple(names), limits) if names else ""
 
@@ -122,7 +122,7 @@ def _as_frame(value: Any, narwhals: Any) -> Any:
 
 
 def _labels(names: Iterable[Any], limits: Limits) -> list[str]:
-    """As they are shown; columns of the same name with a number each."""
+    """Return the names as they are shown; columns of the same name get a number each."""
     labels = [as_label(name, limits) for name in names]
     seen: Counter[str] = Counter()
     counts = Counter(labels)
@@ -140,7 +140,7 @@ def as_label(name: Any, limits: Limits) -> str:
 
 
 def _dtypes(value: Any, schema: Any, limits: Limits) -> list[str]:
-    """In the library's own words, as far as it has a list of them."""
+    """Return the dtypes in the library's own words, as far as it lists them."""
     dtypes = getattr(value, "dtypes", None)
     if dtypes is None or isinstance(dtypes, dict) or callable(dtypes):
         dtypes = getattr(getattr(value, "schema", None), "types", None)
@@ -170,7 +170,7 @@ def _sampled(outline: FrameSample, frame: nw.DataFrame[Any], narwhals: Any) -> F
 
 
 def _chosen(frame: nw.DataFrame[Any], some: int, narwhals: Any) -> tuple[nw.DataFrame[Any], Sequence[int], str]:
-    """At most `some` rows of a sample's, where they stand, and how they were chosen."""
+    """Return at most `some` rows of a sample's, where they stand, and how they were chosen."""
     length = max(1, min(SAMPLE, some) // RUNS)
     stretches = min(RUNS, some, len(frame) // length)
     # Runs do not overlap, so that no row counts twice.
@@ -191,7 +191,7 @@ def _affordable(frame: nw.DataFrame[Any], columns: int) -> int:
 
 
 def _related(outline: FrameSample, relation: Any, narwhals: Any) -> FrameSample:
-    """A DuckDB relation, which is a query: asked for its size, its figures, and blocks of rows chosen by a seed."""
+    """Sample a DuckDB relation, which is a query: compute its size, its figures, and blocks of rows."""
     frame = narwhals.from_native(relation)
     rows = int(frame.select(narwhals.len()).collect().item())
     outline = outline._replace(rows=rows)
@@ -249,7 +249,7 @@ def _figure_expressions(column: Any, number: int, dtype: Any) -> list[Any]:
 
 
 def _figures(frame: Any, expressions: list[Any], narwhals: Any) -> dict[str, Any] | None:
-    """By name; None where the library fails on one of them."""
+    """Compute figures by name; None where the library fails on one of them."""
     if not expressions:
         return {}
     try:

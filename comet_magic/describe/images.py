@@ -25,7 +25,7 @@ LARGEST = 5_000_000 * 3 // 4  # bytes, whose base64 is the lowest limit of those
 
 
 def is_picture(value: Any) -> bool:
-    """Whether it is a figure or an image, of a library that is recognised without being imported."""
+    """Return whether it is a figure or an image, of a library that is recognised without being imported."""
     return _painter(value) is not None
 
 
@@ -38,7 +38,7 @@ def picture(value: Any, limits: Limits) -> Description:
 
 
 def image(content: bytes, kind: str, limits: Limits) -> Description:
-    """From the bytes of a PNG, JPEG, GIF or WebP. Raises: ConfigError where they are none, or damaged."""
+    """Describe the bytes of a PNG, JPEG, GIF or WebP. Raises: ConfigError where they are none, or damaged."""
     limits.refuse_values(f"a picture ({kind})")
     media, size = media_type(content), pixels(content)
     if media is None or media == PDF or size is None or not all(size):
@@ -79,7 +79,7 @@ def _painter(value: Any) -> Any:
 
 
 def _axes_in(value: Any) -> list[Any]:
-    """Of an array, a list or a tuple of axes, or of a figure and its axes; [] for other things."""
+    """Return the axes in an array, a list or a tuple, or in a figure and its axes; [] for other things."""
     parts = _parts(value)
     if parts and isinstance(value, tuple) and has(parts[0], "savefig"):
         parts = [inner for part in parts[1:] for inner in _parts(part) or [part]]
@@ -87,20 +87,20 @@ def _axes_in(value: Any) -> list[Any]:
 
 
 def _parts(value: Any) -> list[Any]:
-    """The first hundred things in a list, a tuple, or an array of things."""
+    """Return the first hundred things in a list, a tuple, or an array of things."""
     if has(value, "flat", "dtype"):
         return list(islice(value.flat, 100)) if str(value.dtype) == "object" else []
     return list(value[:100]) if isinstance(value, list | tuple) else []
 
 
 def _is_part(value: Any) -> bool:
-    """Whether it is axes, or a figure in a figure."""
+    """Return whether it is axes, or a figure in a figure."""
     is_artist = home(value) == "matplotlib" and has(value, "get_figure") and not has(value, "savefig")
     return is_artist and (has(value, "plot") or has(value, "subplots"))
 
 
 def _part(part: Any, most: int) -> bytes:
-    """One of several axes: what it covers of its figure."""
+    """Return one of several axes: what it covers of its figure."""
     figure = _figure_of(part)
     if len(figure.axes) < 2 or not has(part, "get_tightbbox"):
         return _matplotlib(figure, most)
@@ -143,7 +143,7 @@ def _altair(chart: Any, most: int) -> bytes:
 
 
 def _displayed(image_object: Any, most: int) -> bytes:
-    """Of an `IPython.display.Image`."""
+    """Return the bytes of an `IPython.display.Image`."""
     content = image_object.data
     if content is None:
         raise ConfigError(
@@ -157,7 +157,7 @@ def _displayed(image_object: Any, most: int) -> bytes:
 
 
 def _is_turned(content: bytes) -> bool:
-    """Whether its pixels lie otherwise than it is shown, as in photographs; a model sees the pixels.
+    """Return whether its pixels lie otherwise than it is shown, as in photographs; a model sees the pixels.
 
     Raises: ConfigError for a picture that is damaged. Without Pillow, none is known to be.
     """
@@ -189,7 +189,7 @@ def _opened(content: bytes, pillow: Any) -> Iterator[Any]:
 
 
 def _png(picture: Any, most: int) -> bytes:
-    """As PNG, scaled down to `most` pixels; as JPEG, and smaller still, where that is more than endpoints take."""
+    """Save as PNG, scaled down to `most` pixels; as a smaller JPEG where that is more than endpoints take."""
     smaller = picture.copy()
     if picture.mode.startswith(("I", "F")):  # of a range that is not 0 to 255
         low, high = picture.getextrema()
@@ -215,13 +215,13 @@ def _saved(picture: Any, kind: str) -> bytes:
 
 
 def thumbnails(message: Message) -> tuple[str, ...]:
-    """Of a message's pictures: a data: address each."""
+    """Return a data: address for each of a message's pictures."""
     sources = [block["source"] for block in message.content if block.get("type") == "image"]
     return tuple(_thumbnail(base64.b64decode(source["data"])) for source in sources if "data" in source)
 
 
 def _thumbnail(content: bytes) -> str:
-    """A data: address; an empty one where none can be made: by then the picture may have been sent and paid for."""
+    """Return a data: address; "" where none can be made: by then the picture may have been sent and paid for."""
     if len(content) > 3000:
         try:
             with _opened(content, _pillow()) as opened:

@@ -109,7 +109,7 @@ def _key(key: Any, limits: Limits) -> str:
 
 
 def _type_counts(value: Any) -> str:
-    """What is in it, without any value: neither items nor keys."""
+    """Return what is in it, without any value: neither items nor keys."""
     if isinstance(value, Mapping):
         keys, items = list(islice(value, LOOKED_AT)), list(islice(value.values(), LOOKED_AT))
         return f": {_types_of(keys)} → {_types_of(items)}" if keys else ""
@@ -121,7 +121,7 @@ def _types_of(values: Iterable[Any]) -> str:
 
 
 def _is_plain(value: Any, depth: int = 0) -> bool:
-    """Whether its repr is harmless: nothing in it computes a table, or says more than it should."""
+    """Return whether its repr is harmless: nothing in it computes a table, or says more than it should."""
     if is_collection(value):
         items = islice([*value.keys(), *value.values()] if isinstance(value, Mapping) else value, 2 * FEW)
         return depth < DEEPEST and all(_is_plain(item, depth + 1) for item in items)
@@ -129,7 +129,7 @@ def _is_plain(value: Any, depth: int = 0) -> bool:
 
 
 def brief(value: Any, limits: Limits) -> str:
-    """A value in a few words, wherever it stands."""
+    """Return a value in a few words, wherever it stands."""
     if table_library(value) or has(value, "shape", "dtype"):
         return f"{type_name(value)} {_shape(value)}".strip()
     if inspect.isroutine(value) or isinstance(value, type | types.ModuleType):
@@ -142,7 +142,7 @@ def brief(value: Any, limits: Limits) -> str:
 
 
 def _shape(value: Any) -> str:
-    """Of what has it at hand; a table that is lazy has not."""
+    """Return the shape of a value that has it at hand; a lazy table has not."""
     if not has(value, "shape") or home(value) in ("duckdb", "_duckdb", "dask", "pyspark", "ibis"):
         return ""
     shape = value.shape
@@ -150,7 +150,7 @@ def _shape(value: Any) -> str:
 
 
 def record(value: Any, limits: Limits) -> Description:
-    """A dataclass, a named tuple, an Enum's member: fields and values."""
+    """Return a dataclass, a named tuple, an Enum's member: fields and values."""
     if isinstance(value, Enum):
         return Description(type_name(value), f"{value}: {brief(value.value, limits)}", is_value=True)
     is_tuple = isinstance(value, tuple)
@@ -162,7 +162,7 @@ def record(value: Any, limits: Limits) -> Description:
 
 
 def function(value: Any, limits: Limits) -> Description:
-    """Its source; where there is none, its signature and docstring."""
+    """Return its source; where there is none, its signature and docstring."""
     source = _source(value)
     body = source or "\n".join(filter(None, [_head(value), _docstring(value)]))
     formatted = limits.fitted(body)
@@ -172,7 +172,7 @@ def function(value: Any, limits: Limits) -> Description:
 
 
 def class_(value: type, limits: Limits) -> Description:
-    """Its source where it is the user's; else its docstring and its public methods."""
+    """Return its source where it is the user's; else its docstring and its public methods."""
     source = _source(value)
     if source and estimated_tokens(source) <= limits.text_tokens and not _is_installed(value):
         return Description(f"class {value.__qualname__}", limits.fitted(source), _lines(source, source))
@@ -210,7 +210,7 @@ def is_estimator(value: Any) -> bool:
 
 
 def estimator(value: Any, limits: Limits) -> Description:
-    """Of scikit-learn and its kin: parameters that are set, and what it learned."""
+    """Describe an estimator of scikit-learn or its kin: the parameters that are set, and what it learned."""
     room = TokenBudget(limits.table_tokens)
     room.add(f"{type_name(value)}, parameters:")
     for name, parameter in sorted(value.get_params(deep=False).items()):
@@ -227,7 +227,7 @@ def estimator(value: Any, limits: Limits) -> Description:
 
 
 def _learned(value: Any, limits: Limits) -> str:
-    """Few numbers themselves; of dicts, such as a search's results with its times, only how many."""
+    """Return a few numbers as they are; of dicts, such as a search's results with its times, only how many."""
     if isinstance(value, Mapping):
         return f"{type_name(value)} of {len(value):,}"
     is_short = limits.share_values and has(value, "size", "tolist") and 0 < value.size <= FEW
@@ -241,7 +241,7 @@ def _rounded(value: Any) -> Any:
 
 
 def anything(value: Any, limits: Limits) -> Description:
-    """What nobody knows better: a bounded repr."""
+    """Return what nobody knows better: a bounded repr."""
     limits.refuse_values(f"the repr of {type_name(value)}")
     formatted = limits.fitted(stable_repr(value))
     return Description(type_name(value), formatted, is_value=len(formatted) <= 80)

@@ -68,7 +68,7 @@ def question(
 
 
 def as_before(message: Message, settings: CometSettings) -> Question:
-    """A question that was asked already, with whatever is in it. Raises: ConfigError where that may not be shared."""
+    """Return a question that was asked already, with its data. Raises: ConfigError where that may not be shared."""
     if not settings.share_values:
         raise ConfigError(
             "what was asked may show values, and CometSettings.share_values = False keeps them here",
@@ -88,7 +88,7 @@ def limits_of(settings: CometSettings, cell_name: CellName = no_cell_name) -> Li
 
 
 def _scope(namespace: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy, so that no expression can change the namespace; and one that lambdas see, too."""
+    """Return a copy, so that no expression can change the namespace; and one that lambdas see, too."""
     return {"Path": Path, **namespace}
 
 
@@ -191,5 +191,5 @@ class QuestionBuilder:
 
 
 def names_in(prompt: str) -> set[str]:
-    """The names that a prompt's references mention."""
+    """Return the names that a prompt's references mention."""
     return {name for piece in pieces(prompt) if isinstance(piece, Reference) for name in piece.names}

@@ -50,7 +50,7 @@ def unregister(type: type) -> None:
 
 
 def describe(value: Any, limits: Limits) -> list[Description]:
-    """What stands for `value`: mostly one description; several where a describer gave a list.
+    """Return what stands for `value`: mostly one description; several where a describer gave a list.
 
     Raises: ConfigError, naming the describer that failed.
     """
@@ -103,7 +103,7 @@ def _name(describer: Any) -> str:
 
 
 def _describer(value: Any) -> Callable[[Any, Limits], Description]:
-    """What we know of it; libraries are recognised, and never imported."""
+    """Return what we know of it; libraries are recognised, and never imported."""
     if own := getattr(type(value), "_describe_", None):  # of another part of this package
         return own  # type: ignore[no-any-return]
     match value:
@@ -165,7 +165,7 @@ def _other(value: Any) -> Callable[[Any, Limits], Description]:
 
 
 def _pandas_values(values: Any, limits: Limits) -> Description:
-    """Few of them themselves; of many, what a series of them is like."""
+    """Describe a few values one by one; of many, describe a series of them."""
     if len(values) <= FEW_VALUES:
         return objects.collection(values.tolist(), limits)
     return tables.table(sys.modules["pandas"].Series(values), limits)

@@ -25,7 +25,7 @@ BRIEF_HEAD = 25  # tokens of the words before a list of columns without figures
 
 
 def is_table(value: object) -> bool:
-    """Whether it is a table or a series of one."""
+    """Return whether it is a table or a series of one."""
     return bool(table_library(value)) or has(value, "__narwhals_dataframe__")
 
 
@@ -82,7 +82,7 @@ class _Card:
             yield "Schema and statistics only; cell values are not shared."
 
     def _index(self) -> Iterator[str]:
-        """Of pandas and its kin, unless it only counts."""
+        """Yield the lines about the index of pandas and its kin, unless it only counts."""
         index = self._sample.index
         if index is None or type(index).__name__ == "RangeIndex":
             return
@@ -99,7 +99,7 @@ class _Card:
             yield f"from {self._row_name(0)} to {self._row_name(len(index) - 1)}"
 
     def _row_name(self, position: int) -> str:
-        """Its label where there are labels that mean something, else where it stands."""
+        """Return its label where there are labels that mean something, else where it stands."""
         index = self._sample.index
         if index is None or type(index).__name__ == "RangeIndex":
             return str(position)
@@ -109,7 +109,7 @@ class _Card:
         return " / ".join(limits.short(part) if isinstance(part, str) else formatted(part, limits) for part in parts)
 
     def _add_columns(self, room: TokenBudget) -> list[int]:
-        """Each in full, as long as there is room for the others' names. Returns: which are in full."""
+        """Add each column in full, as long as there is room for the others' names. Returns: which are in full."""
         names, dtypes = self._sample.names, self._sample.dtypes
         brief = [f"{name} ({dtype})" for name, dtype in zip(names, dtypes, strict=True)]
         costs = list(accumulate((estimated_tokens(f"{text}, ") for text in reversed(brief)), initial=0))[::-1]

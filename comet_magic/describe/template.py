@@ -32,7 +32,7 @@ class Reference(NamedTuple):
 
 
 def pieces(prompt: str) -> list[str | Reference]:
-    """Texts and references, in order. Raises: ConfigError for a reference that is no Python expression."""
+    """Return texts and references, in order. Raises: ConfigError for a reference that is no Python expression."""
     return _Scan(prompt).pieces()
 
 
@@ -64,7 +64,7 @@ class _Scan:
         return [piece for piece in parts if piece]
 
     def _closed(self, start: int, end: int) -> tuple[Reference, int] | None:
-        """The reference that begins at `start`, and where it ends; None if what is there is text.
+        """Return the reference that begins at `start`, and where it ends; None if what is there is text.
 
         end: where the first `}}` is. The first that makes an expression closes it: one may be within a dict or a text.
         """

@@ -64,7 +64,7 @@ def _one(error: BaseException, limits: Limits, seen: set[int]) -> Iterator[str]:
 
 
 def message(error: BaseException, limits: Limits) -> str:
-    """`KeyError: 'prise'`, with its notes; without what may be a value where values are not shared."""
+    """Return `KeyError: 'prise'`, with its notes; without what may be a value where values are not shared."""
     kind = type(error)
     home = "" if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}."
     name = f"{home}{kind.__qualname__}"
@@ -79,7 +79,7 @@ def message(error: BaseException, limits: Limits) -> str:
 
 
 def _without_values(error: BaseException) -> str:
-    """What its names say, which are the code's."""
+    """Return what its names say, which are the code's."""
     match error:
         case AttributeError(name=str(missing), obj=of) if of is not None:
             return f": {type_name(of)} has no attribute {missing!r}"
@@ -101,7 +101,7 @@ def _syntax(error: SyntaxError, cell_name: CellName) -> Iterator[str]:
 
 
 def frames(trace: TracebackType | None, cell_name: CellName) -> Iterator[str]:
-    """The user's frames with a few lines of their source, most recent last; one line for a run of others."""
+    """Yield the user's frames with a few lines of their source, most recent last; one line for a run of others."""
     frames_of = [
         (frame, line, is_users(frame.f_code.co_filename, cell_name))
         for frame, line in traceback.walk_tb(trace)
@@ -124,7 +124,7 @@ def frames(trace: TracebackType | None, cell_name: CellName) -> Iterator[str]:
 
 
 def _is_machinery(frame: Any) -> bool:
-    """Whether it is what runs the user's cells: IPython, and this library."""
+    """Return whether it is what runs the user's cells: IPython, and this library."""
     home = str(frame.f_globals.get("__name__", "")).split(".")[0]
     return home in ("IPython", "ipykernel", "comet_magic")
 
@@ -146,7 +146,7 @@ def _frame(frame: Any, line: int, cell_name: CellName) -> Iterator[str]:
 
 
 def _location(filename: str, cell_name: CellName) -> str:
-    """A cell's name, else the file's, without the folders that only this machine has."""
+    """Return a cell's name, else the file's, without the folders that only this machine has."""
     if name := cell_name(filename):
         return f"Cell {name}"
     for folder in (*_INSTALLED, "site-packages"):

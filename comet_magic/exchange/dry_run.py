@@ -41,7 +41,7 @@ class DryRun:
         ]
 
     def _texts(self) -> list[tuple[str, str, Message | None]]:
-        """(who, what, the message it is of): the system prompt first, if there is one."""
+        """Return (role, text, message) of each part, the system prompt first, if there is one."""
         system = [("system", self._request.system, None)] if self._request.system else []
         texts = [(message.role, _text(message), message) for message in self._request.all_messages]
         if texts and self._request.instruction:
@@ -77,7 +77,7 @@ def _fitted(text: str) -> str:
 
 
 def _text(message: Message) -> str:
-    """Its blocks in order; a picture or a document is named where it stands."""
+    """Return its blocks in order; a picture or a document is named where it stands."""
     return "".join(map(_block, message.content))
 
 

@@ -127,7 +127,7 @@ class Journal:
     def _turn(
         self, message: Message, request: str, at: float, cost_usd: float | None, tokens: int | None
     ) -> Turn | None:
-        """The turn that the reply makes; None where it makes none."""
+        """Return the turn that the reply makes; None where it makes none."""
         position = self._plan.position
         if not position.cell.conversation or not message.is_whole:
             return None
@@ -170,7 +170,7 @@ class Journal:
 
 
 def _cost(plan: Plan, reply: Reply) -> float | None:
-    """What the requests of the reply have cost, each by itself; with estimates where a count is not reported."""
+    """Return what the requests of the reply have cost, each by itself; with estimates where a count is not reported."""
     if plan.price is None:
         return None
     used = (prices.estimated_usage(part.usage, request, part.text_and_calls) for request, part in reply.requests)

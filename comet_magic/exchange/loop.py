@@ -69,7 +69,7 @@ class Reply:
         return f"{text}\n\n" if self._is_calling and text else text
 
     def _continued(self, more: str) -> str:
-        """The part, as it was sent, and what goes on behind it."""
+        """Return the part, as it was sent, and what goes on behind it."""
         sent = self._part.rstrip()
         gap = "" if more[:1].isspace() else self._part[len(sent) :]
         return sent + gap + more
@@ -122,7 +122,7 @@ class Reply:
             self._before = self._tools.before if self._tools else ()
 
     def _following(self) -> Generator[StreamEvent, None, Request | None]:
-        """The request that goes on with the reply; None when it is over."""
+        """Yield the events of tool calls, and return the request that goes on with the reply; None when it is over."""
         message = self._stream.message
         if message.incomplete:  # stopped from outside
             return None

@@ -1,4 +1,4 @@
-"""A request, sent as the endpoint takes it: in another mode, or without cache marks, where it refuses those."""
+"""Send a request the way its endpoint accepts it: in another mode, or without cache marks, where it refuses those."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def make_plan(question: Question, options: Options, cell: Cell, settings: CometS
 
 
 def _extras(options: Options) -> tuple[str, ...]:
-    """What else is sent of the user's, for the line that says so."""
+    """Return what else is sent of the user's, for the line that says so."""
     names = [f"tools: {', '.join(options.tools)}"] if options.tools else []
     form = [f"the schema of {options.output.name}"] if options.output else []
     return (*names, *form)

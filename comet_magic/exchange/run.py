@@ -60,7 +60,7 @@ def finished(snapshots: Generator[Reply | Message, None, Message]) -> Message:
 
 
 def _read_again(plan: Plan) -> StoredReply:
-    """The stored reply, with the value that it was read as, where one is asked for."""
+    """Return the stored reply, with the value that it was read as, where one is asked for."""
     stored, output = plan.stored, plan.options.output
     assert stored is not None
     if output is None:

@@ -1,4 +1,4 @@
-"""This process's part: its store, the cells that it ran, the latest reply, and what it has cost so far."""
+"""What belongs to this process: its store, the cells that it ran, the latest reply, and what it has cost so far."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Session:
     # ---- the store
 
     def store(self, settings: CometSettings) -> Store:
-        """The store that the settings name now; opened on first use."""
+        """Return the store that the settings name now; opened on first use."""
         path: Path | str = store_path(settings) if settings.keep else MEMORY
         opened_as = (str(path), settings.replay == "only")
         with self._lock:
@@ -114,7 +114,7 @@ class Session:
         return self._store.problem if self._store else ""
 
     def news_of_store(self) -> str:
-        """What is to be said of the store under a reply: all of it once, then in short."""
+        """Return what is to be said of the store under a reply: all of it once, then in short."""
         news, self._news = self._news, ""
         if news:
             return news
@@ -175,7 +175,7 @@ def store_path(settings: CometSettings) -> Path:
 
 
 def _is_dead(here: str, host: str | None, pid: int | None, since: float) -> bool:
-    """Whether the kernel that asked has ended; where that cannot be known, it has after a day."""
+    """Return whether the kernel that asked has ended; where that cannot be known, it has after a day."""
     if time.time() - since > A_DAY_S or pid is None:
         return True
     if host != here or sys.platform == "win32":  # there os.kill would end the process

@@ -113,12 +113,12 @@ class Conversation(NamedTuple):
         return any(turn.cell == cell for turn in self.turns)
 
     def index_of(self, cell: str) -> int:
-        """Where the cell's turn is, or where it would be put."""
+        """Return where the cell's turn is, or where it would be put."""
         indexes = (index for index, turn in enumerate(self.turns) if turn.cell == cell)
         return next(indexes, len(self.turns))
 
     def before(self, cell: str) -> Conversation:
-        """The turns that a run of `cell` is asked after."""
+        """Return the turns that a run of `cell` is asked after."""
         return self._replace(turns=self.turns[: self.index_of(cell)])
 
     def with_turn(self, turn: Turn) -> Conversation:
@@ -134,15 +134,15 @@ class Conversation(NamedTuple):
         return sha256("".join(turn.digest for turn in self.turns).encode()).hexdigest() if self.turns else ""
 
     def stale(self) -> tuple[Turn, ...]:
-        """The turns that were asked after something else than what stands before them now."""
+        """Return the turns that were asked after something else than what stands before them now."""
         return tuple(turn for turn, now in zip(self.turns, self._digests(), strict=True) if turn.asked_after != now)
 
     def in_order(self) -> tuple[Turn, ...]:
-        """The turns as if each had been asked after those that stand before it."""
+        """Return the turns as if each had been asked after those that stand before it."""
         return tuple(turn._replace(asked_after=now) for turn, now in zip(self.turns, self._digests(), strict=True))
 
     def _digests(self) -> Iterator[str]:
-        """Of what stands before each turn: as `digest` of that, without beginning anew for each."""
+        """Yield the digest of the turns before each turn, without computing each from the start."""
         before, now = sha256(), ""
         for turn in self.turns:
             yield now
@@ -150,7 +150,7 @@ class Conversation(NamedTuple):
             now = before.copy().hexdigest()
 
     def bounded(self, turns: int, tokens: int) -> tuple[Conversation, int]:
-        """What of it is sent, given at most so many turns and estimated tokens; and how many turns are left out.
+        """Return what of it is sent, given at most so many turns and estimated tokens; and how many turns are left out.
 
         The oldest are left out, a quarter of a bound at a time, so that the endpoint's cache holds for a while. The
         newest goes along if it fits at all.
@@ -170,7 +170,7 @@ class Conversation(NamedTuple):
         return self._replace(turns=self.turns[left_out:]), left_out
 
     def breakpoints(self, cacheable: int, before: int = 0) -> tuple[int, ...]:
-        """Indexes of turns up to whose end it pays to cache the prompt: the last, and older anchors.
+        """Return the indexes of turns up to whose end it pays to cache the prompt: the last, and older anchors.
 
         cacheable: tokens that a prefix needs to be cached at all.        before: tokens of the system prompt.
         """

@@ -10,14 +10,14 @@ _MAGIC = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), 
 
 
 def media_type(content: bytes) -> str | None:
-    """One of those that the Messages API takes (PROTOCOL of the provider's vision and PDF pages); None for others."""
+    """Return a media type that the Messages API takes; None for others. Source: its vision and PDF pages."""
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "image/webp"
     return next((media for magic, media in _MAGIC if content.startswith(magic)), None)
 
 
 def pixels(content: bytes) -> tuple[int, int] | None:
-    """(width, height) of a picture; None where its beginning does not say."""
+    """Return (width, height) of a picture; None where its beginning does not say."""
     try:
         match media_type(content):
             case "image/png":
@@ -34,7 +34,7 @@ def pixels(content: bytes) -> tuple[int, int] | None:
 
 
 def pages(content: bytes) -> int:
-    """Of a PDF; 0 where they are hidden in compressed parts."""
+    """Count the pages of a PDF; 0 where they are hidden in compressed parts."""
     return len(re.findall(rb"/Type\s*/Page\b", content))
 
 

@@ -102,7 +102,7 @@ class Message:
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> Message:
-        """A message as in a request's `messages`. Raises: KeyError, TypeError or ValueError when it is none."""
+        """Return a message as in a request's `messages`. Raises: KeyError, TypeError or ValueError when it is none."""
         content = wire["content"]
         blocks = ({"type": "text", "text": content},) if isinstance(content, str) else tuple(map(dict, content))
         return cls(wire["role"], blocks)  # type: ignore[arg-type]  # the wire's own JSON
@@ -117,7 +117,7 @@ class Message:
         return [block for block in self.content if block.get("type") == "tool_use"]
 
     def steps(self) -> Iterator[Message | ToolCall]:
-        """What a reader sees, in order: the parts of the reply, each followed by the calls that it made."""
+        """Yield what a reader sees, in order: the parts of the reply, each followed by the calls that it made."""
         calls = iter(self.calls)
         for message in (*self.before, self):
             if message.role == "assistant":
@@ -165,7 +165,7 @@ class Message:
         return sorted({str(block.get("type")) for block in self.content} - _KNOWN_BLOCKS)
 
     def to_history(self) -> Message:
-        """As it is sent in later requests: text and tool calls, and no thinking.
+        """Return the message as it is sent in later requests: text and tool calls, and no thinking.
 
         Thinking blocks are bound to a model, an account and all that came before them; left out, they are never wrong.
         """
@@ -175,7 +175,7 @@ class Message:
         return Message(self.role, tuple(history_blocks))
 
     def to_wire(self) -> dict[str, Any]:
-        """As in a request's `messages`: a lone text block as the plain string that every gateway takes."""
+        """Return an entry of a request's `messages`: a lone text block is the plain string that every gateway takes."""
         if len(self.content) == 1 and set(self.content[0]) == {"type", "text"}:
             return {"role": self.role, "content": self.content[0].get("text")}
         return {"role": self.role, "content": list(self.content)}

@@ -64,14 +64,14 @@ KNOWN: dict[str, KnownModel] = {
 
 
 def known(model: str) -> KnownModel | None:
-    """What is known of `model`; a vendor's prefix, a date and a gateway's `-thinking` do not make it another one."""
+    """Return what is known of `model`, whatever vendor's prefix, date or gateway's `-thinking` its name has."""
     name = model.rpartition("/")[2].removeprefix("cometapi-")
     name = re.sub(r"(-\d{8})?(-thinking)?$", "", name)
     return KNOWN.get(name) or KNOWN.get(f"claude-{name}")
 
 
 def refusal(model: str, parameter: str) -> str | None:
-    """Why `model` will not take `parameter`; None if it may.
+    """Return why `model` will not take `parameter`; None if it may.
 
     parameter: "temperature", or a way of thinking: "off", "adaptive", "budget".
     """

@@ -37,7 +37,7 @@ class Price(NamedTuple):
     source: str = LIST_PRICE
 
     def cost(self, usage: Usage) -> float | None:
-        """US dollars; None where a count that it depends on was not reported."""
+        """Return US dollars; None where a count that it depends on was not reported."""
         prompt = usage.prompt_tokens
         if prompt is None or usage.output_tokens is None:
             return None
@@ -53,7 +53,7 @@ class Price(NamedTuple):
         return tokens * self._factor(prompt) / 1e6 + (usage.web_search_requests or 0) * WEB_SEARCH_USD
 
     def most(self, prompt_tokens: int, max_tokens: int) -> float:
-        """US dollars that a request may cost: nothing is read from the cache, all may be written to it."""
+        """Return US dollars that a request may cost: nothing is read from the cache, all may be written to it."""
         prompt = prompt_tokens * max(self.input, self.write)
         return (prompt + max_tokens * self.output) * self._factor(prompt_tokens) / 1e6
 
@@ -80,7 +80,7 @@ def price_of(model: str, own: Mapping[str, Any], published: Mapping[str, tuple[f
 
 
 def own_price(value: Any) -> Price:
-    """A price as a user writes it: [input, output], or a mapping with those and, if need be, write and read.
+    """Return a price as a user writes it: [input, output], or a mapping with those and, if need be, write and read.
 
     Raises: ValueError for anything else.
     """
@@ -103,7 +103,7 @@ def own_price(value: Any) -> Price:
 
 
 def estimated_prompt(request: Request) -> int:
-    """Tokens of a request's system prompt, tools, earlier turns and messages, rather too many than too few."""
+    """Return tokens of a request's system prompt, tools, earlier turns and messages, rather too many than too few."""
     forms = [*request.tools, *([request.form.schema] if request.form else [])]
     system = estimated_tokens(request.system or "") + sum(estimated_tokens(json.dumps(form)) for form in forms)
     earlier = sum(turn.tokens_sent for turn in request.history)
@@ -111,7 +111,7 @@ def estimated_prompt(request: Request) -> int:
 
 
 def estimated_usage(usage: Usage, request: Request, text: str) -> Usage:
-    """`usage`, with estimates for the counts that a broken-off reply did not report."""
+    """Return `usage` with estimates for the counts that a broken-off reply did not report."""
     prompt = {} if usage.input_tokens is not None else {"input_tokens": estimated_prompt(request)}
     output = {} if usage.output_tokens is not None else {"output_tokens": estimated_tokens(text)}
     return usage.merged(Usage(**prompt, **output))

@@ -28,7 +28,7 @@ class Form(NamedTuple):
     strict: dict[str, Any] | None
 
     def hidden(self, hide: Callable[[str], str]) -> Form:
-        """Without the secrets that a default may be."""
+        """Return the form without secrets: a default may be one."""
         schema, strict = json.loads(hide(json.dumps([self.schema, self.strict])))
         return Form(schema, strict)
 
@@ -74,11 +74,11 @@ class Request:
         return (*(message for turn in self.history for message in turn.messages), *self.messages)
 
     def to_wire(self) -> dict[str, Any]:
-        """The body of POST /v1/messages: these fields, and no null among them."""
+        """Return the body of POST /v1/messages: these fields, and no null among them."""
         return dict(json.loads(self.to_json()))
 
     def to_json(self) -> str:
-        """The same as JSON text, in ASCII, so that lone surrogates are legal and reach the server as they are."""
+        """Return the body as JSON text, in ASCII, so that lone surrogates are legal and reach the server."""
         messages = [message.to_wire() for message in self.messages]
         if self.instruction and messages:
             messages[-1] = _with_text(messages[-1], self.instruction)
@@ -152,7 +152,7 @@ def _with_text(message: dict[str, Any], text: str) -> dict[str, Any]:
 
 @lru_cache(maxsize=64)
 def _marked(turn: Turn) -> str:
-    """The JSON of a turn, with the mark up to which the endpoint is asked to cache."""
+    """Return the JSON of a turn, with the mark up to which the endpoint is asked to cache."""
     messages: list[dict[str, Any]] = json.loads(turn.wire)
     content = messages[-1]["content"]
     blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content

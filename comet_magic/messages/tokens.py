@@ -17,7 +17,7 @@ OF_A_MESSAGE = 4  # tokens that its role and its ends take
 
 
 def estimated_tokens(text: str) -> int:
-    """Rather too many than too few; digits, signs and other scripts take twice what letters do."""
+    """Estimate rather too many than too few; digits, signs and other scripts take twice what letters do."""
     encoded = text.encode("utf-8", "replace")
     return -(-(len(encoded) + len(encoded.translate(None, _LETTERS))) // BYTES_A_TOKEN)
 
@@ -27,7 +27,7 @@ def estimated_message(message: Message) -> int:
 
 
 def block_tokens(block: Mapping[str, Any]) -> int:
-    """An estimate. Source for pictures: the provider's vision page; a PDF's page is read as text and as a picture."""
+    """Estimate the tokens of a block. Source for pictures and PDFs: the provider's vision and PDF pages."""
     content, source = block.get("content"), block.get("source")
     if isinstance(content, list | tuple):  # the result of a tool, which may have pictures in it
         return sum(map(block_tokens, content))

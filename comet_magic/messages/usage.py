@@ -35,7 +35,7 @@ class Usage(NamedTuple):
         return cls(**{name: _count(flat.get(name)) for name in cls._fields})
 
     def merged(self, later: Usage) -> Usage:
-        """The counts of one reply, of which `later` came later: it wins, but 0 never replaces a positive number."""
+        """Return the counts of one reply: `later` ones win, but 0 never replaces a positive number."""
         pairs = zip(self, later, strict=True)
         return Usage(*(old if new is None or (new == 0 and old) else new for old, new in pairs))
 
@@ -54,7 +54,7 @@ class Usage(NamedTuple):
         return sum(part or 0 for part in parts) if self.input_tokens is not None else None
 
     def __str__(self) -> str:
-        """`1,204 in (980 cached) · 310 out`, or what of it was reported."""
+        """Return `1,204 in (980 cached) · 310 out`, or what of it was reported."""
         prompt = self.prompt_tokens
         if prompt is None and self.output_tokens is None:
             return "usage not reported"

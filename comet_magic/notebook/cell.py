@@ -29,7 +29,7 @@ def current_cell(conversation: str) -> Cell:
 
 
 def is_terminal(shell: Any) -> bool:
-    """Whether it is IPython in a terminal, where nothing is run again as it stands."""
+    """Return whether it is IPython in a terminal, where nothing is run again as it stands."""
     terminal = sys.modules.get("IPython.terminal.interactiveshell")
     return terminal is not None and isinstance(shell, terminal.TerminalInteractiveShell)
 
@@ -44,10 +44,10 @@ def notebook_path(settings: CometSettings) -> str:
 
 
 def _parent_of(shell: Any) -> dict[str, Any]:
-    """The message that asked for the execution; none outside kernels."""
+    """Return the message that asked for the execution; none outside kernels."""
     return shell.get_parent() if hasattr(shell, "get_parent") else {}
 
 
 def cell_id(shell: Any | None) -> str:
-    """The front end's id of the cell that is run, "" where it gives none."""
+    """Return the front end's id of the cell that is run, "" where it gives none."""
     return str(_parent_of(shell).get("metadata", {}).get("cellId") or "") if shell else ""

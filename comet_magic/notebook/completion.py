@@ -25,7 +25,7 @@ def matcher(magics: CometMagics) -> Any:
 
 
 def completions(line: str, magics: CometMagics) -> list[str]:
-    """What may stand at the end of a `%%claude` or `%claude_history` line: flags, or the values of the flag before."""
+    """Return what may end a `%%claude` or `%claude_history` line: flags, or values of the flag before."""
     from .flags import parser
 
     magic, space, rest = line.lstrip().partition(" ")

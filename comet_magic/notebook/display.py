@@ -127,7 +127,7 @@ class Notebook:
         self._update(bundle, {"comet_magic": facts(message)})
 
     def _show_value(self, message: Message) -> None:
-        """The value where the reply grew, as Jupyter shows it; and below it what there is to say."""
+        """Show the value where the reply grew, as Jupyter shows it, and below it what there is to say."""
         data, metadata = self._bundle_of(message.value)
         if data:  # a widget shows itself
             self._update(data, metadata)
@@ -183,7 +183,7 @@ def publish(bundle: dict[str, Any]) -> None:
 
 
 def _only_prints(shell: Any) -> bool:
-    """Whether it is a terminal whose outputs nobody captures."""
+    """Return whether it is a terminal whose outputs nobody captures."""
     return is_terminal(shell) and not type(shell.display_pub).__name__.startswith("Capturing")
 
 
@@ -196,7 +196,7 @@ def show(shell: Any, value: Any) -> None:
 
 
 def screen_for(shell: Any, settings: CometSettings, *, is_typed: bool = False) -> Screen:
-    """A notebook's output where there is one (also one that is being captured), else the terminal."""
+    """Return a notebook's output where there is one (also one that is being captured), else the terminal."""
     bundle_of, show_usage, remote_images = shell.display_formatter.format, settings.show_usage, settings.remote_images
     if _only_prints(shell):
         return Terminal(show_usage=show_usage, bundle_of=bundle_of, is_typed=is_typed)
@@ -204,7 +204,7 @@ def screen_for(shell: Any, settings: CometSettings, *, is_typed: bool = False) -
 
 
 def facts(message: Message) -> dict[str, Any]:
-    """What an output's metadata says of a reply: enough to know where it came from, and never a key."""
+    """Return what an output's metadata says of a reply: enough to know where it came from, and never a key."""
     known = {
         "id": message.id,
         "request_id": message.request_id,

@@ -105,7 +105,7 @@ class Executions:
             self.failure = None
 
     def _outputs(self, number: int) -> tuple[str, ...]:
-        """What was printed, displayed and returned, in order."""
+        """Return what was printed, displayed and returned, in order."""
         displayed = list(self._displayed.values())
         outputs = [plain for after, _, plain in displayed if not after]
         for number_of, outputs_kept in enumerate(self._ipython_outputs(number), 1):
@@ -118,7 +118,7 @@ class Executions:
         return tuple(text[: MOST_OUTPUT + MARGIN] for text in outputs if text.strip())[:MOST_OUTPUTS]
 
     def _ipython_outputs(self, number: int) -> list[Any]:
-        """What IPython itself keeps of a cell's outputs; older ones keep nothing."""
+        """Return what IPython itself keeps of a cell's outputs; older ones keep nothing."""
         outputs_kept: dict[int, list[Any]] = getattr(self._shell.history_manager, "outputs", {})
         return outputs_kept.get(number, [])
 
@@ -129,7 +129,7 @@ class Executions:
     @overload
     def __getitem__(self, which: slice) -> list[Execution]: ...
     def __getitem__(self, which: int | slice) -> Execution | list[Execution]:
-        """`cells[5]` is In[5]; `cells[-1]` ran last, and a slice counts in the order of running."""
+        """Return In[5] for `cells[5]`, and what ran last for `cells[-1]`; a slice counts in the order of running."""
         if isinstance(which, slice):
             return [self._with_error(run) for run in list(self._ran)[which]]
         if which < 0 and -which <= len(self._ran):
@@ -156,7 +156,7 @@ class Executions:
         return {"cells": self, **({"error": self.failure.error} if self.failure else {})}
 
     def name_of(self, filename: str) -> str:
-        """`In[3]` for the file name under which a cell's code was compiled; "" for other files."""
+        """Return `In[3]` for the file name under which a cell's code was compiled; "" for other files."""
         numbers = getattr(self._shell.compile, "_filename_map", {})
         return f"In[{numbers[filename]}]" if filename in numbers else ""
 
@@ -168,13 +168,13 @@ def _reason(error: BaseException) -> str:
 
 
 def _text(outputs_kept: Any) -> str:
-    """Of one output that IPython keeps; what is printed grows in one of them."""
+    """Return the text of one output that IPython keeps; what is printed grows in one of them."""
     bundle = getattr(outputs_kept, "bundle", {})
     return "".join(bundle["stream"]) if "stream" in bundle else str(bundle.get("text/plain", ""))
 
 
 def _is_same(run: Execution, failed: Execution) -> bool:
-    """Whether it is the same cell, or the same text, run again."""
+    """Return whether it is the same cell, or the same text, run again."""
     return bool(run.cell and run.cell == failed.cell) or run.source.strip() == failed.source.strip()
 
 
@@ -182,5 +182,5 @@ _watched: Executions | None = None
 
 
 def watched() -> Executions | None:
-    """Those of the shell in which the extension is loaded; None outside one."""
+    """Return the executions of the shell in which the extension is loaded; None outside one."""
     return _watched

@@ -100,7 +100,7 @@ def _add_variables(writing: QuestionBuilder, variables: list[Variable], limits: 
 
 
 def corrected(reply: Message) -> str:
-    """The corrected cell of a whole reply; "" if there is none. Of several blocks of Python the longest is meant."""
+    """Return the corrected cell of a whole reply: its longest block of Python, or ""."""
     return max(python_blocks(reply), key=len, default="")
 
 
@@ -118,7 +118,7 @@ def _parsed(source: str, transform: Callable[[str], str]) -> ast.AST | None:
 
 
 def _innermost(error: BaseException, cell_name: CellName) -> tuple[dict[str, Any], str, str]:
-    """Of the innermost frame of the user's: the locals that the line that failed names, the function, that line."""
+    """Return the locals that the failed line names, the function, and the line, of the user's innermost frame."""
     missing_name: tuple[dict[str, Any], str, str] = ({}, "", "")
     for frame, number in traceback.walk_tb(error.__traceback__):
         code = frame.f_code
@@ -132,7 +132,7 @@ def _innermost(error: BaseException, cell_name: CellName) -> tuple[dict[str, Any
 
 
 def _names(source: str, tree: ast.AST | None) -> list[str]:
-    """Those of the cell, in its order, but for what it defines: the source of that is in it."""
+    """Return the names that the cell uses, in order, without those that it defines."""
     if tree is None:
         return list(dict.fromkeys(re.findall(r"[^\W\d]\w*", source)))
     defined = {node.name for node in ast.walk(tree) if isinstance(node, _DEFINITIONS)}
@@ -141,7 +141,7 @@ def _names(source: str, tree: ast.AST | None) -> list[str]:
 
 
 def _is_worth_it(name: str, scope: Mapping[str, Any]) -> bool:
-    """Whether it has a value that the model cannot know; modules, and what libraries define, it does."""
+    """Return whether it has a value that the model cannot know; modules, and what libraries define, it does."""
     if name not in scope or name.startswith("_") or hasattr(builtins, name):
         return False
     value = scope[name]
@@ -166,7 +166,7 @@ def _described(name: str, value: Any, limits: Limits) -> list[Description]:
 
 
 def _versions(error: BaseException, tree: ast.AST | None, scope: Mapping[str, Any], homes: list[str]) -> Iterator[str]:
-    """Of Python, and of the libraries whose modules, values or frames the cell met."""
+    """Yield the versions of Python and of the libraries whose modules, values or frames the cell met."""
     yield f"Python {sys.version.split()[0]}"
     used: list[Any] = [scope.get(node.id) for node in ast.walk(tree) if isinstance(node, ast.Name)] if tree else []
     modules = [str(module.__name__) for module in used if issubclass(type(module), types.ModuleType)]

@@ -30,7 +30,7 @@ class Flags(argparse.ArgumentParser):
         )
 
     def flags_of(self, line: str) -> argparse.Namespace:
-        """The flags of a line; one that is not given is None.
+        """Return the flags of a line; one that is not given is None.
 
         Raises: ConfigError, naming the nearest flag, for whatever is no flag.
         """
@@ -88,7 +88,7 @@ def _thinking(text: str) -> str | int | None:
 
 @cache
 def parser() -> Flags:
-    """Of `%%claude`."""
+    """Return the parser of `%%claude`."""
     words = "the prompt goes below the line, a text of several words in quotes"
     parser = Flags("%%claude", description=words, add_help=False, allow_abbrev=False)
     add = parser.add_argument
@@ -113,7 +113,7 @@ def parser() -> Flags:
 
 
 def parse_flags(line: str) -> dict[str, Any]:
-    """The flags of a `%%claude` line; one that is not given is None.
+    """Return the flags of a `%%claude` line; one that is not given is None.
 
     Raises: ConfigError for whatever is no flag, or makes no sense beside another. Nothing has been sent by then.
     """

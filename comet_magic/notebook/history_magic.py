@@ -49,7 +49,7 @@ def history_command(settings: CometSettings, line: str, here: str, help_text: st
 
 
 def _done(actions: dict[str, object], name: str, *, named: bool) -> str:
-    """What was done, in words. named: whether it was said which conversation is meant."""
+    """Return what was done, in words. named: whether it was said which conversation is meant."""
     match actions:
         case {"forget": int(turn)}:
             conversations.forget(turn, name=name)
@@ -87,7 +87,7 @@ def _continue_parser() -> Flags:
 
 
 def continue_command(settings: CometSettings, line: str) -> str | None:
-    """The conversation that is named, if one is. Raises: ConfigError when there is none of that name."""
+    """Return the conversation that is named, if one is. Raises: ConfigError when there is none of that name."""
     chat = _continue_parser().flags_of(line).chat
     if chat:
         existing(settings, chat)

@@ -20,7 +20,7 @@ LONGEST = 60  # characters of a question's first line
 
 
 def history(settings: CometSettings, name: str) -> Table:
-    """The turns of a conversation, and the attempts that made none."""
+    """Return the turns of a conversation, and the attempts that made none."""
     session = current()
     store = session.store(settings)
     session.sweep()
@@ -82,7 +82,7 @@ def existing(settings: CometSettings, name: str) -> None:
 
 
 def to_continue(settings: CometSettings, name: str) -> Attempt | None:
-    """The latest reply of the conversation that is only a part, and can go on; None if there is none."""
+    """Return the latest reply of the conversation that is only a part, and can go on; None if there is none."""
     store = current().store(settings)
     current().sweep()
     parts = [a for a in requests.attempts(store, name) if a.state == requests.PARTIAL]
@@ -103,7 +103,7 @@ def first_line(text: str) -> str:
 
 
 def _cell(session: Session, cell: str, of: str | None, execution: int | None) -> str:
-    """`[5]` for a cell of this kernel, else what tells it from others."""
+    """Return `[5]` for a cell of this kernel, else what tells it from others."""
     if of == session.id and execution:
         return f"[{execution}]"
     return f"[{execution}] earlier" if cell.startswith(RUN) and execution else cell[:8]

@@ -138,7 +138,7 @@ class CometMagics(Magics):
         self, prompt: str, *, chat: str | None = None, alone: bool = False, new: bool = False, fresh: bool = False,
         dry_run: bool = False, as_type: str | None = None, tools: str | None = None, code: bool = False, **flags: Any,
     ) -> Message | None:  # fmt: skip
-        """Ask what a cell or a line asks. Returns: the reply; None for a dry run."""
+        """Ask what a cell or a line says. Returns: the reply; None for a dry run."""
         from ..describe.question import question
         from ..exchange.plan import Options
 

@@ -15,7 +15,7 @@ from ..tools.tool import Tool, query, tools_of
 
 
 def named(flag: str, text: str, scope: Mapping[str, Any], hint: str) -> Any:
-    """What an expression on a magic's line is worth. flag: as errors call it.
+    """Return what an expression on a magic's line is worth. flag: as errors call it.
 
     Raises: ConfigError, naming the nearest.
     """
@@ -27,7 +27,7 @@ def named(flag: str, text: str, scope: Mapping[str, Any], hint: str) -> Any:
 
 
 def tools_named(text: str, namespace: Mapping[str, Any], tables: Mapping[str, Any], limit_s: float) -> dict[str, Tool]:
-    """The tools that `f,g` names. Raises: ConfigError, naming the nearest."""
+    """Return the tools that `f,g` names. Raises: ConfigError, naming the nearest."""
     hint = "--tools takes functions, as in --tools f,g"
     functions = named(f"--tools {text}", f"({text},)", {"query": query, **namespace}, hint)
     if len(functions) == 1 and isinstance(functions[0], list | tuple):
@@ -42,7 +42,7 @@ _OURS = ("Literal", "Annotated", "Any", "Optional", "Union")
 
 
 def output_type_named(text: str, namespace: Mapping[str, Any]) -> OutputType:
-    """The type that an expression names, as `list[str]`. Raises: ConfigError, naming the nearest."""
+    """Return the type that an expression names, as `list[str]`. Raises: ConfigError, naming the nearest."""
     text = text.strip()
     if text == "DataFrame" and text not in namespace:
         return output_type(need_frame_class(), text)

@@ -16,7 +16,7 @@ _PYTHON = ("python", "py", "python3", "py3", "ipython", "ipython3")
 
 
 def python_blocks(reply: Message) -> list[str]:
-    """The code of a whole reply, block after block; nothing of a reply that is only a part."""
+    """Return the code of a whole reply, block after block; nothing of a reply that is only a part."""
     if not reply.is_whole:
         return []
     blocks = [
@@ -27,7 +27,7 @@ def python_blocks(reply: Message) -> list[str]:
 
 
 def _is_python(code: str) -> bool:
-    """Whether it may be, where nothing says so: outputs and shells' lines seldom are."""
+    """Return whether it may be, where nothing says so: outputs and shells' lines seldom are."""
     try:
         ast.parse("\n".join(line for line in code.split("\n") if not line.lstrip().startswith(("%", "!"))))
     except (SyntaxError, ValueError, RecursionError):

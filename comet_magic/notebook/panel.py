@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from functools import partial
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from ..messages import models
 from ..settings import ALIASES, EFFORTS, SMALLEST_BUDGET, CometSettings
 from . import profile
 from .cell import current_shell
+from .controls import LABEL, HiddenText, all_widgets, heading, label_style, message_box, rounded, row, say
 from .display import publish
 from .settings_table import described, html_table, key_status, plain_table, settings_table
 
@@ -36,8 +36,6 @@ PATIENCE_S = 2.0  # seconds that the list of models may keep the kernel waiting
 MOST_TOKENS = 128_000  # the slider's end where the model's own limit is unknown
 NOT_SENT = "not sent"
 WAYS = ("off", "adaptive", "budget")  # of thinking
-LABEL = "7em"
-INDENT = "calc(7em + 6px)"  # where the controls begin
 
 
 class Panel(widgets.VBox):
@@ -53,7 +51,7 @@ class Panel(widgets.VBox):
         self._kept_key = ""
         self.release: Callable[[], None] = lambda: None  # lets go of the shell
         self._facts, self._list, self._key_status, self._result, self._session, self._message_box = (
-            _message_box() for _ in range(6)
+            message_box() for _ in range(6)
         )
         super().__init__(
             [widgets.HTML(f"<style>{Path(__file__).with_suffix('.css').read_text('utf-8')}</style>"), *self._rows()]
@@ -77,7 +75,7 @@ class Panel(widgets.VBox):
         self._talks = self._combo("conversation", "Conversation", [])
         self._talks.placeholder = "the notebook's own"
         return [
-            _heading("Model"),
+            heading("Model"),
             self._model_box,
             self._facts,
             self._list,
@@ -86,18 +84,18 @@ class Panel(widgets.VBox):
             self._effort(),
             self._thinking(),
             self._system(),
-            _heading("Reply"),
+            heading("Reply"),
             self._switches(("stream", "Stream"), ("show_usage", "Usage line"), ("remote_images", "Remote images")),
-            _heading("Endpoint and key"),
+            heading("Endpoint and key"),
             self._combo("endpoint", "Endpoint", ["auto", "cometapi", "local"]),
             self._key_status,
             self._key(),
-            _row(test, indent=True),
+            row(test, indent=True),
             self._result,
-            _heading("Session"),
+            heading("Session"),
             self._talks,
             self._session,
-            _row(*buttons, indent=True),
+            row(*buttons, indent=True),
             self._message_box,
         ]
 
@@ -147,8 +145,8 @@ class Panel(widgets.VBox):
 
         self._controls["max_tokens"] = show
         number.observe(typed, "value")
-        slider.observe(lambda change: self._set("max_tokens", min(_rounded(change["new"]), self._limit())), "value")
-        return _row(number, slider)
+        slider.observe(lambda change: self._set("max_tokens", min(rounded(change["new"]), self._limit())), "value")
+        return row(number, slider)
 
     def _temperature(self) -> Any:
         tooltip = self._look("temperature")["tooltip"]
@@ -173,7 +171,7 @@ class Panel(widgets.VBox):
         self._controls["temperature"] = show
         switch.observe(changed, "value")
         slider.observe(lambda change: changed(change) if switch.value else None, "value")
-        return _row(label, switch, slider)
+        return row(label, switch, slider)
 
     def _thinking(self) -> Any:
         look = self._look("thinking")
@@ -206,7 +204,7 @@ class Panel(widgets.VBox):
         self._controls["thinking"] = show
         kind.observe(changed, "value")
         budget.observe(lambda change: changed(change) if kind.value == "budget" else None, "value")
-        return _row(kind, budget)
+        return row(kind, budget)
 
     def _system(self) -> Any:
         box = widgets.Textarea(
@@ -222,17 +220,19 @@ class Panel(widgets.VBox):
             box.layout = widgets.Layout(width="9.5em")
             self._link(name, box)
             boxes.append(box)
-        return _row(*boxes, indent=True)
+        return row(*boxes, indent=True)
 
     def _key(self) -> Any:
         where = "the system keyring" if keyring_here() else "a file that only you can read"
-        hidden = HiddenText(self._use_key, description="New key", placeholder="type or paste, then Enter", **_style())
+        hidden = HiddenText(
+            self._use_key, description="New key", placeholder="type or paste, then Enter", **label_style()
+        )
         hidden.tooltip = "Used at once; it is not kept in the notebook"
         hidden.layout = widgets.Layout(flex="1 1 18em", min_width="17em")
         self._keep_key = widgets.Checkbox(description="keep it", indent=False)
         self._keep_key.tooltip = f"In {where}; otherwise the key is forgotten when the kernel ends"
         self._keep_key.layout = widgets.Layout(width="6em")
-        return _row(hidden, self._keep_key)
+        return row(hidden, self._keep_key)
 
     def _button(self, label: str, tooltip: str, act: Callable[[], str], out: Any) -> Any:
         """act: what a click does; what it returns, or how it failed, goes to `out`."""
@@ -241,9 +241,9 @@ class Panel(widgets.VBox):
 
         def clicked(_: object) -> None:
             try:
-                _say(out, act())
+                say(out, act())
             except CometError as error:
-                _say(out, str(error), is_error=True)
+                say(out, str(error), is_error=True)
             self._look_up_key()
             self.refresh()
 
@@ -251,7 +251,7 @@ class Panel(widgets.VBox):
         return button
 
     def _look(self, name: str) -> dict[str, Any]:
-        return {**_style(), "tooltip": self._settings.traits()[name].help, "layout": widgets.Layout(width="auto")}
+        return {**label_style(), "tooltip": self._settings.traits()[name].help, "layout": widgets.Layout(width="auto")}
 
     # ---- both ways
 
@@ -263,23 +263,23 @@ class Panel(widgets.VBox):
         box.observe(lambda change: self._set(name, change["new"]), "value")
 
     def _set(self, name: str, value: Any) -> None:
-        """A hand moved a control: the setting follows, or the control goes back."""
+        """Let the setting follow the control that a user moved, or move the control back."""
         if threading.get_ident() in self._showing or value == getattr(self._settings, name):
             return
         try:
             setattr(self._settings, name, value)
             self._show(name, getattr(self._settings, name))
-            _say(self._message_box, "")
+            say(self._message_box, "")
         except TraitError as error:
             self._refuse(name, str(error).split("\n")[0])
 
     def _refuse(self, name: str, why: str) -> None:
         old = getattr(self._settings, name)
         self._show(name, old)
-        _say(self._message_box, f"{name} stays {old!r}: {why}", is_error=True)
+        say(self._message_box, f"{name} stays {old!r}: {why}", is_error=True)
 
     def _on_setting(self, change: Any) -> None:
-        """The setting moved, whoever moved it: the control follows."""
+        """Let the control follow the setting, whoever changed it."""
         self._show(change["name"], change["new"])
         if change["name"] in ("model", "aliases"):
             with self._moving():
@@ -323,7 +323,7 @@ class Panel(widgets.VBox):
         model = self._settings.model_named(self._settings.model)
         facts = models.known(model)
         alias = f"{model} · " if model != self._settings.model else ""
-        _say(self._facts, f"{alias}{facts or 'nothing is known of this model; it can be used all the same'}")
+        say(self._facts, f"{alias}{facts or 'nothing is known of this model; it can be used all the same'}")
         self._controls["thinking"](self._settings.thinking)
         self._slider.max = math.log10(max(facts.max_output if facts else MOST_TOKENS, self._settings.max_tokens)) + 1e-9
         why = models.refusal(model, "temperature")
@@ -341,13 +341,13 @@ class Panel(widgets.VBox):
         name = self._settings.endpoint
         self._models = None  # an older question's answer would be another endpoint's
         if name == "local":
-            _say(self._list, "the local model answers, whatever name is set")
+            say(self._list, "the local model answers, whatever name is set")
         elif name in ("auto", "cometapi") and not (self._settings.key or self._settings.base_url_variable):
-            _say(self._list, "no key, so no list of models: any name can be typed")
+            say(self._list, "no key, so no list of models: any name can be typed")
         else:
             self._models = in_background(lambda: offered_models(self._settings))
             if wait([self._models], PATIENCE_S).not_done:
-                _say(self._list, "the list of models is slow to come; any name can be typed")
+                say(self._list, "the list of models is slow to come; any name can be typed")
 
     # ---- what buttons do
 
@@ -355,9 +355,9 @@ class Panel(widgets.VBox):
         try:
             self._settings.use_key(key)
             where = keep(key) if self._keep_key.value else ""
-            _say(self._result, f"kept in {where}" if where else "in use until the kernel ends")
+            say(self._result, f"kept in {where}" if where else "in use until the kernel ends")
         except CometError as error:
-            _say(self._result, str(error), is_error=True)
+            say(self._result, str(error), is_error=True)
         self.look_again()
 
     def _test(self) -> str:
@@ -388,13 +388,13 @@ class Panel(widgets.VBox):
         if self._models and self._models.done():
             names, why_none = _listed(self._models)
             self._offer(names)
-            _say(self._list, why_none)
+            say(self._list, why_none)
             self._models = None
         with self._moving():
             self._talks.options = tuple(conversations.names())
-        _say(self._session, "\n".join(filter(None, [str(session.current().totals), session.current().problem])))
+        say(self._session, "\n".join(filter(None, [str(session.current().totals), session.current().problem])))
         at_hand = self._settings.key_at_hand
-        _say(self._key_status, f"Key: {described(at_hand) if at_hand else self._kept_key}")
+        say(self._key_status, f"Key: {described(at_hand) if at_hand else self._kept_key}")
 
     def shows(self, settings: CometSettings) -> bool:
         return self._settings is settings
@@ -405,7 +405,7 @@ class Panel(widgets.VBox):
             return
         self._settings.unobserve(self._on_setting)
         self.release()
-        for widget in _all(self):
+        for widget in all_widgets(self):
             widgets.Widget.close(widget)
 
     def __repr__(self) -> str:
@@ -424,7 +424,7 @@ def offered_models(settings: CometSettings) -> list[str]:
 
 
 def _listed(models: Future[list[str]]) -> tuple[list[str], str]:
-    """The names, and why there are none, in words."""
+    """Return the names, and why there are none, in words."""
     why = "the endpoint's list of models is empty"
     try:
         if names := models.result():
@@ -436,68 +436,11 @@ def _listed(models: Future[list[str]]) -> tuple[list[str], str]:
     return [], f"{why}; any name can be typed"
 
 
-class HiddenText(widgets.Password):
-    """A password field whose text never becomes its state: it is taken from the message, and the field is cleared.
-
-    take: gets the key.
-    """
-
-    def __init__(self, take: Callable[[Key], None], **options: Any) -> None:
-        self._take = take
-        super().__init__(continuous_update=False, **options)
-
-    def set_state(self, sync_data: dict[str, Any]) -> None:
-        """What the page sends. Before ipywidgets would echo it, and keep it."""
-        if typed := sync_data.pop("value", ""):
-            key = Key(typed, "the panel")
-            del typed
-            self.send_state("value")  # the empty one that it has
-            self._take(key)
-        super().set_state(sync_data)
-
-
-def _message_box() -> Any:
-    box = widgets.HTML()
-    box.layout = widgets.Layout(margin=f"0 2px 2px {INDENT}")
-    return box
-
-
-def _say(box: Any, text: str, is_error: bool = False) -> None:
-    lines = "<br>".join(map(escape, text.split("\n")))
-    content = f'<div class="comet-{"error" if is_error else "said"}" role="status">{lines}</div>' if text else ""
-    if box.value != content:
-        box.value = content
-    box.layout.display = None if text else "none"
-
-
-def _heading(text: str) -> Any:
-    return widgets.HTML(f"<h4>{text}</h4>")
-
-
-def _all(widget: Any) -> list[Any]:
-    return [widget, *(inner for child in getattr(widget, "children", ()) for inner in _all(child))]
-
-
-def _row(*boxes: Any, indent: bool = False) -> Any:
-    margin = f"0 0 0 {INDENT}" if indent else "0"
-    return widgets.HBox(boxes, layout=widgets.Layout(flex_flow="row wrap", align_items="center", margin=margin))
-
-
-def _style() -> dict[str, Any]:
-    return {"style": {"description_width": LABEL}}
-
-
-def _rounded(value: float) -> int:
-    """A slider's value to two digits, as a person would have typed it."""
-    digits = max(0, int(math.log10(max(value, 1))) - 1)
-    return int(max(1, round(value / 10**digits) * 10**digits))
-
-
 _open: Panel | None = None  # one for each process: however often it is displayed, its views agree
 
 
 def panel() -> Panel:
-    """The panel for the settings, which displays itself; brought up to date after each cell."""
+    """Return the panel for the settings, which displays itself; brought up to date after each cell."""
     global _open
     settings, shell = CometSettings.instance(), current_shell()
     if _open is not None and _open.comm is not None and _open.shows(settings):

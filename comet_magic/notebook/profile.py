@@ -37,7 +37,7 @@ def keep(settings: CometSettings, profile: Path) -> Path:
 
 
 def changed(settings: CometSettings) -> dict[str, Any]:
-    """The settings that differ from the built-in defaults, or that another file would set to something else."""
+    """Return the settings that differ from the built-in defaults, or that another file would set to something else."""
     values = {name: (getattr(settings, name), trait) for name, trait in sorted(settings.traits(config=True).items())}
     return {
         name: value

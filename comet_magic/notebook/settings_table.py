@@ -25,7 +25,7 @@ def key_status(settings: CometSettings) -> str:
 
 
 def settings_table(settings: CometSettings, key: str = "") -> list[tuple[str, str, str]]:
-    """(setting, value, the line that changes it); and the key's status, if given."""
+    """Return (setting, value, the line that changes it); and the key's status, if given."""
     names = settings.trait_names(config=True)
     rows = [(name, repr(getattr(settings, name)), f"%config CometSettings.{name} = …") for name in names]
     return [*rows, ("key", key, "%claude_key")] if key else rows

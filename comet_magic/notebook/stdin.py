@@ -37,7 +37,7 @@ def _key(question: str) -> Key:
 
 
 def typed(ask: Callable[[str], T], question: str) -> T | None:
-    """What the user typed; None where nobody can."""
+    """Return what the user typed; None where nobody can."""
     try:
         return ask(question)
     except EOFError:
@@ -75,7 +75,7 @@ def approve(name: str, arguments: Mapping[str, str], can_be_always: bool) -> str
 
 
 def _lines(name: str, arguments: Mapping[str, str], most: int | None) -> list[str]:
-    """A line for the call, and one for each argument, within bounds that no text can push the rest out of sight."""
+    """Return a line for the call and one for each argument, so short that no text pushes the rest out of sight."""
     lines = [f"  {name}"]
     for parameter, value in arguments.items():
         text = clean(value)

@@ -75,7 +75,7 @@ def _png(figure: Any) -> str:
 
 
 def usage(settings: CometSettings, *, all_time: bool = False) -> UsageReport:
-    """What this session has used, or all sessions that the store knows of."""
+    """Return what this session has used, or all sessions that the store knows of."""
     session = current()
     store = session.store(settings)
     of = "" if all_time else session.id

@@ -60,7 +60,7 @@ def _home(kind: type) -> str:
 
 
 def frame_schema(kind: Any) -> Schema:
-    """Of a table whose columns the model chooses."""
+    """Return the schema of a table whose columns the model chooses."""
     outline = schema_of(_TABLE, "DataFrame")
 
     def read(value: Any) -> Any:
@@ -118,14 +118,14 @@ def _is_empty(values: list[Any]) -> bool:
 
 
 def _type(library: Any, names: dict[str, str], kind: str | None, values: list[Any]) -> Any:
-    """The library's own; None to take what it infers itself."""
+    """Return the library's own; None to take what it infers itself."""
     if kind == "datetime":
         return getattr(library, names[kind])("us") if _is_empty(values) else None
     return getattr(library, names[kind])() if kind in names else None
 
 
 def _dtype(kind: str | None, values: list[Any]) -> str:
-    """What pandas calls it; "" to take what it infers itself."""
+    """Return what pandas calls it; "" to take what it infers itself."""
     has_nulls = any(value is None for value in values)
     match kind:
         case "integer":
@@ -161,7 +161,7 @@ class Rows(list[Any]):
         return {name: [_field(record, name) for record in records] for name in self._schema.get("properties", {})}
 
     def to(self, kind: Any) -> Any:
-        """As `kind`: the class DataFrame of pandas or polars, or pyarrow's Table. Raises: TypeError for another."""
+        """Convert to `kind`: DataFrame of pandas or polars, or pyarrow's Table. Raises: TypeError for another."""
         if not is_frame_class(kind):
             raise TypeError(f"rows.to(DataFrame) takes the class of pandas or polars, or pyarrow's Table, not {kind!r}")
         types_of = {name: of for name, part in self._schema.get("properties", {}).items() if (of := _kind(part))}
@@ -189,7 +189,7 @@ def _formatted(value: Any) -> str:
 
 
 def _kind(schema: dict[str, Any]) -> str:
-    """Which of KINDS a property is; "" if it is another."""
+    """Return which of KINDS a property is; "" if it is another."""
     parts: Sequence[Any] = schema.get("anyOf", [schema])
     known = {_plain_kind(part) for part in parts if part.get("type") != "null"}
     return known.pop() if len(known) == 1 else ""
@@ -204,7 +204,7 @@ def _plain_kind(schema: dict[str, Any]) -> str:
 
 
 def record_schema(schema: dict[str, Any]) -> dict[str, Any] | None:
-    """Of one record, where the schema is that of a list of records; None where it is not."""
+    """Return the schema of one record, where the schema is that of a list of records; None where it is not."""
     item = schema.get("items") if schema.get("type") == "array" else None
     if isinstance(item, dict) and "$ref" in item:
         item = schema.get("$defs", {}).get(item["$ref"].rpartition("/")[2])
@@ -212,7 +212,7 @@ def record_schema(schema: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def reader(read: Callable[[Any], Any], schema: dict[str, Any]) -> Callable[[Any], Any]:
-    """`read`, with a list of records as Rows."""
+    """Return `read`, changed so that a list of records becomes Rows."""
     record = record_schema(schema)
     if record is None:
         return read
@@ -220,7 +220,7 @@ def reader(read: Callable[[Any], Any], schema: dict[str, Any]) -> Callable[[Any]
 
 
 def need_frame_class() -> Any:
-    """The DataFrame that is meant by that name alone. Raises: ConfigError where no library is there to have one."""
+    """Return the DataFrame that the name alone means. Raises: ConfigError where no library has been imported."""
     for name in ("pandas", "polars"):
         if library := sys.modules.get(name):
             return library.DataFrame

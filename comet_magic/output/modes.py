@@ -1,4 +1,4 @@
-"""How a reply of a certain form is asked for: by what the endpoint and the model take, which is learned and kept.
+"""How a reply of a certain form is asked for. What an endpoint and a model accept is learned, and kept in the store.
 
 FORMAT: `output_config.format`, which holds the reply to the schema.        TOOL: the answer as a call of a tool.
 FORCED: the same, made to call it.        WORDS: an instruction in the prompt, which every model takes.
@@ -17,7 +17,7 @@ _USUAL, _EMBEDDED = (FORMAT, FORCED, TOOL, WORDS), (GRAMMAR, WORDS)
 
 
 class OutputModes:
-    """Of one question to one endpoint: `now` is the way to ask. What is learned on it goes into the store."""
+    """The modes that are left for one question to one endpoint; `now` is the one to use next."""
 
     def __init__(self, store: Store, endpoint: str, request: Request, *, is_embedded: bool = False) -> None:
         self._store, self._endpoint, self._model = store, endpoint, request.model
@@ -34,7 +34,7 @@ class OutputModes:
         return self._left[0]
 
     def refused(self, error: APIError) -> bool:
-        """The endpoint refused the request. Returns: whether another way may be what it takes."""
+        """Note a refusal of the request. Returns: whether the endpoint may take another mode."""
         is_about_request = error.status in (400, 422) or "invalid_request" in (error.code, error.type)
         if not is_about_request or len(self._left) == 1 or self.now in self._fit:
             return False
@@ -42,13 +42,13 @@ class OutputModes:
         return True
 
     def taken(self) -> None:
-        """The endpoint took the request as it was asked now: what it refused before was the way."""
+        """Note that the endpoint took the request in this mode: what it refused before was the mode."""
         self._keep(self._refused, is_taken=False)
         self._refused = []
         self._fit.add(self.now)
 
     def ignored(self) -> bool:
-        """The reply is as if nothing had been asked. Returns: whether there is another way to ask."""
+        """Note that the reply is as if no form had been asked for. Returns: whether there is another mode."""
         # The others leave it to the model. Who passes a forced tool over has no tools.
         refused_modes = {FORMAT: [FORMAT], FORCED: [FORCED, TOOL]}.get(self.now, [])
         if self.now in self._proven:  # it is the model that did not answer
@@ -58,7 +58,7 @@ class OutputModes:
         return bool(refused_modes)
 
     def fits(self) -> None:
-        """The reply is of the form, as it was asked for now: what was passed over before, no reply to it will be."""
+        """Note that the reply is of the form in this mode: the modes that were passed over before will not do."""
         self._keep(self._passed_over, is_taken=False)
         if self.now not in self._proven:
             self._keep([self.now], is_taken=True)
@@ -68,7 +68,7 @@ class OutputModes:
 
 
 def _impossible(request: Request) -> list[str]:
-    """What cannot be: a schema that is too open for the format, a model that cannot be forced."""
+    """Return what cannot be: a schema that is too open for the format, a model that cannot be forced."""
     facts = known(request.model)
     is_thinking = request.thinking not in (None, "off") or request.model.endswith("-thinking")
     unforced = bool(request.tools) or is_thinking or (facts is not None and not facts.forced)

@@ -43,7 +43,7 @@ class Schema:
 
 
 def schema_of(kind: Any, name: str) -> Schema:
-    """Of a type, or of a JSON Schema that is given as such. name: what to call it in errors.
+    """Return the schema of a type, or of a JSON Schema that is given as such. name: what to call it in errors.
 
     Raises: ConfigError when it is none that JSON can be read as.
     """
@@ -96,7 +96,7 @@ def _refuse(errors: Iterable[Any]) -> None:
 
 
 def _validator(schema: dict[str, Any], name: str) -> Callable[[Any], Iterable[Any]]:
-    """What is wrong with a value, error by error. Raises: ConfigError when the schema is none."""
+    """Return what is wrong with a value, error by error. Raises: ConfigError when the schema is none."""
     try:
         import jsonschema
     except ImportError:
@@ -115,7 +115,7 @@ def _validator(schema: dict[str, Any], name: str) -> Callable[[Any], Iterable[An
 
 
 def signature_of(function: Callable[..., Any], name: str) -> Schema:
-    """Of a function's parameters, as one object. What is read is its keyword arguments, checked and converted.
+    """Return the schema of a function's parameters, as one object; it reads keyword arguments, checked and converted.
 
     Raises: ConfigError when the function has no signature, or a parameter of a type that no JSON is.
     """
@@ -150,7 +150,7 @@ def signature_of(function: Callable[..., Any], name: str) -> Schema:
 def _fields(
     parameters: Iterable[inspect.Parameter], hints_of: dict[str, Any], name: str, pydantic: Any
 ) -> dict[str, Any]:
-    """Of a model that stands for a signature: the parameters that a model can give. Raises: ConfigError."""
+    """Return the fields of a pydantic model that stands for a signature. Raises: ConfigError."""
     fields: dict[str, Any] = {}
     for number, parameter in enumerate(parameters):
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -172,7 +172,7 @@ def _fields(
 
 
 def _plain(function: Any) -> Any:
-    """What has the annotations: of an object that can be called, its method."""
+    """Return what has the annotations: of an object that can be called, its method."""
     function = getattr(function, "func", function)  # of a functools.partial
     if inspect.isclass(function):
         return function.__init__
@@ -188,7 +188,7 @@ def _pydantic() -> Any:
 
 
 def _quiet(pydantic: Any) -> Any:
-    """A schema generator that leaves out a default which is no JSON, without a warning about it."""
+    """Return a schema generator that leaves out a default which is no JSON, without a warning about it."""
     from pydantic.json_schema import GenerateJsonSchema
 
     class Quiet(GenerateJsonSchema):
@@ -214,7 +214,7 @@ def _reader(validate_json: Callable[..., Any], *, is_strict: bool | None = True)
 
 
 def _integral(value: Any) -> Any:
-    """With 3 for 3.0, which JSON does not tell apart; where a float is wanted, it becomes one again."""
+    """Replace 3.0 by 3, which JSON does not tell apart; where a float is expected, it becomes one again."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return int(value)
     if isinstance(value, list):
@@ -228,7 +228,7 @@ def _got(error: Any) -> str:
 
 
 def _path(location: Any) -> str:
-    """`items[2].price: ` from ("items", 2, "price")."""
+    """Return `items[2].price: ` from ("items", 2, "price")."""
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
     return f"{path.lstrip('.')}: " if path else ""
 
@@ -253,7 +253,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _modern(kind: Any) -> Any:
-    """`typing.TypedDict` before Python 3.12 does not tell pydantic all that it needs; the backport's does."""
+    """Replace `typing.TypedDict`, which tells pydantic too little before Python 3.12, by the backport's."""
     if isinstance(kind, type) and type(kind).__module__ == "typing" and hasattr(kind, "__required_keys__"):
         from typing_extensions import NotRequired, TypedDict
 
@@ -292,7 +292,7 @@ def lax_reader(kind: Any) -> Callable[[Any], Any]:
 
 
 def strict(schema: dict[str, Any]) -> dict[str, Any] | None:
-    """As the provider's structured outputs take it; None where they cannot hold it: an open object, a recursion.
+    """Return the schema as structured outputs take it; None where they cannot: an open object, a recursion.
 
     Source: its page on structured outputs. Bounds are left out of it, and hold when the reply is read.
     """
@@ -358,7 +358,7 @@ def _without_titles(schema: Any, *, is_names: bool = False) -> Any:
 
 
 def _is_json(value: Any) -> bool:
-    """Whether JSON can say it: of a default, infinity it cannot."""
+    """Return whether JSON can say it: of a default, infinity it cannot."""
     try:
         json.dumps(value, allow_nan=False)
     except ValueError:

@@ -75,7 +75,7 @@ def output_type(kind: Any, name: str = "") -> OutputType:
 
 
 def _json_in(text: str) -> Iterator[Any]:
-    """The JSON values that a reply may mean: all of it, what is in its code blocks, what is among its words."""
+    """Yield the JSON values that a reply may mean: all of it, what is in its code blocks, what is among its words."""
     for candidate in (text, *(code for _, code in reversed(code_blocks(text)))):
         try:
             yield json.loads(candidate)
@@ -108,7 +108,7 @@ class TypedReply:
         self._repairs = 0
 
     def next(self, request: Request, message: Message) -> Request | None:
-        """What to ask after `message`; None when it is the value. Raises: ReplyError when it will not be."""
+        """Return what to ask after `message`; None when it is the value. Raises: ReplyError when it will not be."""
         if message.is_cut:
             raise self.failed(f"it is not whole: {ending(message).split(': raise')[0]}", _mend(message))
         answer = answer_of(message)
@@ -134,7 +134,7 @@ class TypedReply:
         return ReplyError(f"the reply is no {self.output.name}: {reason}", hint, reason=reason)
 
     def as_text(self, message: Message, *, is_value: bool) -> Message:
-        """The message as one of text, however the answer came: so it is kept, sent in later requests, and replayed."""
+        """Return the message as one of text, as it is kept, sent in later requests, and replayed."""
         others = [block for block in message.content if block.get("type") not in ("text", "tool_use")]
         answer: ContentBlock = {"type": "text", "text": answer_of(message)}
         message = replace(message, content=(*others, answer), as_type=self.output.name)
@@ -157,7 +157,7 @@ def read_stored(message: Message, output: OutputType) -> Message:
 
 
 def answer_of(message: Message) -> str:
-    """The text that is to be read: the arguments of the call by which it was given, else the message's own."""
+    """Return the text that is to be read: the arguments of the call by which it was given, else the message's own."""
     calls = [use for use in message.tool_uses if use.get("name") == REPLY_TOOL]
     return json.dumps(calls[-1].get("input"), ensure_ascii=False) if calls else message.text
 

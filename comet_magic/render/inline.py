@@ -26,7 +26,7 @@ def unquoted(line: str) -> str:
 
 
 def spelled_code(code: str) -> str:
-    """A line of code as HTML that means the same wherever Markdown is on, too."""
+    """Return a line of code as HTML that means the same wherever Markdown is on, too."""
     return re.sub(r"[^\w \t]", lambda m: f"&#{ord(m[0])};", code) or "&#8203;"
 
 
@@ -54,7 +54,7 @@ class Inline:
         self.in_row = False
 
     def row(self, line: str) -> str:
-        """A table's row: a cell ends at a bar, whatever stands around it."""
+        """Return a table's row: a cell ends at a bar, whatever stands around it."""
         cells = re.split(r"(?<!\\)\|", line)
         self.in_row = len(cells) > 1
         row = "|".join(map(self.text, cells))
@@ -94,7 +94,7 @@ class Inline:
         yield text[at:]
 
     def code_span(self, text: str, at: int, length: int) -> tuple[str, int]:
-        """The code span that opens at `at`, on one line; or its backticks, disarmed, when nothing closes it."""
+        """Return the code span that opens at `at`, on one line; or its backticks, disarmed, when nothing closes it."""
         start = at + length
         closing = re.compile(rf"(?<!`)`{{{length}}}(?!`)").search(text, start)
         if not closing:
@@ -169,7 +169,7 @@ class Inline:
 
 
 def _inline_math_end(text: str, at: int) -> int:
-    """Where the `$` at `at` is closed as mathematics; 0 when it is money, a shell variable, or alone."""
+    """Return where the `$` at `at` is closed as mathematics; 0 when it is money, a shell variable, or alone."""
     if at and (text[at - 1].isalnum()):
         return 0
     for closing in re.compile(r"(?<!\\)\$|\n").finditer(text, at + 1):
@@ -189,7 +189,7 @@ def _inline_math_end(text: str, at: int) -> int:
 
 
 def _is_tex(tex: str) -> bool:
-    """Whether every renderer will read it as one formula: whole braces, no code, no empty line."""
+    """Return whether every renderer will read it as one formula: whole braces, no code, no empty line."""
     plain = re.sub(r"\\.", "", tex, flags=re.S)
     depth = 0
     for brace in re.findall("[{}]", plain):
@@ -206,7 +206,7 @@ def _tex(tex: str) -> str:
 
 
 def _paired_tags(text: str) -> frozenset[int]:
-    """Where the harmless tags stand that are closed within the text: an open one would reach beyond it."""
+    """Return where the harmless tags stand that are closed within the text: an open one would reach beyond it."""
     hit, open_tags = set(), []
     for tag in _TAG.finditer(text):
         name = tag[2].lower()
@@ -222,7 +222,7 @@ def _paired_tags(text: str) -> frozenset[int]:
 
 
 def _link_target(text: str, at: int) -> tuple[str, int]:
-    """The part of a link behind its text; its opening character is disarmed unless the target is harmless."""
+    """Return the part of a link behind its text; its opening character is disarmed unless the target is harmless."""
     if text[at + 1] == "(":
         target = _TARGET.match(text, at)
         if target and _is_safe(target[1] or target[2] or ""):
@@ -236,13 +236,13 @@ def _link_target(text: str, at: int) -> tuple[str, int]:
 
 
 def _url_and_title(target: re.Match[str]) -> str:
-    """A link's target, in the one way of writing it that needs no brackets."""
+    """Return a link's target, in the one way of writing it that needs no brackets."""
     url, title = _url(target[1] or target[2] or ""), target[3] or target[4]
     return f'{url} "{title.replace("$", "&#36;")}"' if title else url
 
 
 def _bare_url(text: str, at: int) -> tuple[str, int]:
-    """An address that becomes a link by itself, up to where every parser ends it."""
+    """Return an address that becomes a link by itself, up to where every parser ends it."""
     hit = re.compile(r"[^\s<>`|\[\]()\\!]+").match(text, at)
     end = hit.end() if hit else at + 4
     # A parser that goes on would swallow the backtick of a code span.

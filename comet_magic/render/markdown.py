@@ -42,7 +42,7 @@ def wrapped(text: str, width: int | None = None) -> str:
 
 
 def safe_markdown(text: str, *, remote_images: bool = False, is_growing: bool = False) -> str:
-    """`text` with code and mathematics as they were, and everything that could act made inert.
+    """Return `text` with code and mathematics as they were, and with everything that could act made inert.
 
     remote_images: show images from the network; otherwise they become links.
     growing: more is to come, so the beginning of a closing fence at the end is held back.
@@ -58,7 +58,7 @@ def safe_markdown(text: str, *, remote_images: bool = False, is_growing: bool = 
 
 
 def code_blocks(text: str) -> list[tuple[str, str]]:
-    """(language, code) of each fenced block, in order; one that is not closed goes on to the end."""
+    """Return (language, code) of each fenced block, in order; one that is not closed goes on to the end."""
     scanner = _Scanner(remote_images=False, is_growing=False)
     scanner.scan(clean(text))
     return [(language, "\n".join(lines)) for language, lines in scanner.blocks]
@@ -258,7 +258,7 @@ class _Scanner:
         self.out += [prefix + line if line else prefix.rstrip() for line in code] + [prefix.rstrip()] * blank
 
     def fenced(self, code: list[str]) -> list[str]:
-        """Indented code as fenced code: whether four columns are code depends on the parser's idea of lists."""
+        """Fence indented code: whether four columns are code depends on the parser's idea of lists."""
         offset = self.lists[-1] if self.lists else 0
         longest = max((len(run) for line in code for run in re.findall("`+", line)), default=0)
         mark = " " * offset + "`" * max(3, longest + 1)
@@ -273,5 +273,5 @@ def _indent(line: str) -> int:
 
 
 def _is_delimiter_row(line: str) -> bool:
-    """Whether this line makes a table of its neighbours, for the most generous of the parsers."""
+    """Return whether this line makes a table of its neighbours, for the most generous of the parsers."""
     return set(line) <= set(" \t|:+-") and bool({"|", ":"} & set(line))

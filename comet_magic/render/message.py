@@ -15,7 +15,7 @@ SHOWN_CHARACTERS = 200_000  # beyond it, a browser needs seconds for one reply
 
 
 def to_markdown(message: Message, *, show_usage: bool = True, remote_images: bool = False) -> str:
-    """A reply as safe Markdown: collapsed thinking, text, how it ended, usage."""
+    """Return a reply as safe Markdown: collapsed thinking, text, how it ended, usage."""
     parts = []
     if message.thinking:
         thinking = safe_markdown(message.thinking[:SHOWN_CHARACTERS], remote_images=remote_images)
@@ -35,7 +35,7 @@ def to_markdown(message: Message, *, show_usage: bool = True, remote_images: boo
 
 
 def value_markdown(message: Message, *, show_usage: bool = True) -> str:
-    """What stands below a value that is shown by itself: notes, usage, and the reply that it was read from."""
+    """Return what stands below a value that is shown by itself: notes, usage, and the reply that it was read from."""
     calls = [_call(step) for step in message.steps() if isinstance(step, ToolCall)]
     quotes = [f"> **{escaped(note)}**" for note in notes(message)]
     head = f"<details><summary><small>reply, read as {escaped(message.as_type)}</small></summary>"
@@ -51,33 +51,33 @@ def _account(message: Message) -> list[str]:
 
 
 def _call(call: ToolCall) -> str:
-    """The line of a call; it opens to show the arguments and the result."""
+    """Return the line of a call; it opens to show the arguments and the result."""
     head = f"<details><summary><small>{escaped(call.line)}</small></summary>"
     outcome = "\n".join(filter(None, [call.problem, call.result]))
     return "\n\n".join([head, quoted(first_part(f"{call.given}\n\n→ {outcome}", SHOWN_QUESTION)), "</details>"])
 
 
 def _proof(receipt: Receipt) -> str:
-    """The line that says what was sent; it opens to show just that."""
+    """Return the line that says what was sent; it opens to show just that."""
     pictures = [f"![a picture that was sent]({address})" for address in receipt.thumbnails if address]
     parts = [f"<details><summary><small>sent: {escaped(receipt.sent)}</small></summary>", *pictures]
     return "\n\n".join([*parts, quoted(first_part(receipt.question or "", SHOWN_QUESTION)), "</details>"])
 
 
 def first_part(text: str, most: int) -> str:
-    """As much of it as a page can carry, and how much more there is."""
+    """Return as much of a text as a page can carry, and how much more there is."""
     return text if len(text) <= most else f"{text[:most]}\n[… {len(text) - most:,} more characters]"
 
 
 def quoted(text: str, language: str = "text") -> str:
-    """A text as a block that shows it as it stands."""
+    """Return a text as a block that shows it as it stands."""
     longest = max(map(len, re.findall("`+", text)), default=0)
     mark = "`" * max(3, longest + 1)
     return safe_markdown(f"{mark}{language}\n{text}\n{mark}")
 
 
 def to_plain(message: Message, *, show_usage: bool = True) -> str:
-    """A reply as text for a terminal: folded, without control characters."""
+    """Return a reply as text for a terminal: folded, without control characters."""
     text, more = displayed_part(message.full_text)
     parts = [wrapped(clean(text))] if text else []
     parts += [f"[{clean(note)}]" for note in [*more, *notes(message)]]
@@ -87,7 +87,7 @@ def to_plain(message: Message, *, show_usage: bool = True) -> str:
 
 
 def displayed_part(text: str) -> tuple[str, list[str]]:
-    """As much of a reply as a page can carry, and a note about the rest."""
+    """Return as much of a reply as a page can carry, and a note about the rest."""
     if len(text) <= SHOWN_CHARACTERS:
         return text.strip("\n"), []
     note = f"shown: the first {SHOWN_CHARACTERS:,} of {len(text):,} characters; all of it is in comet_magic.last.text"
@@ -95,7 +95,7 @@ def displayed_part(text: str) -> tuple[str, list[str]]:
 
 
 def ending(message: Message) -> str:
-    """How the reply ended, in words, or "" when it ended as replies do."""
+    """Return how the reply ended, in words, or "" when it ended as replies do."""
     if message.incomplete:
         return message.incomplete
     details = message.stop_details or {}
@@ -123,7 +123,7 @@ def ending(message: Message) -> str:
 
 
 def usage_line(message: Message) -> str:
-    """`claude-sonnet-4-6 · 1,204 in (980 cached) · 310 out · 2.1 s · ≈ $0.0083 · session ≈ $0.21`."""
+    """Return `claude-sonnet-4-6 · 1,204 in (980 cached) · 310 out · 2.1 s · ≈ $0.0083 · session ≈ $0.21`."""
     receipt, name = message.receipt, message.label or message.model or "model not reported"
     if receipt.replayed is not None:
         day = time.strftime("%d %b %Y", time.localtime(receipt.replayed)).lstrip("0")
@@ -138,12 +138,12 @@ def usage_line(message: Message) -> str:
 
 
 def account(message: Message) -> list[str]:
-    """The lines under a reply: what it cost, and what was sent besides the question."""
+    """Return the lines under a reply: what it cost, and what was sent besides the question."""
     return [usage_line(message), *([f"sent: {message.receipt.sent}"] if message.receipt.sent else [])]
 
 
 def notes(message: Message) -> list[str]:
-    """What a reader must know besides the text: how it ended, what is not shown, what was odd."""
+    """Return what a reader must know besides the text: how it ended, what is not shown, what was odd."""
     lines = [text] if (text := ending(message)) else []
     if message.unknown_blocks:
         lines.append(f"not shown: {', '.join(message.unknown_blocks)}")

@@ -36,7 +36,7 @@ class Table:
         return "\n".join([*lines, *map(clean, self.notes)])
 
     def _numeric(self) -> list[bool]:
-        """Which columns hold numbers, and nothing else."""
+        """Return which columns hold numbers, and nothing else."""
         return [
             any(row[at] for row in self.rows) and all(re.fullmatch(r"(≈ )?\$?[\d.,]*", row[at]) for row in self.rows)
             for at in range(len(self.head))
@@ -61,5 +61,5 @@ def counted(count: int | None) -> str:
 
 
 def about(usd: float | None) -> str:
-    """An amount that is an estimate."""
+    """Return an amount that is an estimate."""
     return "" if usd is None else f"≈ {dollars(usd)}"

@@ -24,7 +24,7 @@ class Summary(NamedTuple):
 
 
 def conversations(store: Store) -> list[Summary]:
-    """All conversations, the latest first."""
+    """Return all conversations, the latest first."""
 
     def act(db: Connection) -> list[Row]:
         return db.execute(
@@ -37,7 +37,7 @@ def conversations(store: Store) -> list[Summary]:
 
 
 def names(store: Store) -> list[str]:
-    """The conversations, the latest first."""
+    """Return the conversations, the latest first."""
 
     def act(db: Connection) -> list[str]:
         latest = "(SELECT max(at) FROM turns WHERE conversation = c.id)"

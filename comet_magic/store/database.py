@@ -99,7 +99,7 @@ class Store:
         return -1
 
     def look_behind(self, act: Callable[[Connection], T]) -> T | None:
-        """What `act` finds in the file behind the memory; None if there is none, or it cannot be read after all."""
+        """Return what `act` finds in the file behind the memory; None if there is none, or it cannot be read."""
         with self._lock:
             if self.behind is None:
                 return None
@@ -173,14 +173,14 @@ class Store:
             return f"{self.path} is being kept again, with what was asked meanwhile"
 
     def size_mb(self) -> float:
-        """What the file holds."""
+        """Return what the file holds."""
         pages = self.read(
             lambda db: (_pragma(db, "page_count") - _pragma(db, "freelist_count")) * _pragma(db, "page_size")
         )
         return pages / 1e6
 
     def may_be_over(self, most_mb: float) -> bool:
-        """Whether it is worth asking for `size_mb`."""
+        """Return whether it is worth asking for `size_mb`."""
         files = (self.path, f"{self.path}-wal") if self.is_file else ()
         with contextlib.suppress(OSError):
             return sum(os.stat(file).st_size for file in files) > most_mb * 1e6
@@ -264,7 +264,7 @@ class NewerStore(Exception):
 
 
 def _identity(path: Path | str) -> tuple[int, int] | None:
-    """Of the file that is there now; None if none is."""
+    """Return the identity of the file that is there now; None if there is none."""
     try:
         info = os.stat(path)
     except (OSError, ValueError):
@@ -273,7 +273,7 @@ def _identity(path: Path | str) -> tuple[int, int] | None:
 
 
 def _signs(path: Path) -> tuple[object, ...]:
-    """What would be another if a file that could not be used had been mended."""
+    """Return what would be another if a file that could not be used had been mended."""
     try:
         info = path.stat() if path.exists() else None
         folder = next(folder for folder in path.parents if folder.exists())
@@ -331,7 +331,7 @@ def _in_memory() -> Connection:
 
 
 def _for_reading(path: Path) -> Connection | None:
-    """The file as it is, whatever may not be written there; None if nothing can be read."""
+    """Return the file as it is, whatever may not be written there; None if nothing can be read."""
     in_use = path.with_name(f"{path.name}-wal").exists()
     # The first works beside writers, and makes files beside it; the second where nothing may be written.
     for how in ("mode=ro", "mode=ro&immutable=1")[0 if in_use else 1 :]:
@@ -349,7 +349,7 @@ def _for_reading(path: Path) -> Connection | None:
 
 
 def _brought_forward(older: Connection) -> Connection:
-    """A copy in memory, with the schema of this version; the file stays as it is."""
+    """Return a copy in memory, with the schema of this version; the file stays as it is."""
     with _closed_on_failure(_connected(MEMORY)) as copy:
         older.backup(copy)
         _migrate(copy, None)
@@ -405,7 +405,7 @@ def _pragma(connection: Connection, name: str) -> int:
 
 
 def _why(error: Exception, path: Path) -> str:
-    """What is wrong with the file, then how to mend it."""
+    """Return what is wrong with the file, then how to mend it."""
     if isinstance(error, NewerStore):
         return f"{path}: {error}: upgrade comet_magic, or set CometSettings.store to another path"
     reason = str(error)

@@ -22,7 +22,7 @@ class Spent(NamedTuple):
 
 
 def spent(store: Store, *, session: str = "", since: float = 0.0) -> Spent:
-    """What is in the ledger: of that session, if one is named, else since that time."""
+    """Return what is in the ledger: of that session, if one is named, else since that time."""
     where, value = ("session = ?", session) if session else ("at >= ?", since)
 
     def act(db: Connection) -> Spent:
@@ -37,7 +37,7 @@ def spent(store: Store, *, session: str = "", since: float = 0.0) -> Spent:
 
 
 def in_flight_usd(store: Store, *, session: str = "", since: float = 0.0) -> float:
-    """What the requests that are being waited for may cost: of that session, if one is named, else since that time."""
+    """Return what requests in flight may cost: those of a session, if one is named, else those since that time."""
     where, value = ("session = ?", session) if session else ("at >= ?", since)
     text = (
         "SELECT coalesce(sum(most_usd), 0) FROM requests INDEXED BY requests_in_flight"
@@ -76,7 +76,7 @@ class Line(NamedTuple):
 
 
 def lines(store: Store, by: str, *, session: str = "") -> list[Line]:
-    """The ledger summed by "model", "conversation" or "day"; days in order, the others the dearest first."""
+    """Return the ledger summed by "model", "conversation" or "day"; days in order, the others the dearest first."""
     column = COLUMNS[by]
 
     def act(db: Connection) -> list[Row]:
@@ -107,7 +107,7 @@ def keep_prices(store: Store, endpoint: str, prices: dict[str, tuple[float, floa
 
 
 def find_prices(store: Store, endpoint: str) -> tuple[dict[str, tuple[float, float]], float]:
-    """(input, output) in US dollars per million tokens by model, and when they were kept; nothing and 0 if none are."""
+    """Return (input, output) in US dollars per million tokens by model, and when they were kept; ({}, 0) for none."""
 
     def act(db: Connection) -> list[Row]:
         return db.execute("SELECT model, input, output, at FROM prices WHERE endpoint = ?", (endpoint,)).fetchall()

@@ -53,7 +53,7 @@ def _remembered(store: Store, version: int, conversation: Conversation) -> Conve
 
 
 def _has_messages(known: Conversation, cell: str, window: int | None) -> bool:
-    """Whether the messages of the turns in the window have been read."""
+    """Return whether the messages of the turns in the window have been read."""
     end = known.index_of(cell) if window is not None else len(known.turns)
     first = 0 if window is None else max(0, end - window)
     return all(turn.wire for turn in known.turns[first:end])
@@ -154,7 +154,7 @@ def turns_of(db: Connection, conversation: int | None, cell: str = "", window: i
 
 
 def _window(db: Connection, conversation: int, cell: str, window: int) -> tuple[int, int]:
-    """The places from which on, and before which, so many turns stand before the cell's."""
+    """Return the places from which on, and before which, so many turns stand before the cell's."""
     here = db.execute("SELECT place FROM turns WHERE conversation = ? AND cell = ?", (conversation, cell)).fetchone()
     end = here[0] if here else END
     newest = "SELECT place FROM turns WHERE conversation = ? AND place < ? ORDER BY place DESC LIMIT ?"

@@ -93,7 +93,7 @@ class ToolRunner:
         return replace(request, messages=(*request.messages, echo, answered), may_call=self._round < self._most_rounds)
 
     def _echo(self, message: Message) -> Message:
-        """As it is sent back while its calls are open: all that it consists of, and each call with an id of its own."""
+        """Return the message as it is sent back while its calls are open: complete, and each call with its own id."""
         seen = {str(use.get("id")) for part in self.before for use in part.tool_uses}
         blocks: list[ContentBlock] = []
         for block in message.content:
@@ -113,7 +113,7 @@ class ToolRunner:
     # ---- one call
 
     def _answered(self, use: ContentBlock, as_came: ContentBlock) -> tuple[ContentBlock, ToolCall]:
-        """The result that goes back, and the call as it is shown."""
+        """Return the result that goes back, and the call as it is shown."""
         call = ToolCall(use["name"], use["input"])
         try:
             tool, arguments = self._checked(call, as_came)
@@ -129,12 +129,12 @@ class ToolRunner:
         )
 
     def _may(self, tool: Tool) -> bool:
-        """Whether it runs without asking: it is safe, or this very function has been allowed in this conversation."""
+        """Return whether it runs without asking: it is safe, or has been allowed in this conversation."""
         given = [function for conversation, function in self._allowed if conversation == self._conversation]
         return tool.is_safe or any(_is_same(function, tool.function) for function in given)
 
     def _checked(self, call: ToolCall, as_came: ContentBlock) -> tuple[Tool, dict[str, Any]]:
-        """The tool, and its arguments as Python. Raises: NotRun."""
+        """Return the tool, and its arguments as Python. Raises: NotRun."""
         tool = self.tools.get(call.name)
         if tool is None:
             there = ", ".join(self.tools)
@@ -166,7 +166,7 @@ class ToolRunner:
             raise NotRun(DENIED, "The user did not allow this call.")
 
     def _run(self, tool: Tool, arguments: dict[str, Any]) -> tuple[list[ContentBlock], str, str]:
-        """What goes back, what is shown of it, and what went wrong, "" if nothing did."""
+        """Return what goes back, what is shown of it, and what went wrong, "" if nothing did."""
         try:
             value = within(self._limit_s, lambda: tool.function(**arguments))
         except TimedOut:
@@ -196,7 +196,7 @@ class ToolRunner:
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    """Whether it is the very same function; a method, of the very same object."""
+    """Return whether it is the very same function; a method, of the very same object."""
     bound = getattr(one, "__self__", None)
     if bound is not None and bound is getattr(other, "__self__", None):
         return getattr(one, "__func__", one) is getattr(other, "__func__", other)

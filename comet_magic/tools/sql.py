@@ -57,7 +57,7 @@ class Query:
     __name__ = "query"
 
     def over(self, tables: Mapping[str, Any], limit_s: float) -> TableQuery:
-        """As it is offered with one question. Raises: ConfigError when there is nothing to query."""
+        """Return the tool as it is offered with one question. Raises: ConfigError when there is nothing to query."""
         usable = {name: table for name, table in tables.items() if table_library(table) in LIBRARIES}
         usable = {name: table for name, table in usable.items() if type(table).__name__ not in (*SERIES, "LazyFrame")}
         if not usable:
@@ -122,7 +122,7 @@ def _duckdb() -> Any:
 
 
 def _locked(tables: Mapping[str, Any]) -> Any:
-    """A database of its own in memory, with these tables, which reaches nothing else any more."""
+    """Return a database of its own in memory, with these tables, which reaches nothing else any more."""
     connection = _duckdb().connect(":memory:", config=_LOCKED)
     for name, table in tables.items():
         try:
@@ -136,7 +136,7 @@ def _locked(tables: Mapping[str, Any]) -> Any:
 
 
 def _as_columns(table: Any) -> Any:
-    """As DuckDB can read it: with an index of pandas among the columns, and odd columns as text.
+    """Return a table as DuckDB can read it: with an index of pandas among the columns, and odd columns as text.
 
     Polars comes as Arrow: its threads do not outlive a fork.
     """
@@ -182,7 +182,7 @@ def _fetched(connection: Any, sql: str) -> tuple[list[str], list[tuple[Any, ...]
 
 
 def _without_comments(sql: str) -> str:
-    """Without the lines of comments at its end."""
+    """Take out the lines of comments at the end."""
     lines = sql.rstrip().split("\n")
     while len(lines) > 1 and lines[-1].lstrip().startswith("--"):
         lines.pop()
@@ -253,7 +253,7 @@ def _interrupted_later() -> Iterator[None]:
 
 
 def _forked(run: Callable[[], None]) -> int:
-    """The id of a child that runs that, and nothing else."""
+    """Return the id of a child that runs that, and nothing else."""
     parent, child = os.getpid(), 0
     try:
         with _interrupted_later(), warnings.catch_warnings():
@@ -278,7 +278,7 @@ def _end(child: int) -> None:
 
 
 def _answer(connection: Any, sql: str, writer: int, limit_s: float) -> None:
-    """In the child: write (text, problem)."""
+    """Run the query in the child, and write (text, problem)."""
     import resource
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it

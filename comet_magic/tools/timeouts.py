@@ -17,7 +17,7 @@ class TimedOut(BaseException):
 
 
 def within(seconds: float, function: Callable[[], Any]) -> Any:
-    """What `function` returns. Raises: TimedOut after `seconds`; or whatever it raises.
+    """Return what `function` returns. Raises: TimedOut after `seconds`; or whatever it raises.
 
     On the main thread it is stopped there, at its next step in Python. Where there are no alarms, as on Windows or on
     another thread, it runs on a thread of its own, and is left behind.
@@ -50,7 +50,7 @@ def _with_alarm(seconds: float, function: Callable[[], Any]) -> Any:
 
 
 def on_a_thread(seconds: float, function: Callable[[], Any], stop: Callable[[], None] | None = None) -> Any:
-    """What `function` returns. Raises: TimedOut after `seconds`; or whatever it raises.
+    """Return what `function` returns. Raises: TimedOut after `seconds`; or whatever it raises.
 
     stop: is called when it is left behind, and given a while to take effect.
     """

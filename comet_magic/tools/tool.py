@@ -53,7 +53,7 @@ class Tool:
     is_safe: bool = False
 
     def wire(self, hide: Callable[[str], str]) -> dict[str, Any]:
-        """As in a request's `tools`. hide: takes secrets out of it, for a default may be one."""
+        """Return an entry of a request's `tools`. hide: takes secrets out of it, for a default may be one."""
         described = {"description": self.description} if self.description else {}
         return dict(json.loads(hide(json.dumps({"name": self.name, **described, "input_schema": self.schema.json}))))
 
