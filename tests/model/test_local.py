@@ -130,13 +130,13 @@ def test_a_reply_of_a_type_from_a_real_model(shell: Any) -> None:
 def test_what_its_messages_endpoint_makes_of_a_form(shell: Any) -> None:
     """Nothing: it passes over formats and forced tools. Once this fails, `grammar` is of no use any more."""
     from comet_magic.api.client import connect
-    from comet_magic.output.typed import NoJSON, answer_of, wanted
+    from comet_magic.output.typed import NoJSON, answer_of, output_type
 
-    words = wanted(list[str])
+    words = output_type(list[str])
     settings = CometSettings.instance()
     for way in (FORMAT, FORCED):
         request = settings.request((Message.user("What is the capital of France?"),), max_tokens=30)
-        with connect(settings).stream(replace(request, form=words.form, way=way)) as stream:
+        with connect(settings).stream(replace(request, form=words.form, mode=way)) as stream:
             answer = answer_of(stream.until_done())
         with pytest.raises(NoJSON):
             words.value_of(answer)
