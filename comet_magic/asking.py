@@ -51,7 +51,7 @@ def ask(
     name, a prompt is text, whatever is in it: it may have been made of data.
     as_: a type, a DataFrame class or a JSON Schema: what the reply is to be, and what is returned.
     tools: functions that may be called for it, each call after the user has allowed it.
-    chat: the conversation that it is a turn of; "" for none.        new: begin that conversation afresh.
+    chat: the conversation that it is a turn of; "" for none.        new: begin that conversation anew.
     fresh: ask again, also where a notebook's first run would be answered from the store.
     named: the flags of `%%claude` (model, max_tokens, system, temperature, stop, effort, thinking, stream), and values
     that the prompt refers to: `ask("Describe {{sales}}", sales=df)`.

@@ -61,7 +61,9 @@ class Key:
         return text.replace(self.__secret, self.hint) if len(self.__secret) >= SHORTEST else text
 
     def is_in(self, text: str) -> bool:
-        return len(self.__secret) >= SHORTEST and (self.__secret in text or "\\" in self.__secret)
+        return len(self.__secret) >= SHORTEST and (
+            self.__secret in text or any(sign in self.__secret for sign in "\\'\"")
+        )
 
     def begins_at_end_of(self, text: str) -> int:
         """Return how many characters at the end of a text that grows may be the beginning of the key."""

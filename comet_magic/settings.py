@@ -310,7 +310,7 @@ def budget_limits(value: Any) -> dict[str, float]:
 def network_environment() -> tuple[str, ...]:
     """Return the variables that say how to reach the network, as they are now."""
     names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-    return tuple(os.environ.get(name, os.environ.get(name.lower(), "")) for name in names)
+    return tuple(os.environ.get(spelling, "") for name in names for spelling in (name, name.lower()))
 
 
 def _stops(stop: Any) -> tuple[str, ...]:

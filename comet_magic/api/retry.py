@@ -10,7 +10,7 @@
 | a value that does not fit its type | the reply and what is wrong with it | `REPAIRS` (1) | `output.typed` |
 | calls of tools | the reply and their results | `tool_rounds` (10) | `tools.runner` |
 
-Nothing is sent again once any of its text has been shown.
+The first four are sent again before any text has been shown; the others go on with a reply of which some has.
 """
 
 from __future__ import annotations

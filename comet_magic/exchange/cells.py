@@ -22,12 +22,12 @@ class Cell(NamedTuple):
     is_notebook: bool = False
 
 
-def _no_path(settings: object) -> str:
+def no_path(settings: object) -> str:
     return ""
 
 
 # How to find the path of the notebook whose cell is run, "" where it is not known; set when the extension is loaded.
-notebook_path: Callable[[Any], str] = _no_path
+notebook_path: Callable[[Any], str] = no_path
 
 
 def learn_notebook_path(find: Callable[[Any], str]) -> None:

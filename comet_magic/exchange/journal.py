@@ -59,9 +59,13 @@ class Journal:
         if self._is_finished or self._plan.stored:
             return
         # It was refused, or stopped at an awkward moment.
-        why = error.what if isinstance(error, CometError) else "stopped by you"
-        message = self._reply.message if self._reply and self._reply.text else None
-        requests.finish(self._plan.store, self._plan.record, Ending(message, why))
+        why = "stopped by you" if error is None or isinstance(error, KeyboardInterrupt) else "stopped by an error"
+        ending = Ending(None, error.what if isinstance(error, CometError) else why)
+        if self._reply and self._reply.text:
+            message, cost = self._reply.message, _cost(self._plan, self._reply)
+            ending = ending._replace(message=message, usage=message.usage, cost_usd=cost)
+            self._session.count(message.usage, cost)
+        requests.finish(self._plan.store, self._plan.record, ending)
 
     def note(self, text: str) -> None:
         """Say `text` under the reply."""

@@ -84,6 +84,7 @@ class Plan(NamedTuple):
     tool_timeout_s: float
     share_values: bool
     show_usage: bool
+    remote_images: bool
     store_limit_mb: float
     store: Store
 
@@ -127,7 +128,7 @@ def make_plan(question: Question, options: Options, cell: Cell, settings: CometS
     return Plan(
         question, options, request, record, endpoint, time_limits, retries, position, stored, price,
         budget_limits(settings.budget), limits, settings.tool_rounds, settings.tool_timeout_s, settings.share_values,
-        settings.show_usage, settings.store_limit_mb, store,
+        settings.show_usage, settings.remote_images, settings.store_limit_mb, store,
     )  # fmt: skip
 
 
@@ -189,9 +190,10 @@ def _record(
     price: Price | None, part: Attempt | None,
 ) -> RequestRecord:  # fmt: skip
     most = price.most(prices.estimated_prompt(request), request.max_tokens) if price else None
+    hidden = without_key(request, endpoint.key), without_key(question.message, endpoint.key)
     record = RequestRecord.of(
-        request, question.message, id=uuid.uuid4().hex, at=time.time(), endpoint=endpoint.name, session=session.id,
+        *hidden, key=request.key, id=uuid.uuid4().hex, at=time.time(), endpoint=endpoint.name, session=session.id,
         conversation=position.cell.conversation, cell=position.key, execution=position.cell.execution, most_usd=most,
         is_new=position.is_new, continues=part.id if part else "",
     )  # fmt: skip
-    return without_key(record, endpoint.key)
+    return record

@@ -27,7 +27,7 @@ def find_stored(
     if fresh or replay == "never" or (replay == "auto" and not (position.cell.is_notebook and is_first)):
         return None
     nth = 1 if has_id else times
-    if replay == "auto":  # what this kernel has asked itself is no past of its
+    if replay == "auto":  # what this kernel asked itself is not part of its past
         return requests.find_reply(store, endpoint, request, cell=position.key, nth=nth, but=session.id)
     stored = requests.find_reply(store, endpoint, request, cell=position.key, nth=nth)
     stored = stored or requests.find_reply(store, endpoint, request, cell=position.key)

@@ -14,6 +14,7 @@ from .plan import Plan
 
 if TYPE_CHECKING:
     from ..output.modes import OutputModes
+    from ..output.typed import OutputType
     from ..store.requests import StoredReply
     from ..tools.runner import Approve, ToolRunner
     from .session import Session
@@ -30,7 +31,7 @@ def run(
     Raises, after the message: whatever ended the reply before its time.
     """
     if plan.stored:
-        message = journal.finish_stored(_read_again(plan))
+        message = journal.finish_stored(_read_again(plan.stored, plan.options.output))
         yield message
         return message
     with _reply(plan, journal, session, announce, approve) as reply:
@@ -57,12 +58,15 @@ def finished(snapshots: Generator[Reply | Message, None, Message]) -> Message:
             next(snapshots)
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]  # what `run` returns
+    except BaseException as error:
+        snapshots.throw(error)  # ends the reply, where the exception came from outside; else it is raised again
+        raise
+    finally:
+        snapshots.close()
 
 
-def _read_again(plan: Plan) -> StoredReply:
+def _read_again(stored: StoredReply, output: OutputType | None) -> StoredReply:
     """Return the stored reply, with the value that it was read as, where one is asked for."""
-    stored, output = plan.stored, plan.options.output
-    assert stored is not None
     if output is None:
         return stored
     from ..output.typed import read_stored

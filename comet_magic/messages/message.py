@@ -94,7 +94,7 @@ class Message:
     before: tuple[Message, ...] = ()
     calls: tuple[ToolCall, ...] = ()
     as_type: str = ""
-    value: Any = field(default=None, compare=False)
+    value: Any = field(default=None, compare=False, repr=False)
 
     @classmethod
     def user(cls, text: str) -> Message:

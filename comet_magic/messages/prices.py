@@ -1,7 +1,7 @@
 """Usage → money, or nothing where no price is known: never $0, and never an exception.
 
 Where a price comes from: the user's own, else what the endpoint publishes, else the provider's list price, which
-`catalog` holds. Every amount is an estimate; the endpoint's bill is what counts.
+`models` holds. Every amount is an estimate; the endpoint's bill is what counts.
 """
 
 from __future__ import annotations

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from ..exchange.loop import Reply
+from ..exchange.plan import Plan
 from ..messages.message import Message
 from ..render.markdown import safe_markdown
 from ..render.message import account, displayed_part, notes, to_markdown, to_plain, value_markdown
-from ..settings import CometSettings
 from ..text import clean, escaped
 from .cell import current_shell, is_terminal
 
@@ -60,6 +60,8 @@ class LiveDisplay:
             # Where it came while something was painted, the reply has yet to be ended; else this raises it again.
             self._show(snapshots.throw(error))
             raise
+        finally:
+            snapshots.close()
         assert message is not None
         return message
 
@@ -195,12 +197,14 @@ def show(shell: Any, value: Any) -> None:
         shell.display_pub.publish(data=value._repr_mimebundle_())
 
 
-def screen_for(shell: Any, settings: CometSettings, *, is_typed: bool = False) -> Screen:
+def screen_for(shell: Any, plan: Plan) -> Screen:
     """Return a notebook's output where there is one (also one that is being captured), else the terminal."""
-    bundle_of, show_usage, remote_images = shell.display_formatter.format, settings.show_usage, settings.remote_images
+    bundle_of, show_usage = shell.display_formatter.format, plan.show_usage
     if _only_prints(shell):
-        return Terminal(show_usage=show_usage, bundle_of=bundle_of, is_typed=is_typed)
-    return Notebook(shell.display_pub.publish, show_usage=show_usage, remote_images=remote_images, bundle_of=bundle_of)
+        return Terminal(show_usage=show_usage, bundle_of=bundle_of, is_typed=bool(plan.options.output))
+    return Notebook(
+        shell.display_pub.publish, show_usage=show_usage, remote_images=plan.remote_images, bundle_of=bundle_of
+    )
 
 
 def facts(message: Message) -> dict[str, Any]:

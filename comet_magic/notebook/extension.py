@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.inputtransformer2 import EscapedCommand
 
-from ..exchange.cells import learn_notebook_path
+from ..exchange.cells import learn_notebook_path, no_path
 from ..settings import CometSettings
 from .cell import notebook_path
 
@@ -55,6 +55,7 @@ def load(shell: InteractiveShell) -> None:
         magics.executions.watch()
         undo.callback(magics.executions.unwatch)
         learn_notebook_path(notebook_path)
+        undo.callback(learn_notebook_path, no_path)
         _append(shell.configurables, settings, undo)
         _append(shell.input_transformer_manager.token_transformers, QuestionLine, undo)
         if completer := getattr(shell, "Completer", None):

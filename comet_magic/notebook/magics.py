@@ -185,7 +185,7 @@ class CometMagics(Magics):
         from ..exchange.run import run
         from .display import LiveDisplay, brief_interrupt, screen_for
 
-        screen = screen_for(self.shell, self.settings, is_typed=bool(options.output))
+        screen = screen_for(self.shell, plan)
         live = LiveDisplay(screen)
         with brief_interrupt(), Journal(session, plan) as journal:
             return live.show(run(plan, journal, session, announce=live.note, approve=_approve))

@@ -90,6 +90,10 @@ class Store:
                 self.cache.clear()
             return self._done(act, "BEGIN IMMEDIATE")
 
+    def locked(self) -> contextlib.AbstractContextManager[object]:
+        """Return what keeps other threads of this process out, for more than one reading or writing."""
+        return self._lock
+
     def data_version(self) -> int:
         """Return SQLite's count of what other connections have written; 0 where only this process writes."""
         if not self.is_file:
@@ -187,7 +191,7 @@ class Store:
         return False
 
     def give_back(self) -> None:
-        """Return the room of what was removed to the disk."""
+        """Give the disk space of removed rows back to the system."""
         with self._lock, contextlib.suppress(sqlite3.Error):  # if another kernel reads, the next time does it
             connection = self._connection
             connection.executescript("PRAGMA incremental_vacuum")  # execute() would free one page alone
@@ -237,9 +241,11 @@ class _Connections:
 
 _stores: weakref.WeakSet[Store] = weakref.WeakSet()
 _forking: list[Store] = []
+_fork_lock = threading.Lock()  # of threads that fork at once, one after the other
 
 
 def _before_fork() -> None:
+    _fork_lock.acquire()
     _forking[:] = list(_stores)
     for store in _forking:
         store._before_fork()
@@ -249,6 +255,7 @@ def _after_fork(*, in_child: bool) -> None:
     while _forking:
         store = _forking.pop()
         store._after_fork_in_child() if in_child else store._after_fork()
+    _fork_lock.release()
 
 
 if hasattr(os, "register_at_fork"):

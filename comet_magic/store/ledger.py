@@ -103,7 +103,7 @@ def keep_prices(store: Store, endpoint: str, prices: dict[str, tuple[float, floa
         rows = [(endpoint, model, price_in, price_out, now) for model, (price_in, price_out) in prices.items()]
         db.executemany("INSERT INTO prices VALUES (?,?,?,?,?)", rows)
 
-    store.write(act)
+    store.write(act, keeps_turns=True)
 
 
 def find_prices(store: Store, endpoint: str) -> tuple[dict[str, tuple[float, float]], float]:

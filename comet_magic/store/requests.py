@@ -51,7 +51,7 @@ class RequestRecord(NamedTuple):
     def of(cls, request: Request, question: Message, **known: Any) -> RequestRecord:
         """question: what the turn begins with; the first of the request's messages, unless it continues a reply."""
         parameters, wire = json.dumps(request.parameters()), json.dumps(question.to_wire())
-        return cls(key=request.key, model=request.model, parameters=parameters, question=wire, **known)
+        return cls(**{"key": request.key, "model": request.model, "parameters": parameters, "question": wire, **known})
 
 
 _BY_NAME = "(SELECT id FROM conversations WHERE name = ?)"
@@ -78,12 +78,14 @@ def _put_request(store: Store, db: Connection, record: RequestRecord, state: str
 
 def raise_most(store: Store, request: str, most_usd: float) -> None:
     """Note that a request goes on, and so may cost more than it was thought to."""
-    store.write(lambda db: db.execute("UPDATE requests SET most_usd = ? WHERE id = ?", (most_usd, request)))
+    store.write(
+        lambda db: db.execute("UPDATE requests SET most_usd = ? WHERE id = ?", (most_usd, request)), keeps_turns=True
+    )
 
 
 def withdraw(store: Store, request: str) -> None:
     """Remove a request that was not sent after all."""
-    store.write(lambda db: db.execute("DELETE FROM requests WHERE id = ?", (request,)))
+    store.write(lambda db: db.execute("DELETE FROM requests WHERE id = ?", (request,)), keeps_turns=True)
 
 
 def checkpoint(store: Store, request: str, message: Message) -> None:
@@ -141,9 +143,10 @@ def finish(store: Store, record: RequestRecord, ending: Ending) -> None:
             _put_reply(db, record.continues, message)
 
     keeps_turns = turn is None or not record.is_new
-    store.write(act, keeps_turns=keeps_turns)
-    if turn is not None and keeps_turns:
-        keep_in_mind(store, record.conversation, turn)
+    with store.locked():
+        store.write(act, keeps_turns=keeps_turns)
+        if turn is not None and keeps_turns:
+            keep_in_mind(store, record.conversation, turn)
 
 
 def _put_entry(db: Connection, record: RequestRecord, usage: Usage, cost_usd: float | None) -> None:
@@ -337,10 +340,11 @@ def sweep(store: Store, is_dead: Callable[[str | None, int | None, float], bool]
         )
         return len(dead)
 
-    return store.write(act)
+    return store.write(act, keeps_turns=True)
 
 
 def begin_session(store: Store, session: str, host: str, pid: int) -> None:
     store.write(
-        lambda db: db.execute("INSERT OR IGNORE INTO sessions VALUES (?,?,?,?)", (session, host, pid, time.time()))
+        lambda db: db.execute("INSERT OR IGNORE INTO sessions VALUES (?,?,?,?)", (session, host, pid, time.time())),
+        keeps_turns=True,
     )

@@ -27,17 +27,23 @@ def conversation(store: Store, name: str, *, cell: str = "", window: int | None 
 
     window: if given, the messages of only so many turns are needed: of those before the cell's, or the last ones.
     """
+    with store.locked():  # another thread of this process may write a turn meanwhile
+        return _conversation(store, name, cell, window)
+
+
+def _conversation(store: Store, name: str, cell: str, window: int | None) -> Conversation:
+    version = store.data_version()  # first, for where it opens the file anew, it empties the cache
     known = store.cache.get(name)
-    if known and known.data_version == store.data_version() and _has_messages(known.conversation, cell, window):
+    if known and known.data_version == version and _has_messages(known.conversation, cell, window):
         return cast(Conversation, known.conversation)
 
     def act(db: Connection) -> tuple[int | None, tuple[Turn, ...]]:
         id = find_conversation_id(db, name)
         return id, turns_of(db, id, cell, window)
 
-    version = store.data_version()
     id, turns = store.read(act)
     if id is None:
+        store.cache.pop(name, None)
         behind = store.look_behind(lambda db: turns_of(db, find_conversation_id(db, name), cell, window))
         return Conversation(name, behind or ())
     return _remembered(store, version, Conversation(name, turns))
@@ -73,7 +79,10 @@ def keep_turn(store: Store, name: str, turn: Turn, *, is_new: bool = False) -> N
             set_aside(store, db, name)
         put_turn(db, conversation_id(store, db, name), turn)
 
-    store.write(act)
+    with store.locked():
+        store.write(act, keeps_turns=not is_new)
+        if not is_new:
+            keep_in_mind(store, name, turn)
 
 
 def set_aside(store: Store, db: Connection, name: str) -> None:

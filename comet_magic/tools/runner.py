@@ -33,7 +33,7 @@ def nobody(name: str, arguments: Mapping[str, str], can_be_always: bool) -> str:
 
 
 class NotRun(Exception):
-    """Why a call is not run, for the user. told: the same for the model."""
+    """Why a call is not run, for the user. for_model: the same for the model."""
 
     def __init__(self, why: str, for_model: str) -> None:
         super().__init__(why)
@@ -53,7 +53,8 @@ class ToolRunner:
     ) -> None:  # fmt: skip
         """approve: asks the user.        allowed: what is allowed for good: in which conversation, which function.
 
-        rounds: most of them.  limit_s: seconds that a call may take.  sees_pictures: whether the model takes them.
+        most_rounds: number of rounds at most.
+        limit_s: seconds that a call may take.  sees_pictures: whether the model takes them.
         """
         self.tools = tools
         self._limits, self._approve, self._sees_pictures = limits, approve, sees_pictures

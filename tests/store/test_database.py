@@ -222,6 +222,48 @@ def test_forks_beside_a_thread_that_asks_and_the_exit_leave_nothing_open(tmp_pat
     assert done.stdout == ("2 2\n" if path == ":memory:" else "2 6\n")
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_what_a_forked_child_wrote_is_read_by_its_parent(tmp_path: Path) -> None:
+    """The parent's connection is a new one after the fork, and counts the writes of others anew."""
+    kept = Store(tmp_path / "s.sqlite")
+    put(kept, "one", "a")
+    assert questions(kept) == ["one"]
+    child = os.fork()
+    if not child:
+        put(kept, "two", "b")
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert questions(kept) == ["one", "two"]
+
+
+def test_what_another_kernel_deletes_or_renames_is_begun_anew(tmp_path: Path) -> None:
+    kept, other = Store(tmp_path / "s.sqlite"), Store(tmp_path / "s.sqlite")
+    put(kept, "one", "a")
+    assert questions(kept) == ["one"]
+    archive.rename(other, "c", "elsewhere")
+    assert questions(kept) == []
+    put(kept, "two", "b")
+    assert questions(kept) == questions(other) == ["two"]
+    rows = kept.read(lambda db: db.execute("SELECT count(*) FROM requests WHERE conversation IS NULL").fetchone()[0])
+    assert rows == 0
+
+
+def test_threads_that_talk_in_one_conversation_see_one_anothers_turns(tmp_path: Path) -> None:
+    kept = Store(tmp_path / "s.sqlite")
+
+    def talk(number: int) -> None:
+        for at in range(30):
+            questions(kept)
+            put(kept, f"{number} {at}", f"{number}-{at}")
+
+    threads = [threading.Thread(target=talk, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(questions(kept)) == 120
+
+
 # ---- many at once
 
 
