@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .messages.usage import Usage
     from .notebook.panel import panel
     from .settings import CometSettings
-    from .tools.tool import tool
+    from .tools.functions import tool
 
     last: Message | None
 
@@ -35,7 +35,7 @@ _MODULES = {
     "Usage": "messages.usage",
     "ask": "asking",
     "panel": "notebook.panel",
-    "tool": "tools.tool",
+    "tool": "tools.functions",
 }
 
 __all__ = [

@@ -17,7 +17,7 @@ from .exchange.run import finished, run
 from .exchange.session import current
 from .messages.message import Message
 from .notebook.cell import current_cell, current_shell
-from .notebook.executions import watched
+from .notebook.executions import current_executions
 from .settings import CometSettings
 from .suggestions import did_you_mean
 
@@ -68,7 +68,7 @@ def ask(
 
         options = options._replace(output=output_type(as_))
     if tools:
-        from .tools.tool import tools_of
+        from .tools.functions import tools_of
 
         options = options._replace(tools=tools_of(tools, filled.tables, settings.tool_timeout_s))
     plan = make_plan(filled, options, current_cell(chat), settings, session)
@@ -88,7 +88,7 @@ def _approve(name: str, arguments: Mapping[str, str], can_be_always: bool) -> st
 
 
 def _cell_name() -> Callable[[str], str]:
-    executions = watched()
+    executions = current_executions()
     return executions.name_of if executions else no_cell_name
 
 
@@ -118,7 +118,7 @@ def _unfilled(prompt: str) -> str:
 
 def _names() -> dict[str, Any]:
     """Return the names that a prompt may use besides the given ones: in a script, the last uncaught exception."""
-    if executions := watched():
+    if executions := current_executions():
         return executions.names()
     error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
     return {"error": error} if error is not None else {}

@@ -49,7 +49,7 @@ def fork(new: str, *, name: str = "") -> Conversation:
 
 
 def rename(new: str, *, name: str = "") -> None:
-    """Raises: ConfigError when there is no such conversation, or the new name is taken."""
+    """Rename a conversation. Raises: ConfigError when there is none, or the new name is taken."""
     conversations.rename(_store(), _named(name), _checked(new))
 
 
@@ -142,7 +142,7 @@ def to_lines(conversation: Conversation) -> str:
 
 
 def from_lines(text: str) -> tuple[Turn, ...]:
-    """Raises: ValueError, TypeError, KeyError or AttributeError when they are no whole turns."""
+    """Return the turns in a file of wire messages. Raises: ValueError, TypeError, KeyError or AttributeError."""
     turns: list[Turn] = []
     messages: list[Message] = []
     for line in filter(str.strip, text.split("\n")):

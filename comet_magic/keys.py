@@ -44,7 +44,7 @@ class Key:
         return f"…{self.__secret[-4:]}" if len(self.__secret) >= 12 else "…"
 
     def check(self) -> None:
-        """Raises: ConfigError when no header can carry it; http libraries would print it while refusing it."""
+        """Check that a header can carry the key. Raises: ConfigError; http libraries would print the key."""
         if not self.__secret:
             problem = "is empty"
         elif any(char.isspace() for char in self.__secret):
@@ -57,7 +57,7 @@ class Key:
             return
         raise ConfigError(f"the key from {self.source} {problem}", "copy it again, or enter it with %claude_key")
 
-    def hidden_in(self, text: str) -> str:
+    def hide_in(self, text: str) -> str:
         return text.replace(self.__secret, self.hint) if len(self.__secret) >= SHORTEST else text
 
     def is_in(self, text: str) -> bool:
@@ -65,7 +65,7 @@ class Key:
             self.__secret in text or any(sign in self.__secret for sign in "\\'\"")
         )
 
-    def begins_at_end_of(self, text: str) -> int:
+    def partial_match_at_end(self, text: str) -> int:
         """Return how many characters at the end of a text that grows may be the beginning of the key."""
         if len(self.__secret) < SHORTEST:
             return 0
@@ -93,7 +93,7 @@ def without_key(value: T, key: Key | None) -> T:
     if key is None:
         return value
     if isinstance(value, CometError):
-        value.what, value.hint = key.hidden_in(value.what), key.hidden_in(value.hint)
+        value.what, value.hint = key.hide_in(value.what), key.hide_in(value.hint)
         value.args = (value.what, value.hint)
         return value
     # Most have no key in them, and their `repr` says so in a fraction of the time.
@@ -103,7 +103,7 @@ def without_key(value: T, key: Key | None) -> T:
 def _hidden(value: Any, key: Key) -> Any:
     """Return the value without the key; the same object where there is nothing to hide in it."""
     if isinstance(value, str):
-        return key.hidden_in(value)
+        return key.hide_in(value)
     if isinstance(value, Mapping):
         hidden: Any = {_hidden(name, key): _hidden(part, key) for name, part in value.items()}
         return hidden if hidden != value else value

@@ -9,6 +9,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import comet_magic
@@ -99,6 +100,22 @@ def test_imports_go_down() -> None:
     assert upward == SANCTIONED
 
 
+def test_a_folder_lists_what_others_import() -> None:
+    used: dict[str, set[str]] = {}
+    for name, path in MODULES.items():
+        for other in imports(name, path.read_text())[0]:
+            folder, _, module = other.partition(".")
+            if module not in ("", "__init__") and name.split(".")[0] != folder:
+                used.setdefault(folder, set()).add(module)
+    for home in comet_magic._MODULES.values():
+        folder, _, module = home.partition(".")
+        used.setdefault(folder, set()).add(module)
+    for folder in {name.split(".")[0] for name in MODULES if "." in name}:
+        listed = set(import_module(f"comet_magic.{folder}").__all__)
+        functions = {"describe": {"describe", "register", "unregister"}, "tools": {"query", "tool"}}.get(folder, set())
+        assert listed - functions == used[folder] - functions, folder
+
+
 def test_a_wrong_import_is_caught() -> None:
     for name, line, wrong in (
         ("store.turns", "from ..exchange import session", "exchange.session"),
@@ -106,7 +123,7 @@ def test_a_wrong_import_is_caught() -> None:
         ("text", "from .errors import CometError", "errors"),
         ("describe.tables", "from ..api.client import Client", "api.client"),
         ("output.modes", "from .. import conversations", "conversations"),
-        ("api.events", "from ..tools import tool", "tools.tool"),
+        ("api.events", "from ..tools import functions", "tools.functions"),
     ):
         (found,) = imports(name, line)[0]
         assert found == wrong
@@ -144,6 +161,20 @@ def test_all_is_sorted_and_there() -> None:
     assert comet_magic.__all__ == sorted(comet_magic.__all__)
     assert [name for name in comet_magic.__all__ if not hasattr(comet_magic, name)] == []
     assert set(comet_magic.__all__) <= set(dir(comet_magic))
+
+
+def test_public_names_stay_what_they_are_whatever_is_imported() -> None:
+    """A module takes the place of a function of its name as soon as anything imports it; so none has such a name."""
+    for name in MODULES:
+        import_module("comet_magic" if name == "__init__" else f"comet_magic.{name.removesuffix('.__init__')}")
+    from comet_magic.tools import query, tool
+
+    assert callable(comet_magic.ask)
+    assert callable(comet_magic.panel)
+    assert comet_magic.tool is tool
+    assert comet_magic.tools.query is query
+    assert callable(comet_magic.describe.describe)
+    assert callable(comet_magic.describe.register)
 
 
 def test_loading_imports_nothing_heavy() -> None:

@@ -242,7 +242,7 @@ class _Watched:
         super().request(*args, **kwargs)  # type: ignore[misc]
 
     def _note_socket(self) -> None:
-        """From here on the exchange can be ended from outside, also while the server is silent."""
+        """Note the socket, so that the exchange can be ended from outside, also while the server is silent."""
         exchange: _Exchange = _running.exchange
         exchange.socket = self.sock
         if exchange.abandoned:

@@ -8,10 +8,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .registry import describe, register, unregister
 
-__all__ = ["describe", "register", "unregister"]
+__all__ = [
+    "columns",
+    "dependencies",
+    "describe",
+    "description",
+    "images",
+    "question",
+    "register",
+    "registry",
+    "template",
+    "tracebacks",
+    "unregister",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
+    if name in ("describe", "register", "unregister"):
         return getattr(import_module(".registry", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

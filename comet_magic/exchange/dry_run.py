@@ -12,7 +12,7 @@ from ..messages.prices import estimated_prompt
 from ..messages.tool_call import ToolCall
 from ..render.message import SHOWN_CHARACTERS, first_part, quoted
 from ..text import clean, escaped, many
-from .plan import Plan, not_taken
+from .plan import Plan, unsupported_by
 from .run import output_modes
 
 
@@ -26,7 +26,7 @@ class DryRun:
         self._request = without_key(request, plan.endpoint.key)
         self._endpoint = plan.endpoint.name
         self._sent = plan.sent_line
-        self._problem = not_taken(request, plan.endpoint)
+        self._problem = unsupported_by(request, plan.endpoint)
 
     @property
     def head(self) -> list[str]:

@@ -186,5 +186,5 @@ def _total(usage: Usage) -> int | None:
 
 
 def _sum(a: float | None, b: float | None) -> Any:
-    """None: not known."""
+    """Return the sum of the known amounts; None if neither is known."""
     return b if a is None else a if b is None else a + b

@@ -53,7 +53,7 @@ class Reply:
     def text(self) -> str:
         """All that there is to be shown so far."""
         text = without_key(self._text(), self._key)
-        held = self._key.begins_at_end_of(text) if self._key else 0
+        held = self._key.partial_match_at_end(text) if self._key else 0
         return text[:-held] if held else text
 
     def _text(self) -> str:

@@ -32,7 +32,7 @@ from .session import Session
 
 if TYPE_CHECKING:
     from ..output.typed import OutputType
-    from ..tools.tool import Tool
+    from ..tools.functions import Tool
 
 CACHEABLE = 4096  # tokens; the most that any model asks of a prefix
 NO_LIMITS = Limits()
@@ -112,7 +112,7 @@ def make_plan(question: Question, options: Options, cell: Cell, settings: CometS
     replay = "never" if options.dry_run else settings.replay
     endpoint = find_endpoint(settings, offline=options.dry_run or replay == "only")
     request = replace(request, model=endpoint.model) if endpoint.model else request
-    if not options.dry_run and (problem := not_taken(request, endpoint)):
+    if not options.dry_run and (problem := unsupported_by(request, endpoint)):
         raise ConfigError(
             problem, "nothing was sent; set COMETAPI_KEY for Claude, or leave it out (--alone leaves out earlier turns)"
         )
@@ -163,7 +163,7 @@ def _request(
     return replace(request, cached=cached) if cached else request
 
 
-def not_taken(request: Request, endpoint: Endpoint) -> str:
+def unsupported_by(request: Request, endpoint: Endpoint) -> str:
     """Say what of the request the endpoint is known not to take; "" if nothing is."""
     if endpoint.local_model is None:
         return ""

@@ -191,7 +191,7 @@ def _is_dead(here: str, host: str | None, pid: int | None, since: float) -> bool
 
 
 def _host() -> str:
-    """This machine, told from others; a store may be shared, and its maker's name not."""
+    """Return a digest of this machine's name: a store may be shared, the name not."""
     return sha256(socket.gethostname().encode()).hexdigest()[:16]
 
 
@@ -199,7 +199,7 @@ _current = Session()
 
 
 def current() -> Session:
-    """This process's session; a forked child has its own."""
+    """Return this process's session; a forked child has its own."""
     global _current
     if _current.process != os.getpid():
         _current = Session(is_fork=True)

@@ -1,1 +1,4 @@
 """The nouns of the Messages API as values: no I/O, and no words for the screen."""
+
+# What other folders may import.
+__all__ = ["conversation", "image_size", "message", "models", "prices", "request", "tokens", "tool_call", "usage"]

@@ -83,7 +83,7 @@ def _results(message: Message) -> list[str]:
 
 
 def _size(messages: Iterable[Message], text: str) -> int:
-    """Characters, with those for a picture's or a document's base64 that its tokens amount to."""
+    """Return the characters of a turn, with a picture's base64 counted as what its tokens amount to."""
     messages = list(messages)
     blocks = [block for message in messages for block in message.content]
     blocks += [part for block in blocks if isinstance(parts := block.get("content"), list) for part in parts]

@@ -10,7 +10,7 @@ _MAGIC = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), 
 
 
 def media_type(content: bytes) -> str | None:
-    """Return a media type that the Messages API takes; None for others. Source: its vision and PDF pages."""
+    """Return the media type, if the Messages API takes it, else None. Source: its vision and PDF pages."""
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "image/webp"
     return next((media for magic, media in _MAGIC if content.startswith(magic)), None)

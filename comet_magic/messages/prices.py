@@ -62,7 +62,10 @@ class Price(NamedTuple):
 
 
 def price_of(model: str, own: Mapping[str, Any], published: Mapping[str, tuple[float, float]]) -> Price | None:
-    """own: `CometSettings.prices`.        published: what the endpoint says: (input, output) by model."""
+    """Return the price of `model`: the user's, else the endpoint's, else the list price; None if none is known.
+
+    own: `CometSettings.prices`.        published: what the endpoint says: (input, output) by model.
+    """
     facts = known(model)
     if model in own:
         return own_price(own[model])

@@ -33,7 +33,7 @@ def plain_bundle(value: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 class Screen(Protocol):
-    """Where it is painted."""
+    """A place where a reply is painted."""
 
     def note(self, text: str) -> None: ...
     def paint(self, text: str) -> int: ...
@@ -190,7 +190,7 @@ def _only_prints(shell: Any) -> bool:
 
 
 def show(shell: Any, value: Any) -> None:
-    """Something that displays itself, as Markdown where there is a notebook, else as text."""
+    """Show a value that displays itself, as Markdown where there is a notebook, else as text."""
     if _only_prints(shell):
         print(value)
     else:

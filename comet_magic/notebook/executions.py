@@ -83,10 +83,10 @@ class Executions:
         if plain := content.get("data", {}).get("text/plain"):
             key = content.get("transient", {}).get("display_id") or f"output {len(self._displayed)}"
             outputs_kept = self._ipython_outputs(self._shell.execution_count - 1)
-            number_of = (len(outputs_kept), len(_text(outputs_kept[-1])) if outputs_kept else 0)
+            position = (len(outputs_kept), len(_text(outputs_kept[-1])) if outputs_kept else 0)
             if "comet_magic" in content.get("metadata", {}):  # a reply; how long it took is another time at each run
                 plain = str(plain).rpartition("\n\n")[0]
-            self._displayed[key] = (*self._displayed.get(key, number_of)[:2], str(plain)[: MOST_OUTPUT + MARGIN])
+            self._displayed[key] = (*self._displayed.get(key, position)[:2], str(plain)[: MOST_OUTPUT + MARGIN])
         return message
 
     def _end(self, result: Any) -> None:
@@ -108,10 +108,10 @@ class Executions:
         """Return what was printed, displayed and returned, in order."""
         displayed = list(self._displayed.values())
         outputs = [plain for after, _, plain in displayed if not after]
-        for number_of, outputs_kept in enumerate(self._ipython_outputs(number), 1):
+        for position, outputs_kept in enumerate(self._ipython_outputs(number), 1):
             text, at = _text(outputs_kept), 0
             for after, offset, plain in displayed:
-                if after == number_of:
+                if after == position:
                     outputs += [text[at:offset], plain]
                     at = offset
             outputs.append(text[at:])
@@ -181,6 +181,6 @@ def _is_same(run: Execution, failed: Execution) -> bool:
 _watched: Executions | None = None
 
 
-def watched() -> Executions | None:
+def current_executions() -> Executions | None:
     """Return the executions of the shell in which the extension is loaded; None outside one."""
     return _watched

@@ -49,7 +49,7 @@ def fix_question(
     failed: Execution, hint: str, settings: CometSettings, namespace: Mapping[str, Any], executions: Executions,
     transform: Callable[[str], str],
 ) -> Question:  # fmt: skip
-    """transform: makes Python of a cell with magics in it."""
+    """Return the question about a failed cell. transform: makes Python of a cell with magics in it."""
     assert failed.error is not None
     hint, limits = hint.strip(), _limits(settings, executions.name_of)
     tree = _parsed(failed.source, transform)

@@ -73,7 +73,7 @@ def all_conversations(settings: CometSettings) -> Table:
 
 
 def existing(settings: CometSettings, name: str) -> None:
-    """Raises: ConfigError, naming the nearest, when there is no such conversation."""
+    """Check that there is such a conversation. Raises: ConfigError, naming the nearest."""
     names = conversations.names(current().store(settings))
     if name.strip() not in names:
         near = nearest(name, names, 1)

@@ -61,7 +61,7 @@ class CometMagics(Magics):
           --code                put its Python into a new cell below, not run
           -c, --chat NAME       in this conversation; else in the notebook's own
           --alone               without any conversation
-          --new                 begin the conversation afresh; the old one stays in the store
+          --new                 begin the conversation anew; the old one stays in the store
           --fresh               ask again, also where the store has the reply
           --dry-run             show what would be sent, and send nothing
           -h, --help            show this, and send nothing
@@ -132,7 +132,7 @@ class CometMagics(Magics):
         cell = self._cell(None, alone=True)
         reply = self._ask(question, Options(dry_run=hint != line), cell)
         if reply and (code := corrected(reply)):
-            self._put_below(cell, reply, code)
+            self._insert_next_cell(cell, reply, code)
 
     def _answer(
         self, prompt: str, *, chat: str | None = None, alone: bool = False, new: bool = False, fresh: bool = False,
@@ -159,7 +159,7 @@ class CometMagics(Magics):
         if code and reply:
             from .next_cell import python_blocks
 
-            self._put_below(cell, reply, "\n\n".join(python_blocks(reply)), again=fresh)
+            self._insert_next_cell(cell, reply, "\n\n".join(python_blocks(reply)), again=fresh)
         return reply
 
     def _cell(self, chat: str | None, *, alone: bool = False) -> Cell:
@@ -190,11 +190,11 @@ class CometMagics(Magics):
         with brief_interrupt(), Journal(session, plan) as journal:
             return live.show(run(plan, journal, session, announce=live.note, approve=_approve))
 
-    def _put_below(self, cell: Cell, reply: Message, code: str, *, again: bool = False) -> None:
+    def _insert_next_cell(self, cell: Cell, reply: Message, code: str, *, again: bool = False) -> None:
         from ..exchange.session import current
-        from .next_cell import put_below
+        from .next_cell import insert_next_cell
 
-        print(put_below(self.shell, current().store(self.settings), cell, reply, code, again=again))
+        print(insert_next_cell(self.shell, current().store(self.settings), cell, reply, code, again=again))
 
     @no_var_expand
     @line_magic

@@ -11,7 +11,7 @@ from ..errors import ConfigError
 from ..output.dataframes import need_frame_class
 from ..output.typed import OutputType, output_type
 from ..suggestions import nearest_to
-from ..tools.tool import Tool, query, tools_of
+from ..tools.functions import Tool, query, tools_of
 
 
 def named(flag: str, text: str, scope: Mapping[str, Any], hint: str) -> Any:

@@ -35,7 +35,7 @@ def _is_python(code: str) -> bool:
     return True
 
 
-def put_below(shell: Any, store: Store, cell: Cell, reply: Message, code: str, *, again: bool = False) -> str:
+def insert_next_cell(shell: Any, store: Store, cell: Cell, reply: Message, code: str, *, again: bool = False) -> str:
     """Put `code` below the cell, unless it is there. Returns: what was done, in words.
 
     again: also where the same was put there before, for the user has asked anew.

@@ -68,7 +68,7 @@ class OutputModes:
 
 
 def _impossible(request: Request) -> list[str]:
-    """Return what cannot be: a schema that is too open for the format, a model that cannot be forced."""
+    """Return the modes that cannot work: a schema is too open for the format, or a model cannot be forced."""
     facts = known(request.model)
     is_thinking = request.thinking not in (None, "off") or request.model.endswith("-thinking")
     unforced = bool(request.tools) or is_thinking or (facts is not None and not facts.forced)

@@ -40,7 +40,7 @@ class OutputType:
     read: Callable[[Any], Any] = field(compare=False)
 
     def value_of(self, text: str) -> Any:
-        """Raises: Mismatch; NoJSON where there is none in the text."""
+        """Return the value in the text. Raises: Mismatch; NoJSON where there is none in it."""
         problem: Mismatch | None = None
         for parsed in _json_in(text):
             try:
@@ -51,7 +51,10 @@ class OutputType:
 
 
 def output_type(kind: Any, name: str = "") -> OutputType:
-    """kind: a type, a DataFrame class, or a JSON Schema.        Raises: ConfigError when no JSON can be read as it."""
+    """Return how a reply is read as `kind`: a type, a DataFrame class, or a JSON Schema.
+
+    Raises: ConfigError when no JSON can be read as it.
+    """
     name = name or (inspect.formatannotation(kind) if not isinstance(kind, Mapping) else "that JSON Schema")
     schema = frame_schema(kind) if is_frame_class(kind) else schema_of(kind, name)
     read = reader(schema.read, schema.json)

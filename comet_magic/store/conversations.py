@@ -50,7 +50,7 @@ def names(store: Store) -> list[str]:
 
 
 def rename(store: Store, name: str, new: str) -> None:
-    """Raises: ConfigError when there is no such conversation, or one of the new name."""
+    """Rename a conversation. Raises: ConfigError when there is none, or one of the new name."""
     _check_writable(store)
 
     def act(db: Connection) -> None:
@@ -61,7 +61,7 @@ def rename(store: Store, name: str, new: str) -> None:
 
 
 def fork(store: Store, name: str, new: str) -> None:
-    """A second conversation with the same turns, which goes its own way. Done once more, it stays as it is.
+    """Make a second conversation with the same turns, which goes its own way. Done again, it changes nothing.
 
     Raises: as `rename`.
     """
@@ -87,7 +87,7 @@ def _is_fork(db: Connection, name: str, parent: str) -> bool:
 
 
 def put(store: Store, name: str, turns: Iterable[Turn]) -> None:
-    """A new conversation of those turns. Raises: ConfigError when there is one of that name."""
+    """Make a new conversation of those turns. Raises: ConfigError when there is one of that name."""
 
     def act(db: Connection) -> None:
         _check_free(store, db, name)

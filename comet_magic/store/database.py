@@ -177,7 +177,7 @@ class Store:
             return f"{self.path} is being kept again, with what was asked meanwhile"
 
     def size_mb(self) -> float:
-        """Return what the file holds."""
+        """Return the size of the file's contents in MB (10⁶ bytes)."""
         pages = self.read(
             lambda db: (_pragma(db, "page_count") - _pragma(db, "freelist_count")) * _pragma(db, "page_size")
         )

@@ -47,7 +47,7 @@ def in_flight_usd(store: Store, *, session: str = "", since: float = 0.0) -> flo
 
 
 def midnight() -> float:
-    """When today began here, in seconds since 1970."""
+    """Return when today began here, in seconds since 1970."""
     now = time.localtime()
     return time.mktime((now.tm_year, now.tm_mon, now.tm_mday, 0, 0, 0, 0, 0, -1))
 

@@ -17,7 +17,7 @@ from ..messages.tool_call import ToolCall
 from ..messages.usage import Usage
 from ..text import whole_text
 from .database import Connection, Row, Store
-from .turns import conversation_id, find_conversation_id, keep_in_mind, put_turn, set_aside, turns_of
+from .turns import conversation_id, find_conversation_id, put_turn, set_aside, turns_of, update_cache
 
 IN_FLIGHT, WHOLE, PARTIAL, FAILED = "in flight", "whole", "partial", "failed"
 
@@ -146,7 +146,7 @@ def finish(store: Store, record: RequestRecord, ending: Ending) -> None:
     with store.locked():
         store.write(act, keeps_turns=keeps_turns)
         if turn is not None and keeps_turns:
-            keep_in_mind(store, record.conversation, turn)
+            update_cache(store, record.conversation, turn)
 
 
 def _put_entry(db: Connection, record: RequestRecord, usage: Usage, cost_usd: float | None) -> None:

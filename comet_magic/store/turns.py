@@ -46,10 +46,10 @@ def _conversation(store: Store, name: str, cell: str, window: int | None) -> Con
         store.cache.pop(name, None)
         behind = store.look_behind(lambda db: turns_of(db, find_conversation_id(db, name), cell, window))
         return Conversation(name, behind or ())
-    return _remembered(store, version, Conversation(name, turns))
+    return _cached(store, version, Conversation(name, turns))
 
 
-def _remembered(store: Store, version: int, conversation: Conversation) -> Conversation:
+def _cached(store: Store, version: int, conversation: Conversation) -> Conversation:
     """Keep a conversation in mind, and only a few others."""
     store.cache.pop(conversation.name, None)
     while len(store.cache) >= MOST_CACHED:
@@ -65,10 +65,10 @@ def _has_messages(known: Conversation, cell: str, window: int | None) -> bool:
     return all(turn.wire for turn in known.turns[first:end])
 
 
-def keep_in_mind(store: Store, name: str, turn: Turn) -> None:
+def update_cache(store: Store, name: str, turn: Turn) -> None:
     """Note a turn that this process has just written."""
     if known := store.cache.get(name):
-        _remembered(store, known.data_version, known.conversation.with_turn(turn))
+        _cached(store, known.data_version, known.conversation.with_turn(turn))
 
 
 def keep_turn(store: Store, name: str, turn: Turn, *, is_new: bool = False) -> None:
@@ -82,7 +82,7 @@ def keep_turn(store: Store, name: str, turn: Turn, *, is_new: bool = False) -> N
     with store.locked():
         store.write(act, keeps_turns=not is_new)
         if not is_new:
-            keep_in_mind(store, name, turn)
+            update_cache(store, name, turn)
 
 
 def set_aside(store: Store, db: Connection, name: str) -> None:

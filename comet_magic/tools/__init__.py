@@ -6,12 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .tool import query, tool
+    from .functions import query, tool
 
-__all__ = ["query", "tool"]
+__all__ = ["functions", "query", "runner", "tool"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return getattr(import_module(".tool", __name__), name)
+    if name in ("query", "tool"):
+        return getattr(import_module(".functions", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -19,8 +19,8 @@ from ..messages.request import REPLY_TOOL, Request
 from ..messages.tool_call import DENIED, NOBODY_THERE, ToolCall
 from ..output.schema import Mismatch
 from ..text import exception_text, many, whole_text
+from .functions import LONGEST_NAME, Tool
 from .timeouts import TimedOut, within
-from .tool import LONGEST_NAME, Tool
 
 ONCE, ALWAYS, DENY, NOBODY = "once", "always", "deny", "nobody"  # answers of a user; ALWAYS: in this conversation
 # Asks the user whether a tool may run: its name, its arguments as texts, whether it can be allowed for good.
@@ -84,7 +84,7 @@ class ToolRunner:
         results: list[ContentBlock] = []
         for use, as_came in zip(echo.tool_uses, uses, strict=True):
             tool = self.tools.get(use["name"])
-            yield CALL if tool is None or self._may(tool) else STEP
+            yield CALL if tool is None or self._is_allowed(tool) else STEP
             result, call = self._answered(use, as_came)
             results.append(result)
             self.calls.append(call)
@@ -118,7 +118,7 @@ class ToolRunner:
         call = ToolCall(use["name"], use["input"])
         try:
             tool, arguments = self._checked(call, as_came)
-            self._ask_leave(tool, call)
+            self._ask_approval(tool, call)
         except NotRun as why:
             texts = call._replace(arguments=as_came.get("partial_json") or call.arguments, problem=str(why))
             return _result(use["id"], why.for_model, is_error=True), texts
@@ -129,7 +129,7 @@ class ToolRunner:
             result=text, problem=problem, took_s=took_s
         )
 
-    def _may(self, tool: Tool) -> bool:
+    def _is_allowed(self, tool: Tool) -> bool:
         """Return whether it runs without asking: it is safe, or has been allowed in this conversation."""
         given = [function for conversation, function in self._allowed if conversation == self._conversation]
         return tool.is_safe or any(_is_same(function, tool.function) for function in given)
@@ -147,9 +147,9 @@ class ToolRunner:
         except Mismatch as error:
             raise NotRun(f"its arguments do not fit: {error}", f"The arguments do not fit: {error}") from None
 
-    def _ask_leave(self, tool: Tool, call: ToolCall) -> None:
+    def _ask_approval(self, tool: Tool, call: ToolCall) -> None:
         """Raises: NotRun where the user does not give it, or nobody is there."""
-        if self._may(tool):
+        if self._is_allowed(tool):
             return
         hide = self._limits.hide
         arguments = {name: hide(repr(value)) for name, value in call.arguments.items()}

@@ -61,7 +61,9 @@ class Tool:
 def tools_of(
     functions: object, tables: Mapping[str, Any], limit_s: float, names: Iterable[str] = ()
 ) -> dict[str, Tool]:
-    """tables: what `query` is to see, and limit_s: for how long it may run.        names: of the functions, if known.
+    """Return the functions as tools, by name.
+
+    tables: what `query` is to see, and limit_s: for how long it may run.        names: of the functions, if known.
 
     Raises: ConfigError for one that no model can call.
     """
