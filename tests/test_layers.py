@@ -40,7 +40,7 @@ DOORS = {
     "ipywidgets": {"notebook.panel", "notebook.controls"},
     "IPython": {"notebook.magics", "notebook.extension", "notebook.completion"},
     "traitlets": {"settings", "notebook.panel"},
-    "sqlite3": {"store.database"},
+    "sqlite3": {"store.connection", "store.database"},
     "xllamacpp": {"api.local"},
     "keyring": {"keys"},
     "narwhals": {"describe.frames"},

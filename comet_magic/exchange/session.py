@@ -18,7 +18,8 @@ from ..messages.message import Message
 from ..messages.usage import Usage
 from ..settings import CometSettings
 from ..store import ledger, requests
-from ..store.database import MEMORY, Store
+from ..store.connection import MEMORY
+from ..store.database import Store
 from ..text import dollars, whole_text
 from . import cells
 from .cells import CellKeys

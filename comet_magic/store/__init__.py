@@ -1,4 +1,4 @@
 """Questions in, values out: one SQLite file, and the only SQL. Callers see functions, never statements."""
 
 # What other folders may import.
-__all__ = ["code_cells", "conversations", "database", "ledger", "output_modes", "requests", "turns"]
+__all__ = ["code_cells", "connection", "conversations", "database", "ledger", "output_modes", "requests", "turns"]

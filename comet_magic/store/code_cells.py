@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from .database import Connection, Store
+from .connection import Connection
+from .database import Store
 
 
 def find_digest(store: Store, conversation: str, cell: str) -> str:

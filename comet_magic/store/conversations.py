@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from ..errors import ConfigError
 from ..messages.conversation import Turn
-from .database import Connection, Row, Store
+from .connection import Connection, Row
+from .database import Store
 from .turns import conversation_id, find_conversation_id, put_turn, turns_of
 
 OF_NO_TURN = "NOT EXISTS (SELECT 1 FROM turns WHERE turns.request = requests.id)"

@@ -12,19 +12,24 @@ import shutil
 import sqlite3
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .schema import MIGRATIONS
+from . import connection as connections
+from .connection import (
+    MEMORY,
+    Connection,
+    NewerStore,
+    open_file,
+    open_for_reading,
+    open_memory,
+    pragma,
+    transaction,
+)
 
 T = TypeVar("T")
-Row = sqlite3.Row
-Connection = sqlite3.Connection
-MEMORY = ":memory:"
-LOCKED_S = 20.0  # seconds to wait for another kernel's write, which takes milliseconds
 ROOM = 20_000_000  # bytes; with less, a disk counts as full still
-APPLICATION_ID = 0x636D6167  # "cmag"
 
 
 class Store:
@@ -50,12 +55,12 @@ class Store:
     def _connect(self) -> None:
         self.cache.clear()
         if str(self.path) == MEMORY:
-            self._open.main = _in_memory()
+            self._open.main = open_memory()
         elif self._read_only:
-            self._open.main, self._open.behind = _in_memory(), _for_reading(Path(self.path))
+            self._open.main, self._open.behind = open_memory(), open_for_reading(Path(self.path))
         else:
             try:
-                self._open.main = _opened(Path(self.path))
+                self._open.main = open_file(Path(self.path))
                 self._identity = _identity(Path(self.path))
             except (sqlite3.Error, OSError, ValueError, NewerStore) as error:
                 self._give_up(error)
@@ -99,7 +104,7 @@ class Store:
         if not self.is_file:
             return 0
         with self._lock, contextlib.suppress(sqlite3.DatabaseError):
-            return _pragma(self._connection, "data_version")
+            return pragma(self._connection, "data_version")
         return -1
 
     def look_behind(self, act: Callable[[Connection], T]) -> T | None:
@@ -116,7 +121,7 @@ class Store:
     def _done(self, act: Callable[[Connection], T], begin: str) -> T:
         with self._lock:
             try:
-                with _transaction(self._connection, begin) as connection:
+                with transaction(self._connection, begin) as connection:
                     return act(connection)
             except sqlite3.IntegrityError:
                 raise
@@ -124,7 +129,7 @@ class Store:
                 if not self.is_file:
                     raise
                 self._give_up(error)
-            with _transaction(self._connection, begin) as connection:
+            with transaction(self._connection, begin) as connection:
                 return act(connection)
 
     @property
@@ -139,8 +144,8 @@ class Store:
         self.cache.clear()
         self.problem = f"nothing is being kept: {_why(error, Path(self.path))}"
         self._open.close()
-        self._open.behind = None if isinstance(error, NewerStore | ValueError) else _for_reading(Path(self.path))
-        self._open.main = _in_memory()
+        self._open.behind = None if isinstance(error, NewerStore | ValueError) else open_for_reading(Path(self.path))
+        self._open.main = open_memory()
         self._signs = _signs(Path(self.path))
 
     def look_again(self, carry: Callable[[Connection, Connection], None]) -> str:
@@ -161,11 +166,11 @@ class Store:
                 return ""
             self._signs = _signs(Path(self.path))
             try:
-                file = _opened(Path(self.path))
+                file = open_file(Path(self.path))
             except (sqlite3.Error, OSError, ValueError, NewerStore):
                 return ""
             try:
-                with _transaction(file, "BEGIN IMMEDIATE"):
+                with transaction(file, "BEGIN IMMEDIATE"):
                     carry(self._connection, file)
             except sqlite3.Error:
                 file.close()
@@ -179,7 +184,7 @@ class Store:
     def size_mb(self) -> float:
         """Return the size of the file's contents in MB (10⁶ bytes)."""
         pages = self.read(
-            lambda db: (_pragma(db, "page_count") - _pragma(db, "freelist_count")) * _pragma(db, "page_size")
+            lambda db: (pragma(db, "page_count") - pragma(db, "freelist_count")) * pragma(db, "page_size")
         )
         return pages / 1e6
 
@@ -266,10 +271,6 @@ if hasattr(os, "register_at_fork"):
     )
 
 
-class NewerStore(Exception):
-    """The file's schema is newer than this version knows."""
-
-
 def _identity(path: Path | str) -> tuple[int, int] | None:
     """Return the identity of the file that is there now; None if there is none."""
     try:
@@ -291,126 +292,6 @@ def _signs(path: Path) -> tuple[object, ...]:
         return ()
 
 
-def _opened(path: Path) -> Connection:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # Made here, for SQLite would make it readable for others; its side files take its mode.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    with _closed_on_failure(_connected(str(path))) as connection:
-        _check(connection)
-        _configure(connection)
-        _migrate(connection, path)
-    return connection
-
-
-def _connected(name: str, **options: Any) -> Connection:
-    # Transactions are our own; and a lock of ours keeps the threads apart.
-    connection: Connection = sqlite3.connect(
-        name, timeout=LOCKED_S, isolation_level=None, check_same_thread=False, **options
-    )
-    connection.row_factory = Row
-    return connection
-
-
-def _check(connection: Connection) -> None:
-    """Raises: NewerStore or DatabaseError when the file is not for us; it is left as it is."""
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if tables and _pragma(connection, "application_id") != APPLICATION_ID:
-        raise sqlite3.DatabaseError("it is another program's database")
-    version = _pragma(connection, "user_version")
-    if version > len(MIGRATIONS):
-        raise NewerStore(f"it was written by a newer comet_magic: schema {version}, this one knows {len(MIGRATIONS)}")
-
-
-def _configure(connection: Connection) -> None:
-    if _pragma(connection, "page_count") == 0:
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")  # a killed kernel loses nothing; a power cut may lose a moment
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA secure_delete = ON")  # what is pruned is gone from the file
-
-
-def _in_memory() -> Connection:
-    with _closed_on_failure(_connected(MEMORY)) as connection:
-        connection.execute("PRAGMA foreign_keys = ON")
-        _migrate(connection, None)
-    return connection
-
-
-def _for_reading(path: Path) -> Connection | None:
-    """Return the file as it is, whatever may not be written there; None if nothing can be read."""
-    in_use = path.with_name(f"{path.name}-wal").exists()
-    # The first works beside writers, and makes files beside it; the second where nothing may be written.
-    for how in ("mode=ro", "mode=ro&immutable=1")[0 if in_use else 1 :]:
-        try:
-            with _closed_on_failure(_connected(f"{path.resolve().as_uri()}?{how}", uri=True)) as connection:
-                connection.execute("SELECT count(*) FROM sessions").fetchone()
-                version = _pragma(connection, "user_version")
-            if version == len(MIGRATIONS):
-                return connection
-            with contextlib.closing(connection):
-                return _brought_forward(connection) if 0 < version < len(MIGRATIONS) else None
-        except sqlite3.Error:
-            continue
-    return None
-
-
-def _brought_forward(older: Connection) -> Connection:
-    """Return a copy in memory, with the schema of this version; the file stays as it is."""
-    with _closed_on_failure(_connected(MEMORY)) as copy:
-        older.backup(copy)
-        _migrate(copy, None)
-    return copy
-
-
-def _migrate(connection: Connection, path: Path | None) -> None:
-    """Bring the schema to this version, in one transaction. A copy of an older file is kept beside it."""
-    if _pragma(connection, "user_version") == len(MIGRATIONS):
-        return
-    with _transaction(connection, "BEGIN IMMEDIATE"):
-        version = _pragma(connection, "user_version")  # another kernel may just have done it
-        _check(connection)
-        if path and 0 < version < len(MIGRATIONS):
-            _copy(path, path.with_name(f"{path.name}.v{version}"))
-        for script in MIGRATIONS[version:]:
-            for statement in script.split(";"):
-                connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-
-
-def _copy(path: Path, copy: Path) -> None:
-    os.close(os.open(copy, os.O_RDWR | os.O_CREAT, 0o600))
-    with contextlib.closing(_connected(str(path))) as old, contextlib.closing(_connected(str(copy))) as new:
-        old.backup(new)
-
-
-@contextlib.contextmanager
-def _closed_on_failure(connection: Connection) -> Iterator[Connection]:
-    try:
-        yield connection
-    except BaseException:
-        connection.close()
-        raise
-
-
-@contextlib.contextmanager
-def _transaction(connection: Connection, begin: str) -> Iterator[Connection]:
-    try:
-        connection.execute(begin)  # in here, for an interrupt may come just after it
-        yield connection
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            with contextlib.suppress(sqlite3.Error):
-                connection.execute("ROLLBACK")
-        raise
-
-
-def _pragma(connection: Connection, name: str) -> int:
-    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
-
-
 def _why(error: Exception, path: Path) -> str:
     """Return what is wrong with the file, then how to mend it."""
     if isinstance(error, NewerStore):
@@ -429,7 +310,7 @@ def _why(error: Exception, path: Path) -> str:
     if "readonly" in reason or "unable to open" in reason:
         return f"{path} cannot be written: make it writable, or set CometSettings.store to another path"
     if "locked" in reason or "busy" in reason:
-        return f"another program has kept {path} locked for {LOCKED_S:g} s: end it, then restart the kernel"
+        return f"another program has kept {path} locked for {connections.LOCKED_S:g} s: end it, then restart the kernel"
     if "another program" in reason:
         return f"{path}: {reason}: set CometSettings.store to another path"
     return f"{path} is damaged ({reason}): move it away, and a new one is begun"

@@ -8,7 +8,8 @@ from __future__ import annotations
 import time
 from typing import NamedTuple
 
-from .database import Connection, Row, Store
+from .connection import Connection, Row
+from .database import Store
 
 COLUMNS = {"model": "model", "conversation": "conversation", "day": "date(at, 'unixepoch', 'localtime')"}
 

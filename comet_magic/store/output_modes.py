@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from .database import Connection, Store
+from .connection import Connection
+from .database import Store
 
 HOLD_S = 30 * 86_400.0  # seconds until a mode that was not taken is tried again
 

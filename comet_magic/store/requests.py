@@ -16,7 +16,8 @@ from ..messages.request import Request
 from ..messages.tool_call import ToolCall
 from ..messages.usage import Usage
 from ..text import whole_text
-from .database import Connection, Row, Store
+from .connection import Connection, Row
+from .database import Store
 from .turns import conversation_id, find_conversation_id, put_turn, set_aside, turns_of, update_cache
 
 IN_FLIGHT, WHOLE, PARTIAL, FAILED = "in flight", "whole", "partial", "failed"

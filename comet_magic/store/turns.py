@@ -9,7 +9,8 @@ import time
 from typing import NamedTuple, cast
 
 from ..messages.conversation import Conversation, Turn
-from .database import Connection, Store
+from .connection import Connection
+from .database import Store
 
 END = 2**62  # beyond any place
 MOST_CACHED = 8  # conversations

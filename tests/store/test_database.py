@@ -30,8 +30,8 @@ from comet_magic.messages.message import Message
 from comet_magic.messages.request import Request
 from comet_magic.messages.usage import Usage
 from comet_magic.settings import CometSettings
+from comet_magic.store import connection, requests, schema, turns
 from comet_magic.store import conversations as archive
-from comet_magic.store import database, requests, schema, turns
 from comet_magic.store.database import Store
 from comet_magic.store.requests import Ending, RequestRecord
 
@@ -156,7 +156,7 @@ def is_closed(connection: sqlite3.Connection) -> bool:
 
 def test_a_store_that_nobody_holds_is_closed(connections: list[sqlite3.Connection], tmp_path: Path) -> None:
     put(Store(tmp_path / "s.sqlite"), "hi", "a")
-    put(Store(database.MEMORY), "hi", "a")
+    put(Store(connection.MEMORY), "hi", "a")
     assert questions(Store(tmp_path / "s.sqlite", read_only=True)) == ["hi"]
 
 
@@ -533,7 +533,7 @@ def test_an_interrupt_while_waiting_for_a_lock_leaves_no_transaction_open(tmp_pa
                 raise KeyboardInterrupt
             return done
 
-    with pytest.raises(KeyboardInterrupt), database._transaction(Interrupted(), "BEGIN IMMEDIATE"):  # type: ignore[arg-type]
+    with pytest.raises(KeyboardInterrupt), connection.transaction(Interrupted(), "BEGIN IMMEDIATE"):  # type: ignore[arg-type]
         pass
     assert not kept._connection.in_transaction
     put(kept, "hi", "a")
@@ -614,7 +614,7 @@ def test_a_store_that_is_only_read_is_not_changed(shell: Any, server: WireServer
 def test_a_lock_that_never_ends_is_told_and_work_goes_on(
     shell: Any, server: WireServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "LOCKED_S", 0.2)
+    monkeypatch.setattr(connection, "LOCKED_S", 0.2)
     Ran(shell, "%%claude\none")
     path = session.current().store(CometSettings.instance()).path
     session.current().close()
@@ -635,7 +635,7 @@ def older(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     old = Store(path)
     put(old, "hi", "a")
     old.close()
-    monkeypatch.setattr(database, "MIGRATIONS", (*schema.MIGRATIONS, "ALTER TABLE turns ADD COLUMN colour TEXT"))
+    monkeypatch.setattr(connection, "MIGRATIONS", (*schema.MIGRATIONS, "ALTER TABLE turns ADD COLUMN colour TEXT"))
     return path
 
 
@@ -671,7 +671,7 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path, monkey
     put(old, "ho", "b")
     old.close()
     broken = "ALTER TABLE turns ADD COLUMN colour TEXT; CREATE UNIQUE INDEX alone ON ledger (session)"
-    monkeypatch.setattr(database, "MIGRATIONS", (*schema.MIGRATIONS, broken))
+    monkeypatch.setattr(connection, "MIGRATIONS", (*schema.MIGRATIONS, broken))
     assert "UNIQUE constraint failed" in Store(path).problem
     monkeypatch.undo()
     assert questions(Store(path)) == ["hi", "ho"]
