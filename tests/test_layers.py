@@ -49,6 +49,28 @@ DOORS = {
     "duckdb": {"tools.sql"},
     "PIL": {"describe.images"},
 }
+# The test that holds a module which has no test file of its own name.
+HELD_BY = {
+    "api/test_protocol.py": "api.client api.retry api.sse api.transport messages.message messages.tool_call messages.usage render.message errors",
+    "api/test_events.py": "api.sse",
+    "test_settings.py": "api.endpoint notebook.profile",
+    "model/test_local.py": "api.grammar api.local",
+    "test_asking.py": "conversations exchange.session notebook.cell",
+    "describe/test_registry.py": "describe.arrays describe.dependencies describe.description describe.files describe.images describe.objects messages.image_size messages.tokens redaction",
+    "describe/test_tables.py": "describe.columns describe.frames",
+    "describe/test_question.py": "describe.template exchange.dry_run notebook.execution_text notebook.executions suggestions",
+    "notebook/test_fix.py": "describe.tracebacks",
+    "exchange/test_usage.py": "exchange.budget messages.prices messages.models notebook.usage_report store.ledger render.table",
+    "exchange/test_plan.py": "exchange.journal exchange.run",
+    "tools/test_runner.py": "exchange.loop notebook.stdin tools.functions tools.timeouts",
+    "output/test_typed.py": "exchange.negotiate notebook.named output.dataframes output.modes store.output_modes",
+    "notebook/test_magics.py": "notebook.completion notebook.extension notebook.flags",
+    "notebook/test_panel.py": "notebook.controls notebook.settings_table",
+    "exchange/test_turns.py": "notebook.history_magic notebook.history_table",
+    "notebook/test_next_cell.py": "store.code_cells",
+    "render/test_markdown.py": "render.inline text",
+    "store/test_database.py": "store.connection store.conversations store.requests store.schema store.turns",
+}
 MODULES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
 
 
@@ -98,6 +120,19 @@ def test_imports_go_down() -> None:
         if goes_up(name, other)
     }
     assert upward == SANCTIONED
+
+
+def test_every_module_has_its_test() -> None:
+    """tests/store/test_turns.py would be the test of store/turns.py; where there is none, it says which one is."""
+    tests = Path(__file__).parent
+    held = {module: tests / file for file, modules in HELD_BY.items() for module in modules.split()}
+    for name in MODULES:
+        *folders, module = name.split(".")
+        own = tests.joinpath(*folders, f"test_{module}.py")
+        if module not in ("__init__", "_version"):
+            assert own.is_file() != (name in held), name
+            assert held.get(name, own).is_file(), name
+    assert set(held) <= set(MODULES)
 
 
 def test_a_folder_lists_what_others_import() -> None:
