@@ -6,14 +6,19 @@ import ast
 import builtins
 import sys
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 ALIKE, VERY_ALIKE = 0.6, 0.8  # as difflib measures it
 
 
+def _close(word: str, words: Iterable[str], most: int, cutoff: float) -> list[str]:
+    from difflib import get_close_matches  # not at the top: few questions have a mistake
+
+    return get_close_matches(word, words, most, cutoff)
+
+
 def nearest(word: str, words: Iterable[object], most: int = 3) -> list[str]:
-    return get_close_matches(word, dict.fromkeys(name for name in words if isinstance(name, str)), most, ALIKE)
+    return _close(word, dict.fromkeys(name for name in words if isinstance(name, str)), most, ALIKE)
 
 
 def did_you_mean(word: str, words: Iterable[object]) -> str:
@@ -57,7 +62,7 @@ def nearest_to(error: BaseException, tree: ast.AST | None, namespace: Mapping[st
 def _missing(error: BaseException, tree: ast.AST | None, namespace: Mapping[str, Any]) -> MissingName | None:
     if isinstance(error, NameError) and error.name:
         # There are so many builtins that one is somewhat alike to anything.
-        near = get_close_matches(error.name, dir(builtins), 3, VERY_ALIKE)
+        near = _close(error.name, dir(builtins), 3, VERY_ALIKE)
         return MissingName(error.name, "the namespace", [*_public(namespace), *near])
     if isinstance(error, AttributeError) and error.name and error.obj is not None:
         kind = error.obj.__name__ if isinstance(error.obj, type) else type(error.obj).__name__

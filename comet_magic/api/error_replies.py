@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from html import unescape
 from typing import Any
 
 from ..errors import APIError
@@ -73,6 +72,8 @@ def _page_title(text: str) -> str:
     """Return what a page that is not JSON says, in a few words: an HTML page's title, else its beginning."""
     if "<" in text[:200]:
         title = re.search(r"<title[^>]*>(.*?)</title>|<h1[^>]*>(.*?)</h1>", text, re.I | re.S)
+        from html import unescape  # not at the top: it is for pages
+
         words = re.sub(r"<[^>]*>", " ", (title[1] or title[2] or "") if title else "")
         return _sentence(unescape(words)) if words.strip() else "a page of HTML without a title"
     return _sentence(text) if text.strip() else "no text came with it"

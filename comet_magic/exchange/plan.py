@@ -6,8 +6,8 @@ panel changes in the middle of a question is for the next one.
 
 from __future__ import annotations
 
+import os
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -192,7 +192,7 @@ def _record(
     most = price.most(prices.estimated_prompt(request), request.max_tokens) if price else None
     hidden = without_key(request, endpoint.key), without_key(question.message, endpoint.key)
     record = RequestRecord.of(
-        *hidden, key=request.key, id=uuid.uuid4().hex, at=time.time(), endpoint=endpoint.name, session=session.id,
+        *hidden, key=request.key, id=os.urandom(16).hex(), at=time.time(), endpoint=endpoint.name, session=session.id,
         conversation=position.cell.conversation, cell=position.key, execution=position.cell.execution, most_usd=most,
         is_new=position.is_new, continues=part.id if part else "",
     )  # fmt: skip

@@ -7,13 +7,11 @@ import socket
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from ..background import in_background
 from ..messages.message import Message
 from ..messages.usage import Usage
 from ..settings import CometSettings
@@ -62,7 +60,7 @@ class Session:
     """One process from its start to its end, or what a test takes for one."""
 
     def __init__(self, *, is_fork: bool = False) -> None:
-        self.id = uuid.uuid4().hex
+        self.id = os.urandom(16).hex()
         self.cells = CellKeys(self.id[:8], is_fork=is_fork)
         self.process = os.getpid()
         self.totals = Totals()
@@ -158,6 +156,8 @@ class Session:
         now = time.time()
         if now - at > PRICES_HOLD_S and now - self._prices_fetched.get(endpoint, 0) > PRICES_RETRY_S:
             self._prices_fetched[endpoint] = now
+            from ..background import in_background  # not at the top: it is for once a day
+
             in_background(lambda: self._keep_prices(store, endpoint, fetch))
         return prices
 

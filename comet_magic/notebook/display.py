@@ -6,8 +6,8 @@ queues. So the time between two paints grows with the text.
 
 from __future__ import annotations
 
+import os
 import time
-import uuid
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -100,7 +100,7 @@ class Notebook:
         self._bundle_of = bundle_of
         self._show_usage = show_usage
         self._remote_images = remote_images
-        self._id = uuid.uuid4().hex
+        self._id = os.urandom(16).hex()
         self._is_open = False
         self._notes: list[str] = []
 
@@ -133,7 +133,7 @@ class Notebook:
         data, metadata = self._bundle_of(message.value)
         if data:  # a widget shows itself
             self._update(data, metadata)
-        self._is_open, self._id = False, uuid.uuid4().hex
+        self._is_open, self._id = False, os.urandom(16).hex()
         markdown = value_markdown(message, show_usage=self._show_usage)
         plain = "\n".join(_account(message, self._show_usage))
         self._update({"text/markdown": markdown, "text/plain": plain}, {"comet_magic": facts(message)})

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from html import unescape
 
 from ..text import escaped, lazy_pattern
 
@@ -255,5 +254,7 @@ def _url(url: str) -> str:
 
 
 def _is_safe(url: str) -> bool:
+    from html import unescape  # not at the top: few replies have links
+
     scheme = re.match(r"[^/?#]*?:", "".join(unescape(url).split()))
     return not scheme or scheme[0][:-1].lower() in SAFE_SCHEMES

@@ -50,6 +50,7 @@ from comet_magic.render.message import ending, notes, to_markdown, to_plain
 from comet_magic.settings import CometSettings, base_url
 
 KEY = "sk-test-0123456789abcdef"
+AT_ONCE_S = 40  # far below the 100 s that it would take otherwise, and far above what a busy machine needs
 
 
 class Asking:
@@ -370,8 +371,8 @@ def test_41_no_message_stop_but_a_stop_reason() -> None:
 
 def test_42_a_socket_left_open() -> None:
     began = time.monotonic()
-    assert answer(stream(start(), block(), delta("4"), stop(), end=[HOLD])).text == "4"
-    assert time.monotonic() - began < 1
+    assert answer(stream(start(), block(), delta("4"), stop(), end=[HOLD]), read_s=100, deadline_s=100).text == "4"
+    assert time.monotonic() - began < AT_ONCE_S
 
 
 def test_43_44_block_indexes() -> None:
@@ -483,9 +484,9 @@ def test_61_a_stalled_stream() -> None:
 @pytest.mark.parametrize("ping", [event("ping"), b": PING\n\n"])
 def test_62_only_pings(ping: bytes) -> None:
     began = time.monotonic()
-    error = failure(stream(*[ping], end=[step for _ in range(100) for step in (0.1, chunk(ping))]), deadline_s=0.6)
+    error = failure(stream(*[ping], end=[step for _ in range(1000) for step in (0.1, chunk(ping))]), deadline_s=0.6)
     assert "took more than 0.6 s" in str(error)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < AT_ONCE_S
 
 
 @pytest.mark.parametrize("script", [[SSE_HEAD, HOLD], [HOLD]])
@@ -502,12 +503,12 @@ def test_64_an_empty_stream() -> None:
 
 def test_67_stopped_from_another_thread() -> None:
     with WireServer(stream(start(), block(), delta("Hel"), end=[HOLD])) as server:
-        replying = Asking(server.url, read_s=30).stream()
+        replying = Asking(server.url, read_s=100, deadline_s=100).stream()
         threading.Timer(0.3, replying.stop).start()
         began = time.monotonic()
         message = replying.until_done()
-        assert time.monotonic() - began < 1
-        assert server.closed_by_client.wait(1)
+        assert time.monotonic() - began < AT_ONCE_S
+        assert server.closed_by_client.wait(AT_ONCE_S)
     assert (message.text, ending(message)) == ("Hel", "stopped by you")
 
 
@@ -872,7 +873,7 @@ def test_a_token_count_is_a_bonus() -> None:
 @pytest.fixture(autouse=True)
 def no_threads_left() -> Iterator[None]:
     yield
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and any(t.name == "comet_magic reader" for t in threading.enumerate()):
         time.sleep(0.02)
     assert not [t for t in threading.enumerate() if t.name == "comet_magic reader"]

@@ -145,7 +145,7 @@ def test_a_runaway_is_stopped(sql: str) -> None:
     began = time.monotonic()
     with pytest.raises(QueryError, match="took longer|[Mm]emory"):
         ask(sql)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60  # each of them would run for many minutes
 
 
 def test_memory_is_bounded() -> None:
