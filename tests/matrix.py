@@ -41,7 +41,9 @@ class Line:
     def run(self) -> tuple[bool, float]:
         """Whether all of it passed, and how many seconds it took. What it printed is in the log."""
         began = time.monotonic()
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+        # What was said to the make that runs this is not for the ones that it runs.
+        own = ("MAKE", "MFLAGS", "ARGS", "VENV", "PYTHON", "PIN")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(own)}
         with self.log.open("w", encoding="utf-8") as log:
             for target in self.targets:
                 command = ["make", *target.split(" ", 1)[:1], f"VENV={BUILD / self.name}", f"PYTHON={self.python}"]
