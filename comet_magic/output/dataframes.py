@@ -110,7 +110,11 @@ def _frame(kind: Any, columns: dict[str, list[Any]], types_of: dict[str, str]) -
     frame = kind(columns)
     dtypes = {name: dtype for name in columns if (dtype := _dtype(types_of.get(name), columns[name]))}
     text = library.Series(["text"]).dtype
-    return frame.astype({name: text if dtype == "text" else dtype for name, dtype in dtypes.items()})
+    frame = frame.astype({name: text if dtype == "text" else dtype for name, dtype in dtypes.items()})
+    for name, of in types_of.items():
+        if of == "datetime" and str(frame[name].dtype).startswith("datetime64[ns"):  # as pandas before 3 has them
+            frame[name] = frame[name].dt.as_unit("us")
+    return frame
 
 
 def _is_empty(values: list[Any]) -> bool:
