@@ -2,7 +2,7 @@
 
     make matrix                    every line
     make matrix ARGS="3.10 lowest"  some of them
-    make matrix ARGS="--brief"      the whole suite on the oldest and the newest Python only, two lines at a time
+    make matrix ARGS="--brief"      demo and quick tests on each, two lines at a time
 
 A line gets an environment of its own, `build/matrix/NAME`, and a log beside it. Browser tests run in `make test` alone:
 they test pages, which are the same on every Python.
@@ -115,13 +115,10 @@ def lowest_pins() -> Path:
 
 
 def lines(found: dict[str, str], *, is_brief: bool) -> list[Line]:
-    everything = ("demo", "test -q --ignore=tests/browser")
-    ends = (min(found, key=minor_of), max(found, key=minor_of))
-    whole = [
-        Line(version, python, ("demo", "quick") if is_brief and version not in ends else everything)
-        for version, python in found.items()
-    ]
-    return [*whole, Line("lowest", found[ends[0]], ("demo", "quick"), lowest_pins())]
+    targets = ("demo", "quick") if is_brief else ("demo", "test -q --ignore=tests/browser")
+    whole = [Line(version, python, targets) for version, python in found.items()]
+    oldest = min(found, key=minor_of)
+    return [*whole, Line("lowest", found[oldest], ("demo", "quick"), lowest_pins())]
 
 
 def minor_of(version: str) -> int:
