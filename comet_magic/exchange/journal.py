@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CometError
+from ..keys import without_key
 from ..messages import prices
 from ..messages.conversation import Turn
 from ..messages.message import Message, Receipt
@@ -35,6 +35,7 @@ class Journal:
     def __init__(self, session: Session, plan: Plan) -> None:
         self._session, self._plan = session, plan
         self._notes = plan.notes
+        self._question = without_key(plan.question.message, plan.endpoint.key)
         self._reply: Reply | None = None
         self._is_finished = False
         self._due = 0.0
@@ -135,9 +136,9 @@ class Journal:
         position = self._plan.position
         if not position.cell.conversation or not message.is_whole:
             return None
-        question = Message.from_wire(json.loads(self._plan.record.question))
         turn = Turn.of(
-            position.key, (question, *message.before, message), asked_after=position.digest_before, request=request,
+            position.key, (self._question, *message.before, message), asked_after=position.digest_before,
+            request=request,
             at=at, session=self._session.id, execution=position.cell.execution, cost_usd=cost_usd, tokens=tokens,
         )  # fmt: skip
         self._session.cells.ran_in(position.cell.conversation, turn.cell)
@@ -161,8 +162,7 @@ class Journal:
             return receipt
         from ..describe.images import thumbnails
 
-        question = Message.from_wire(json.loads(plan.record.question))
-        return receipt._replace(question=question.text, thumbnails=thumbnails(question))
+        return receipt._replace(question=self._question.text, thumbnails=thumbnails(self._question))
 
     def _keep_small(self) -> None:
         store, limit = self._plan.store, self._plan.store_limit_mb
