@@ -271,6 +271,7 @@ def test_tools_run_where_the_cell_does(serve: Callable[..., WireServer], user: A
     user.given = ["y"]
     comet_magic.ask("How many?", tools=[count])
     assert results(server.received[-1])[0]["content"] == "7"
+    database.close()
 
 
 def test_results_are_texts_cards_and_pictures(serve: Callable[..., WireServer], user: Answers, shell: Any) -> None:
