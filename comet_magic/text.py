@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import re
+import unicodedata
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +20,7 @@ def exception_text(error: BaseException) -> str:
 
 def cut(text: str, characters: int, of: int | None = None) -> str:
     """Return one line of a text, at most so long. of: its whole length, if it has been cut already."""
-    line = clean(text).replace("\n", "⏎").replace("\t", " ")
+    line = spelled(text).replace("\n", "⏎").replace("\t", " ")
     length = max(len(line), of or 0)
     if length <= characters:
         return line
@@ -48,6 +49,13 @@ class _LazyPattern:
 
 
 _CONTROL = lazy_pattern(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff]")
+# Marks, joiners, fillers, selectors and tags: nobody sees them, but models, compilers and shells read them.
+_UNSEEN = lazy_pattern(
+    r"[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028\u2029\u2060-\u2065\u206a-\u206f\u2800"
+    r"\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+MARK, _NO_MARK = "◈", "◇"  # begins each line of ours under a reply; none that comes from elsewhere may have it
+_JOINERS, _LINE_ENDS = "\u200c\u200d\ufe0f", "\u2028\u2029"
 
 
 def whole_text(text: str) -> str:
@@ -60,8 +68,32 @@ def whole_text(text: str) -> str:
 
 
 def clean(text: str) -> str:
-    """Return `text` as any screen may get it: no control characters, no lone surrogates, newlines as LF."""
-    return _CONTROL.sub("\ufffd", whole_text(text).replace("\r\n", "\n").replace("\r", "\n"))
+    """Return `text` as any screen may get it: nothing that controls it or cannot be seen, newlines as LF.
+
+    What has been returned for the beginning of a text stays as the text grows.
+    """
+    text = _CONTROL.sub("\ufffd", whole_text(text).replace("\r\n", "\n").replace("\r", "\n"))
+    return text if text.isascii() else _UNSEEN.sub(_kept, text).replace(MARK, _NO_MARK)
+
+
+def _kept(match: re.Match[str]) -> str:
+    """Return an unseen character where it shapes what can be seen: emoji, and the letters of scripts that join."""
+    char, before = match[0], match.string[max(match.start() - 1, 0) : match.start()]
+    if char in _LINE_ENDS:
+        return "\n"
+    if char not in _JOINERS or not before:
+        return ""
+    is_symbol = unicodedata.category(before) in ("So", "Sm", "Sk") or before in "\ufe0f‼⁉"
+    joins = char != "\ufe0f" and "\u0600" <= before <= "\u1cff" and unicodedata.category(before)[0] in "LM"
+    return char if is_symbol or joins else ""
+
+
+def spelled(text: str) -> str:
+    """Return `text` with each character that cannot be seen written as its escape; newlines and tabs stay."""
+    text = whole_text(text).replace("\r\n", "\n")
+    for pattern in (_CONTROL, _UNSEEN):
+        text = pattern.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+    return text.replace("\r", "\\r")
 
 
 def one_line(text: str, most: int) -> str:

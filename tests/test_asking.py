@@ -94,14 +94,14 @@ def test_what_is_left_out_is_said(shell: Any, server: WireServer) -> None:
     server.scripts[:] = [canonical("ok")]
     shell.run_line_magic("config", "CometSettings.history_turns = 4")
     lines = [Ran(shell, f"%%claude\n{number}").plain.split("\n")[-1] for number in range(7)]
-    assert lines[0].startswith("m · ")
-    assert lines[1] == "sent: your text · 1 earlier turn"
-    assert lines[4] == "sent: your text · 4 earlier turns"
-    assert lines[5] == "sent: your text · 4 earlier turns · left out: 1 older turn (history_turns, history_tokens)"
+    assert lines[0].startswith("◈ m · ")
+    assert lines[1] == "◈ sent: your text · 1 earlier turn"
+    assert lines[4] == "◈ sent: your text · 4 earlier turns"
+    assert lines[5] == "◈ sent: your text · 4 earlier turns · left out: 1 older turn (history_turns, history_tokens)"
     assert len(server.received[6].json["messages"]) == 2 * 4 + 1
     shell.run_line_magic("config", "CometSettings.history_turns = 0")
     none = Ran(shell, "%%claude\n7").plain.split("\n")[-1]
-    assert none == "sent: your text · left out: 7 older turns (history_turns, history_tokens)"
+    assert none == "◈ sent: your text · left out: 7 older turns (history_turns, history_tokens)"
     assert len(server.received[7].json["messages"]) == 1
 
 

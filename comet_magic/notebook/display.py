@@ -16,8 +16,8 @@ from ..exchange.loop import Reply
 from ..exchange.plan import Plan
 from ..messages.message import Message
 from ..render.markdown import safe_markdown
-from ..render.message import account, displayed_part, notes, to_markdown, to_plain, value_markdown
-from ..text import clean, escaped
+from ..render.message import displayed_part, notes, plain_account, to_markdown, to_plain, value_markdown
+from ..text import MARK, clean, escaped
 from .cell import current_shell, is_terminal
 
 PAINT_S = 0.1  # seconds between paints at least; faster only flickers
@@ -174,8 +174,8 @@ class Terminal:
 
 
 def _account(message: Message, show_usage: bool) -> list[str]:
-    endings = [f"[{clean(note)}]" for note in notes(message)]
-    return [*endings, *(map(clean, account(message)) if show_usage else [])]
+    endings = [f"[{MARK} {clean(note)}]" for note in notes(message)]
+    return [*endings, *(plain_account(message) if show_usage else [])]
 
 
 def publish(bundle: dict[str, Any]) -> None:

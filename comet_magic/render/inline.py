@@ -12,7 +12,7 @@ from ..text import escaped, lazy_pattern
 
 # Harmless with nothing inside the angle brackets but the name, and never the start of a block that Markdown skips.
 HARMLESS_TAGS = frozenset(
-    ["b", "br", "del", "em", "i", "ins", "kbd", "mark", "s", "small", "strong", "sub", "sup", "u"]
+    ["b", "br", "del", "em", "i", "ins", "kbd", "mark", "s", "strong", "sub", "sup", "u"]  # not small: it marks our lines
 )
 SAFE_SCHEMES = frozenset(("http", "https", "mailto", "tel"))
 QUOTES = lazy_pattern(r"(?: {0,3}> ?)+")
@@ -30,7 +30,10 @@ def spelled_code(code: str) -> str:
 
 
 # A character of text that can start something: escapes and TeX, code, mathematics, HTML, images and links.
-_SPECIAL = lazy_pattern(r"\\|`+|\$\$?|<|(?<!!)!+(?=[\[<])|\](?=[(:])|\[|https?://|www\.", re.I)
+# A brace or three colons begin what Pandoc, Quarto, MyST and Jekyll do: include a file, tell a variable, pass TeX on.
+_SPECIAL = lazy_pattern(
+    r"\\|`+|\$\$?|<|(?<!!)!+(?=[\[<])|\](?=[(:])|\[|https?://|www\.|\{(?=\{?[<%]|=|[\w:.+-]*\}`)|:(?=::)", re.I
+)
 _URL = r"(?:[^\s()<>`\\\"'\[\]{}|^]|\([^\s()<>`\\\"'\[\]{}|^]*\))*"
 _TITLE = r"(?:[ ]+(?:\"([^\"`<>\\\[\]\n]*)\"|'([^'\"`<>\\\[\]\n]*)'))?"
 _TARGET = lazy_pattern(rf"\][(][ ]?(?:<([^<>\n`\\\[\]()]*)>|({_URL})){_TITLE}[ ]?[)]")
@@ -39,6 +42,23 @@ _AUTOLINK = lazy_pattern(rf"<((?:https?://|mailto:){_URL}|[\w.+-]+@[\w.-]+)>")
 _TAG = lazy_pattern(r"<(/?)([a-z]+) ?/?>", re.I)
 _IMAGE = lazy_pattern(rf"!\[([^\[\]`<>\\$\n]*)\][(]({_URL})[)]")
 _ENVIRONMENT = lazy_pattern(r"\\begin\{([a-z]*\*?)\}.*?\\end\{\1\}", re.S)
+_MATHEMATICAL = frozenset(
+    """equation align alignat aligned alignedat gather gathered multline multlined flalign eqnarray split math displaymath
+    array subarray subequations matrix pmatrix bmatrix Bmatrix vmatrix Vmatrix smallmatrix cases rcases dcases drcases
+    numcases CD prooftree dmath""".split()
+)
+# What defines, loads, reads, writes, or says it in other characters: it would change the formulas of the page, reach
+# files in a LaTeX export, or style what stands around it. Sources: The TeXbook; MathJax's list of its extensions.
+_ACTS = lazy_pattern(
+    r"\\(?:[egx]?def|let|futurelet|global|long|outer|protected|(?:re|provide)?new(?!line|page)\*?\w*|renew\w*"
+    r"|(?:New|Renew|Provide|Declare)\w*|[A-Za-z@]*(?:input|include|import)[A-Za-z@]*|(?:open|close)(?:in|out)|read(?:line)?"
+    r"|write|immediate|special|\w*catcode|\w*csname|directlua|latelua|luaexec|expandafter|noexpand|unexpanded|scantokens"
+    r"|every\w+|lowercase|uppercase|loop|repeat|output|shipout|batchmode|scrollmode|nonstopmode|errmessage|message"
+    r"|typeout|font|char(?:def)?|mathchardef|\w+def|afterassignment|aftergroup|makeatletter|usepackage|require\w*"
+    r"|documentclass|Require\w*|PassOptions\w*|At(?:Begin|End)\w*|lst\w*|verbatim\w*|pdf\w+|XeTeX\w*|url|href|cssId"
+    r"|class|style|bbox|data|html\w*|mmlToken|begingroup|endgroup|toks|jobname|meaning|string|detokenize"
+    r")(?![A-Za-z])|\^\^"
+)
 _WORDS = lazy_pattern(r"[A-Za-z]{2,}[ ,.;:]+[A-Za-z]{2,}|\d[\d.,]*\s*(?:[-–—]|[A-Za-z]{2,})?\s*$")
 
 
@@ -85,6 +105,8 @@ class Inline:
                     end = text.find("\n", at)
                     piece = "[" if text.rfind("]", at, end if end >= 0 else len(text)) > 0 else "&#91;"
                     at += 1
+                case "{" | ":":
+                    piece, at = f"&#{ord(text[at])};", at + 1
                 case "]":
                     piece, at = _link_target(text, at)
                 case _:
@@ -111,17 +133,21 @@ class Inline:
             end = text.find(r"\)" if pair == r"\(" else r"\]", at + 2)
             tex = text[at + 2 : end] if end > 0 else ""
             if _is_tex(tex):
+                if _acts(tex):
+                    return _as_code(text[at : end + 2]), end + 2
                 return (f"${_tex(tex).strip()}$" if pair == r"\(" else f"$${_tex(tex)}$$"), end + 2
         if text.startswith(r"\begin{", at) and text.find(r"\end{", at) > 0:
             environment = _ENVIRONMENT.match(text, at)
             if environment and _is_tex(environment[0]):
+                if _acts(environment[0]):
+                    return _as_code(environment[0]), environment.end()
                 return _tex(environment[0]), environment.end()
         if pair == r"\$":
             return self.literal_dollar(), at + 2
         if pair in ("\\\\", r"\`", r"\<", r"\[", r"\]"):
             return f"&#{ord(pair[1])};", at + 2
-        if text.startswith(r"\begin", at):
-            return "&#92;", at + 1
+        if pair[1:].isalpha() or pair[1:] == "@":
+            return "&#92;", at + 1  # Pandoc would take it for TeX
         return (pair, at + 2) if len(pair) == 2 and pair[1] in "(){}*_#+-.!|~>" else ("\\", at + 1)
 
     def dollar(self, text: str, at: int, mark: str) -> tuple[str, int]:
@@ -129,9 +155,13 @@ class Inline:
         if mark == "$$":
             end = text.find("$$", start)
             if end > 0 and _is_tex(text[start:end]):
+                if _acts(text[start:end]):
+                    return _as_code(text[at : end + 2]), end + 2
                 return f"$${_tex(text[start:end])}$$", end + 2
             return self.literal_dollar() * 2, start
         end = _inline_math_end(text, at)
+        if end and _acts(text[start:end]):
+            return _as_code(text[at : end + 1]), end + 1
         if end:
             return f"${_tex(text[start:end])}$", end + 1
         return self.literal_dollar(), start
@@ -141,12 +171,10 @@ class Inline:
         # only one in an element of its own is left alone.
         return "$" if self.lone_dollar else "<span>&#36;</span>"
 
-    def angle(self, text: str, at: int, tags: frozenset[int]) -> tuple[str, int]:
+    def angle(self, text: str, at: int, tags: dict[int, bool]) -> tuple[str, int]:
         if at in tags and (tag := _TAG.match(text, at)):
             # A tag alone on its line would begin a block in which Markdown is off.
-            line = text[text.rfind("\n", 0, at) + 1 :].split("\n", 1)[0]
-            alone = not self.in_row and not _TAG.sub("", line).strip(" >-+*.)0123456789")
-            return ("&#8203;" if alone else "") + tag[0].lower(), tag.end()
+            return ("&#8203;" if tags[at] and not self.in_row else "") + tag[0].lower(), tag.end()
         if link := _AUTOLINK.match(text, at):
             scheme = "" if ":" in link[1] else "mailto:"
             return f"[{escaped(link[1])}]({scheme}{_url(link[1])})", link.end()
@@ -161,8 +189,8 @@ class Inline:
         if not image:
             return before, at + 1
         alt, url = image[1], image[2]
-        local = re.fullmatch(r"(?:\./)?\w[\w./%-]*", url) and not url.startswith("//")
-        if local or (self.remote_images and re.match(r"https?://", url, re.I)):
+        # A file of this folder is shown as little: what publishes the notebook would put it into the page.
+        if self.remote_images and re.match(r"https?://", url, re.I):
             return f"{before}![{alt}]({_url(url)})", image.end()
         return f"{before}[{f'image: {alt}' if alt.strip() else 'image'}", at + len(alt) + 2
 
@@ -198,26 +226,45 @@ def _is_tex(tex: str) -> bool:
     return bool(tex.strip()) and depth == 0 and not re.search(r"`|\n\s*\n|\$|\][(:]", plain)
 
 
+def _acts(tex: str) -> bool:
+    """Return whether a formula does more than to be typeset."""
+    return bool(_ACTS.search(tex)) or not set(re.findall(r"\\begin\s*\{\s*([^}]*?)\*?\s*\}", tex)) <= _MATHEMATICAL
+
+
+def _as_code(text: str) -> str:
+    """Return text as code that every tool takes for that and nothing else, on one line."""
+    return f"<code>{spelled_code(' '.join(unquoted(line).strip() for line in text.split(chr(10))))}</code>"
+
+
 def _tex(tex: str) -> str:
     if any(QUOTES.match(line) for line in tex.split("\n")[1:]):
         tex = " ".join(unquoted(line).strip() for line in tex.split("\n"))  # JupyterLab would typeset the quote's marks
     return re.sub(r"<(?=[A-Za-z/!?])", r"\\lt ", tex)
 
 
-def _paired_tags(text: str) -> frozenset[int]:
-    """Return where the harmless tags stand that are closed within the text: an open one would reach beyond it."""
-    hit, open_tags = set(), []
-    for tag in _TAG.finditer(text):
-        name = tag[2].lower()
-        if name not in HARMLESS_TAGS:
-            continue
-        if name == "br":
-            hit.add(tag.start())
-        elif not tag[1]:
-            open_tags.append((name, tag.start()))
-        elif open_tags and open_tags[-1][0] == name:
-            hit |= {open_tags.pop()[1], tag.start()}
-    return frozenset(hit)
+def _paired_tags(text: str) -> dict[int, bool]:
+    """Return where the harmless tags stand that are closed within the text, and whether only tags are on their line.
+
+    One that stays open would reach beyond the text.
+    """
+    paired: dict[int, bool] = {}
+    open_tags: list[tuple[str, int, bool]] = []
+    begins = 0
+    for line in text.split("\n") if _TAG.search(text) else ():
+        is_alone = not _TAG.sub("", line).strip(" >-+*.)0123456789")
+        for tag in _TAG.finditer(line):
+            name, at = tag[2].lower(), begins + tag.start()
+            if name not in HARMLESS_TAGS:
+                continue
+            if name == "br":
+                paired[at] = is_alone
+            elif not tag[1]:
+                open_tags.append((name, at, is_alone))
+            elif open_tags and open_tags[-1][0] == name:
+                _, opened, paired_is_alone = open_tags.pop()
+                paired[opened], paired[at] = paired_is_alone, is_alone
+        begins += len(line) + 1
+    return paired
 
 
 def _link_target(text: str, at: int) -> tuple[str, int]:

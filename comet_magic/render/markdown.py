@@ -149,7 +149,7 @@ class _Scanner:
         base = len(lead) if self.seen_list or len(lead) > 3 else 0
         if len(lead) > 3 or lead.strip() or self.dollars or self.after_table:
             self.empty_line_before(prefix)
-        language = re.sub(r"[^\w+#.{}=:,/ -]", "", info)
+        language = re.sub(r"[^\w+#.:,/ -]", "", info)  # without braces: Pandoc and MyST do what stands between them
         self.out.append(f"{prefix}{lead}<pre><code>" if self.spelled else f"{prefix}{lead}{mark}{language}")
         self.blocks.append(((info.split() or [""])[0], []))
         self.fence = _Fence(mark, len(lead), base, self.depth, prefix)

@@ -7,7 +7,7 @@ import time
 
 from ..messages.message import WHOLE_REASONS, Message, Receipt
 from ..messages.tool_call import ToolCall
-from ..text import clean, dollars, escaped
+from ..text import MARK, clean, dollars, escaped
 from .markdown import safe_markdown, wrapped
 
 SHOWN_QUESTION = 20_000  # characters of what was sent that its line opens to
@@ -30,29 +30,33 @@ def to_markdown(message: Message, *, show_usage: bool = True, remote_images: boo
             parts.append(safe_markdown(text, remote_images=remote_images))
         elif step is not message and step.text.strip():
             parts.append(safe_markdown(step.text[:SHOWN_CHARACTERS].strip("\n"), remote_images=remote_images))
-    parts += [f"> **{escaped(note)}**" for note in [*more, *notes(message)]]
+    parts += [_note(note) for note in [*more, *notes(message)]]
     return "\n\n".join([*parts, *(_account(message) if show_usage else [])])
 
 
 def value_markdown(message: Message, *, show_usage: bool = True) -> str:
     """Return what stands below a value that is shown by itself: notes, usage, and the reply that it was read from."""
     calls = [_call(step) for step in message.steps() if isinstance(step, ToolCall)]
-    quotes = [f"> **{escaped(note)}**" for note in notes(message)]
-    head = f"<details><summary><small>reply, read as {escaped(message.as_type)}</small></summary>"
+    quotes = [_note(note) for note in notes(message)]
+    head = f"<details><summary><small>{MARK} reply, read as {escaped(message.as_type)}</small></summary>"
     raw = quoted(first_part(message.text, SHOWN_CHARACTERS), "json")
     lines = _account(message) if show_usage else []
     return "\n\n".join([*calls, *quotes, *lines, head, raw, "</details>"])
 
 
+def _note(text: str) -> str:
+    return f"> {MARK} **{escaped(text)}**"
+
+
 def _account(message: Message) -> list[str]:
     if message.receipt.question is None:
-        return ["<br>".join(f"<small>{escaped(line)}</small>" for line in account(message))]
-    return [f"<small>{escaped(usage_line(message))}</small>", _proof(message.receipt)]
+        return ["<br>".join(f"<small>{MARK} {escaped(line)}</small>" for line in account(message))]
+    return [f"<small>{MARK} {escaped(usage_line(message))}</small>", _proof(message.receipt)]
 
 
 def _call(call: ToolCall) -> str:
     """Return the line of a call; it opens to show the arguments and the result."""
-    head = f"<details><summary><small>{escaped(call.line)}</small></summary>"
+    head = f"<details><summary><small>{MARK} {escaped(call.line)}</small></summary>"
     outcome = "\n".join(filter(None, [call.problem, call.result]))
     return "\n\n".join([head, quoted(first_part(f"{call.given}\n\n→ {outcome}", SHOWN_QUESTION)), "</details>"])
 
@@ -60,7 +64,7 @@ def _call(call: ToolCall) -> str:
 def _proof(receipt: Receipt) -> str:
     """Return the line that says what was sent; it opens to show just that."""
     pictures = [f"![a picture that was sent]({address})" for address in receipt.thumbnails if address]
-    parts = [f"<details><summary><small>sent: {escaped(receipt.sent)}</small></summary>", *pictures]
+    parts = [f"<details><summary><small>{MARK} sent: {escaped(receipt.sent)}</small></summary>", *pictures]
     return "\n\n".join([*parts, quoted(first_part(receipt.question or "", SHOWN_QUESTION)), "</details>"])
 
 
@@ -80,10 +84,15 @@ def to_plain(message: Message, *, show_usage: bool = True) -> str:
     """Return a reply as text for a terminal: folded, without control characters."""
     text, more = displayed_part(message.full_text)
     parts = [wrapped(clean(text))] if text else []
-    parts += [f"[{clean(note)}]" for note in [*more, *notes(message)]]
+    parts += [f"[{MARK} {clean(note)}]" for note in [*more, *notes(message)]]
     if show_usage:
-        parts.append("\n".join(map(clean, account(message))))
+        parts.append("\n".join(plain_account(message)))
     return "\n\n".join(parts)
+
+
+def plain_account(message: Message) -> list[str]:
+    """Return the lines of `account` for a terminal."""
+    return [f"{MARK} {clean(line)}" for line in account(message)]
 
 
 def displayed_part(text: str) -> tuple[str, list[str]]:

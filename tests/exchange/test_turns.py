@@ -80,7 +80,7 @@ def test_a_cell_that_is_run_again_replaces_its_turn(notebooks: Any, server: Wire
     mended = notebook.run("b", "%%claude\ntwo")
     assert notebook.sent() == ["ONE", "answer 3", "two"]
     assert "1 later turn answered" in mended.plain
-    assert mended.plain.endswith("sent: your text · 1 earlier turn")
+    assert mended.plain.endswith("◈ sent: your text · 1 earlier turn")
 
 
 def test_91_a_failure_costs_no_turn_and_leaves_no_half_of_one(notebooks: Any, server: WireServer) -> None:

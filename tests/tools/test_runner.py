@@ -98,7 +98,7 @@ def test_a_call_is_asked_run_and_answered(
     assert answer.usage.output_tokens == (8 if streamed else 10)  # of both rounds
     assert "Let me add." in done.markdown
     assert "add(a=2, b=3) → 5" in done.plain
-    assert "<details><summary><small>add" in done.markdown
+    assert "<details><summary><small>◈ add" in done.markdown
     assert "tools: add" in done.plain
     Ran(shell, "%%claude\nThanks.")
     check(server.received[-1].json["messages"])
@@ -124,7 +124,7 @@ def test_in_a_terminal_it_is_told_as_it_comes(
         told = capsys.readouterr().out
         assert told.startswith("Let me add.\n\n[add(a=2) → 3 · < 0.01 s]\n\nIt is 3.\n")
         shell.run_cell("%%claude --as int\nWhat is 2 + 1?", store_history=True)
-        assert capsys.readouterr().out.startswith("3\nm · ")
+        assert capsys.readouterr().out.startswith("3\n◈ m · ")
     finally:
         shell.run_line_magic("unload_ext", "comet_magic")
         shell.history_manager.end_session()
