@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .text import clean
+
 if TYPE_CHECKING:
     from .messages.message import Message
     from .messages.usage import Usage
@@ -22,13 +24,32 @@ class CometError(Exception):
     what: one sentence, with the value that caused it; never a key.
     hint: what to do, one sentence, or "".
     partial: the part of a reply that had arrived before the failure, if any had.
+    Both texts may quote what comes from elsewhere: whatever is set, they hold nothing that controls a terminal.
     """
 
     def __init__(self, what: str, hint: str = "") -> None:
-        super().__init__(what, hint)
+        super().__init__()
         self.what = what
         self.hint = hint
         self.partial: Message | None = None
+
+    @property
+    def what(self) -> str:
+        return self._what
+
+    @what.setter
+    def what(self, text: str) -> None:
+        self._what = _shown(text)
+        self.args = (self._what, getattr(self, "_hint", ""))
+
+    @property
+    def hint(self) -> str:
+        return self._hint
+
+    @hint.setter
+    def hint(self, text: str) -> None:
+        self._hint = _shown(text)
+        self.args = (self._what, self._hint)
 
     def __str__(self) -> str:
         return f"{self.what}\n{self.hint}" if self.hint else self.what
@@ -37,6 +58,14 @@ class CometError(Exception):
         """IPython shows these lines in place of a traceback."""
         first = f"{type(self).__name__}: {self.what}"
         return [first, f"  → {self.hint}"] if self.hint else [first]
+
+
+LONGEST = 4000  # characters of a sentence; what an endpoint says may be megabytes
+
+
+def _shown(text: str) -> str:
+    shown = clean(str(text))
+    return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}…"
 
 
 class ConfigError(CometError):
@@ -95,7 +124,7 @@ class APIError(CometError):
     ) -> None:
         super().__init__(what, hint)
         self.status = status
-        self.type = type
-        self.code = code
-        self.request_id = request_id
+        self.type = type and _shown(type)
+        self.code = code and _shown(code)
+        self.request_id = request_id and _shown(request_id)
         self.retry_after = retry_after

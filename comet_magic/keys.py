@@ -16,8 +16,10 @@ from .errors import CometError, ConfigError
 
 T = TypeVar("T")
 
-# CometAPI's own tools read the first; the others are what its third-party clients use.
-KEY_NAMES = ("COMETAPI_KEY", "COMET_API_KEY", "COMETAPI_API_KEY")
+# CometAPI's own tools read the first, its third-party clients the other. COMET_API_KEY is another company's name.
+KEY_NAMES = ("COMETAPI_KEY", "COMETAPI_API_KEY")
+ENDPOINT_KEY = "COMET_MAGIC_ENDPOINT_KEY"  # of an endpoint that is not CometAPI
+LARGEST_FILE = 65_536  # bytes of a `.env` or key file that are read
 SHORTEST = 8  # characters; a shorter key would hide words everywhere
 _SERVICE = "comet_magic"
 
@@ -93,8 +95,9 @@ def without_key(value: T, key: Key | None) -> T:
     if key is None:
         return value
     if isinstance(value, CometError):
-        value.what, value.hint = key.hide_in(value.what), key.hide_in(value.hint)
-        value.args = (value.what, value.hint)
+        for name in ("what", "hint", "type", "code", "request_id"):
+            if text := getattr(value, name, None):
+                setattr(value, name, key.hide_in(text))
         return value
     # Most have no key in them, and their `repr` says so in a fraction of the time.
     return cast(T, _hidden(value, key)) if key.is_in(value if isinstance(value, str) else repr(value)) else value
@@ -108,7 +111,7 @@ def _hidden(value: Any, key: Key) -> Any:
         hidden: Any = {_hidden(name, key): _hidden(part, key) for name, part in value.items()}
         return hidden if hidden != value else value
     if isinstance(value, list | tuple):
-        parts = [_hidden(part, key) for part in value]
+        parts = _hidden_across([_hidden(part, key) for part in value], key)
         if all(new is old for new, old in zip(parts, value, strict=True)):
             return value
         return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
@@ -117,6 +120,23 @@ def _hidden(value: Any, key: Key) -> Any:
         changed = {name: new for name in names if (new := _hidden(old := getattr(value, name), key)) is not old}
         return replace(value, **changed) if changed else value
     return value
+
+
+def _hidden_across(blocks: list[Any], key: Key) -> list[Any]:
+    """Return the blocks of a message with no key in their texts as they stand one behind the other."""
+    for kind in ("text", "thinking"):
+        texts = [block.get(kind) if isinstance(block, Mapping) else None for block in blocks]
+        if sum(isinstance(text, str) for text in texts) < 2:
+            continue
+        whole = "".join(text for text in texts if isinstance(text, str))
+        if (hidden := key.hide_in(whole)) != whole:
+            # All of it goes into the first: which of them had which half is no matter then.
+            first = next(at for at, text in enumerate(texts) if isinstance(text, str))
+            blocks = [
+                {**block, kind: hidden if at == first else ""} if isinstance(texts[at], str) else block
+                for at, block in enumerate(blocks)
+            ]
+    return blocks
 
 
 def key_in_environment(environ: Mapping[str, str]) -> Key | None:
@@ -134,15 +154,38 @@ def find_kept_key() -> Key | None:
     return None
 
 
-def _in_dotenv() -> Key | None:
+def passed_over(key: Key) -> str:
+    """Return where another key is kept that a `.env` beats, "" if there is none. It may take 50 ms."""
+    if key.source != ".env":
+        return ""
+    other = _in_keyring() or _in_file()
+    return other.source if other and other.reveal() != key.reveal() else ""
+
+
+def _text_of(path: Path) -> str | None:
+    """Return what a small, regular file says; None where there is none, or it is no text.
+
+    PowerShell writes UTF-16. A pipe or a device would be waited for, and an error would have the key in it.
+    """
     try:
-        text = Path(".env").read_text("utf-8-sig", "replace")
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            data = file.read(LARGEST_FILE)
     except OSError:
+        return None
+    is_wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    return data.decode("utf-16" if is_wide else "utf-8-sig", "replace")
+
+
+def _in_dotenv() -> Key | None:
+    text = _text_of(Path(".env"))
+    if text is None:
         return None
     name, value = "|".join(KEY_NAMES), r"'([^'\n]*)'|\"([^\"\n]*)\"|(.*?)"
     line = rf"^[ \t]*(?:export[ \t]+)?({name})[ \t]*=[ \t]*(?:{value})[ \t]*(?: #.*)?$"
     keys = {}
-    for match in re.finditer(line, text, re.M):
+    for match in filter(None, (re.match(line, one) for one in text.splitlines())):
         if match[2] or match[3] or match[4]:
             keys[match[1]] = Key(match[2] or match[3] or match[4], ".env")
     return next((keys[name] for name in KEY_NAMES if name in keys), None)
@@ -191,12 +234,8 @@ def key_file() -> Path:
 
 
 def _in_file() -> Key | None:
-    path = key_file()
-    try:
-        text = path.read_text("utf-8")
-    except OSError:
-        return None
-    return Key(text, str(path)) if text.strip() else None
+    text = _text_of(key_file())
+    return Key(text, str(key_file())) if text and text.strip() else None
 
 
 def keep(key: Key) -> str:

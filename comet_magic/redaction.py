@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import NoReturn
 
 from .text import lazy_pattern
 
@@ -67,27 +68,79 @@ def is_secret_name(name: str) -> bool:
     return bool(_SECRET_NAME.search(name)) and not _NOT_SECRET.search(name)
 
 
-def secrets_of(environ: Mapping[str, str]) -> set[str]:
-    return {value for name, value in environ.items() if is_secret_name(name)}
+def looks_like_secret(text: str) -> bool:
+    """Return whether a text is shaped like a credential, as where a key was pasted into the wrong field."""
+    return bool(_SHAPES.search(text))
+
+
+class Secrets:
+    """Values that no text may carry out, in an object that does not show them: tracebacks print local variables."""
+
+    __slots__ = ("__pattern",)
+
+    def __init__(self, environ: Mapping[str, str], more: Callable[[], Iterable[str]] = tuple) -> None:
+        """environ: those of its variables that are named like secrets.        more: returns further ones."""
+        failure: BaseException | None = None
+        try:
+            named = (value for name, value in environ.items() if is_secret_name(name))
+            self.__pattern = _pattern((*named, *more()))
+        except Exception as error:  # noqa: BLE001  # raised below, where neither it nor its frames hold a secret
+            failure = ValueError(f"a secret of the environment cannot be looked for: {type(error).__name__}")
+        except BaseException as interrupt:  # noqa: BLE001  # the same
+            failure = interrupt.with_traceback(None)
+        if failure:
+            raise failure
+
+    def hidden_in(self, text: str) -> tuple[str, int]:
+        """Return the text without them, and how often one stood in it."""
+        return self.__pattern.subn(REDACTED, text) if self.__pattern else (text, 0)
+
+    def __repr__(self) -> str:
+        return "Secrets()"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("secrets are not pickled")
+
+
+def _pattern(known: tuple[str, ...]) -> re.Pattern[str] | None:
+    usable = {form for secret in known if len(secret.strip()) >= SHORTEST for form in _forms(secret.strip())}
+    longest_first = sorted(usable, key=lambda secret: (-len(secret), secret))
+    within = [re.escape(secret) for secret in longest_first if len(secret) >= SHORTEST_WITHIN]
+    words = [rf"(?<!\w){re.escape(secret)}(?!\w)" for secret in longest_first if len(secret) < SHORTEST_WITHIN]
+    return re.compile("|".join([*within, *words])) if usable else None
+
+
+def _forms(secret: str) -> set[str]:
+    """Return the forms in which a secret may stand in a text: as it is, and as a repr or JSON writes it."""
+    as_bytes = secret.encode(
+        "utf-8", "surrogateescape" if any("\udc80" <= char <= "\udcff" for char in secret) else "replace"
+    )
+    as_read = as_bytes.decode("utf-8", "replace")  # of bytes that are no UTF-8
+    forms = {secret, repr(secret)[1:-1], json.dumps(secret)[1:-1], ascii(secret)[1:-1], repr(as_bytes)[2:-1], as_read}
+    return {form for form in forms if form.strip("\ufffd")}
+
+
+NO_SECRETS = Secrets({})
 
 
 class Redactor:
-    """Takes secrets out of texts. known: their values; kept out of its repr.
+    """Takes secrets out of texts: known ones, and what is shaped like a credential.
 
     count: how often it has taken one out. Lives for one question.
     """
 
-    def __init__(self, known: Iterable[str] = ()) -> None:
-        usable = {form for secret in known if len(secret.strip()) >= SHORTEST for form in _forms(secret.strip())}
-        longest_first = sorted(usable, key=lambda secret: (-len(secret), secret))
-        within = [re.escape(secret) for secret in longest_first if len(secret) >= SHORTEST_WITHIN]
-        words = [rf"(?<!\w){re.escape(secret)}(?!\w)" for secret in longest_first if len(secret) < SHORTEST_WITHIN]
-        self.__known = re.compile("|".join([*within, *words])) if usable else None
+    def __init__(self, known: Secrets = NO_SECRETS) -> None:
+        self._known = known
         self.count = 0
 
+    def known(self, text: str) -> str:
+        """Return the text without the known secrets alone: for whoever must see all the rest."""
+        return self._known.hidden_in(text)[0]
+
     def __call__(self, text: str) -> str:
-        patterns = [(self.__known, REDACTED)] if self.__known else []
-        patterns += [(_SHAPES, REDACTED), (_ASSIGNED, rf"\1\2{REDACTED}\2"), (_SET, rf"\1{REDACTED}")]
+        text, hits = self._known.hidden_in(text)
+        self.count += hits
+        patterns = [(_SHAPES, REDACTED), (_ASSIGNED, rf"\1\2{REDACTED}\2"), (_SET, rf"\1{REDACTED}")]
         for pattern, instead in patterns:
             before = text.count(REDACTED)
             text, hits = pattern.subn(instead, text)
@@ -97,8 +150,3 @@ class Redactor:
 
     def __repr__(self) -> str:
         return "Redactor()"
-
-
-def _forms(secret: str) -> set[str]:
-    """Return the forms in which a secret may stand in a text: as it is, and as a repr or JSON writes it."""
-    return {secret, repr(secret)[1:-1], json.dumps(secret)[1:-1], ascii(secret)[1:-1], repr(secret.encode())[2:-1]}

@@ -10,6 +10,9 @@ import contextlib
 import os
 import re
 import warnings
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -17,17 +20,20 @@ from traitlets import Bool, Dict, Enum, Float, Int, TraitError, Unicode, Union, 
 from traitlets.config import SingletonConfigurable
 
 from .errors import ConfigError
+from .origins import allow, is_allowed, is_loopback, origin_of
+from .redaction import looks_like_secret
 
 if TYPE_CHECKING:
     from .keys import Key
     from .messages.message import Message
     from .messages.request import Request
+    from .redaction import Secrets
 
 
 COMETAPI = "https://api.cometapi.com"
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
 # Settings for which no default may stand in.
-MUST_HOLD = ("endpoint", "replay", "budget", "keep", "store", "share_values")
+MUST_HOLD = ("endpoint", "replay", "budget", "keep", "store", "share_values", "allow_http")
 REPLAYS = ("auto", "always", "never", "only")
 SMALLEST_BUDGET = 1024  # tokens; the API refuses less
 # What CometAPI's documentation names; any other name may be set or typed.
@@ -56,6 +62,9 @@ class CometSettings(SingletonConfigurable):
     endpoint = Unicode(
         "auto",
         help="'auto' (CometAPI with a key, else the local model), 'cometapi', 'local', or a base URL.",
+    ).tag(config=True)
+    allow_http = Bool(
+        False, help="Send to http:// addresses beyond this machine, too; all on the way can read the key."
     ).tag(config=True)
     aliases = Dict(
         value_trait=Unicode(), key_trait=Unicode(), default_value=ALIASES, help="Short names for models."
@@ -95,6 +104,7 @@ class CometSettings(SingletonConfigurable):
     text_tokens = Int(5000, min=100, help="Most estimated tokens of a text, a file, code or outputs.").tag(config=True)
     image_pixels = Int(1568, min=64, max=8000, help="Longest side of a picture that is sent.").tag(config=True)
     tool_rounds = Int(10, min=1, help="Most rounds of tool calls in a reply.").tag(config=True)
+    tool_calls = Int(50, min=1, help="Most tool calls in a reply.").tag(config=True)
     tool_timeout_s = Float(60, min=0.1, help="Seconds that a tool call may take.").tag(config=True)
     show_usage = Bool(True, help="Show model, tokens, seconds and price under a reply.").tag(config=True)
     remote_images = Bool(
@@ -102,9 +112,13 @@ class CometSettings(SingletonConfigurable):
     ).tag(config=True)
 
     def __init__(self, **kwargs: Any) -> None:
-        self._session_key: Key | None = None
+        self._typed_keys: dict[str, Key] = {}  # by the origin for which they were typed
         self._refused: dict[str, str] = {}
         self._configuration: Any = {}
+        self._own_origins: set[str] | None = None
+        self._note_of_key: str | None = None
+        # Asks the user whether the key may go to an origin; None: nobody can answer.
+        self.ask_about_origin: Callable[[str], bool | None] = lambda origin: None
         super().__init__(**kwargs)
         self._read_environment()
 
@@ -129,6 +143,9 @@ class CometSettings(SingletonConfigurable):
     def apply(self, config: Any) -> None:
         """Set what `config` says, then what the environment does."""
         self._configuration = config
+        if self._own_origins is None:  # later, a notebook may have written into it
+            named = str(config.get(type(self).__name__, {}).get("endpoint", ""))
+            self._own_origins = _origins_at_start() | _origins([named])
         for name, value in config.get(type(self).__name__, {}).items():
             if name not in self.trait_names(config=True):
                 continue
@@ -156,9 +173,13 @@ class CometSettings(SingletonConfigurable):
         name, text = proposal["trait"].name, str(proposal["value"]).strip()
         if not text:
             raise TraitError(f"CometSettings.{name} must not be empty")
+        if self._is_key(text):
+            raise TraitError(
+                f"CometSettings.{name}: this looks like a key, and is not shown: enter it with %claude_key"
+            )
         if name == "endpoint" and text not in ("auto", "cometapi", "local"):
             try:
-                base_url(text)
+                base_url(text, allow_http=self.allow_http)
             except ConfigError as error:
                 raise TraitError(str(error)) from None
         return text
@@ -245,6 +266,8 @@ class CometSettings(SingletonConfigurable):
                 return thinking_from(value)
             if name == "model" and not str(value).strip():
                 raise TraitError("the model's name is empty")
+            if self._is_key(str(value)):
+                raise ConfigError(f"{name}: this looks like a key, and is not shown", "enter it with %claude_key")
             return self.traits()[name]._validate(self, value)
         except (TraitError, ValueError) as error:
             raise ConfigError(f"{name} = {value!r}: {error}", "nothing was sent") from None
@@ -261,21 +284,77 @@ class CometSettings(SingletonConfigurable):
     @property
     def key_at_hand(self) -> Key | None:
         """The key of this session or of the environment, which takes no time to find."""
-        from .keys import key_in_environment
+        from .keys import ENDPOINT_KEY, Key, key_in_environment
 
-        return self._session_key or key_in_environment(os.environ)
+        if typed := self._typed_keys.get(self._origin):
+            return typed
+        if self._origin not in (COMETAPI, self._base_origin) and os.environ.get(ENDPOINT_KEY):
+            return Key(os.environ[ENDPOINT_KEY], ENDPOINT_KEY)
+        return self._typed_keys.get(COMETAPI) or key_in_environment(os.environ)
+
+    def key_for(self, url: str) -> Key | None:
+        """Return the key that may go to `url`; None where there is none.
+
+        A key goes to CometAPI, to this machine, to what the user's own environment or configuration names, and to where
+        it was typed for. For any other origin the user is asked, once.
+        Raises: ConfigError when the user does not allow it, or nobody can answer.
+        """
+        key, origin = self.key, origin_of(url)
+        if key is None or self._typed_keys.get(origin) is key:
+            return key
+        own = _origins_at_start() if self._own_origins is None else self._own_origins
+        if origin == COMETAPI or is_loopback(urlsplit(url).hostname or "") or origin in own or is_allowed(origin):
+            return key
+        answer = self.ask_about_origin(origin)
+        if answer:
+            allow(origin)
+            return key
+        why = "you did not allow it" if answer is False else "nobody is here to allow it"
+        raise ConfigError(
+            f"nothing was sent: {origin} is not CometAPI, and your key would go there: {why}",
+            "run a cell where you can answer, or enter a key of its own with %claude_key; COMET_MAGIC_ENDPOINT in the"
+            " environment names an endpoint of yours, COMET_MAGIC_ENDPOINT_KEY its key",
+        )
+
+    @property
+    def _origin(self) -> str:
+        """The origin that `endpoint` names now."""
+        if self.endpoint in ("auto", "cometapi", "local"):
+            return self._base_origin or COMETAPI
+        return next(iter(_origins([self.endpoint])), "")
+
+    @property
+    def _base_origin(self) -> str:
+        return next(iter(_origins([self.base_url_variable])), "")
+
+    def _is_key(self, text: str) -> bool:
+        at_hand = self.key_at_hand if self.trait_has_value("endpoint") else None
+        return looks_like_secret(text) or bool(at_hand and len(text) >= 8 and at_hand.reveal() == text)
 
     def use_key(self, key: Key) -> None:
-        """Use `key` until the kernel ends. Raises: ConfigError when no header can carry it."""
-        key.check()
-        self._session_key = key
+        """Use `key` for the endpoint that is set now, until the kernel ends.
 
-    def secrets(self) -> set[str]:
+        Raises: ConfigError when no header can carry it.
+        """
+        key.check()
+        self._typed_keys[self._origin] = key
+
+    def news_of_key(self) -> str:
+        """Return, once, which of two keys is used, where a `.env` beats one that the user keeps; else ""."""
+        from .keys import passed_over
+
+        if self._note_of_key is None and not self.key_at_hand and (key := self.key):
+            other = passed_over(key)
+            self._note_of_key = f"the key is that of .env here, not the one in {other}" if other else ""
+            return self._note_of_key
+        return ""
+
+    def secrets(self) -> Secrets:
         """Return what no value that is filled into a prompt may carry out: the key, and the environment's secrets."""
-        from .redaction import secrets_of
+        from .redaction import Secrets
 
         key = self.key
-        return secrets_of(os.environ) | ({key.reveal()} if key else set())
+        return Secrets(os.environ, lambda: [key.reveal()] if key else [])
 
     def check_environment(self) -> None:
         """Raises: ConfigError when a variable was refused without which something else would be sent, kept or spent."""
@@ -294,6 +373,44 @@ class CometSettings(SingletonConfigurable):
     @property
     def base_url_variable(self) -> str:
         return os.environ.get("COMETAPI_BASE_URL", "").strip()
+
+    @property
+    def has_other_companys_key(self) -> bool:
+        """Whether COMET_API_KEY is set, in which Comet ML, the experiment tracker, keeps its own key."""
+        return bool(os.environ.get("COMET_API_KEY"))
+
+
+@cache
+def environment_at_start() -> dict[str, str]:
+    """Return the variables with which this process was started: what a notebook sets later is not the user's own."""
+    with contextlib.suppress(OSError):
+        if pairs := [pair for pair in Path("/proc/self/environ").read_bytes().split(b"\0") if b"=" in pair]:
+            return {
+                os.fsdecode(name): os.fsdecode(value) for name, _, value in (pair.partition(b"=") for pair in pairs)
+            }
+    return dict(os.environ)
+
+
+def environment_without_secrets() -> dict[str, str]:
+    """Return the environment for a child that is to have neither the key nor another secret."""
+    from .redaction import is_secret_name
+
+    return {name: value for name, value in os.environ.items() if not is_secret_name(name)}
+
+
+def _origins_at_start() -> set[str]:
+    named = environment_at_start()
+    return _origins([named.get("COMETAPI_BASE_URL", ""), named.get("COMET_MAGIC_ENDPOINT", "")])
+
+
+def _origins(addresses: list[str]) -> set[str]:
+    """Return the origins of those that are addresses."""
+    origins = set()
+    for address in addresses:
+        with contextlib.suppress(ConfigError):
+            if address not in ("", "auto", "cometapi", "local"):
+                origins.add(origin_of(base_url(address, allow_http=True)))
+    return origins
 
 
 def budget_limits(value: Any) -> dict[str, float]:
@@ -354,28 +471,36 @@ def thinking_from(value: object) -> str | int | None:
     raise ValueError(f"{value!r} is none of: off, adaptive, or a budget in tokens")
 
 
-def base_url(text: str, name: str = "the endpoint") -> str:
+def base_url(text: str, name: str = "the endpoint", *, allow_http: bool = False) -> str:
     """Return one base URL for all the ways to write it: with or without scheme, `/v1`, `/v1/messages`, a slash.
 
-    Raises: ConfigError, for anything that is no http(s) address.
+    allow_http: also to other machines than this.
+    Raises: ConfigError, for anything that is no https address, nor an http one of this machine.
     """
     hint = "an endpoint looks like https://api.cometapi.com or http://127.0.0.1:8080"
     address = text.strip()
+    # What may hold a password or a key is not said again.
+    shown = f"{name} {text!r}" if not re.search("[@?#]", text) and not looks_like_secret(text) else name
     if "://" not in address:
-        loopback = re.match(r"(localhost|127\.|\[::1\])", address)
-        address = f"{'http' if loopback else 'https'}://{address}"
+        begin = re.match(r"(\[[^\]]*\]|[^:/]*)(?=:|/|$)", address)
+        address = f"{'http' if begin and is_loopback(begin[1]) else 'https'}://{address}"
     try:
         parts = urlsplit(address)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        raise ConfigError(f"{name} {text!r} is not a URL", hint) from None
+        raise ConfigError(f"{shown} is not a URL", hint) from None
     if parts.username or parts.password:
         raise ConfigError("the endpoint must not carry a user name or password", "set the key in COMETAPI_KEY")
     if parts.scheme not in ("http", "https") or not re.fullmatch(r"[\w.:-]+", host) or re.search(r"\s", address):
-        raise ConfigError(f"{name} {text!r} is not an http(s) URL", hint)
+        raise ConfigError(f"{shown} is not an http(s) URL", hint)
+    if parts.scheme == "http" and not is_loopback(host) and not allow_http:
+        raise ConfigError(
+            f"{shown} is not encrypted: all on the way could read the key and the questions",
+            "use https://, or http:// with CometSettings.allow_http = True",
+        )
     if parts.query or parts.fragment:
-        raise ConfigError(f"{name} {text!r} has a query or fragment", hint)
+        raise ConfigError(f"{shown} has a query or fragment", hint)
     if "://" not in text and re.fullmatch(r"\w+", host) and host != "localhost" and port is None:
-        raise ConfigError(f"{name} {text!r} is none of auto, cometapi, local, or a URL", hint)
+        raise ConfigError(f"{shown} is none of auto, cometapi, local, or a URL", hint)
     path = re.sub(r"/+(v1(/+messages)?)?/*$", "", parts.path)
     return f"{parts.scheme}://{parts.netloc}{path}"

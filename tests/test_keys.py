@@ -211,3 +211,69 @@ def test_a_typed_key_that_cannot_be_used_is_not_shown(monkeypatch: pytest.Monkey
     with pytest.raises(ConfigError) as caught:
         ask_for_key(CometSettings.instance())
     assert "hiddenhidden" not in f"{caught.value}{frames(caught.value)}"
+
+
+HALVES = [{"type": "text", "text": f"key {SECRET[:12]}"}, {"type": "text", "text": f"{SECRET[12:]} ok"}]
+THOUGHT = [{"type": "thinking", "thinking": SECRET, "signature": "s"}, {"type": "text", "text": "a"}]
+FIELDS: list[dict[str, Any]] = [
+    {"content": [{"type": "text", "text": f"your key is {SECRET}"}]}, {"content": HALVES}, {"content": THOUGHT},
+    {"content": [{"type": "text", "text": "a"}, {"type": SECRET}]}, {"model": SECRET}, {"id": SECRET},
+    {"stop_reason": SECRET}, {"stop_reason": "stop_sequence", "stop_sequence": SECRET},
+    {"stop_reason": "refusal", "content": [], "stop_details": {"explanation": SECRET}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("fields", FIELDS)
+def test_a_key_that_is_said_back_is_hidden_in_every_field(
+    shell: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fields: dict[str, Any]
+) -> None:
+    import comet_magic
+
+    monkeypatch.setenv("COMETAPI_KEY", SECRET)
+    whole = {"type": "message", "role": "assistant", "model": "m", "content": [], "stop_reason": "end_turn", **fields}
+    with WireServer(reply(whole, request_id=SECRET)) as server:
+        CometSettings.instance().endpoint = server.url
+        ran = Ran(shell, "%%claude\nhi")
+    seen = ran.printed + "".join(f"{output.data} {output.metadata}" for output in ran.outputs)
+    seen += f"{comet_magic.last!r} {comet_magic.last.text}"  # type: ignore[attr-defined]
+    stored = b"".join(path.read_bytes() for path in tmp_path.rglob("store.sqlite*"))
+    assert SECRET not in seen
+    assert SECRET.encode() not in stored
+    assert "f3a9" in seen  # its hint shows that it stood there
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the environment is text there")
+def test_a_secret_that_is_no_utf8_stops_no_cell_and_is_not_shown(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    monkeypatch.setenv("COMETAPI_KEY", SECRET)
+    os.environb[b"DB_PASSWORD"] = b"caf\xe9-HUNTERHUNTER"
+    try:
+        with WireServer(canonical("4")) as server:
+            CometSettings.instance().endpoint = server.url
+            shell.user_ns["x"] = "it is caf\ufffd-HUNTERHUNTER"
+            Ran(shell, "%xmode Verbose")
+            ran = Ran(shell, "%%claude\nvalue {{x}}")
+            failed = Ran(shell, "%%claude\nvalue {{x}} {{1 / 0}}")
+            Ran(shell, "%xmode Context")
+            assert ran.error is None
+            assert "HUNTERHUNTER" not in server.received[-1].body.decode()
+            assert "HUNTERHUNTER" not in failed.printed
+            assert SECRET not in failed.printed
+    finally:
+        del os.environ["DB_PASSWORD"]
+
+
+def test_an_error_holds_nothing_that_controls_a_terminal() -> None:
+    error = CometError("a\x1b]52;c;x\x07\u202eb", "c\x1b[2J")
+    error.hint += "\x1b[31m"
+    assert "\x1b" not in f"{error}{error!r}{error.args}{error._render_traceback_()}"
+    assert len(str(CometError("x" * 10**7))) < 10_000
+
+
+def test_literal_fills_nothing_in(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMETAPI_KEY", SECRET)
+    with WireServer(canonical("4")) as server:
+        CometSettings.instance().endpoint = server.url
+        shell.run_cell_magic("claude", "--literal", "data with {{secret}} and {{1 +")
+        assert server.received[-1].json["messages"][-1]["content"] == "data with {{secret}} and {{1 +"

@@ -28,7 +28,7 @@ ROWS = [
     {"store", "keys"},
     {"render", "errors"},
     {"messages"},
-    {"suggestions", "redaction", "background"},
+    {"suggestions", "redaction", "background", "origins"},
     {"text", "_version"},
 ]
 ROW = {room: number for number, rooms in enumerate(ROWS) for room in rooms}

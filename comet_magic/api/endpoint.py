@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from ..errors import ConfigError
 from ..keys import Key
+from ..origins import is_loopback
 from ..settings import COMETAPI, CometSettings, base_url
 from . import local
 
@@ -36,6 +38,11 @@ class Endpoint(NamedTuple):
         """What it is in the store: the same tomorrow, also where the address is not."""
         return f"local:{self.model}" if self.local_model is not None else self.base_url
 
+    @property
+    def host(self) -> str:
+        """What the usage line says of it: nothing of CometAPI, and of the embedded model, which has a label."""
+        return "" if self.label or self.base_url in ("", COMETAPI) else urlsplit(self.base_url).netloc
+
     def opened(self, announce: Announce) -> Endpoint:
         """Return the endpoint, running. Raises: ConfigError when it cannot be started."""
         if self.local_model is None:
@@ -57,13 +64,14 @@ def find_endpoint(settings: CometSettings, *, offline: bool = False) -> Endpoint
     key = settings.key
     if key:
         key.check()
-    if name not in ("auto", "cometapi"):
-        url = base_url(name)
-        return Endpoint(url, key, publishes_prices=url == COMETAPI)
-    if key or settings.base_url_variable:
-        return Endpoint(
-            base_url(settings.base_url_variable or COMETAPI, "COMETAPI_BASE_URL"), key, publishes_prices=True
-        )
+    is_custom = name not in ("auto", "cometapi")
+    if is_custom or key or settings.base_url_variable:
+        address, source = (name, "the endpoint") if is_custom else (settings.base_url_variable, "COMETAPI_BASE_URL")
+        url = base_url(address or COMETAPI, source, allow_http=settings.allow_http)
+        if not offline:
+            key = settings.key_for(url)
+        direct = is_loopback(urlsplit(url).hostname or "")
+        return Endpoint(url, key, direct=direct, publishes_prices=not is_custom or url == COMETAPI)
     if name == "auto" and local.is_installed(settings.local_model):
         return _local(settings)
     if offline:
@@ -71,7 +79,10 @@ def find_endpoint(settings: CometSettings, *, offline: bool = False) -> Endpoint
     hint = "set COMETAPI_KEY, or enter a key with %claude_key"
     if name == "auto":
         hint += f"; or try a small local model: {local.INSTALL}; or set CometSettings.endpoint"
-    raise ConfigError("no API key was found", hint)
+    what = "no API key was found"
+    if settings.has_other_companys_key:
+        what += "; COMET_API_KEY is not read, for it is the name of Comet ML's own key"
+    raise ConfigError(what, hint)
 
 
 def _local(settings: CometSettings) -> Endpoint:

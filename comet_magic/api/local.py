@@ -115,7 +115,9 @@ def stop_all() -> None:
 
 def _start(path: Path, name: str, toy: bool) -> LocalServer:
     import secrets
-    import subprocess  # neither at the top: most kernels start no server
+    import subprocess  # none at the top: most kernels start no server
+
+    from ..settings import environment_without_secrets
 
     secret = secrets.token_hex(16)
     process = subprocess.Popen(
@@ -127,6 +129,7 @@ def _start(path: Path, name: str, toy: bool) -> LocalServer:
         start_new_session=True,  # the kernel's interrupt is not for it
         creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
         cwd=Path(__file__).parents[2],
+        env=environment_without_secrets(),
     )
     assert process.stdin is not None
     # Through the pipe: other users of the machine can read arguments and environments.

@@ -120,7 +120,7 @@ class Journal:
         turn = self._turn(stored.message, stored.request, stored.at, stored.cost_usd, stored.tokens)
         if turn:
             turns.keep_turn(plan.store, position.cell.conversation, turn, is_new=position.is_new)
-        return self._finished(replace(stored.message, receipt=Receipt(replayed=stored.at)))
+        return self._finished(replace(stored.message, receipt=Receipt(host=plan.endpoint.host, replayed=stored.at)))
 
     def _finished(self, message: Message) -> Message:
         self.note(self._session.news_of_store())
@@ -157,7 +157,7 @@ class Journal:
 
     def _receipt(self, cost: float | None) -> Receipt:
         plan = self._plan
-        receipt = Receipt(cost, self._session.totals.money, plan.sent_line)
+        receipt = Receipt(cost, self._session.totals.money, plan.sent_line, host=plan.endpoint.host)
         if not plan.question.has_data:
             return receipt
         from ..describe.images import thumbnails

@@ -65,7 +65,7 @@ class Plan(NamedTuple):
     endpoint: where it goes, not started yet where it is the local model.        time_limits, retries: of each request.
     position: in the conversation.        stored: the reply that answers it without asking.
     price: None where none is known.      budget: US dollars, by "session" and "day".
-    limits: of what tools send back.      tool_rounds, tool_timeout_s: of their calls.
+    limits: of what tools send back.      tool_rounds, tool_calls, tool_timeout_s: of their calls.
     """
 
     question: Question
@@ -81,6 +81,7 @@ class Plan(NamedTuple):
     budget: Mapping[str, float]
     limits: Limits
     tool_rounds: int
+    tool_calls: int
     tool_timeout_s: float
     share_values: bool
     show_usage: bool
@@ -124,11 +125,13 @@ def make_plan(question: Question, options: Options, cell: Cell, settings: CometS
     price = None
     if not stored and not options.dry_run:
         price = _find_price(settings, session, store, endpoint, request.model, time_limits)
+    if endpoint.key and (news := settings.news_of_key()):
+        question = question._replace(note="; ".join(filter(None, [question.note, news])))
     record = _record(request, question, endpoint, session, position, price, part)
     return Plan(
         question, options, request, record, endpoint, time_limits, retries, position, stored, price,
-        budget_limits(settings.budget), limits, settings.tool_rounds, settings.tool_timeout_s, settings.share_values,
-        settings.show_usage, settings.remote_images, settings.store_limit_mb, store,
+        budget_limits(settings.budget), limits, settings.tool_rounds, settings.tool_calls, settings.tool_timeout_s,
+        settings.share_values, settings.show_usage, settings.remote_images, settings.store_limit_mb, store,
     )  # fmt: skip
 
 

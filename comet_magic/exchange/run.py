@@ -105,5 +105,6 @@ def _tool_runner(plan: Plan, session: Session, approve: Approve | None) -> ToolR
 
     return ToolRunner(
         plan.options.tools, plan.limits, approve or nobody, session.allowed, plan.position.cell.conversation,
-        most_rounds=plan.tool_rounds, limit_s=plan.tool_timeout_s, sees_pictures=plan.endpoint.local_model is None,
+        most_rounds=plan.tool_rounds, most_calls=plan.tool_calls, limit_s=plan.tool_timeout_s,
+        sees_pictures=plan.endpoint.local_model is None,
     )  # fmt: skip

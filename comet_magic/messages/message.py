@@ -45,6 +45,7 @@ class Receipt(NamedTuple):
     sent: what went along with the question, in words, or "".
     question: the question as it was sent, where there is more in it than the user's text; None where there is not.
     thumbnails: data: addresses of its pictures.
+    host: of the endpoint, where it is not the usual one.
     replayed: when the reply was first asked for, in seconds since 1970, if it came from the store.
     """
 
@@ -53,6 +54,7 @@ class Receipt(NamedTuple):
     sent: str = ""
     question: str | None = None
     thumbnails: tuple[str, ...] = ()
+    host: str = ""
     replayed: float | None = None
 
 

@@ -48,6 +48,13 @@ def _parent_of(shell: Any) -> dict[str, Any]:
     return shell.get_parent() if hasattr(shell, "get_parent") else {}
 
 
+def is_running_cell() -> bool:
+    """Return whether a cell or a line is run now, and not a widget's callback: only then can the user be asked."""
+    shell = current_shell()
+    kind = _parent_of(shell).get("header", {}).get("msg_type") if shell else None
+    return shell is not None and kind in (None, "execute_request")
+
+
 def cell_id(shell: Any | None) -> str:
     """Return the front end's id of the cell that is run, "" where it gives none."""
     return str(_parent_of(shell).get("metadata", {}).get("cellId") or "") if shell else ""

@@ -50,6 +50,7 @@ def load(shell: InteractiveShell) -> None:
     with ExitStack() as undo:
         undo.callback(_forget_process)
         undo.callback(CometSettings.clear_instance)
+        settings.ask_about_origin = _allow_origin
         shell.register_magics(magics)
         undo.callback(_forget_magics, shell, magics)
         magics.executions.watch()
@@ -61,6 +62,12 @@ def load(shell: InteractiveShell) -> None:
         if completer := getattr(shell, "Completer", None):
             _append(completer.custom_matchers, matcher(magics), undo)
         magics.undo = undo.pop_all()
+
+
+def _allow_origin(origin: str) -> bool | None:
+    from .stdin import allow_origin  # not at the top: few notebooks name an endpoint
+
+    return allow_origin(origin)
 
 
 def unload(shell: InteractiveShell) -> None:

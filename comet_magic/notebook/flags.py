@@ -102,6 +102,7 @@ def parser() -> Flags:
     add("-o", "--into", type=_name)
     add("--as", dest="as_type", metavar="TYPE", type=not_empty)
     add("--tools", type=not_empty)
+    add("--literal", action="store_true")
     add("--code", action="store_true")
     add("-c", "--chat", type=not_empty)
     add("--alone", action="store_true")

@@ -58,6 +58,7 @@ class CometMagics(Magics):
           -o, --into NAME       put the reply, a Message, into this variable; with --as, its value
           --as TYPE             make it a value: int, 'list[str]', DataFrame, a dataclass, a JSON Schema
           --tools F,G           functions of yours that may be called; you are asked before each call
+          --literal             the cell is text: no {{expr}} in it is filled in
           --code                put its Python into a new cell below, not run
           -c, --chat NAME       in this conversation; else in the notebook's own
           --alone               without any conversation
@@ -136,13 +137,16 @@ class CometMagics(Magics):
 
     def _answer(
         self, prompt: str, *, chat: str | None = None, alone: bool = False, new: bool = False, fresh: bool = False,
-        dry_run: bool = False, as_type: str | None = None, tools: str | None = None, code: bool = False, **flags: Any,
+        dry_run: bool = False, as_type: str | None = None, tools: str | None = None, code: bool = False,
+        literal: bool = False, **flags: Any,
     ) -> Message | None:  # fmt: skip
         """Ask what a cell or a line says. Returns: the reply; None for a dry run."""
         from ..describe.question import question
         from ..exchange.plan import Options
 
-        namespace = {**self.executions.names(), **self.shell.user_ns} if "{{" in prompt else self.shell.user_ns
+        namespace = None
+        if "{{" in prompt and not literal:
+            namespace = {**self.executions.names(), **self.shell.user_ns}
         filled = question(prompt, self.settings, namespace, self.executions.name_of)
         options = Options(flags, new, fresh, dry_run, cell_name=self.executions.name_of)
         if as_type:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import threading
 from collections.abc import Callable, Mapping
 from getpass import getpass
 from typing import TypeVar
@@ -9,8 +11,9 @@ from typing import TypeVar
 from ..errors import ConfigError
 from ..keys import Key, keep, key_file, keyring_here
 from ..settings import CometSettings
-from ..text import clean
-from ..tools.runner import ALWAYS, DENY, NOBODY, ONCE
+from ..text import spelled
+from ..tools.runner import ALWAYS, DENY, DENY_ALL, NOBODY, ONCE
+from .cell import is_running_cell
 
 T = TypeVar("T")
 
@@ -48,20 +51,32 @@ def typed(ask: Callable[[str], T], question: str) -> T | None:
         raise
 
 
-SHOWN = 300  # characters of an argument; `s` shows all of it
-_ANSWERS = {"y": ONCE, "yes": ONCE, "once": ONCE, "a": ALWAYS, "always": ALWAYS, "n": DENY, "no": DENY, "": DENY}
+def allow_origin(origin: str) -> bool | None:
+    """Ask the user whether the key may go to an origin that a notebook names; None where nobody can answer."""
+    if threading.current_thread() is not threading.main_thread() or not is_running_cell():
+        return None
+    lines = [f"This notebook sends your questions to {origin}, which is not CometAPI.", "Your API key would go there."]
+    answer = typed(input, "\n".join([*lines, "Allow it from now on? [y/N] "]))
+    return None if answer is None else answer.strip().lower() in ("y", "yes")
+
+
+SHOWN_FIRST, SHOWN_LAST = 200, 100  # characters of an argument; `s` shows all of it
+_ANSWERS = {
+    **{"y": ONCE, "yes": ONCE, "once": ONCE, "a": ALWAYS, "always": ALWAYS},
+    **{"n": DENY, "no": DENY, "": DENY, "x": DENY_ALL, "none": DENY_ALL},
+}
 ATTEMPTS = 5  # at an answer that is none
 
 
 def approve(name: str, arguments: Mapping[str, str], can_be_always: bool) -> str:
     """Ask the user whether a tool may run: through the kernel's input prompt, for a cell is running.
 
-    Returns: ONCE, ALWAYS (in this conversation), DENY; or NOBODY, where nobody can answer.
+    Returns: ONCE, ALWAYS (in this conversation), DENY, DENY_ALL (in this reply); or NOBODY, where nobody can answer.
     """
     always = " · [a]lways in this conversation" if can_be_always else ""
     # The tool's name stands in the last line, so that no argument can push it out of sight.
-    choices = f"Allow {name}? [y]es, once{always} · [s]how all · [N]o: "
-    question = "\n".join(["Claude asks to run", *_lines(name, arguments, SHOWN), choices])
+    choices = f"Allow {name}? [y]es, once{always} · [s]how all · [N]o · [x] no to all: "
+    question = "\n".join(["Claude asks to run", *_lines(name, arguments), choices])
     for _ in range(ATTEMPTS):
         answer = typed(input, question)
         if answer is None:
@@ -69,16 +84,21 @@ def approve(name: str, arguments: Mapping[str, str], can_be_always: bool) -> str
         answer = answer.strip().lower()
         if (chosen := _ANSWERS.get(answer)) and (can_be_always or chosen != ALWAYS):
             return chosen
-        details = _lines(name, arguments, None) if answer in ("s", "show") else []
+        details = _lines(name, arguments, shows_all=True) if answer in ("s", "show") else []
         question = "\n".join([*details, choices])
     return DENY
 
 
-def _lines(name: str, arguments: Mapping[str, str], most: int | None) -> list[str]:
-    """Return a line for the call and one for each argument, so short that no text pushes the rest out of sight."""
-    lines = [f"  {name}"]
+def _lines(name: str, arguments: Mapping[str, str], *, shows_all: bool = False) -> list[str]:
+    """Return a line for the call and one for each argument, so short that no text pushes the rest out of sight.
+
+    Beginning and end are shown, and what lies between is counted. What prints as a blank is written as its escape.
+    """
+    lines = [f"  {spelled(name)}"]
     for parameter, value in arguments.items():
-        text = clean(value)
-        more = f" … ({len(text):,} characters)" if most is not None and len(text) > most else ""
-        lines.append(f"    {parameter} = {text[:most] if more else text}{more}")
+        text = re.sub(" {9,}", lambda blanks: f" ⟨{len(blanks[0])} blanks⟩ ", spelled(value).replace("\n", "\\n"))
+        hidden = len(text) - SHOWN_FIRST - SHOWN_LAST
+        if hidden > 0 and not shows_all:
+            text = f"{text[:SHOWN_FIRST]} ⟨{hidden:,} more characters⟩ {text[-SHOWN_LAST:]}"
+        lines.append(f"    {spelled(parameter)[:SHOWN_FIRST]} = {text}".replace("\t", " "))
     return lines

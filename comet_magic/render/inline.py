@@ -12,7 +12,21 @@ from ..text import escaped, lazy_pattern
 
 # Harmless with nothing inside the angle brackets but the name, and never the start of a block that Markdown skips.
 HARMLESS_TAGS = frozenset(
-    ["b", "br", "del", "em", "i", "ins", "kbd", "mark", "s", "strong", "sub", "sup", "u"]  # not small: it marks our lines
+    [
+        "b",
+        "br",
+        "del",
+        "em",
+        "i",
+        "ins",
+        "kbd",
+        "mark",
+        "s",
+        "strong",
+        "sub",
+        "sup",
+        "u",
+    ]  # not small: it marks our lines
 )
 SAFE_SCHEMES = frozenset(("http", "https", "mailto", "tel"))
 QUOTES = lazy_pattern(r"(?: {0,3}> ?)+")
@@ -43,9 +57,9 @@ _TAG = lazy_pattern(r"<(/?)([a-z]+) ?/?>", re.I)
 _IMAGE = lazy_pattern(rf"!\[([^\[\]`<>\\$\n]*)\][(]({_URL})[)]")
 _ENVIRONMENT = lazy_pattern(r"\\begin\{([a-z]*\*?)\}.*?\\end\{\1\}", re.S)
 _MATHEMATICAL = frozenset(
-    """equation align alignat aligned alignedat gather gathered multline multlined flalign eqnarray split math displaymath
-    array subarray subequations matrix pmatrix bmatrix Bmatrix vmatrix Vmatrix smallmatrix cases rcases dcases drcases
-    numcases CD prooftree dmath""".split()
+    """equation align alignat aligned alignedat gather gathered multline multlined flalign eqnarray split math
+    displaymath array subarray subequations matrix pmatrix bmatrix Bmatrix vmatrix Vmatrix smallmatrix cases
+    rcases dcases drcases numcases CD prooftree dmath""".split()
 )
 # What defines, loads, reads, writes, or says it in other characters: it would change the formulas of the page, reach
 # files in a LaTeX export, or style what stands around it. Sources: The TeXbook; MathJax's list of its extensions.

@@ -136,14 +136,16 @@ def usage_line(message: Message) -> str:
     receipt, name = message.receipt, message.label or message.model or "model not reported"
     if receipt.replayed is not None:
         day = time.strftime("%d %b %Y", time.localtime(receipt.replayed)).lstrip("0")
-        return f"{name} · replayed from {day} · 0 tokens · --fresh asks again"
+        of = f" · reply of {receipt.host}" if receipt.host else ""
+        return f"{name} · replayed from {day}{of} · 0 tokens · --fresh asks again"
     partial = " (partial)" if message.incomplete and str(message.usage) != "usage not reported" else ""
     parts = [name, f"{message.usage}{partial}"]
     if message.elapsed_s is not None:
         parts.append(f"{message.elapsed_s:.1f} s")
     if receipt.cost_usd is not None:
         parts.append(f"≈ {dollars(receipt.cost_usd)}")
-    return " · ".join([*parts, *filter(None, [receipt.session])])
+    host = f"sent to {receipt.host}" if receipt.host else ""
+    return " · ".join([*parts, *filter(None, [receipt.session, host])])
 
 
 def account(message: Message) -> list[str]:

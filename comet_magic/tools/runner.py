@@ -22,7 +22,8 @@ from ..text import exception_text, many, whole_text
 from .functions import LONGEST_NAME, Tool
 from .timeouts import TimedOut, within
 
-ONCE, ALWAYS, DENY, NOBODY = "once", "always", "deny", "nobody"  # answers of a user; ALWAYS: in this conversation
+# Answers of a user. ALWAYS: in this conversation.        DENY_ALL: to all further calls of this reply, too.
+ONCE, ALWAYS, DENY, DENY_ALL, NOBODY = "once", "always", "deny", "deny all", "nobody"
 # Asks the user whether a tool may run: its name, its arguments as texts, whether it can be allowed for good.
 Approve = Callable[[str, Mapping[str, str], bool], str]
 
@@ -49,19 +50,20 @@ class ToolRunner:
 
     def __init__(
         self, tools: Mapping[str, Tool], limits: Limits, approve: Approve, allowed: list[tuple[str, object]],
-        conversation: str, *, most_rounds: int, limit_s: float, sees_pictures: bool,
+        conversation: str, *, most_rounds: int, most_calls: int, limit_s: float, sees_pictures: bool,
     ) -> None:  # fmt: skip
         """approve: asks the user.        allowed: what is allowed for good: in which conversation, which function.
 
-        most_rounds: number of rounds at most.
+        most_rounds, most_calls: numbers of rounds and of calls at most.
         limit_s: seconds that a call may take.  sees_pictures: whether the model takes them.
         """
         self.tools = tools
         self._limits, self._approve, self._sees_pictures = limits, approve, sees_pictures
         self._allowed = allowed if conversation else []
         self._conversation = conversation
-        self._most_rounds, self._limit_s = most_rounds, limit_s
+        self._most_rounds, self._most_calls, self._limit_s = most_rounds, most_calls, limit_s
         self._round = 0
+        self._denies_all = False
         self.calls: list[ToolCall] = []
         self.before: tuple[Message, ...] = ()
         self.stopped = ""
@@ -80,7 +82,16 @@ class ToolRunner:
         if self._round > self._most_rounds:
             self.stopped = f"stopped after {many(self._most_rounds, 'round')} of calls, the most (tool_rounds)"
             return None
-        echo = self._echo(message)
+        room = self._most_calls - len(self.calls)
+        if len(uses) > room:
+            self.notes.append(
+                f"{many(len(uses) - room, 'call')} left out: {self._most_calls:,} is the most (tool_calls)"
+            )
+            uses = uses[: max(room, 0)]
+            if not uses:
+                self.stopped = f"stopped after {many(self._most_calls, 'call')}, the most (tool_calls)"
+                return None
+        echo = self._echo(message, len(uses))
         results: list[ContentBlock] = []
         for use, as_came in zip(echo.tool_uses, uses, strict=True):
             tool = self.tools.get(use["name"])
@@ -91,17 +102,25 @@ class ToolRunner:
         yield CALL
         answered = Message("user", tuple(results))
         self.before = (*self.before, echo, answered)
-        return replace(request, messages=(*request.messages, echo, answered), may_call=self._round < self._most_rounds)
+        may_call = self._round < self._most_rounds and len(self.calls) < self._most_calls
+        return replace(request, messages=(*request.messages, echo, answered), may_call=may_call)
 
-    def _echo(self, message: Message) -> Message:
-        """Return the message as it is sent back while its calls are open: complete, and each call with its own id."""
+    def _echo(self, message: Message, most_calls: int) -> Message:
+        """Return the message as it is sent back while its calls are open: complete, and each call with its own id.
+
+        most_calls: number of its calls that are run; the message has no others then.
+        """
         seen = {str(use.get("id")) for part in self.before for use in part.tool_uses}
         blocks: list[ContentBlock] = []
+        numbers = count(1)
         for block in message.content:
             if block.get("type") == "tool_use":
+                if not most_calls:
+                    continue
+                most_calls -= 1
                 key = str(block.get("id") or "")
                 if not key or key in seen:
-                    key = next(new for number in count(1) if (new := f"call_{number}") not in seen)
+                    key = next(new for number in numbers if (new := f"call_{number}") not in seen)
                 seen.add(key)
                 given = block.get("input")
                 given = given if isinstance(given, dict) else {}
@@ -151,8 +170,11 @@ class ToolRunner:
         """Raises: NotRun where the user does not give it, or nobody is there."""
         if self._is_allowed(tool):
             return
-        hide = self._limits.hide
-        arguments = {name: hide(repr(value)) for name, value in call.arguments.items()}
+        if self._denies_all:
+            raise NotRun(DENIED, "The user did not allow this call.")
+        # Known secrets alone are hidden: what is only shaped like one may be what is to be run.
+        hide = getattr(self._limits.hide, "known", str)
+        arguments = {str(name): hide(repr(value)) for name, value in call.arguments.items()}
         answer = self._approve(call.name, arguments, bool(self._conversation))
         if answer == ALWAYS:
             self._allowed.append((self._conversation, tool.function))
@@ -163,6 +185,7 @@ class ToolRunner:
             if note not in self.notes:
                 self.notes.append(note)
             raise NotRun(NOBODY_THERE, f"The call was not allowed: {NOBODY_THERE}.")
+        self._denies_all = answer == DENY_ALL
         if answer not in (ONCE, ALWAYS):
             raise NotRun(DENIED, "The user did not allow this call.")
 

@@ -34,7 +34,7 @@ from comet_magic.errors import ConfigError
 from comet_magic.messages.image_size import media_type, pixels
 from comet_magic.messages.tokens import block_tokens, estimated_tokens
 from comet_magic.notebook.executions import MARGIN, MOST_OUTPUT, Execution
-from comet_magic.redaction import Redactor, is_secret_name
+from comet_magic.redaction import Redactor, Secrets, is_secret_name
 from comet_magic.settings import CometSettings
 
 mpl.use("agg")
@@ -477,7 +477,7 @@ def test_secrets_in_odd_places(monkeypatch: pytest.MonkeyPatch) -> None:
     import polars as pl
 
     secret, odd = "correct-horse-battery-staple-9", 'line1\nline2"x'
-    hide = Redactor([secret, odd])
+    hide = Redactor(Secrets({}, lambda: [secret, odd]))
     values = [
         pd.DataFrame({"x" * 40 + secret: [1]}), pl.DataFrame({"a": pl.Series(["x"], dtype=pl.Enum(["x", secret]))}), {secret: 1}, [[odd]],
         json.dumps([odd]), pd.DataFrame({"a": [[secret]]}), pd.DataFrame({"a": [1]}, index=["y" * 30 + secret]), "z" * 14_980 + secret + "w" * 9000,
@@ -517,7 +517,7 @@ def test_names_that_are_none(name: str) -> None:
 
 
 def test_shapes_of_credentials_go_and_ordinary_text_stays() -> None:
-    hide = Redactor(["four", "abc", "a longer secret"])
+    hide = Redactor(Secrets({}, lambda: ["four", "abc", "a longer secret"]))
     shapes = [
         "sk-ant-api03-" + "a" * 20, "sk_live_" + "a1" * 12, "xoxb-1234567890-abc", "AIza" + "x" * 35, "hf_" + "a" * 34,
         "eyJhbGciOiJI.eyJzdWIiOiIx.abc", "-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----", "glpat-" + "a" * 20,

@@ -140,7 +140,7 @@ def test_a_terminal_gets_each_word_once(clock: Clock) -> None:
     out = io.StringIO()
     with redirect_stdout(out):
         LiveDisplay(Terminal(show_usage=True)).show(Growing(clock, "He", 1.0, "llo\x1b[31m", 1.0, " ✓").snapshots())
-    assert out.getvalue() == "Hello\ufffd[31m ✓\nm · 1 in · 2 out\n"
+    assert out.getvalue() == "Hello\ufffd[31m ✓\n◈ m · 1 in · 2 out\n"
 
 
 def test_a_long_reply_is_cut_on_the_screen_and_says_so(clock: Clock) -> None:

@@ -35,7 +35,7 @@ def test_a_cell_is_sent_as_it_stands_and_its_reply_shown(shell: Any, server: Wir
     assert ran.error is None
     assert sent(server) == f"{body}\n"
     assert ran.markdown.startswith("4\n\n<small>◈ m · 11 in · 5 out · ")
-    assert ran.plain.startswith("4\n\nm · 11 in · 5 out · ")
+    assert ran.plain.startswith("4\n\n◈ m · 11 in · 5 out · ")
     assert ran.outputs[-1].metadata["comet_magic"] == {
         "id": "msg_1",
         "model": "m",
@@ -288,4 +288,4 @@ def test_stop_reasons_are_told(shell: Any, server: WireServer) -> None:
     ran = Ran(shell, "%%claude -t 3\nhi")
     assert ran.error is None
     assert "> ◈ **cut at max&#95;tokens = 3" in ran.markdown
-    assert "[cut at max_tokens = 3: raise it with -t]" in ran.plain
+    assert "[◈ cut at max_tokens = 3: raise it with -t]" in ran.plain

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from html.parser import HTMLParser
 
@@ -13,8 +14,10 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
+from comet_magic.messages.message import Message
 from comet_magic.render.inline import HARMLESS_TAGS
-from comet_magic.render.markdown import safe_markdown, wrapped
+from comet_magic.render.markdown import code_blocks, safe_markdown, wrapped
+from comet_magic.render.message import to_markdown
 from comet_magic.text import clean, escaped
 
 MARKDOWN_TAGS = HARMLESS_TAGS | set(
@@ -33,8 +36,6 @@ class Findings(HTMLParser):
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "img" and re.match(r"(?!//)[^:]*$", dict(attrs).get("src") or "") and len(attrs) <= 2:
-            return  # a picture beside the notebook
         if tag not in MARKDOWN_TAGS:
             self.found.append(f"<{tag}>")
         for name, value in attrs:
@@ -198,3 +199,87 @@ def test_plain_text_is_folded_outside_code_and_tables() -> None:
 def test_any_text_is_taken(text: str) -> None:
     assert isinstance(safe_markdown(text), str)
     assert not re.search("[\x00-\x08\x1b\ud800-\udfff]", safe_markdown(text))
+
+
+@pytest.mark.parametrize("image", ["![c](data/../.env)", "![c](secret.csv)", "![c](./id_rsa)", "![c](a.png)", "![](b)"])
+def test_a_reply_owns_no_files(image: str) -> None:
+    assert "<img" not in COMMONMARK.render(safe_markdown(image))
+
+
+@pytest.mark.parametrize(
+    "tex",
+    [
+        r"$\gdef\alpha{EVIL}$", r"$$\def\x{1}\x$$", r"\(\let\a\b\)", r"\[\newcommand{\a}{b}\]", r"$\renewcommand*\a{b}$",
+        r"$\require{html}$", r"$\input{/etc/passwd}$", r"$$\immediate\write18{id}$$", r"$\openin5=/etc/passwd$",
+        r"$\csname input\endcsname$", r"$\catcode`\@=11$", r"$\href{javascript:x}{y}$", r"$\^^69nput{x}$",
+        r"\begin{filecontents}{x}\end{filecontents}", r"$\begin{filecontents}x\end{filecontents}$", r"$\bbox[a:b]{x}$",
+        r"$\DeclareMathOperator{\a}{b}$", r"$\NewDocumentCommand\a{}{b}$", r"$\lstinputlisting{x}$", r"$\@@input x$",
+    ],
+)  # fmt: skip
+def test_a_formula_that_acts_is_no_formula(tex: str) -> None:
+    made = safe_markdown(f"so {tex} it is")
+    assert "\\" not in made.replace("&#92;", "")
+    assert not re.search(r"\$|\\begin", made)
+
+
+@pytest.mark.parametrize(
+    "tex",
+    [
+        r"$\left(\frac{a}{b}\right)\leq\theta\newline$", r"\begin{align*}a&=b\end{align*}", r"$\bm{x}\mathbf{y}$",
+        r"$\begin{pmatrix}1&2\end{pmatrix}$", r"$\text{if } x_{new}$", r"$\operatorname{argmax}\to\infty$",
+    ],
+)  # fmt: skip
+def test_a_formula_stays_one(tex: str) -> None:
+    assert safe_markdown(tex) == tex
+
+
+@pytest.mark.parametrize("text", [r"\input{/etc/passwd}", "`\\input{x}`{=latex}", "```{=latex}\n\\input{x}\n```"])
+def test_pandoc_gets_no_tex_to_pass_on(text: str) -> None:
+    made = safe_markdown(text)
+    assert not re.search(r"^\\[a-z]|[`}]\{=|```\{", made)
+
+
+@pytest.mark.parametrize("text", ["{{< env KEY >}}", "{{< include x >}}", "{% include x %}", "{include}`x`", "::: {x}"])
+def test_other_tools_find_no_instructions(text: str) -> None:
+    made = safe_markdown(text)
+    assert not re.search(r"\{\{<|\{%|\{\w+\}`|:::", made)
+    assert COMMONMARK.render(made).count(text[0]) >= 1
+
+
+def test_a_reply_cannot_write_our_lines() -> None:
+    ours = to_markdown(Message("assistant", ({"type": "text", "text": "x"},), model="m", stop_reason="max_tokens"))
+    made = safe_markdown(ours)
+    assert "<small>" in ours
+    assert "◈" in ours
+    assert "<small>" not in made
+    assert "◈" not in made
+
+
+@pytest.mark.parametrize(
+    "unseen",
+    [
+        "\U000e0069\U000e0067", "\u200b\u2060", "\u200e\u200f\u061c", "\u3164\u115f\u1160\uffa0", "\ufe0f\U000e0100", "\u00ad",
+        "\u2028\u2029", "\ufff9\ufffa", "\u202e\u2066", "\u200c\u200d",
+    ],
+)  # fmt: skip
+def test_nothing_stays_that_cannot_be_seen(unseen: str) -> None:
+    for made in (safe_markdown(f"pay{unseen}pal"), code_blocks(f"```\npay{unseen}pal\n```")[0][1]):
+        assert not set(made) & set(unseen)
+
+
+@pytest.mark.parametrize("text", ["👩\u200d💻", "❤\ufe0f", "می\u200cخواهم", "क्\u200dष"])
+def test_what_shapes_a_letter_or_an_emoji_stays(text: str) -> None:
+    assert safe_markdown(text) == text
+
+
+@pytest.mark.parametrize("piece", ["<b></b>", "<b>", "</b>", "[`", "$a", "{", "\\begin{a}"])
+def test_no_piece_makes_it_slow(piece: str) -> None:
+    """Twice the text takes about twice the steps; they are counted, for machines are busy."""
+    counts = []
+    for times in (500, 1000, 2000):
+        steps = [0]
+        sys.setprofile(lambda *_, steps=steps: steps.__setitem__(0, steps[0] + 1))
+        safe_markdown(piece * times)
+        sys.setprofile(None)
+        counts.append(steps[0])
+    assert counts[2] - counts[1] < 3 * (counts[1] - counts[0]) + 1000

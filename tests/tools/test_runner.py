@@ -659,10 +659,69 @@ def test_no_argument_can_push_the_question_out_of_sight(
     first, whole = user.asked
     assert len(first) < 1000
     assert "    path = '/etc/shadow'\n" in first
-    assert first.endswith("Allow send? [y]es, once · [a]lways in this conversation · [s]how all · [N]o: ")
+    assert first.endswith(
+        "Allow send? [y]es, once · [a]lways in this conversation · [s]how all · [N]o · [x] no to all: "
+    )
     assert "\x1b" not in first + whole
+    assert "⟨3200 blanks⟩" in first
+    assert "more characters⟩" in first
     assert "x" * 5000 in whole
     assert KEY not in first + whole
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "export API_TOKEN='x; rm -rf ~; true'",
+        'login --password="$(rm -rf ~)"',
+        "echo -----BEGIN RSA PRIVATE KEY-----; rm -rf ~",
+        "curl -H 'Authorization: Bearer $(rm -rf ~)aaaaaaaaaaaaaaaa'",
+    ],
+)
+def test_whoever_approves_sees_all_that_runs(
+    serve: Callable[..., WireServer], user: Answers, shell: Any, command: str
+) -> None:
+    shell.run_cell("def run(cmd: str):\n    return 'ran'")
+    serve(calls(use("run", {"cmd": command})), canonical("Done."))
+    user.given = ["s", "n"]
+    Ran(shell, "%%claude --tools run\nGo.")
+    for question in user.asked:
+        assert "rm -rf ~" in question
+
+
+def test_what_prints_as_a_blank_is_written_as_its_escape(
+    serve: Callable[..., WireServer], user: Answers, shell: Any
+) -> None:
+    shell.run_cell("def run(cmd: str):\n    return 'ran'")
+    serve(calls(use("run", {"cmd": "ls\u3164\u2800\u115f\u200b; rm"})), canonical("Done."))
+    user.given = ["n"]
+    Ran(shell, "%%claude --tools run\nGo.")
+    assert r"ls\u3164\u2800\u115f\u200b; rm" in user.asked[0]
+
+
+def test_no_to_all_asks_no_more_in_this_reply(serve: Callable[..., WireServer], user: Answers, shell: Any) -> None:
+    uses = [use("add", {"a": number}, f"t{number}") for number in range(4)]
+    server = serve(calls(*uses), calls(use("add", {"a": 9}, "t9")), canonical("Then not."), canonical("Hi."))
+    ran = define(shell)
+    user.given = ["y", "x"]
+    Ran(shell, "%%claude --tools add\nGo.")
+    assert len(user.asked) == 2
+    assert ran == [(0, 1)]
+    assert len(server.received) == 3
+
+
+def test_the_calls_of_a_reply_are_bounded(serve: Callable[..., WireServer], shell: Any) -> None:
+    shell.run_cell(
+        "import comet_magic\ncount = [0]\n@comet_magic.tool(safe=True)\ndef ping(x: int):\n    count[0] += 1"
+    )
+    uses = [use("ping", {"x": number}, "same") for number in range(3000)]
+    server = serve(calls(*uses), canonical("Done."))
+    done = Ran(shell, "%%claude --tools ping\nGo.")
+    assert shell.user_ns["count"] == [50]
+    assert "2,950 calls left out: 50 is the most (tool_calls)" in done.plain
+    check(server.received[-1].json["messages"])
+    assert len(results(server.received[-1])) == 50
+    assert server.received[-1].json.get("tool_choice") == {"type": "none"}
 
 
 def test_a_refused_call_is_not_replayed(serve: Callable[..., WireServer], user: Answers, shell: Any) -> None:
