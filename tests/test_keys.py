@@ -219,7 +219,7 @@ FIELDS: list[dict[str, Any]] = [
     {"content": [{"type": "text", "text": f"your key is {SECRET}"}]}, {"content": HALVES}, {"content": THOUGHT},
     {"content": [{"type": "text", "text": "a"}, {"type": SECRET}]}, {"model": SECRET}, {"id": SECRET},
     {"stop_reason": SECRET}, {"stop_reason": "stop_sequence", "stop_sequence": SECRET},
-    {"stop_reason": "refusal", "content": [], "stop_details": {"explanation": SECRET}},
+    {"stop_reason": "refusal", "content": [], "stop_details": {"explanation": SECRET}}, {"headers": SECRET},
 ]  # fmt: skip
 
 
@@ -231,7 +231,8 @@ def test_a_key_that_is_said_back_is_hidden_in_every_field(
 
     monkeypatch.setenv("COMETAPI_KEY", SECRET)
     whole = {"type": "message", "role": "assistant", "model": "m", "content": [], "stop_reason": "end_turn", **fields}
-    with WireServer(reply(whole, request_id=SECRET)) as server:
+    headers = {"request_id": fields["headers"]} if "headers" in fields else {}
+    with WireServer(reply(whole, **headers)) as server:
         CometSettings.instance().endpoint = server.url
         ran = Ran(shell, "%%claude\nhi")
     seen = ran.printed + "".join(f"{output.data} {output.metadata}" for output in ran.outputs)

@@ -35,6 +35,11 @@ class StreamEvent(TypedDict, total=False):
     request_id: str
 
 
+# More than any model writes. What is beyond is left out, and the reply says so.
+MOST_BLOCKS, MOST_CITATIONS, MOST_WARNINGS = 1000, 1000, 5
+LONGEST_NAME = 200  # characters of what a counterpart calls itself, a block, a tool or a reason
+DEEPEST = 100  # lists and objects within one another
+
 PING: StreamEvent = {"type": "ping"}
 _BOM = b"\xef\xbb\xbf"
 
@@ -68,7 +73,7 @@ def stream_events(chunks: Iterable[bytes]) -> Iterator[StreamEvent]:
         yield event
         if event["type"] == "message_stop":
             return
-    if isinstance(stray := _json_or_none(bytes(decoder.stray)), dict) and "error" in stray:
+    if isinstance(stray := json_or_none(bytes(decoder.stray)), dict) and "error" in stray:
         yield {**stray, "type": "error"}  # type: ignore[typeddict-item]  # whatever else the gateway put there
 
 
@@ -92,7 +97,7 @@ def _sse_events(decoder: SSEDecoder, start: bytes, chunks: Iterator[bytes]) -> I
 
 
 def _stream_event(event: ServerSentEvent) -> Iterator[StreamEvent]:
-    data = _json_or_none(event.data)
+    data = json_or_none(event.data)
     if isinstance(data, dict):
         if "type" not in data or ("error" in data and data["type"] != "error"):
             data["type"] = "error" if "error" in data else event.event
@@ -103,11 +108,57 @@ def _stream_event(event: ServerSentEvent) -> Iterator[StreamEvent]:
         yield {"type": "unreadable"}
 
 
-def _json_or_none(text: str | bytes) -> Any:
+def _integer(digits: str) -> float:
+    """Return a number of any length: Python refuses thousands of digits, and SQLite more than 19."""
+    return int(digits) if len(digits) < 19 else float(digits)
+
+
+_DECODER = json.JSONDecoder(parse_int=_integer, parse_constant=lambda name: None)
+
+
+def json_or_none(text: str | bytes) -> Any:
+    """Return the JSON in a text, read once and strictly: numbers that are none are null, and nothing is too deep."""
     try:
-        return json.loads(text if isinstance(text, str) else text.decode("utf-8", "replace"))
+        text = text if isinstance(text, str) else text.decode("utf-8", "replace")
+        value = _DECODER.decode(text)
     except (ValueError, RecursionError):
         return None
+    is_flat = text.count("[") + text.count("{") <= DEEPEST
+    return value if is_flat else _shallow(value)
+
+
+def _shallow(value: Any, room: int = DEEPEST) -> Any:
+    """Return the value with null for what is nested more deeply than that."""
+    if not isinstance(value, list | dict):
+        return value
+    if not room:
+        return None
+    if isinstance(value, list):
+        return [_shallow(item, room - 1) for item in value]
+    return {name: _shallow(item, room - 1) for name, item in value.items()}
+
+
+_TEXTS = frozenset("type text thinking signature id name partial_json title tool_use_id data".split())
+
+
+def _sound(block: dict[str, Any]) -> dict[str, Any]:
+    """Return a block whose texts are texts: the rest of the program need not ask again."""
+    sound = {**block}
+    for name in _TEXTS & block.keys():
+        value = block[name]
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            sound[name] = str(value)
+        elif not isinstance(value, str):
+            del sound[name]
+    for name in ("type", "id", "name"):
+        if len(sound.get(name, "")) > LONGEST_NAME:
+            sound[name] = sound[name][:LONGEST_NAME]
+    if "citations" in block and not isinstance(block["citations"], list):
+        del sound["citations"]
+    sound.setdefault("type", "text" if "text" in sound else "unknown")
+    if sound["type"] == "text":
+        sound.setdefault("text", "")
+    return sound
 
 
 def whole_reply(body: bytes) -> dict[str, Any]:
@@ -116,7 +167,7 @@ def whole_reply(body: bytes) -> dict[str, Any]:
     if body[:1] == b"<":
         title = error_from(200, body.decode("utf-8", "replace")).what
         raise APIError(f"an HTML page came back instead of a reply: {title}", hint, status=200)
-    reply = _json_or_none(body)
+    reply = json_or_none(body)
     if isinstance(reply, dict) and "error" in reply and reply.get("type") != "message":
         raise error_from(200, reply)
     if isinstance(reply, dict) and (reply.get("type") == "message" or "content" in reply):
@@ -140,7 +191,7 @@ class MessageBuilder:
         self._blocks: dict[int, dict[str, Any]] = {}
         self._parts: dict[int, list[str]] = {}  # the text of a block, as it comes: joined only when asked for
         self._stopped = False
-        self._unreadable = 0
+        self._unreadable = self._left_out = 0
 
     def add(self, event: StreamEvent) -> None:
         kind = event.get("type")
@@ -150,7 +201,7 @@ class MessageBuilder:
                 self._delta(_index(event), delta)
         elif kind == "content_block_start":
             if isinstance(block := event.get("content_block"), dict):
-                self._blocks[_index(event)] = dict(block)
+                self._put(_index(event), block)
         elif kind == "message_start":
             if isinstance(message := event.get("message"), dict):
                 self._begin(message)
@@ -170,18 +221,30 @@ class MessageBuilder:
         if field:
             parts = self._parts.get(index)
             if parts is None:
+                if index not in self._blocks and not self._put(index, _EMPTY_BLOCKS[field]):
+                    return
                 parts = self._parts[index] = []
-                self._blocks.setdefault(index, _EMPTY_BLOCKS[field].copy())
             if isinstance(text := delta.get(field), str):
                 parts.append(text)
-        elif kind == "signature_delta":
-            self._block(index)["signature"] = delta.get("signature")
+        elif kind == "signature_delta" and isinstance(signature := delta.get("signature"), str):
+            self._block(index)["signature"] = signature
         elif kind == "citations_delta":
-            block = self._block(index)
-            block["citations"] = [*(block.get("citations") or []), delta.get("citation")]
+            citations = self._block(index).setdefault("citations", [])
+            if len(citations) < MOST_CITATIONS:
+                citations.append(delta.get("citation"))
 
     def _block(self, index: int) -> dict[str, Any]:
-        return self._blocks.setdefault(index, {"type": "text", "text": ""})
+        if index not in self._blocks:
+            self._put(index, {"type": "text", "text": ""})
+        return self._blocks.get(index, {})
+
+    def _put(self, index: int, block: dict[str, Any]) -> bool:
+        """Take a block in, while there is room. Returns: whether there was."""
+        if index not in self._blocks and len(self._blocks) >= MOST_BLOCKS:
+            self._left_out += 1
+            return False
+        self._blocks[index] = _sound(block)
+        return True
 
     def _begin(self, message: dict[str, Any]) -> None:
         self._head = message
@@ -191,7 +254,7 @@ class MessageBuilder:
             content = [{"type": "text", "text": content}]
         for index, block in enumerate(content if isinstance(content, list) else []):
             if isinstance(block, dict):
-                self._blocks[index] = {"type": "text" if "text" in block else "unknown", **block}
+                self._put(index, block)
 
     def _finish(self, event: StreamEvent) -> None:
         if isinstance(delta := event.get("delta"), dict):
@@ -223,35 +286,42 @@ class MessageBuilder:
             warnings.append(f"events that could not be read, and were skipped: {self._unreadable}")
         if self.finished and not self._stopped:
             warnings.append("the stream ended without message_stop")
-        content = tuple(self._whole_block(index, dict(block), warnings) for index, block in self._ordered())
+        if self._left_out:
+            warnings.append(f"blocks beyond the first {MOST_BLOCKS:,} are left out: {self._left_out:,}")
+        content = tuple(self._whole_block(index, dict(block)) for index, block in self._ordered())
+        unfinished = [block.get("name") for block in content if "partial_json" in block]
+        warnings += [f"the arguments of the tool call {name} are unfinished" for name in unfinished[:MOST_WARNINGS]]
+        if len(unfinished) > MOST_WARNINGS:
+            warnings.append(f"and those of {len(unfinished) - MOST_WARNINGS:,} further calls")
         head = self._head
         details = head.get("stop_details")
+        has_text = any(block.get("text") for block in content)
+        usage = self._usage.plausible(has_text=has_text)
         return Message(
             role="assistant",
             content=content,
             model=_str(head.get("model")),
             stop_reason=_str(head.get("stop_reason")),
             stop_sequence=_str(head.get("stop_sequence")),
-            stop_details=details if isinstance(details, dict) else None,
+            stop_details=_details(details) if isinstance(details, dict) else None,
             # The count at a stream's beginning is no count of what was written.
-            usage=self._usage if self.finished else self._usage._replace(output_tokens=None),
+            usage=usage if self.finished else usage._replace(output_tokens=None),
             id=_str(head.get("id")),
             warnings=tuple(warnings),
             **known,
         )
 
-    def _whole_block(self, index: int, block: dict[str, Any], warnings: list[str]) -> ContentBlock:
+    def _whole_block(self, index: int, block: dict[str, Any]) -> ContentBlock:
         parts = self._parts.get(index)
         match block.get("type"):
             case "thinking" if parts:
                 block["thinking"] = (block.get("thinking") or "") + "".join(parts)
             case "tool_use" | "server_tool_use" if parts:
                 arguments = "".join(parts)
-                block["input"] = _json_or_none(arguments) if arguments.strip() else {}
+                block["input"] = json_or_none(arguments) if arguments.strip() else {}
                 if block["input"] is None:
                     block["input"] = {}
                     block["partial_json"] = arguments
-                    warnings.append(f"the arguments of the tool call {block.get('name')} are unfinished")
             case "text":
                 block["text"] = self._grown(index, block)
         return block  # type: ignore[return-value]  # the wire's own JSON
@@ -273,4 +343,9 @@ def _index(event: StreamEvent) -> int:
 
 
 def _str(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return value[:LONGEST_NAME] if isinstance(value, str) and value else None
+
+
+def _details(details: dict[str, Any]) -> dict[str, str]:
+    """Return why a refusal was one, in texts that a line can take."""
+    return {name: text[:1000] for name, text in details.items() if isinstance(text, str) and len(name) <= LONGEST_NAME}

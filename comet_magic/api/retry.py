@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
-import json
 import math
 import random
 import time
@@ -25,6 +24,7 @@ from collections.abc import Callable, Mapping
 
 from ..errors import TransportError
 from .error_replies import error_from
+from .events import json_or_none
 from .transport import HTTPRequest, HTTPResponse, Transport
 
 NEVER_CODES = {
@@ -87,10 +87,8 @@ def is_retryable(response: HTTPResponse, body: bytes) -> bool:
 def decoded(body: bytes) -> object:
     """Return a body as JSON, else as text; always UTF-8, whatever the headers say."""
     text = body.decode("utf-8-sig", "replace")
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
+    value = json_or_none(text)
+    return text if value is None else value
 
 
 def backoff_s(tried: int) -> float:

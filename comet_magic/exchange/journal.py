@@ -177,7 +177,7 @@ def _cost(plan: Plan, reply: Reply) -> float | None:
     """Return what the requests of the reply have cost, each by itself; with estimates where a count is not reported."""
     if plan.price is None:
         return None
-    used = (prices.estimated_usage(part.usage, request, part.text_and_calls) for request, part in reply.requests)
+    used = (prices.estimated_usage(part.usage, request, part.written) for request, part in reply.requests)
     return sum(plan.price.cost(usage) or 0.0 for usage in used)
 
 

@@ -33,6 +33,7 @@ class ContentBlock(TypedDict, total=False):
     tool_use_id: str
     content: Any
     is_error: bool
+    partial_json: str
     title: str
     citations: list[Any] | None
 
@@ -135,9 +136,10 @@ class Message:
         return "\n\n".join(filter(None, steps))
 
     @property
-    def text_and_calls(self) -> str:
-        """All that was written, for an estimate of its tokens."""
-        return self.text + "".join(json.dumps(use.get("input")) for use in self.tool_uses)
+    def written(self) -> str:
+        """All that was written, thinking and calls as far as they came, for an estimate of its tokens."""
+        calls = (use.get("partial_json") or json.dumps(use.get("input")) for use in self.tool_uses)
+        return "".join([self.thinking, self.text, *calls])
 
     @property
     def code_blocks(self) -> list[tuple[str, str]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+MOST = 10**12  # tokens; beyond it, it is no count
+
 
 class Usage(NamedTuple):
     """Token counts; None is "not reported", which is not 0. `a + b` adds what was reported.
@@ -42,6 +44,12 @@ class Usage(NamedTuple):
     def __add__(self, other: Usage) -> Usage:  # type: ignore[override]  # counts are added up, not put one behind the other
         pairs = zip(self, other, strict=True)
         return Usage(*(None if a is None and b is None else (a or 0) + (b or 0) for a, b in pairs))
+
+    def plausible(self, *, has_text: bool) -> Usage:
+        """Return the counts without those that cannot be: no tokens for a text, none for a prompt."""
+        prompt = (self.input_tokens, self.cache_read_input_tokens, self.cache_creation_input_tokens)
+        usage = self._replace(input_tokens=None) if self.input_tokens == 0 and not any(prompt) else self
+        return usage._replace(output_tokens=None) if has_text and usage.output_tokens == 0 else usage
 
     def reported(self) -> dict[str, int]:
         """Return the counts that were reported, by name."""
@@ -84,4 +92,4 @@ def _count(value: object) -> int | None:
         count = int(float(value))  # type: ignore[arg-type]  # whatever float() refuses is not a count
     except (TypeError, ValueError, OverflowError):
         return None
-    return count if count >= 0 else None
+    return count if 0 <= count <= MOST else None

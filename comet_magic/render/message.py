@@ -7,7 +7,7 @@ import time
 
 from ..messages.message import WHOLE_REASONS, Message, Receipt
 from ..messages.tool_call import ToolCall
-from ..text import MARK, clean, dollars, escaped
+from ..text import MARK, clean, dollars, escaped, one_line
 from .markdown import safe_markdown, wrapped
 
 SHOWN_QUESTION = 20_000  # characters of what was sent that its line opens to
@@ -121,14 +121,19 @@ def ending(message: Message) -> str:
         case "model_context_window_exceeded":
             return "the model's context is full: ask with less text"
         case "tool_use":
-            calls = ", ".join(str(block.get("name")) for block in message.tool_uses)
-            return f"a tool call is pending: {calls or 'unnamed'}"
+            return f"a tool call is pending: {_some([str(use.get('name') or 'unnamed') for use in message.tool_uses])}"
         case "pause_turn":
             return "paused by the server: send the turn back to go on"
         case None:
             return "no stop reason was given" if message.text.strip() else "(empty reply)"
         case other:
             return f"stop reason: {other}"
+
+
+def _some(names: list[str], most: int = 5) -> str:
+    """Return the first of some names that come from elsewhere, each short, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(one_line(name, 60) for name in names[:most]) + more
 
 
 def usage_line(message: Message) -> str:
@@ -157,5 +162,5 @@ def notes(message: Message) -> list[str]:
     """Return what a reader must know besides the text: how it ended, what is not shown, what was odd."""
     lines = [text] if (text := ending(message)) else []
     if message.unknown_blocks:
-        lines.append(f"not shown: {', '.join(message.unknown_blocks)}")
+        lines.append(f"not shown: {_some(message.unknown_blocks)}")
     return [*lines, *message.warnings]
