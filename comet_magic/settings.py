@@ -266,7 +266,7 @@ class CometSettings(SingletonConfigurable):
                 return thinking_from(value)
             if name == "model" and not str(value).strip():
                 raise TraitError("the model's name is empty")
-            if self._is_key(str(value)):
+            if name == "model" and self._is_key(str(value)):
                 raise ConfigError(f"{name}: this looks like a key, and is not shown", "enter it with %claude_key")
             return self.traits()[name]._validate(self, value)
         except (TraitError, ValueError) as error:
@@ -418,7 +418,9 @@ def budget_limits(value: Any) -> dict[str, float]:
     if value is None:
         return {}
     given = value if isinstance(value, dict) else {"session": value, "day": value}
-    spans = {name: float(usd) for name, usd in given.items() if usd is not None}
+    if any(isinstance(usd, bool) for usd in given.values()):
+        raise ValueError("a budget is an amount")
+    spans = {name: float(usd) + 0.0 for name, usd in given.items() if usd is not None}
     if not set(spans) <= {"session", "day"} or not all(usd >= 0 for usd in spans.values()):
         raise ValueError("a budget is not below 0, for a session and for a day")
     return spans

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, NamedTuple, Protocol
 
 from .._version import VERSION
@@ -21,13 +21,14 @@ from ..settings import CometSettings, network_environment
 from . import grammar
 from .endpoint import Announce, Endpoint, find_endpoint
 from .error_replies import error_from
-from .events import MessageBuilder, StreamEvent, stream_events
-from .retry import LONGEST_WAIT_S, Retrying, decoded, retry_after_s
+from .events import LONGEST_NAME, MessageBuilder, StreamEvent, stream_events
+from .retry import LONGEST_WAIT_S, Retrying, decoded, nothing_lost, retry_after_s
 from .transport import HTTPRequest, HTTPResponse, RequestsTransport, Transport
 
 PATIENCE_S = 0.3  # seconds without a word until it is said that something is going on
 NO_LIST = "no_list"
 CHECK_S = 10.0  # seconds that `check` waits
+MOST_MODELS = 2000  # of a list of models
 MOST_PAGES = 10  # of the list of prices
 WAITING = "waiting for the first words …"
 HEADERS = {
@@ -199,7 +200,10 @@ class Client(NamedTuple):
             request = replace(request, model=self.endpoint.model)
         began = time.monotonic()
         for again in (True, False):
-            response = self._held(request) if request.mode == GRAMMAR else self._posted(request)
+            spent_s = 0.0 if again else time.monotonic() - began
+            limits = self.limits._replace(deadline_s=max(self.limits.deadline_s - spent_s, 0.001))
+            client = self._replace(limits=limits)
+            response = client._held(request) if request.mode == GRAMMAR else client._posted(request)
             try:
                 stream = MessageStream(request, response, began, self.endpoint.label, self.endpoint.key)
                 if not again or not stream.begins_with_passing_error(self.announce):
@@ -224,6 +228,7 @@ class Client(NamedTuple):
     def models(self) -> list[dict[str, Any]]:
         """Return what the endpoint offers: one object a model, with at least its `id`.
 
+        A list of thousands is cut, and a name of hundreds of characters is none.
         Raises: APIError when the endpoint has no such list.
         """
         body = decoded(self._send("/v1/models").body())
@@ -232,7 +237,8 @@ class Client(NamedTuple):
             raise without_key(error_from(200, body), self.endpoint.key)
         if not isinstance(data, list):
             raise APIError("the endpoint has no list of models", "any name can be set all the same", code=NO_LIST)
-        return [model for model in data if isinstance(model, dict) and isinstance(model.get("id"), str)]
+        models = (model for model in data if isinstance(model, dict) and isinstance(model.get("id"), str))
+        return [model for model in islice(models, MOST_MODELS) if len(model["id"]) <= LONGEST_NAME]
 
     def published_prices(self) -> dict[str, tuple[float, float]]:
         """Return (input, output) by model, in US dollars per million tokens, as CometAPI publishes them for everyone.
@@ -322,9 +328,14 @@ def connect(settings: CometSettings, announce: Announce = lambda text: None) -> 
     return client_for(find_endpoint(settings), TimeLimits.of(settings), settings.retries, announce)
 
 
-def client_for(endpoint: Endpoint, limits: TimeLimits, retries: int, announce: Announce) -> Client:
-    """Return a client for that endpoint, which is started where it is the local model. Raises: ConfigError."""
-    return Client(Retrying(_transport, retries, announce), endpoint.opened(announce), announce, limits)
+def client_for(
+    endpoint: Endpoint, limits: TimeLimits, retries: int, announce: Announce, lost: Callable[[str], None] = nothing_lost
+) -> Client:
+    """Return a client for that endpoint, which is started where it is the local model. Raises: ConfigError.
+
+    lost: as of `Retrying`.
+    """
+    return Client(Retrying(_transport, retries, announce, lost=lost), endpoint.opened(announce), announce, limits)
 
 
 def check(settings: CometSettings, announce: Announce = lambda text: None) -> str:

@@ -36,39 +36,55 @@ NEVER_CODES = {
 }
 NEVER_TYPES = {"invalid_request_error", "authentication_error", "permission_error", "not_found_error"}
 LONGEST_WAIT_S = 60.0
+LARGEST_ERROR = 200_000  # bytes of an error that are read
+
+
+MAY_BE_BILLED = ("reset", "timeout", "cut", "other")  # kinds of a `TransportError` after which somebody may be paid
+_TIMED_OUT_THERE = (408, 504, 524)  # a gateway gave up waiting for a model that may have answered
+
+
+def nothing_lost(why: str) -> None:
+    pass
 
 
 class Retrying:
     """A `Transport` that asks again where that can help, and says so; nothing has been shown by then.
 
     announce: gets `429: waiting 2 s, try 2 of 3`.
+    lost: is told before a question is sent again whose last try may have been billed; it may raise.
+    All tries and waits together take no longer than the request's `deadline_s`.
     """
 
     def __init__(
         self, transport: Transport, retries: int = 2, announce: Callable[[str], None] = lambda text: None,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] = time.sleep, lost: Callable[[str], None] = nothing_lost,
     ) -> None:  # fmt: skip
-        self.transport, self.retries, self.announce, self.sleep = transport, retries, announce, sleep
+        self.transport, self.retries, self.announce, self.sleep, self.lost = transport, retries, announce, sleep, lost
 
     def __call__(self, request: HTTPRequest) -> HTTPResponse:
-        """Raises: TransportError when the last try got no answer."""
+        """Raises: TransportError when the last try got no answer; what `lost` raises."""
+        until = time.monotonic() + request.deadline_s
         for tried in range(self.retries + 1):
             last = tried == self.retries
+            left_s = until - time.monotonic()
             try:
-                response = self.transport(request)
+                response = self.transport(request._replace(deadline_s=max(left_s, 0.001)) if tried else request)
             except TransportError as error:
-                if last or error.kind not in ("connect", "reset"):
+                why, wait, may_be_billed = error.what, backoff_s(tried), error.kind in MAY_BE_BILLED
+                if last or error.kind not in ("connect", "reset") or wait > until - time.monotonic():
                     raise
-                why, wait = error.what, backoff_s(tried)
             else:
                 if response.status < 400:
                     return response
-                body = response.body()
+                body = response.body(LARGEST_ERROR)
                 response = HTTPResponse(response.status, response.headers, [body])
                 wait_s = retry_after_s(response.headers)
-                if last or not is_retryable(response, body) or (wait_s or 0) > LONGEST_WAIT_S:
+                wait = wait_s or backoff_s(tried)
+                if last or not is_retryable(response, body) or wait > min(LONGEST_WAIT_S, until - time.monotonic()):
                     return response
-                why, wait = str(response.status), wait_s or backoff_s(tried)
+                why, may_be_billed = str(response.status), response.status in _TIMED_OUT_THERE
+            if may_be_billed:
+                self.lost(why)
             self.announce(f"{why}: waiting {wait:.2g} s, try {tried + 2} of {self.retries + 1}")
             self.sleep(wait)
         raise AssertionError("the last try returns or raises")

@@ -30,6 +30,9 @@ from ..keys import Key
 QUIET_S = 0.05  # seconds of silence after which the caller gets an empty chunk
 DRAIN_S = 0.05  # seconds given to a finished reply to end its body, so that the connection can be used again
 CHUNK = 65536
+CHUNK_PACKED = 4096  # of a compressed body, which may become a thousand times as long
+MOST_BYTES = 64_000_000  # of a decoded body; no model's reply comes near it
+MOST_AHEAD = 8_000_000  # bytes that are read before they are wanted
 
 
 class HTTPRequest(NamedTuple):
@@ -133,6 +136,7 @@ class _Exchange:
         self.queue: SimpleQueue[Any] = SimpleQueue()
         self.ended = False
         self.abandoned = False
+        self._read_bytes = self._taken_bytes = 0
         self.deadline = time.monotonic() + request.deadline_s
         self._adapter = adapter
         # Not threading.Thread: its start() waits until the thread runs, which costs as much as the request.
@@ -146,16 +150,29 @@ class _Exchange:
         try:
             with self._send() as response:
                 answered = True
-                chunk = response.raw.read1(CHUNK, decode_content=True)
+                packing = response.headers.get("content-encoding", "")
+                if "," in packing:
+                    raise TransportError(f"the endpoint packed its reply several times ({packing[:80]})", _AGAIN)
+                size = CHUNK_PACKED if packing else CHUNK
+                chunk = response.raw.read1(size, decode_content=True)
                 # The head comes with the first bytes, and with the end where that is all: each waking costs as much.
-                is_all = not chunk or (response.raw.closed and "content-encoding" not in response.headers)
+                is_all = not chunk or (response.raw.closed and not packing)
                 self.queue.put((response, chunk, is_all))
                 while not is_all:
-                    chunk = response.raw.read1(CHUNK, decode_content=True)
+                    self._wait_for_room(len(chunk))
+                    chunk = response.raw.read1(size, decode_content=True)
                     is_all = not chunk
                     self.queue.put(chunk or _END)
         except Exception as error:  # noqa: BLE001  # whatever went wrong belongs to the thread that waits for it
             self.queue.put(_failure(error, self.request, answered))
+
+    def _wait_for_room(self, size: int) -> None:
+        """Read no more than a little ahead of who takes it. size: of the chunk that was put last."""
+        self._read_bytes += size
+        while self._read_bytes - self._taken_bytes > MOST_AHEAD:
+            if self.abandoned:
+                raise TransportError("the request was given up")
+            time.sleep(0.005)
 
     def _send(self) -> requests.Response:
         request = self.request
@@ -186,6 +203,7 @@ class _Exchange:
             return None
 
     def _chunks(self, first: bytes) -> Iterator[bytes]:
+        self._taken_bytes = len(first)
         if first:
             yield first
         while not self.ended:
@@ -193,6 +211,11 @@ class _Exchange:
             if item is None:
                 yield b""
             elif isinstance(item, bytes):
+                self._taken_bytes += len(item)
+                if self._taken_bytes > MOST_BYTES:
+                    raise TransportError(
+                        f"cut off: the reply is larger than {MOST_BYTES // 10**6} MB", _SMALLER, kind="cut"
+                    )
                 yield item
             else:
                 self.ended = True
@@ -308,6 +331,7 @@ def _failure(error: Exception, request: HTTPRequest, answered: bool) -> Transpor
     return TransportError(f"the request to {where} failed: {type(error).__name__}", _CONNECT, kind="other")
 
 
+_SMALLER = "ask for less, or check CometSettings.endpoint: no model writes so much"
 _AGAIN = "run the cell again"
 _CONNECT = "check the network and CometSettings.endpoint"
 _PROXY = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY in the environment"

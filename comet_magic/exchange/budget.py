@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from ..errors import ConfigError
 from ..store import ledger
+from ..store.connection import Connection
 from ..store.database import Store
 from ..store.requests import RequestRecord
 from ..text import dollars
@@ -13,28 +15,39 @@ from ..text import dollars
 ROUNDING_USD = 1e-12  # sums of floats are not exact
 
 
-def check(store: Store, budget: Mapping[str, float], record: RequestRecord, session_usd: float) -> str:
-    """Return why the budget cannot be kept, "" if it can.
+def check(
+    db: Connection, store: Store, budget: Mapping[str, float], record: RequestRecord, payer: str, session_usd: float
+) -> None:
+    """Check that a request which is written down, but not yet sent, cannot pass the budget.
 
+    db: the transaction in which it was written: the sums are read in it, so that no reply can end between them.
     budget: US dollars by "session" and "day".        session_usd: what this process has spent, in whatever store.
-    record: written down by now, for kernels that ask at once must see one another.
-    Raises: ConfigError when the request could pass the budget, saying by how much.
+    payer: the session that pays.
+    Raises: ConfigError when the request could pass the budget, saying by how much; or when no price is known.
     """
     model, most = record.model, record.most_usd
     if budget and most is None:
-        mend = f"CometSettings.prices = {{{model!r}: [input, output]}} says one"
-        return f"the budget cannot be kept: no price is known for {model}; {mend}"
+        raise ConfigError(
+            f"not sent: the budget cannot be kept, for no price is known for {model}",
+            f"say one in US dollars per million tokens: CometSettings.prices = {{{model!r}: [input, output]}},"
+            " [0, 0] for a model of your own; or set CometSettings.budget = None",
+        )
     for span, limit in budget.items():
-        session, since = (record.session, 0.0) if span == "session" else ("", ledger.midnight())
-        spent = ledger.spent(store, session=session, since=since).usd
-        in_flight = ledger.in_flight_usd(store, session=session, since=since)
-        may = max(spent, session_usd if span == "session" else 0) + in_flight
+        payer_of, since = (payer, 0.0) if span == "session" else ("", ledger.midnight())
+        may = ledger.promised_usd(db, payer=payer_of, since=since)
+        may += store.look_behind(partial(ledger.promised_usd, payer=payer_of, since=since)) or 0.0
+        if span == "session":  # also where it was written down in another store
+            may = max(may, session_usd + (most or 0))
         if most is not None and may - limit > ROUNDING_USD:
             raise ConfigError(
                 f"not sent: it may cost {dollars(most)}, which passes the {span}'s budget of {dollars(limit)}"
                 f" by {dollars(may - limit)}: {dollars(may - most)} is spent or promised",
                 "lower max_tokens (-t), take a cheaper model (-m), or raise CometSettings.budget",
             )
+
+
+def limits_of_counting(store: Store, budget: Mapping[str, float]) -> str:
+    """Return what the budget does not see, in words; "" where it sees all."""
     if "day" in budget and not store.is_file and store.behind is None:
         return "the day's budget counts this kernel alone, for nothing is being kept"
     return ""

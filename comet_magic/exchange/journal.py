@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import CometError
+from ..api.retry import MAY_BE_BILLED
+from ..errors import CometError, TransportError
 from ..keys import without_key
 from ..messages import prices
 from ..messages.conversation import Turn
@@ -17,8 +19,10 @@ from ..messages.tool_call import REFUSED
 from ..messages.usage import Usage
 from ..render.message import ending
 from ..store import requests, turns
+from ..store.connection import Connection
 from ..store.conversations import shrink
-from ..store.requests import Ending, StoredReply
+from ..store.requests import Ending, RequestRecord, StoredReply
+from ..text import dollars
 from . import budget
 from .plan import Plan
 from .session import Session
@@ -39,19 +43,20 @@ class Journal:
         self._reply: Reply | None = None
         self._is_finished = False
         self._due = 0.0
+        self._lost_usd = 0.0  # of tries that broke off before an answer, and may have been billed
 
     def __enter__(self) -> Journal:
         """Write the request down, before it is sent. Raises: ConfigError when it could pass the budget."""
         if self._plan.stored:
             return self
         store, record = self._plan.store, self._plan.record
-        requests.begin(store, record)
         try:
-            self.note(budget.check(store, self._plan.budget, record, self._session.totals.usd))
+            requests.begin(store, record, self._check_of(record))
+            self.note(budget.limits_of_counting(store, self._plan.budget))
+            self._due = time.monotonic() + CHECKPOINT_S
         except BaseException:
             requests.withdraw(store, record.id)
             raise
-        self._due = time.monotonic() + CHECKPOINT_S
         return self
 
     def __exit__(
@@ -62,10 +67,13 @@ class Journal:
         # It was refused, or stopped at an awkward moment.
         why = "stopped by you" if error is None or isinstance(error, KeyboardInterrupt) else "stopped by an error"
         ending = Ending(None, error.what if isinstance(error, CometError) else why)
-        if self._reply and self._reply.text:
-            message, cost = self._reply.message, _cost(self._plan, self._reply)
-            ending = ending._replace(message=message, usage=message.usage, cost_usd=cost)
+        if self._reply:
+            message, cost = self._reply.message, self._cost(self._reply)
+            ending = ending._replace(message=message if message.content else None, usage=message.usage, cost_usd=cost)
             self._session.count(message.usage, cost)
+        elif (cost := self._lost_usd + (self._most_usd if _may_be_billed(error) else 0)) > 0:
+            ending = ending._replace(cost_usd=cost)
+            self._session.count(Usage(), cost)
         requests.finish(self._plan.store, self._plan.record, ending)
 
     def note(self, text: str) -> None:
@@ -82,19 +90,43 @@ class Journal:
 
     def allow(self, request: Request, reply: Reply) -> None:
         """Check the budget before a further request of the same reply. Raises: ConfigError when it could pass it."""
-        plan, record = self._plan, self._plan.record
-        if plan.price:
-            most = plan.price.most(prices.estimated_prompt(request), request.max_tokens)
-            record = record._replace(most_usd=(_cost(plan, reply) or 0) + most)
-            requests.raise_most(plan.store, record.id, record.most_usd or 0)
-        budget.check(plan.store, plan.budget, record, self._session.totals.usd)
+        if price := self._plan.price:
+            self._promised((self._cost(reply) or 0) + price.most(prices.estimated_prompt(request), request.max_tokens))
+
+    def lost(self, why: str) -> None:
+        """Count a try that may have been billed, and check the budget before the next. Raises: ConfigError."""
+        self._lost_usd += self._most_usd
+        if self._plan.price:
+            self.note(f"a try may have been billed, and counts as ≈ {dollars(self._most_usd)}: {why}")
+            self._promised(self._lost_usd + self._most_usd)
+
+    def _promised(self, most_usd: float) -> None:
+        record = self._plan.record._replace(most_usd=most_usd)
+        requests.raise_most(self._plan.store, record.id, most_usd, self._check_of(record))
+
+    def _check_of(self, record: RequestRecord) -> Callable[[Connection], None]:
+        plan, session = self._plan, self._session
+        if not plan.budget or plan.endpoint.local_model is not None:  # which costs nothing
+            return requests.unchecked
+        spent = session.usd_before + session.totals.usd
+        return lambda db: budget.check(db, plan.store, plan.budget, record, session.payer, spent)
+
+    @property
+    def _most_usd(self) -> float:
+        """What one try of the question may cost."""
+        return self._plan.record.most_usd or 0.0
+
+    def _cost(self, reply: Reply) -> float | None:
+        """Return what the requests of the reply have cost, with the tries that were lost; None without a price."""
+        cost = _cost(self._plan, reply)
+        return None if cost is None else cost + self._lost_usd
 
     # ---- the end
 
     def finish(self, reply: Reply) -> Message:
         """Write down how the reply ended. Returns: the message, with what is to be said under it."""
         plan, message = self._plan, reply.message
-        cost, part = _cost(plan, reply), plan.options.continues
+        cost, part = self._cost(reply), plan.options.continues
         tokens = _total(message.usage)
         if part:
             cost_of_turn, tokens = _sum(cost, part.cost_usd), _sum(tokens, part.tokens)
@@ -171,6 +203,11 @@ class Journal:
             self._session.shrunk_to_mb = store.size_mb()
             went = f"its {gone:,} oldest replies are gone" if gone else "this conversation alone is larger"
             self.note(f"the store passed {limit:g} MB: {went}")
+
+
+def _may_be_billed(error: BaseException | None) -> bool:
+    """Return whether a question that ended without any answer may have to be paid for all the same."""
+    return not isinstance(error, CometError) or (isinstance(error, TransportError) and error.kind in MAY_BE_BILLED)
 
 
 def _cost(plan: Plan, reply: Reply) -> float | None:

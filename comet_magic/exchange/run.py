@@ -87,7 +87,7 @@ def _reply(
         tools = _tool_runner(plan, session, approve)
         if plan.endpoint.local_model is not None:
             journal.note("the local model calls no tools: its server passes them over")
-    client = client_for(plan.endpoint, plan.time_limits, plan.retries, announce)
+    client = client_for(plan.endpoint, plan.time_limits, plan.retries, announce, journal.lost)
     send = Sender(client, plan.endpoint.name, session.refused_cache, modes)
     part = plan.options.continues.message if plan.options.continues else None
     return Reply(plan.request, send, key=plan.endpoint.key, typed=typed, tools=tools, part=part, allow=journal.allow)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
@@ -25,6 +26,7 @@ from .cells import CellKeys
 PRICES_HOLD_S = 86_400.0  # seconds until the endpoint's prices are looked up again
 PRICES_RETRY_S = 3600.0
 A_DAY_S = 86_400.0
+MOST_ANCESTORS = 4
 
 
 class Totals(NamedTuple):
@@ -59,8 +61,10 @@ class Totals(NamedTuple):
 class Session:
     """One process from its start to its end, or what a test takes for one."""
 
-    def __init__(self, *, is_fork: bool = False) -> None:
-        self.id = os.urandom(16).hex()
+    def __init__(self, *, is_fork: bool = False, usd_before: float = 0.0) -> None:
+        """usd_before: what the parent of a fork has spent, in case there is no store in which that can be read."""
+        self.id = self.payer = os.urandom(16).hex()
+        self.usd_before = usd_before
         self.cells = CellKeys(self.id[:8], is_fork=is_fork)
         self.process = os.getpid()
         self.totals = Totals()
@@ -94,12 +98,12 @@ class Session:
             if store is None or store.problem:
                 # Others stay open: a cell may be in the middle of its reply while a panel changes the setting.
                 store = self._stores[opened_as] = Store(path, read_only=opened_as[1])
-                requests.begin_session(store, self.id, _host(), os.getpid())
+                self.payer = requests.begin_session(store, self.id, _host(), os.getpid(), _ancestors())
             self._store = store
             self.sweep()
         elif news := self._store.look_again(lambda memory, file: requests.carry_over(memory, file, self.id)):
             self._last_problem, self._news = self._store.problem, news
-            requests.begin_session(self._store, self.id, _host(), os.getpid())
+            self.payer = requests.begin_session(self._store, self.id, _host(), os.getpid(), _ancestors())
         return self._store
 
     def sweep(self) -> None:
@@ -191,6 +195,15 @@ def _is_dead(here: str, host: str | None, pid: int | None, since: float) -> bool
         return False
 
 
+def _ancestors() -> tuple[int, ...]:
+    """Return the processes that started this one, the nearest first: of a pool's worker, the pool's server too."""
+    chain = [os.getppid()] if hasattr(os, "getppid") else []
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        while len(chain) < MOST_ANCESTORS and chain[-1] > 1:
+            chain.append(int(Path(f"/proc/{chain[-1]}/stat").read_text().rpartition(")")[2].split()[1]))
+    return tuple(pid for pid in chain if pid > 1)
+
+
 def _host() -> str:
     """Return a digest of this machine's name: a store may be shared, the name not."""
     return sha256(socket.gethostname().encode()).hexdigest()[:16]
@@ -203,7 +216,7 @@ def current() -> Session:
     """Return this process's session; a forked child has its own."""
     global _current
     if _current.process != os.getpid():
-        _current = Session(is_fork=True)
+        _current = Session(is_fork=True, usd_before=_current.usd_before + _current.totals.usd)
     return _current
 
 

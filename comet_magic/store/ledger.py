@@ -37,14 +37,20 @@ def spent(store: Store, *, session: str = "", since: float = 0.0) -> Spent:
     return Spent(here.usd + behind.usd, here.replies + behind.replies, here.unpriced + behind.unpriced)
 
 
-def in_flight_usd(store: Store, *, session: str = "", since: float = 0.0) -> float:
-    """Return what requests in flight may cost: those of a session, if one is named, else those since that time."""
-    where, value = ("session = ?", session) if session else ("at >= ?", since)
-    text = (
-        "SELECT coalesce(sum(most_usd), 0) FROM requests INDEXED BY requests_in_flight"
-        f" WHERE state = 'in flight' AND {where}"
-    )
-    return store.read(lambda db: float(db.execute(text, (value,)).fetchone()[0]))
+def promised_usd(db: Connection, *, payer: str = "", since: float = 0.0) -> float:
+    """Return what was spent, and what requests in flight may cost, in one reading.
+
+    payer: the session that pays, for itself and for the children of its process; "" for all since that time.
+    """
+    mine = "session IN (SELECT id FROM sessions WHERE payer = ?)"
+    where, value = (mine, payer) if payer else ("at >= ?", since)
+    row = db.execute(
+        f"SELECT (SELECT coalesce(sum(cost_usd), 0) FROM ledger WHERE {where}) +"
+        " (SELECT coalesce(sum(most_usd), 0) FROM requests INDEXED BY requests_in_flight"
+        f" WHERE state = 'in flight' AND {where})",
+        (value, value),
+    ).fetchone()
+    return float(row[0])
 
 
 def midnight() -> float:

@@ -61,9 +61,22 @@ _BY_NAME = "(SELECT id FROM conversations WHERE name = ?)"
 # ---- a request's life
 
 
-def begin(store: Store, record: RequestRecord) -> None:
-    """Write a request down before it is sent: whatever happens now, it will be known that it was."""
-    store.write(lambda db: _put_request(store, db, record, IN_FLIGHT), keeps_turns=True)
+def unchecked(db: Connection) -> None:
+    """Allow every request."""
+
+
+def begin(store: Store, record: RequestRecord, check: Callable[[Connection], None] = unchecked) -> None:
+    """Write a request down before it is sent: whatever happens now, it will be known that it was.
+
+    check: is called once it is written, in the same transaction, which ends all of it when it raises: kernels that ask
+    at once see one another.
+    """
+
+    def act(db: Connection) -> None:
+        _put_request(store, db, record, IN_FLIGHT)
+        check(db)
+
+    store.write(act, keeps_turns=True)
 
 
 def _put_request(store: Store, db: Connection, record: RequestRecord, state: str, why: str = "") -> None:
@@ -77,11 +90,14 @@ def _put_request(store: Store, db: Connection, record: RequestRecord, state: str
     )  # fmt: skip
 
 
-def raise_most(store: Store, request: str, most_usd: float) -> None:
-    """Note that a request goes on, and so may cost more than it was thought to."""
-    store.write(
-        lambda db: db.execute("UPDATE requests SET most_usd = ? WHERE id = ?", (most_usd, request)), keeps_turns=True
-    )
+def raise_most(store: Store, request: str, most_usd: float, check: Callable[[Connection], None] = unchecked) -> None:
+    """Note that a request goes on, and so may cost more than it was thought to. check: as of `begin`."""
+
+    def act(db: Connection) -> None:
+        db.execute("UPDATE requests SET most_usd = ? WHERE id = ?", (most_usd, request))
+        check(db)
+
+    store.write(act, keeps_turns=True)
 
 
 def withdraw(store: Store, request: str) -> None:
@@ -136,6 +152,7 @@ def finish(store: Store, record: RequestRecord, ending: Ending) -> None:
             _put_request(store, db, record._replace(key=key), state, why)
         if message is not None:
             _put_reply(db, record.id, message)
+        if message is not None or ending.cost_usd:
             _put_entry(db, record, ending.usage, ending.cost_usd)
         if turn is not None and not put_turn(db, record.conversation, turn):
             put_turn(db, conversation_id(store, db, record.conversation), turn)
@@ -344,8 +361,23 @@ def sweep(store: Store, is_dead: Callable[[str | None, int | None, float], bool]
     return store.write(act, keeps_turns=True)
 
 
-def begin_session(store: Store, session: str, host: str, pid: int) -> None:
-    store.write(
-        lambda db: db.execute("INSERT OR IGNORE INTO sessions VALUES (?,?,?,?)", (session, host, pid, time.time())),
-        keeps_turns=True,
-    )
+def begin_session(store: Store, session: str, host: str, pid: int, ancestors: tuple[int, ...] = ()) -> str:
+    """Write down that a process has begun to ask. Returns: the session that pays for it: its own, or an ancestor's.
+
+    ancestors: the processes that started this one, the nearest first, while they run.
+    """
+
+    def act(db: Connection) -> str:
+        payer = session
+        for ancestor in ancestors:
+            row = db.execute(
+                "SELECT payer FROM sessions WHERE host = ? AND pid = ? AND id <> ? ORDER BY began DESC LIMIT 1",
+                (host, ancestor, session),
+            ).fetchone()
+            if row and row[0]:
+                payer = str(row[0])
+                break
+        db.execute("INSERT OR IGNORE INTO sessions VALUES (?,?,?,?,?)", (session, host, pid, time.time(), payer))
+        return payer
+
+    return store.write(act, keeps_turns=True)

@@ -61,4 +61,10 @@ MIGRATIONS = (
         PRIMARY KEY (conversation, cell)
     );
     """,
+    # Whose money a process spends: its own, or that of the process that started it.
+    """
+    ALTER TABLE sessions ADD COLUMN payer TEXT;
+    UPDATE sessions SET payer = id;
+    CREATE INDEX sessions_by_payer ON sessions (payer);
+    """,
 )

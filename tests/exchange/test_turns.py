@@ -69,7 +69,7 @@ def test_a_cell_that_is_run_again_replaces_its_turn(notebooks: Any, server: Wire
     assert notebook.sent() == ["one", "answer 1", "two"]
     again = notebook.run("a", "%%claude\nONE")
     assert notebook.sent() == ["ONE"]
-    assert "[1 later turn answered what stood here before: %claude_history shows which]" in again.plain
+    assert "[◈ 1 later turn answered what stood here before: %claude_history shows which]" in again.plain
     assert "sent:" not in again.plain
     history = notebook.history()
     assert history.startswith("Conversation /somewhere/analysis.ipynb\n")

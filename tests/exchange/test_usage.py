@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import random
+import subprocess
+import sys
 import threading
 import time
 from typing import Any
@@ -9,7 +13,7 @@ from typing import Any
 import pytest
 from cells import Ran
 from traitlets import TraitError
-from wire_server import CLOSE, MESSAGE, WireServer, block, canonical, delta, reply, start, stream
+from wire_server import CLOSE, HOLD, MESSAGE, RESET, WireServer, block, canonical, delta, event, reply, start, stream
 
 import comet_magic
 from comet_magic.api.client import Client
@@ -307,16 +311,145 @@ def test_a_replay_passes_any_budget(shell: Any, server: WireServer) -> None:
     assert "replayed" in Ran(shell, "%%claude --alone\nhi").plain
 
 
-def test_a_budget_that_cannot_be_kept_says_so(shell: Any, server: WireServer) -> None:
+def test_a_budget_that_cannot_be_kept_refuses(shell: Any, server: WireServer) -> None:
     shell.run_line_magic("config", "CometSettings.budget = 1")
     ran = Ran(shell, "%%claude -m mystery\nhi")
-    assert ran.error is None
-    assert (
-        "[◈ the budget cannot be kept: no price is known for mystery; CometSettings.prices = {'mystery': [input, output]}"
-        in ran.plain
-    )
+    assert isinstance(ran.error, ConfigError)
+    assert "the budget cannot be kept, for no price is known for mystery" in ran.error.what
+    assert "CometSettings.prices = {'mystery': [input, output]}" in ran.error.hint
+    assert server.received == []
     shell.run_line_magic("config", "CometSettings.prices = {'mystery': [1, 1000]}")
     assert isinstance(Ran(shell, "%%claude -m mystery\nhi").error, ConfigError)
+    shell.run_line_magic("config", "CometSettings.prices = {'mystery': [0, 0]}")
+    assert Ran(shell, "%%claude -m mystery\nhi").error is None
+
+
+def spent_usd() -> float:
+    return ledger.spent(session.current().store(CometSettings.instance())).usd
+
+
+THINKING = [start(), block(0, type="thinking", thinking="")]
+THINKING += [event("content_block_delta", index=0, delta={"type": "thinking_delta", "thinking": "so. " * 250})] * 80
+CALLING = [start(), block(0, type="tool_use", id="a", name="f", input={})]
+CALLING += [
+    event("content_block_delta", index=0, delta={"type": "input_json_delta", "partial_json": "word " * 200})
+] * 80
+FREE = {**MESSAGE, "content": "x" * 40_000, "usage": {"input_tokens": 0, "output_tokens": 0}}
+
+
+@pytest.mark.parametrize(
+    ("script", "least"),
+    [
+        ([RESET], 0.06),
+        ([HOLD], 0.06),
+        (stream(*THINKING, end=(CLOSE,)), 0.3),
+        (stream(*CALLING, end=(CLOSE,)), 0.3),
+        (reply(FREE), 0.1),
+    ],
+    ids=["reset", "silence", "thinking", "calling", "free"],
+)
+def test_what_may_have_been_spent_counts(shell: Any, server: WireServer, script: Any, least: float) -> None:
+    settings = CometSettings.instance()
+    settings.model, settings.read_timeout_s, settings.retries = "sonnet", 0.3, 0
+    server.scripts[:] = [script]
+    Ran(shell, "%%claude --alone\nhi")
+    assert spent_usd() >= least
+    assert session.current().totals.usd == pytest.approx(spent_usd())
+    settings.budget = 0.06
+    assert isinstance(Ran(shell, "%%claude --alone\nhi").error, ConfigError)
+    assert len(server.received) == 1
+
+
+def test_what_was_not_sent_or_was_refused_costs_nothing(shell: Any, server: WireServer) -> None:
+    settings = CometSettings.instance()
+    settings.retries = 0
+    server.scripts[:] = [reply({"error": {"message": "no"}}, status=400)]
+    Ran(shell, "%%claude --alone\nhi")
+    settings.endpoint = "http://127.0.0.1:9"
+    Ran(shell, "%%claude --alone\nhi")
+    assert spent_usd() == 0
+
+
+def test_each_try_that_may_have_been_billed_counts_and_passes_the_budget(
+    shell: Any, server: WireServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("comet_magic.api.retry.backoff_s", lambda tried: 0.01)
+    settings = CometSettings.instance()
+    settings.model, settings.retries = "sonnet", 3
+    server.scripts[:] = [[RESET], canonical()]
+    done = Ran(shell, "%%claude --alone\nhi")
+    assert "a try may have been billed, and counts as ≈ $0.061" in done.plain
+    assert 0.061 < spent_usd() < 0.062
+    settings.budget = {"session": 0.2}
+    server.scripts[:] = [[RESET]]
+    assert isinstance(Ran(shell, "%%claude --alone\nhi").error, ConfigError)
+    assert len(server.received) == 2 + 2  # a third try could have passed it
+    assert 0.18 < spent_usd() < 0.2
+
+
+def test_the_deadline_is_for_all_tries_and_waits(shell: Any, server: WireServer) -> None:
+    settings = CometSettings.instance()
+    settings.retries, settings.deadline_s = 5, 1.5
+    server.scripts[:] = [reply({"error": {"message": "x"}}, status=429, retry_after="1")]
+    assert Ran(shell, "%%claude --alone\nhi").error is not None
+    assert len(server.received) == 2  # a second wait would end too late
+    server.scripts[:] = [reply({"error": {"message": "x"}}, status=429, retry_after="59")]
+    Ran(shell, "%%claude --alone\nhi")
+    assert len(server.received) == 3
+
+
+def test_a_fork_spends_its_parents_money(shell: Any, server: WireServer) -> None:
+    settings = CometSettings.instance()
+    settings.model, settings.budget = "sonnet", {"session": 0.1}
+    server.scripts[:] = [reply({**MESSAGE, "usage": {"input_tokens": 10, "output_tokens": 4096}})]
+    comet_magic.ask("hi")
+    for _ in range(3):
+        if (child := os.fork()) == 0:
+            try:
+                comet_magic.ask(f"hi {os.getpid()}")
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+    assert len(server.received) == 1
+    assert spent_usd() < 0.1
+
+
+CHILD = """
+import sys, comet_magic
+from comet_magic.settings import CometSettings
+settings = CometSettings.instance()
+settings.endpoint, settings.budget, settings.retries = sys.argv[1], {sys.argv[2]: float(sys.argv[3])}, 0
+for number in range(int(sys.argv[4])):
+    try:
+        comet_magic.ask("hi")
+    except comet_magic.CometError:
+        pass
+"""
+
+
+def test_a_spawned_child_spends_its_parents_money(shell: Any, server: WireServer) -> None:
+    settings = CometSettings.instance()
+    settings.model, settings.budget = "sonnet", {"session": 0.1}
+    server.scripts[:] = [reply({**MESSAGE, "usage": {"input_tokens": 10, "output_tokens": 4096}})]
+    comet_magic.ask("hi")
+    subprocess.run([sys.executable, "-c", CHILD, server.url, "session", "0.1", "2"], check=True)
+    assert len(server.received) == 1
+
+
+@pytest.mark.parametrize("run", range(3))
+def test_many_processes_never_pass_a_days_budget(server: WireServer, run: int) -> None:
+    """However their replies end; it can be repeated as often as one likes."""
+    ends = [
+        [0.02, *reply({**MESSAGE, "usage": {"input_tokens": 10, "output_tokens": 4096}})],
+        [0.01, RESET],
+        [0.02, *stream(start(), delta("x"), end=(CLOSE,))],
+        [0.01, *reply({"error": {"message": "no"}}, status=400)],
+    ]
+    server.scripts[:] = [lambda received: random.choice(ends)]
+    command = [sys.executable, "-c", CHILD, server.url, "day", "0.62", "6"]
+    children = [subprocess.Popen(command) for _ in range(8)]
+    assert [child.wait(120) for child in children] == [0] * 8
+    assert 0.2 < spent_usd() <= 0.62
 
 
 def test_two_that_ask_at_once_see_one_another(server: WireServer) -> None:

@@ -168,7 +168,8 @@ def test_a_file_that_cannot_be_opened_is_closed(connections: list[sqlite3.Connec
         gc.collect()
     for path, statement in (
         (newer, "PRAGMA user_version = 99"), (others, "CREATE TABLE mine (x)"),
-        (older, "PRAGMA user_version = 1; DROP TABLE ways; DROP TABLE code_cells"),
+        (older, "PRAGMA user_version = 1; DROP TABLE ways; DROP TABLE code_cells; DROP INDEX sessions_by_payer;"
+         " ALTER TABLE sessions DROP COLUMN payer"),
     ):  # fmt: skip
         db = sqlite3.connect(path)
         db.executescript(statement)
@@ -322,7 +323,7 @@ def test_a_forked_child_opens_its_own(tmp_path: Path) -> None:
 
 def warned(ran: Ran) -> str:
     assert ran.error is None
-    return " ".join(line for line in ran.plain.split("\n") if line.startswith("[nothing is being kept"))
+    return " ".join(line for line in ran.plain.split("\n") if line.startswith("[◈ nothing is being kept"))
 
 
 def test_a_damaged_file_is_told_and_work_goes_on(shell: Any, server: WireServer, tmp_path: Path) -> None:
@@ -331,7 +332,7 @@ def test_a_damaged_file_is_told_and_work_goes_on(shell: Any, server: WireServer,
     path.write_bytes(b"this is no database at all, but something else " * 100)
     ran = Ran(shell, "%%claude\none")
     assert f"{path} is damaged (file is not a database): move it away, and a new one is begun]" in warned(ran)
-    assert warned(Ran(shell, "%%claude\ntwo")) == "[nothing is being kept: %claude_history says why]"
+    assert warned(Ran(shell, "%%claude\ntwo")) == "[◈ nothing is being kept: %claude_history says why]"
     assert len(server.received[-1].json["messages"]) == 3
     assert path.read_bytes().startswith(b"this is no database")
     assert "nothing is being kept" in str(Ran(shell, "%claude_history").result.result)
@@ -359,7 +360,7 @@ def test_a_store_that_is_mended_is_used_again_with_what_was_asked_meanwhile(
         Ran(shell, f"%%claude -c talk\n{text}")
     path.rename(tmp_path / "damaged")
     ran = Ran(shell, "%%claude -c talk\nthree")
-    assert "[s.sqlite is being kept again, with what was asked meanwhile]" in ran.plain
+    assert "[◈ s.sqlite is being kept again, with what was asked meanwhile]" in ran.plain
     session.reset()
     assert questions(Store(path), "talk") == ["one\n", "two\n", "three\n"]
 
@@ -370,7 +371,7 @@ def test_a_store_that_is_removed_under_a_kernel_is_told(shell: Any, server: Wire
     for file in tmp_path.glob("s.sqlite*"):
         file.unlink()
     ran = Ran(shell, "%%claude -c talk\ntwo")
-    assert "[s.sqlite was moved or removed while it was in use: a new one is begun]" in ran.plain
+    assert "[◈ s.sqlite was moved or removed while it was in use: a new one is begun]" in ran.plain
     session.reset()
     assert questions(Store(tmp_path / "s.sqlite"), "talk") == ["two\n"]
 
@@ -550,7 +551,9 @@ def test_an_interrupt_at_an_awkward_moment_leaves_nothing_in_flight(
 
     patched = pytest.MonkeyPatch()
     patched.setattr(
-        {"budget": "comet_magic.exchange.budget.check", "finish": "comet_magic.store.requests._put_entry"}[moment],
+        {"budget": "comet_magic.exchange.journal.Journal.note", "finish": "comet_magic.store.requests._put_entry"}[
+            moment
+        ],
         interrupted,
     )
     assert isinstance(Ran(shell, "%%claude\none").error, KeyboardInterrupt)
