@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .errors import ConfigError
 from .exchange.session import current
-from .messages.conversation import Conversation, Turn
+from .messages.conversation import Conversation, Turn, has_address
 from .messages.message import ContentBlock, Message
 from .messages.tool_call import ToolCall
 from .render.message import quoted
@@ -166,6 +166,8 @@ def from_lines(text: str) -> tuple[Turn, ...]:
 def _imported(messages: list[Message], number: int) -> Turn:
     if not messages[-1].text.strip():
         raise ValueError(f"turn {number} has no reply")
+    if any(map(has_address, messages)):
+        raise ValueError(f"turn {number} has a picture or a document by its address, which would be fetched")
     return Turn.of(f"imported/{number}", messages, at=time.time())
 
 

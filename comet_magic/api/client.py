@@ -15,13 +15,13 @@ from typing import Any, NamedTuple, Protocol
 from .._version import VERSION
 from ..errors import APIError, CometError, TransportError
 from ..keys import Key, without_key
-from ..messages.message import Message
+from ..messages.message import LONGEST_NAME, Message
 from ..messages.request import GRAMMAR, Request
 from ..settings import CometSettings, network_environment
 from . import grammar
 from .endpoint import Announce, Endpoint, find_endpoint
 from .error_replies import error_from
-from .events import LONGEST_NAME, MessageBuilder, StreamEvent, stream_events
+from .events import MessageBuilder, StreamEvent, stream_events
 from .retry import LONGEST_WAIT_S, Retrying, decoded, nothing_lost, retry_after_s
 from .transport import HTTPRequest, HTTPResponse, RequestsTransport, Transport
 

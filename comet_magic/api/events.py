@@ -6,13 +6,13 @@ Sources: WHATWG HTML, section 9.2.6 (server-sent events); the provider's streami
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any, TypedDict
 
 from ..errors import APIError, TransportError
-from ..messages.message import ContentBlock, Message
+from ..messages.message import LONGEST_NAME, ContentBlock, Message, sound_block
 from ..messages.usage import Usage
+from ..strict_json import json_or_none
 from ..text import whole_text
 from .error_replies import error_from
 from .sse import ServerSentEvent, SSEDecoder
@@ -37,8 +37,6 @@ class StreamEvent(TypedDict, total=False):
 
 # More than any model writes. What is beyond is left out, and the reply says so.
 MOST_BLOCKS, MOST_CITATIONS, MOST_WARNINGS = 1000, 1000, 5
-LONGEST_NAME = 200  # characters of what a counterpart calls itself, a block, a tool or a reason
-DEEPEST = 100  # lists and objects within one another
 
 PING: StreamEvent = {"type": "ping"}
 _BOM = b"\xef\xbb\xbf"
@@ -106,59 +104,6 @@ def _stream_event(event: ServerSentEvent) -> Iterator[StreamEvent]:
         yield {"type": "error", "error": event.data}
     elif event.data.strip() != "[DONE]":
         yield {"type": "unreadable"}
-
-
-def _integer(digits: str) -> float:
-    """Return a number of any length: Python refuses thousands of digits, and SQLite more than 19."""
-    return int(digits) if len(digits) < 19 else float(digits)
-
-
-_DECODER = json.JSONDecoder(parse_int=_integer, parse_constant=lambda name: None)
-
-
-def json_or_none(text: str | bytes) -> Any:
-    """Return the JSON in a text, read once and strictly: numbers that are none are null, and nothing is too deep."""
-    try:
-        text = text if isinstance(text, str) else text.decode("utf-8", "replace")
-        value = _DECODER.decode(text)
-    except (ValueError, RecursionError):
-        return None
-    is_flat = text.count("[") + text.count("{") <= DEEPEST
-    return value if is_flat else _shallow(value)
-
-
-def _shallow(value: Any, room: int = DEEPEST) -> Any:
-    """Return the value with null for what is nested more deeply than that."""
-    if not isinstance(value, list | dict):
-        return value
-    if not room:
-        return None
-    if isinstance(value, list):
-        return [_shallow(item, room - 1) for item in value]
-    return {name: _shallow(item, room - 1) for name, item in value.items()}
-
-
-_TEXTS = frozenset("type text thinking signature id name partial_json title tool_use_id data".split())
-
-
-def _sound(block: dict[str, Any]) -> dict[str, Any]:
-    """Return a block whose texts are texts: the rest of the program need not ask again."""
-    sound = {**block}
-    for name in _TEXTS & block.keys():
-        value = block[name]
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            sound[name] = str(value)
-        elif not isinstance(value, str):
-            del sound[name]
-    for name in ("type", "id", "name"):
-        if len(sound.get(name, "")) > LONGEST_NAME:
-            sound[name] = sound[name][:LONGEST_NAME]
-    if "citations" in block and not isinstance(block["citations"], list):
-        del sound["citations"]
-    sound.setdefault("type", "text" if "text" in sound else "unknown")
-    if sound["type"] == "text":
-        sound.setdefault("text", "")
-    return sound
 
 
 def whole_reply(body: bytes) -> dict[str, Any]:
@@ -243,7 +188,7 @@ class MessageBuilder:
         if index not in self._blocks and len(self._blocks) >= MOST_BLOCKS:
             self._left_out += 1
             return False
-        self._blocks[index] = _sound(block)
+        self._blocks[index] = sound_block(block)
         return True
 
     def _begin(self, message: dict[str, Any]) -> None:

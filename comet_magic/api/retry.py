@@ -23,8 +23,8 @@ import time
 from collections.abc import Callable, Mapping
 
 from ..errors import TransportError
+from ..strict_json import json_or_none
 from .error_replies import error_from
-from .events import json_or_none
 from .transport import HTTPRequest, HTTPResponse, Transport
 
 NEVER_CODES = {

@@ -152,7 +152,11 @@ class Journal:
         turn = self._turn(stored.message, stored.request, stored.at, stored.cost_usd, stored.tokens)
         if turn:
             turns.keep_turn(plan.store, position.cell.conversation, turn, is_new=position.is_new)
-        return self._finished(replace(stored.message, receipt=Receipt(host=plan.endpoint.host, replayed=stored.at)))
+        return self._finished(
+            replace(
+                stored.message, receipt=Receipt(host=plan.endpoint.host, replayed=stored.at, store=plan.named_store)
+            )
+        )
 
     def _finished(self, message: Message) -> Message:
         self.note(self._session.news_of_store())

@@ -25,6 +25,7 @@ from ..messages.request import Request
 from ..settings import CometSettings, budget_limits
 from ..store.database import Store
 from ..store.requests import Attempt, RequestRecord, StoredReply
+from ..text import shown_path
 from .cells import Cell
 from .position import Position, find_position
 from .replay import find_stored
@@ -64,6 +65,7 @@ class Plan(NamedTuple):
 
     endpoint: where it goes, not started yet where it is the local model.        time_limits, retries: of each request.
     position: in the conversation.        stored: the reply that answers it without asking.
+    named_store: the store's file, where the settings name one; "" for the user's own.
     price: None where none is known.      budget: US dollars, by "session" and "day".
     limits: of what tools send back.      tool_rounds, tool_calls, tool_timeout_s: of their calls.
     """
@@ -88,6 +90,7 @@ class Plan(NamedTuple):
     remote_images: bool
     store_limit_mb: float
     store: Store
+    named_store: str
 
     @property
     def sent_line(self) -> str:
@@ -132,6 +135,7 @@ def make_plan(question: Question, options: Options, cell: Cell, settings: CometS
         question, options, request, record, endpoint, time_limits, retries, position, stored, price,
         budget_limits(settings.budget), limits, settings.tool_rounds, settings.tool_calls, settings.tool_timeout_s,
         settings.share_values, settings.show_usage, settings.remote_images, settings.store_limit_mb, store,
+        shown_path(store.path) if settings.store else "",
     )  # fmt: skip
 
 

@@ -61,6 +61,16 @@ class Turn(NamedTuple):
         return _messages(self.wire)
 
     @property
+    def is_whole(self) -> bool:
+        """Whether its messages are a question and its reply, and nothing in them is fetched from elsewhere."""
+        try:
+            messages = self.messages
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            return False
+        roles = [message.role for message in messages]
+        return roles == ["user", "assistant"] * max(1, len(roles) // 2) and not any(map(has_address, messages))
+
+    @property
     def tokens_sent(self) -> int:
         """Estimated tokens that it takes in a later prompt."""
         return self.size // BYTES_A_TOKEN + 1
@@ -72,6 +82,14 @@ class Turn(NamedTuple):
     @property
     def reply(self) -> str:
         return self.messages[-1].text
+
+
+def has_address(message: Message) -> bool:
+    """Return whether a block of it is a picture or a document that the endpoint would fetch."""
+    blocks = list(message.content)
+    blocks += [part for block in blocks if isinstance(parts := block.get("content"), list) for part in parts]
+    sources = [block.get("source") for block in blocks if isinstance(block, dict)]
+    return any(source and (not isinstance(source, dict) or source.get("type") != "base64") for source in sources)
 
 
 def _calls(message: Message) -> list[str]:

@@ -38,6 +38,30 @@ class ContentBlock(TypedDict, total=False):
     citations: list[Any] | None
 
 
+LONGEST_NAME = 200  # characters of what a counterpart calls itself, a block, a tool or a reason
+_TEXTS = frozenset("type text thinking signature id name partial_json title tool_use_id data".split())
+
+
+def sound_block(block: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a block whose texts are texts, and whose names are short: the rest of the program need not ask again."""
+    sound = dict(block)
+    for name in _TEXTS & block.keys():
+        value = block[name]
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            sound[name] = str(value)
+        elif not isinstance(value, str):
+            del sound[name]
+    for name in ("type", "id", "name"):
+        if len(sound.get(name, "")) > LONGEST_NAME:
+            sound[name] = sound[name][:LONGEST_NAME]
+    if "citations" in block and not isinstance(block["citations"], list):
+        del sound["citations"]
+    sound.setdefault("type", "text" if "text" in sound else "unknown")
+    if sound["type"] == "text":
+        sound.setdefault("text", "")
+    return sound
+
+
 class Receipt(NamedTuple):
     """What is known of a reply besides itself, in the words of the lines under it.
 
@@ -47,6 +71,7 @@ class Receipt(NamedTuple):
     question: the question as it was sent, where there is more in it than the user's text; None where there is not.
     thumbnails: data: addresses of its pictures.
     host: of the endpoint, where it is not the usual one.
+    store: the file of a replay, where it is not the user's own.
     replayed: when the reply was first asked for, in seconds since 1970, if it came from the store.
     """
 
@@ -57,6 +82,7 @@ class Receipt(NamedTuple):
     thumbnails: tuple[str, ...] = ()
     host: str = ""
     replayed: float | None = None
+    store: str = ""
 
 
 NO_RECEIPT = Receipt()
@@ -106,9 +132,11 @@ class Message:
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> Message:
         """Return a message as in a request's `messages`. Raises: KeyError, TypeError or ValueError when it is none."""
-        content = wire["content"]
-        blocks = ({"type": "text", "text": content},) if isinstance(content, str) else tuple(map(dict, content))
-        return cls(wire["role"], blocks)  # type: ignore[arg-type]  # the wire's own JSON
+        content, role = wire["content"], wire["role"]
+        if role not in ("user", "assistant"):
+            raise ValueError(f"{role!r} is no role of a message")
+        blocks = ({"type": "text", "text": content},) if isinstance(content, str) else tuple(map(sound_block, content))
+        return cls(role, blocks)  # type: ignore[arg-type]  # the wire's own JSON
 
     @property
     def text(self) -> str:

@@ -142,6 +142,7 @@ def usage_line(message: Message) -> str:
     if receipt.replayed is not None:
         day = time.strftime("%d %b %Y", time.localtime(receipt.replayed)).lstrip("0")
         of = f" · reply of {receipt.host}" if receipt.host else ""
+        of += f" · in {receipt.store}" if receipt.store else ""
         return f"{name} · replayed from {day}{of} · 0 tokens · --fresh asks again"
     partial = " (partial)" if message.incomplete and str(message.usage) != "usage not reported" else ""
     parts = [name, f"{message.usage}{partial}"]

@@ -15,6 +15,7 @@ Row = sqlite3.Row
 Connection = sqlite3.Connection
 MEMORY = ":memory:"
 LOCKED_S = 20.0  # seconds to wait for another kernel's write, which takes milliseconds
+STEPS = 100_000  # of SQLite's machine, between two looks at whether there was an interrupt
 APPLICATION_ID = 0x636D6167  # "cmag"
 
 
@@ -39,12 +40,19 @@ def _connected(name: str, **options: Any) -> Connection:
         name, timeout=LOCKED_S, isolation_level=None, check_same_thread=False, **options
     )
     connection.row_factory = Row
+    # An interrupt is heard while SQLite works: it has Python look up every now and then.
+    connection.set_progress_handler(lambda: 0, STEPS)
     return connection
 
 
 def _check(connection: Connection) -> None:
     """Raises: NewerStore or DatabaseError when the file is not for us; it is left as it is."""
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    connection.execute("PRAGMA trusted_schema = OFF")
+    tables, others = connection.execute(
+        "SELECT count(*), total(type NOT IN ('table', 'index') OR sql LIKE 'CREATE VIRTUAL%') FROM sqlite_master"
+    ).fetchone()
+    if others:
+        raise sqlite3.DatabaseError("it has views, triggers or virtual tables, which this program makes none of")
     if tables and pragma(connection, "application_id") != APPLICATION_ID:
         raise sqlite3.DatabaseError("it is another program's database")
     version = pragma(connection, "user_version")
@@ -75,13 +83,14 @@ def open_for_reading(path: Path) -> Connection | None:
     for how in ("mode=ro", "mode=ro&immutable=1")[0 if in_use else 1 :]:
         try:
             with _closed_on_failure(_connected(f"{path.resolve().as_uri()}?{how}", uri=True)) as connection:
+                _check(connection)
                 connection.execute("SELECT count(*) FROM sessions").fetchone()
                 version = pragma(connection, "user_version")
             if version == len(MIGRATIONS):
                 return connection
             with contextlib.closing(connection):
                 return _brought_forward(connection) if 0 < version < len(MIGRATIONS) else None
-        except sqlite3.Error:
+        except (sqlite3.Error, NewerStore):
             continue
     return None
 
@@ -131,10 +140,12 @@ def transaction(connection: Connection, begin: str) -> Iterator[Connection]:
         connection.execute(begin)  # in here, for an interrupt may come just after it
         yield connection
         connection.execute("COMMIT")
-    except BaseException:
+    except BaseException as error:
         if connection.in_transaction:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
+        if isinstance(error, sqlite3.OperationalError) and str(error) == "interrupted":
+            raise KeyboardInterrupt from None
         raise
 
 

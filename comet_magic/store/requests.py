@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ..messages.conversation import Turn
 from ..messages.message import Message
 from ..messages.request import Request
 from ..messages.tool_call import ToolCall
-from ..messages.usage import Usage
+from ..messages.usage import MOST, Usage
+from ..strict_json import json_or_none
 from ..text import whole_text
 from .connection import Connection, Row
 from .database import Store
@@ -189,14 +191,52 @@ def to_json(message: Message) -> str:
     return json.dumps({**known, "usage": message.usage._asdict()})
 
 
-def from_json(text: str) -> Message:
-    plain = json.loads(text)
-    plain["usage"] = Usage(**plain.get("usage", {}))
-    for name in ("content", "warnings"):
-        plain[name] = tuple(plain.get(name, ()))
-    plain["before"] = tuple(map(Message.from_wire, plain.get("before", ())))
-    plain["calls"] = tuple(ToolCall(**call) for call in plain.get("calls", ()))
-    return Message(**plain)
+_TEXTS = ("model", "stop_reason", "stop_sequence", "id", "request_id", "incomplete", "label")
+_NUMBERS = ("elapsed_s", "limit")
+
+
+def from_json(text: object) -> Message | None:
+    """Return the message in a row; None where it is none. What this version does not know is left out.
+
+    A file may come from elsewhere, or from a later version: nothing in it is believed to be what it should be.
+    """
+    plain = json_or_none(text) if isinstance(text, str) else None
+    if not isinstance(plain, dict) or plain.get("role") != "assistant":
+        return None
+    try:
+        known: dict[str, Any] = {name: plain[name] for name in _TEXTS if isinstance(plain.get(name), str)}
+        known |= {name: plain[name] for name in _NUMBERS if isinstance(plain.get(name), int | float)}
+        if isinstance(details := plain.get("stop_details"), dict):
+            known["stop_details"] = {name: word for name, word in details.items() if isinstance(word, str | None)}
+        counts = plain.get("usage", {})
+        usage = Usage(**{name: count for name, count in counts.items() if name in Usage._fields and _is_count(count)})
+        message = replace(
+            Message.from_wire(plain),
+            usage=usage,
+            warnings=tuple(filter(_is_text, plain.get("warnings", ()))),
+            before=tuple(map(Message.from_wire, plain.get("before", ()))),
+            calls=tuple(_call(call) for call in plain.get("calls", ())),
+            **known,
+        )
+        if message.is_whole:
+            Turn.of("", (Message.user("?"), *message.before, message))  # raises where its parts are no dialogue
+        return message
+    except (TypeError, KeyError, AttributeError, ValueError):
+        return None
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST
+
+
+def _call(fields: dict[str, Any]) -> ToolCall:
+    texts = {name: str(fields[name]) for name in ("name", "result", "problem") if name in fields}
+    took_s = fields.get("took_s")
+    return ToolCall(arguments=fields["arguments"], took_s=took_s if isinstance(took_s, int | float) else None, **texts)
 
 
 class StoredReply(NamedTuple):
@@ -236,7 +276,8 @@ def find_reply(
         return rows[0] if rows else None
 
     row = store.find(act)
-    return StoredReply(from_json(row["message"]), *tuple(row)[1:5]) if row else None
+    message = from_json(row["message"]) if row else None
+    return StoredReply(message, *tuple(row)[1:5]) if row and message else None
 
 
 def endpoints_that_answered(store: Store, request: Request) -> list[str]:
@@ -301,14 +342,18 @@ def attempts(store: Store, conversation: str) -> list[Attempt]:
             (conversation,),
         ).fetchall()
 
-    return [_attempt(row) for row in store.read(act)]
+    return [attempt for row in store.read(act) if (attempt := _attempt(row))]
 
 
-def _attempt(row: Row) -> Attempt:
-    question = Message.from_wire(json.loads(row["question"]))
+def _attempt(row: Row) -> Attempt | None:
+    try:
+        question = Message.from_wire(json_or_none(row["question"]))
+    except (TypeError, KeyError, AttributeError, ValueError):
+        return None
+    parameters = json_or_none(row["parameters"])
     return Attempt(
         row["id"], row["at"], row["cell"], row["execution"], row["session"], question,
-        json.loads(row["parameters"]), from_json(row["message"]) if row["message"] else None, row["state"], row["why"],
+        parameters if isinstance(parameters, dict) else {}, from_json(row["message"]), row["state"], row["why"],
         row["cost_usd"], row["tokens"], bool(row["afresh"]),
     )  # fmt: skip
 

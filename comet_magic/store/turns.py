@@ -160,7 +160,16 @@ def turns_of(db: Connection, conversation: int | None, cell: str = "", window: i
         " session, execution, cost_usd, tokens FROM turns WHERE conversation = ? ORDER BY place",
         (first, end, conversation),
     )
-    return tuple(map(Turn._make, cursor))
+    return tuple(turn for turn in map(Turn._make, cursor) if _is_sound(turn))
+
+
+def _is_sound(turn: Turn) -> bool:
+    """Return whether a row is a turn as this program writes them; another is none, and is not sent on."""
+    texts = (turn.cell, turn.wire, turn.digest, turn.asked_after)
+    numbers = (turn.size, turn.at, turn.cost_usd or 0, turn.tokens or 0, turn.execution or 0)
+    if not all(type(text) is str for text in texts) or not all(type(number) in (int, float) for number in numbers):
+        return False
+    return not turn.wire or turn.is_whole
 
 
 def _window(db: Connection, conversation: int, cell: str, window: int) -> tuple[int, int]:

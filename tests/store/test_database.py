@@ -7,6 +7,7 @@ import gc
 import json
 import multiprocessing
 import os
+import signal
 import sqlite3
 import stat
 import subprocess
@@ -24,6 +25,7 @@ from wire_server import WireServer, canonical, reply
 
 import comet_magic
 from comet_magic import conversations
+from comet_magic.errors import CometError
 from comet_magic.exchange import session
 from comet_magic.messages.conversation import Turn
 from comet_magic.messages.message import Message
@@ -738,3 +740,114 @@ def test_a_message_survives_the_store_whole() -> None:
     )  # fmt: skip
     assert requests.from_json(requests.to_json(message)) == message
     assert json.loads(requests.to_json(message))["usage"]["output_tokens"] is None
+
+
+# ---- a file that somebody else may have written
+
+ALTERED: dict[str, Any] = {
+    "no JSON": "x", "a list": [], "bytes": b"\xff", "null": None, "no content": {"content": None},
+    "numbers": {"content": [1, 2]}, "usage a list": {"usage": [1]}, "calls odd": {"calls": [{"name": "x"}]},
+    "calls of nobody": {"before": [{"role": "user", "content": "x"}]}, "role": {"role": "system"}, "deep": "[" * 100_000,
+}  # fmt: skip
+READ: dict[str, Any] = {
+    "a later version's field": {"later": 1}, "a count": {"usage": {"x": 1, "input_tokens": "3", "output_tokens": 5}},
+    "warnings": {"warnings": [1, "so"]}, "text a number": {"content": [{"type": "text", "text": 4}]},
+    "thinking": {"content": [{"type": "thinking", "thinking": 7}, {"type": "text", "text": "4"}]}, "id": {"id": [1]},
+}  # fmt: skip
+
+
+def altered(shell: Any, tmp_path: Path, change: Any) -> Ran:
+    """The question of a stored reply that has been altered, asked again."""
+    settings = CometSettings.instance()
+    settings.store, settings.replay = str(tmp_path / "s.sqlite"), "always"
+    Ran(shell, "%%claude\nWhat is 2 + 2?")
+    session.current().close()
+    db = sqlite3.connect(settings.store)
+    message = json.loads(db.execute("SELECT message FROM replies").fetchone()[0])
+    changed = json.dumps({**message, **change}) if isinstance(change, dict) else change
+    with db:
+        db.execute(
+            "UPDATE replies SET message = ?", (json.dumps(changed) if isinstance(changed, list) else changed or "",)
+        )
+    db.close()
+    return Ran(shell, "%%claude --alone\nWhat is 2 + 2?")
+
+
+@pytest.mark.parametrize("change", ALTERED.values(), ids=ALTERED)
+def test_a_row_that_cannot_be_read_is_none(shell: Any, server: WireServer, tmp_path: Path, change: Any) -> None:
+    ran = altered(shell, tmp_path, change)
+    assert ran.error is None
+    assert "replayed" not in ran.plain
+    assert len(server.received) == 2
+
+
+@pytest.mark.parametrize("change", READ.values(), ids=READ)
+def test_a_field_that_is_odd_is_left_out(shell: Any, server: WireServer, tmp_path: Path, change: Any) -> None:
+    ran = altered(shell, tmp_path, change)
+    assert ran.error is None
+    assert ran.plain.startswith("4")
+    assert "replayed" in ran.plain
+    assert "s.sqlite" in ran.plain  # a store that was named is named
+    assert len(server.received) == 1
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE turns SET wire = 'x'", "UPDATE turns SET wire = 7", "UPDATE turns SET size = 'x', at = 'y'",
+        """UPDATE turns SET wire = '[{"role": "user", "content": "x"}]'""",
+        """UPDATE turns SET wire = '[{"role": "user", "content": [{"type": "image", "source": {"type": "url", "url":
+           "http://evil.example/"}}]}, {"role": "assistant", "content": "a"}]'""",
+    ],
+)  # fmt: skip
+def test_a_turn_that_is_none_is_not_sent_on(shell: Any, server: WireServer, tmp_path: Path, statement: str) -> None:
+    settings = CometSettings.instance()
+    settings.store = str(tmp_path / "s.sqlite")
+    Ran(shell, "%%claude\none")
+    session.current().close()
+    db = sqlite3.connect(settings.store)
+    with db:
+        db.execute(statement)
+    db.close()
+    session.reset()
+    assert Ran(shell, "%%claude\ntwo").error is None
+    assert Ran(shell, "%claude_history").error is None
+    assert "evil" not in server.received[-1].body.decode()
+    assert len(server.received[-1].json["messages"]) == 1
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TRIGGER t AFTER INSERT ON ledger BEGIN DELETE FROM ledger; END",
+        "ALTER TABLE requests RENAME TO r; CREATE VIEW requests AS WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL"
+        " SELECT n + 1 FROM c) SELECT r.* FROM r, c",
+    ],
+)
+def test_a_file_with_instructions_of_its_own_is_not_used(
+    shell: Any, server: WireServer, tmp_path: Path, statement: str
+) -> None:
+    path = tmp_path / "s.sqlite"
+    Store(path).close()
+    db = sqlite3.connect(path)
+    db.executescript(statement)
+    db.close()
+    CometSettings.instance().store = str(path)
+    assert "has views, triggers or virtual tables" in warned(Ran(shell, "%%claude\none"))
+
+
+def test_an_interrupt_is_heard_while_sqlite_works(tmp_path: Path) -> None:
+    endless = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT count(*) FROM c"
+    timer = threading.Timer(0.5, signal.raise_signal, (signal.SIGINT,))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        Store(tmp_path / "s.sqlite").read(lambda db: db.execute(endless).fetchone())
+
+
+def test_an_imported_picture_by_its_address_is_refused(shell: Any, server: WireServer, tmp_path: Path) -> None:
+    source = {"type": "url", "url": "http://evil.example/t"}
+    lines = [{"role": "user", "content": [{"type": "image", "source": source}]}, {"role": "assistant", "content": "a"}]
+    (tmp_path / "x.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    error = Ran(shell, "%claude_history --import x.jsonl -c x").error
+    assert isinstance(error, CometError)
+    assert "by its address" in error.what
