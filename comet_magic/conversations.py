@@ -18,11 +18,12 @@ from .exchange.session import current
 from .messages.conversation import Conversation, Turn, has_address
 from .messages.message import ContentBlock, Message
 from .messages.tool_call import ToolCall
+from .render.markdown import safe_markdown
 from .render.message import quoted
 from .settings import CometSettings
 from .store import conversations, turns
 from .store.database import Store
-from .text import whole_text
+from .text import escaped, whole_text
 
 __all__ = ["delete", "export", "forget", "fork", "get", "load", "names", "prune", "rename"]
 
@@ -71,9 +72,10 @@ def delete(name: str = "") -> None:
     conversations.delete(_store(), _named(name))
 
 
-def export(path: str | Path, *, name: str = "") -> Path:
+def export(path: str | Path, *, name: str = "", overwrite: bool = False) -> Path:
     """Write the conversation into a file: Markdown, or one wire message a line where the name ends in `.jsonl`.
 
+    The Markdown is as safe as the output in the notebook. overwrite: also where there is such a file.
     Raises: ConfigError when there is nothing to write, or it cannot be written.
     """
     conversation, target = get(name), Path(path).expanduser()
@@ -81,7 +83,12 @@ def export(path: str | Path, *, name: str = "") -> Path:
         raise ConfigError(f"there are no turns in {conversation.name!r}", "%claude_history --all lists what there is")
     text = to_lines(conversation) if target.suffix == ".jsonl" else to_markdown(conversation)
     try:
-        target.write_text(text, "utf-8", errors="replace")
+        with target.open("w" if overwrite else "x", encoding="utf-8", errors="replace") as file:
+            file.write(text)
+    except FileExistsError:
+        raise ConfigError(
+            f"not exported: there is a file {target} already", "name another file, or add --overwrite"
+        ) from None
     except OSError as error:
         raise ConfigError(f"not exported: {target}: {error.strerror}", "name another file") from None
     return target
@@ -118,18 +125,18 @@ def prune(age: str) -> tuple[int, int]:
 
 
 def to_markdown(conversation: Conversation) -> str:
-    parts = [f"# {conversation.name}"]
+    parts = [f"# {escaped(conversation.name)}"]
     for turn in conversation.turns:
         for number, message in enumerate(turn.messages):
             heading = "Reply" if message.role == "assistant" else "Results" if number else "Question"
-            parts += [f"## {heading}", message.text.strip("\n"), *map(_block, message.content)]
+            parts += [f"## {heading}", safe_markdown(message.text.strip("\n")), *map(_block, message.content)]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _block(block: ContentBlock) -> str:
     """Return a call of a tool, or its result; "" for other blocks."""
     if block["type"] == "tool_use":
-        return f"- calls `{ToolCall(str(block.get('name')), block.get('input')).as_python}`"
+        return quoted(ToolCall(str(block.get("name")), block.get("input")).as_python, "python")
     if block["type"] != "tool_result":
         return ""
     content = block.get("content")

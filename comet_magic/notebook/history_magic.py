@@ -17,6 +17,7 @@ def history_parser() -> Flags:
     words = "a name of several words goes in quotes, and a conversation is named with -c"
     parser = Flags("%claude_history", description=words, add_help=False, allow_abbrev=False)
     parser.add_argument("-c", "--chat", type=not_empty)
+    parser.add_argument("--overwrite", action="store_true")
     parser.add_argument("-h", "--help", action="store_true")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--all", action="store_true")
@@ -34,21 +35,23 @@ def history_command(settings: CometSettings, line: str, here: str, help_text: st
     if flags.pop("help"):
         print(help_text)
         return None
-    chat, every = flags.pop("chat"), flags.pop("all")
+    chat, every, overwrite = flags.pop("chat"), flags.pop("all"), flags.pop("overwrite")
     actions = {name: value for name, value in flags.items() if value}
     if chat and (every or "prune" in actions):
         raise ConfigError("--all and --prune are of all conversations", "leave out -c")
+    if overwrite and "export" not in actions:
+        raise ConfigError("--overwrite is for --export FILE", "leave it out")
     if every:
         return all_conversations(settings)
     if chat and "load" not in actions:
         existing(settings, chat)
     if not actions:
         return history(settings, chat or here)
-    print(_done(actions, chat or here, named=bool(chat)))
+    print(_done(actions, chat or here, named=bool(chat), overwrite=overwrite))
     return None
 
 
-def _done(actions: dict[str, object], name: str, *, named: bool) -> str:
+def _done(actions: dict[str, object], name: str, *, named: bool, overwrite: bool) -> str:
     """Return what was done, in words. named: whether it was said which conversation is meant."""
     match actions:
         case {"forget": int(turn)}:
@@ -65,7 +68,7 @@ def _done(actions: dict[str, object], name: str, *, named: bool) -> str:
             conversations.delete(name)
             return f"deleted {name}; what it cost stays in %claude_usage"
         case {"export": str(path)}:
-            return f"exported to {conversations.export(path, name=name)}"
+            return f"exported to {conversations.export(path, name=name, overwrite=overwrite)}"
         case {"load": str(path)}:
             if not named:
                 raise ConfigError("an import needs a name", "%claude_history --import FILE -c NAME")

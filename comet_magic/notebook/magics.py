@@ -212,7 +212,7 @@ class CometMagics(Magics):
             %claude_history --fork NAME         a copy that goes its own way; %%claude -c NAME
             %claude_history --rename NAME
             %claude_history --delete
-            %claude_history --export FILE       as Markdown, or FILE.jsonl: one wire message a line
+            %claude_history --export FILE       as Markdown, or FILE.jsonl: one wire message a line; --overwrite
             %claude_history --import FILE -c NAME
             %claude_history --prune 90d         remove what is older, of all conversations
 

@@ -12,9 +12,11 @@ import operator
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
+from urllib.parse import urldefrag, urljoin
 
 from ..errors import ConfigError
 
@@ -106,12 +108,125 @@ def _validator(schema: dict[str, Any], name: str) -> Callable[[Any], Iterable[An
             f"{name} is no JSON Schema: it says nothing of a type", "nothing was sent; {'type': 'object', …}"
         )
     kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
+    _check_stays_here(schema, name)
     try:
         kind.check_schema(schema)
         json.dumps(schema)
     except (jsonschema.SchemaError, TypeError, ValueError) as error:
         raise ConfigError(f"{name} is no JSON Schema: {_first_line(error)}", "nothing was sent") from error
-    return lambda value: kind(schema).iter_errors(value)
+    bounded = jsonschema.validators.extend(kind, _bounded_patterns(schema, name))
+    # A registry of its own: jsonschema's default one fetches what a $ref names.
+    validator = bounded(schema, registry=_empty_registry())
+    try:
+        list(validator.iter_errors(None))
+    except Exception as error:  # a $ref that leads nowhere
+        raise ConfigError(f"{name} is no JSON Schema: {_first_line(error)}", "nothing was sent") from error
+
+    def problems(value: Any) -> list[Any]:
+        try:
+            return list(islice(validator.iter_errors(value), MOST_PROBLEMS + 1))
+        except RecursionError:
+            raise
+        except Exception as error:  # noqa: BLE001  # a $ref that leads nowhere, where only this value leads
+            raise Mismatch(f"the schema cannot be followed: {_first_line(error)}") from None
+
+    return problems
+
+
+def _empty_registry() -> Any:
+    from referencing import Registry
+
+    return Registry()
+
+
+_REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
+
+
+def _check_stays_here(schema: dict[str, Any], name: str) -> None:
+    """Raises: ConfigError where the schema points to another document, which reading it would fetch."""
+    own = {urldefrag(part["$id"])[0] for part in _objects(schema) if isinstance(part.get("$id"), str)}
+    own |= {urljoin(base, other) for base in own for other in own}
+    for part in _objects(schema):
+        for reference in (part[word] for word in _REFERENCES if isinstance(part.get(word), str)):
+            target = urldefrag(reference)[0]
+            if target and not {target, *(urljoin(base, target) for base in own)} & own:
+                raise ConfigError(
+                    f"{name} points to another document, {reference!r}, and nothing is fetched",
+                    "nothing was sent; put what it points to under $defs",
+                )
+
+
+def _objects(schema: Any) -> Iterator[dict[str, Any]]:
+    todo = [schema]
+    while todo:
+        part = todo.pop()
+        if isinstance(part, dict):
+            yield part
+        todo += part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+
+
+def _bounded_patterns(schema: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return the checks of patterns by an engine whose time is in proportion to the text.
+
+    Raises: ConfigError for a pattern that it cannot take.
+    """
+    import jsonschema
+    from pydantic_core import SchemaError, SchemaValidator, ValidationError
+
+    @functools.cache
+    def found(pattern: str) -> Callable[[str], bool]:
+        validate = SchemaValidator({"type": "str", "pattern": pattern}).validate_python
+
+        def is_found(text: str) -> bool:
+            try:
+                validate(text)
+            except ValidationError:
+                return False
+            return True
+
+        return is_found
+
+    for part in _objects(schema):
+        names = part.get("patternProperties")
+        for pattern in (part.get("pattern"), *(names if isinstance(names, dict) else ())):
+            try:
+                if isinstance(pattern, str):
+                    found(pattern)
+            except SchemaError as error:
+                raise ConfigError(
+                    f"{name}: the pattern {pattern!r} is none that can be checked in a bounded time",
+                    "nothing was sent; leave out what looks ahead or behind, and back-references",
+                ) from error
+
+    def pattern_of(validator: Any, pattern: str, value: Any, schema: Any) -> Iterator[Any]:
+        if isinstance(value, str) and not found(pattern)(value):
+            yield jsonschema.ValidationError(f"{value!r} does not match {pattern!r}")
+
+    def properties_of(validator: Any, patterns: dict[str, Any], value: Any, schema: Any) -> Iterator[Any]:
+        for pattern, part in patterns.items() if isinstance(value, dict) else ():
+            for key in filter(found(pattern), value):
+                yield from validator.descend(value[key], part, path=key, schema_path=pattern)
+
+    def others_of(validator: Any, part: Any, value: Any, schema: Any) -> Iterator[Any]:
+        matches = [found(pattern) for pattern in schema.get("patternProperties", ())]
+        known = schema.get("properties", {})
+        for key in value if isinstance(value, dict) else ():
+            if key not in known and not any(match(key) for match in matches):
+                if part is False:
+                    message = f"Additional properties are not allowed ({key!r} was unexpected)"
+                    yield jsonschema.ValidationError(message)
+                else:
+                    yield from validator.descend(value[key], part, path=key)
+
+    checks = {"pattern": pattern_of, "patternProperties": properties_of}
+    if not any("patternProperties" in part for part in _objects(schema)):
+        return checks
+    if any("unevaluatedProperties" in part for part in _objects(schema)):
+        raise ConfigError(
+            f"{name} has patternProperties and unevaluatedProperties, which are not checked in a bounded time",
+            "nothing was sent; use additionalProperties",
+        )
+    return {**checks, "additionalProperties": others_of}
 
 
 def signature_of(function: Callable[..., Any], name: str) -> Schema:
