@@ -118,3 +118,15 @@ FRAGMENTS = st.sampled_from(
         ),
     ]
 )
+
+# What a tool that reads the reply later would put in, or do.
+FILES = [
+    "![chart](data/../.env)", "![chart](data/secret.csv)", "![chart](./id_rsa.txt)", "![](.env)", "![x][y]\n\n[y]: .env",
+    "{{< include .env >}}", "{{< env COMETAPI_KEY >}}", "{% include .env %}", "```{include} .env\n```",
+    "{include}`.env`", ":::{include} .env\n:::",
+]  # fmt: skip
+TEX = [
+    r"\input{.env}", r"$\input{.env}$", r"$$\immediate\write18{id}$$", r"\begin{filecontents}{x}\end{filecontents}",
+    r"$\openin5=.env$", r"$\catcode`\@=11$", r"$\csname end\endcsname$", r"$\gdef\alpha{EVIL}$", r"\(\let\a\b\)",
+    "`\\input{.env}`{=latex}", "```{=latex}\n\\input{.env}\n```", r"\include{x}", r"$\^^69nput{.env}$",
+]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from hashlib import sha256
 from typing import Any
 
@@ -10,6 +11,7 @@ from ..exchange.cells import Cell
 from ..messages.message import Message
 from ..store import code_cells
 from ..store.database import Store
+from ..text import clean, spelled
 from .cell import is_terminal
 
 _PYTHON = ("python", "py", "python3", "py3", "ipython", "ipython3")
@@ -35,11 +37,44 @@ def _is_python(code: str) -> bool:
     return True
 
 
+# What hands a line to a shell, or to a program.
+_SHELL = re.compile(
+    r"^\s*[!%]|\b(?:os\.(?:system|popen|exec\w*|spawn\w*)|subprocess\b|pty\.spawn|getoutput|shell\s*=\s*True)|%%(?:bash|sh|script)"
+)
+WIDE = 160  # columns that a screen may not show
+
+
+def what_to_look_at(code: str, as_it_came: str) -> str:
+    """Return what a reader could miss in code, in words that go on with a sentence; "" if there is nothing.
+
+    as_it_came: the text of the reply, in which characters may have stood that cannot be seen.
+    """
+    shell = [number for number, line in enumerate(code.split("\n"), 1) if _SHELL.search(line)]
+    wide = [number for number, line in enumerate(code.split("\n"), 1) if len(line) > WIDE]
+    unseen = spelled(as_it_came) != spelled(clean(as_it_came))
+    notes = [
+        f"line {_numbers(shell)} runs a command" if shell else "",
+        f"line {_numbers(wide)} is wider than a screen" if wide else "",
+    ]
+    notes += ["characters that cannot be seen were taken out of it"] if unseen else []
+    return "; ".join(filter(None, notes))
+
+
+def _numbers(lines: list[int], most: int = 5) -> str:
+    return ", ".join(map(str, lines[:most])) + (" …" if len(lines) > most else "")
+
+
 def insert_next_cell(shell: Any, store: Store, cell: Cell, reply: Message, code: str, *, again: bool = False) -> str:
     """Put `code` below the cell, unless it is there. Returns: what was done, in words.
 
     again: also where the same was put there before, for the user has asked anew.
     """
+    said = _insert_next_cell(shell, store, cell, reply, code, again=again)
+    look_at = what_to_look_at(code, reply.text) if code and reply.is_whole else ""
+    return f"{said}; look at it: {look_at}" if look_at else said
+
+
+def _insert_next_cell(shell: Any, store: Store, cell: Cell, reply: Message, code: str, *, again: bool) -> str:
     if not reply.is_whole:
         return "no cell was put below, for the reply is not whole"
     if not code:

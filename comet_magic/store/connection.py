@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ class NewerStore(Exception):
 
 def open_file(path: Path) -> Connection:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _check_locks(path.parent)
     # Made here, for SQLite would make it readable for others; its side files take its mode.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     with _closed_on_failure(_connected(str(path))) as connection:
@@ -32,6 +34,22 @@ def open_file(path: Path) -> Connection:
         _configure(connection)
         _migrate(connection, path)
     return connection
+
+
+def _check_locks(folder: Path) -> None:
+    """Raises: OperationalError where the file system has no locks: SQLite would wait for one, and call it another's."""
+    try:
+        import fcntl
+    except ImportError:  # Windows, where every file system has them
+        return
+    import tempfile
+
+    with tempfile.TemporaryFile(dir=folder) as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL):
+                raise sqlite3.OperationalError("locking protocol") from error
 
 
 def _connected(name: str, **options: Any) -> Connection:

@@ -301,6 +301,11 @@ def _why(error: Exception, path: Path) -> str:
         return f"{str(path)!r} is no path: set CometSettings.store to another one"
     if isinstance(error, OSError):
         return f"{path}: {error.strerror or reason}: make it writable, or set CometSettings.store to another path"
+    if "locking protocol" in reason or "LOCK" in getattr(error, "sqlite_errorname", "").removeprefix("SQLITE_LOCKED"):
+        return (
+            f"the file system of {path} has no locks, which several kernels need:"
+            " set CometSettings.store to a path on a disk of this machine"
+        )
     if "full" in reason:
         return (
             f"the disk of {path} is full: free some space, or run %claude_history --prune 30d, then restart the kernel"

@@ -211,7 +211,7 @@ def from_json(text: object) -> Message | None:
         counts = plain.get("usage", {})
         usage = Usage(**{name: count for name, count in counts.items() if name in Usage._fields and _is_count(count)})
         message = replace(
-            Message.from_wire(plain),
+            Message.from_wire({"content": (), **plain}),
             usage=usage,
             warnings=tuple(filter(_is_text, plain.get("warnings", ()))),
             before=tuple(map(Message.from_wire, plain.get("before", ()))),

@@ -130,6 +130,8 @@ def _locked(tables: Mapping[str, Any]) -> Any:
         except Exception as error:  # as for columns of the same name, or for none
             raise QueryError(f"the table {_quoted(name)} cannot be queried: {error}") from error
     connection.execute("SET enable_progress_bar = false")
+    for name in ("home_directory", "secret_directory", "extension_directory"):
+        connection.execute(f"SET {name} = '/nowhere'")  # else its settings and its errors tell the user's name
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection

@@ -129,3 +129,25 @@ def test_in_a_terminal_it_is_the_next_input(nobody_home: Any, monkeypatch: pytes
         shell.history_manager.end_session()
         TerminalInteractiveShell.clear_instance()
         session.reset()
+
+
+@pytest.mark.parametrize(
+    ("code", "note"),
+    [
+        ("import os\nos.system('ls')", "line 2 runs a command"),
+        ("x = 1\n!pip install x", "line 2 runs a command"),
+        ("import subprocess as s", "line 1 runs a command"),
+        (f"x = 1{' ' * 300}; import os", "line 1 is wider than a screen"),
+        ("x = 'a\u200b\U000e0041b'", "characters that cannot be seen were taken out of it"),
+    ],
+)
+def test_what_a_reader_could_miss_is_said(server: WireServer, shell: Any, put: list[str], code: str, note: str) -> None:
+    server.scripts[:] = [canonical(f"```python\n{code}\n```")]
+    done = Ran(shell, "%%claude --code\nHow?")
+    assert note in done.printed
+    assert "\u200b" not in put[0]
+    assert "\U000e0041" not in put[0]
+
+
+def test_ordinary_code_has_nothing_to_look_at(server: WireServer, shell: Any, put: list[str]) -> None:
+    assert "look at" not in Ran(shell, "%%claude --code\nHow?").printed

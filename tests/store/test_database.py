@@ -851,3 +851,23 @@ def test_an_imported_picture_by_its_address_is_refused(shell: Any, server: WireS
     error = Ran(shell, "%claude_history --import x.jsonl -c x").error
     assert isinstance(error, CometError)
     assert "by its address" in error.what
+
+
+def test_a_file_system_without_locks_is_named_at_once_and_read(
+    shell: Any, server: WireServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import errno
+    import fcntl
+
+    CometSettings.instance().store = str(tmp_path / "s.sqlite")
+    Ran(shell, "%%claude -c talk\none")
+    session.reset()
+
+    def no_locks(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "lockf", no_locks)
+    said = warned(Ran(shell, "%%claude -c talk\ntwo"))
+    assert "has no locks" in said
+    assert "damaged" not in said
+    assert [message["content"] for message in server.received[-1].json["messages"]] == ["one\n", "4", "two\n"]

@@ -239,3 +239,22 @@ def test_queries_leave_nothing_behind() -> None:
     for _ in range(10):
         ask("SELECT count(*) AS c FROM df")
     assert (len(os.listdir("/proc/self/fd")), len(psutil.Process().children())) == before
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM duckdb_settings()", "SELECT * FROM duckdb_secrets()", "SELECT * FROM duckdb_extensions()",
+        "SELECT * FROM '~/x.csv'", "SELECT current_setting('home_directory')", "SELECT * FROM glob('~/*')",
+        "SELECT * FROM duckdb_databases()", "SELECT current_user, session_user, user",
+    ],
+)  # fmt: skip
+def test_neither_home_nor_the_users_name_is_told(sql: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "the-home-of-jane"))
+    monkeypatch.setenv("USER", "jane")
+    try:
+        told = over()(sql)
+    except QueryError as error:
+        told = str(error)
+    assert "jane" not in told
+    assert told
