@@ -228,7 +228,7 @@ class Client(NamedTuple):
     def models(self) -> list[dict[str, Any]]:
         """Return what the endpoint offers: one object a model, with at least its `id`.
 
-        A list of thousands is cut, and a name of hundreds of characters is none.
+        A list of thousands is cut; a name of hundreds of characters, or with what cannot be printed, is none.
         Raises: APIError when the endpoint has no such list.
         """
         body = decoded(self._send("/v1/models").body())
@@ -238,7 +238,8 @@ class Client(NamedTuple):
         if not isinstance(data, list):
             raise APIError("the endpoint has no list of models", "any name can be set all the same", code=NO_LIST)
         models = (model for model in data if isinstance(model, dict) and isinstance(model.get("id"), str))
-        return [model for model in islice(models, MOST_MODELS) if len(model["id"]) <= LONGEST_NAME]
+        usable = (model for model in models if len(model["id"]) <= LONGEST_NAME and model["id"].isprintable())
+        return list(islice(usable, MOST_MODELS))
 
     def published_prices(self) -> dict[str, tuple[float, float]]:
         """Return (input, output) by model, in US dollars per million tokens, as CometAPI publishes them for everyone.

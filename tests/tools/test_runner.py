@@ -436,7 +436,7 @@ def test_the_turn_survives_the_kernel_and_its_export(
     assert conversations.get("copy").messages == conversations.get("talk").messages
     Ran(shell, "%claude_history -c talk --export talk.md")
     told = (nobody_home / "talk.md").read_text()
-    assert "- calls `look(name='x')`\n\n## Results\n\n```text\n<x>\n```\n\n## Reply\n\nDone." in told
+    assert "```python\nlook(name='x')\n```\n\n## Results\n\n```text\n<x>\n```\n\n## Reply\n\nDone." in told
 
 
 def test_the_budget_holds_between_rounds(serve: Callable[..., WireServer], user: Answers, shell: Any) -> None:
