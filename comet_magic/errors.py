@@ -109,6 +109,7 @@ class APIError(CometError):
     type, code: the endpoint's own words for it, where it gave them.
     request_id: what the endpoint's support will ask for.
     retry_after: seconds the server asked us to wait, if it said.
+    about: what it is about, by its words: "money", "model", "length", "bot check" or "form"; "" where they do not tell.
     """
 
     def __init__(
@@ -121,6 +122,7 @@ class APIError(CometError):
         code: str | None = None,
         request_id: str | None = None,
         retry_after: float | None = None,
+        about: str = "",
     ) -> None:
         super().__init__(what, hint)
         self.status = status
@@ -128,3 +130,4 @@ class APIError(CometError):
         self.code = code and _shown(code)
         self.request_id = request_id and _shown(request_id)
         self.retry_after = retry_after
+        self.about = about

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import chain, islice
 from typing import Any, NamedTuple, Protocol
+from urllib.parse import quote
 
 from .._version import VERSION
 from ..errors import APIError, CometError, TransportError
@@ -22,7 +23,7 @@ from . import grammar
 from .endpoint import Announce, Endpoint, find_endpoint
 from .error_replies import error_from
 from .events import MessageBuilder, StreamEvent, stream_events
-from .retry import LONGEST_WAIT_S, Retrying, decoded, nothing_lost, retry_after_s
+from .retry import LARGEST_ERROR, LONGEST_WAIT_S, Retrying, decoded, is_busy, nothing_lost, retry_after_s, wait_of
 from .transport import HTTPRequest, HTTPResponse, RequestsTransport, Transport
 
 PATIENCE_S = 0.3  # seconds without a word until it is said that something is going on
@@ -117,21 +118,26 @@ class MessageStream:
         return message
 
     def begins_with_passing_error(self, announce: Announce = lambda text: None) -> bool:
-        """Look at the first event: an overloaded endpoint may say so only after its 200.
+        """Look at the events before the first words: an overloaded endpoint may say so only after its 200.
 
         announce: is told when that takes a while.
         """
         patience = time.monotonic() + PATIENCE_S
+        seen: list[StreamEvent] = []
+        passing = False
         for event in self._events:
             if event["type"] == "ping":
                 if time.monotonic() > patience:
                     announce(WAITING)
                     patience = float("inf")
                 continue
-            self._events = chain([event], self._events)
+            seen.append(event)
             error = event.get("error")
-            return event["type"] == "error" and isinstance(error, dict) and error.get("type") in _PASSING
-        return False
+            passing = event["type"] == "error" and isinstance(error, dict) and error.get("type") in _PASSING
+            if event["type"] not in ("message_start", "content_block_start"):
+                break
+        self._events = chain(seen, self._events)
+        return passing
 
     def __iter__(self) -> Iterator[StreamEvent]:
         try:
@@ -231,15 +237,29 @@ class Client(NamedTuple):
         A list of thousands is cut; a name of hundreds of characters, or with what cannot be printed, is none.
         Raises: APIError when the endpoint has no such list.
         """
-        body = decoded(self._send("/v1/models").body())
-        data = body.get("data") if isinstance(body, dict) else None
-        if isinstance(body, dict) and "error" in body:
-            raise without_key(error_from(200, body), self.endpoint.key)
-        if not isinstance(data, list):
-            raise APIError("the endpoint has no list of models", "any name can be set all the same", code=NO_LIST)
-        models = (model for model in data if isinstance(model, dict) and isinstance(model.get("id"), str))
-        usable = (model for model in models if len(model["id"]) <= LONGEST_NAME and model["id"].isprintable())
-        return list(islice(usable, MOST_MODELS))
+        usable: dict[str, dict[str, Any]] = {}
+        after = ""
+        for _ in range(MOST_PAGES):
+            body = decoded(self._send(f"/v1/models{after}").body())
+            if isinstance(body, dict) and body.get("error"):
+                raise without_key(error_from(200, body), self.endpoint.key)
+            data = body.get("data") if isinstance(body, dict) else body
+            if not isinstance(data, list):
+                raise APIError("the endpoint has no list of models", "any name can be set all the same", code=NO_LIST)
+            known = len(usable)
+            usable.update(
+                (model["id"], model) for model in data if isinstance(model, dict) and _is_name(model.get("id"))
+            )
+            if data and not usable:
+                raise APIError(
+                    f"the endpoint's list of {len(data):,} models gives none of them an id",
+                    "any name can be set all the same", code=NO_LIST,
+                )  # fmt: skip
+            last = body.get("last_id") if isinstance(body, dict) and body.get("has_more") is True else None
+            if not _is_name(last) or len(usable) == known or len(usable) >= MOST_MODELS:
+                break
+            after = f"?after_id={quote(str(last), safe='')}"
+        return list(islice(usable.values(), MOST_MODELS))
 
     def published_prices(self) -> dict[str, tuple[float, float]]:
         """Return (input, output) by model, in US dollars per million tokens, as CometAPI publishes them for everyone.
@@ -290,6 +310,10 @@ class Client(NamedTuple):
         return response
 
 
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= LONGEST_NAME and value.isprintable()
+
+
 def _published(model: object) -> tuple[str, tuple[float, float]] | None:
     """Return the price in one object of the list; None where it is priced otherwise, or not at all."""
     pricing = model.get("pricing") if isinstance(model, dict) else None
@@ -309,8 +333,9 @@ def _refusal(response: HTTPResponse) -> APIError:
             "set CometSettings.endpoint to the address that answers itself",
             status=response.status,
         )
-    error = error_from(response.status, decoded(response.body()), response.headers)
-    error.retry_after = retry_after_s(response.headers)
+    body = response.body(LARGEST_ERROR)
+    error = error_from(response.status, decoded(body), response.headers)
+    error.retry_after = wait_of(response.headers, body) if is_busy(response.status) else retry_after_s(response.headers)
     if error.retry_after and error.retry_after > LONGEST_WAIT_S:
         error.hint = f"the endpoint asks to wait {error.retry_after:,.0f} s"
         if error.retry_after < 86_400:

@@ -1,16 +1,82 @@
 """An error reply → `APIError`, whatever shape it came in: no two gateways agree on one.
 
-Source: the shapes A to I that were met, and what the official client's types name.
+The sentence follows what the endpoint says, then its code, then the status. Sources: the shapes A to I that were met,
+what the official client's types name, and the public reports that are named in the table.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 from ..errors import APIError
+from ..strict_json import json_or_none
+from ..text import lazy_pattern
+
+
+class _Rule(NamedTuple):
+    """What an error is about, by its words or its code; and what to do then. Asking again never helps."""
+
+    about: str
+    words: re.Pattern[str]
+    codes: frozenset[str]
+    hint: str
+
+
+def _rule(about: str, words: str, codes: str, hint: str) -> _Rule:
+    return _Rule(about, lazy_pattern(words, re.I), frozenset(codes.split()), hint)
+
+
+_MODEL_HINT = "the endpoint does not offer this model: %claude_models lists what it does"
+# The first that fits holds. Sources, in order: Cloudflare's challenge pages; MiniMax, GLM, Anthropic, new-api; the same
+# and Copilot, LiteLLM, Azure, OpenAI; Anthropic, llama.cpp, OpenAI, vLLM.
+_RULES = (
+    _rule(
+        "bot check",
+        r"just a moment|attention required|checking your browser|verify(?:ing)? (?:that )?you are (?:a )?human|captcha",
+        "",
+        "a bot check stands before the endpoint, and only a browser passes it: check CometSettings.endpoint, or use"
+        " another network",
+    ),
+    _rule(
+        "money",
+        r"insufficient[ _](?:account )?(?:balance|credits?|funds|quota|user quota)|credit balance is too low"
+        r"|out of credits?"
+        r"|quota (?:is )?(?:not enough|exhausted|insufficient)|exceeded your current quota|no resource package"
+        r"|please recharge|top[ -]?up|payment required|(?:hard|spend(?:ing)?) limit|arrears"
+        r"|余额不足|欠费|额度(?:不足|已用尽)",
+        "insufficient_user_quota insufficient_quota pre_consume_token_quota_failed enforced_spend_limit_reached"
+        " contract_spend_limit_reached billing_not_active billing_error credit_balance_too_low 1113 1008",
+        "the account needs credit, or has met its spending limit",
+    ),
+    _rule(
+        "model",
+        r"model[^.:]{0,80}?(?:not[ _](?:supported|found|exist|available|offered|valid)|does not exist|is invalid)"
+        r"|(?:invalid|unknown|no such|unsupported) model|no available channel|no endpoints? found for"
+        r"|模型不存在|模型.{0,8}不支持",
+        "model_not_found model_not_supported invalid_model unknown_model deploymentnotfound 1211",
+        _MODEL_HINT,
+    ),
+    _rule(
+        "length",
+        r"prompt is too long|context[ _](?:length|window|size|limit)|maximum context|too many (?:input )?tokens"
+        r"|input (?:is )?too long|reduce the length"
+        r"|exceeds? (?:the )?(?:model's )?(?:maximum|available|max) (?:context|input|number of tokens)"
+        r"|上下文.{0,6}(?:超|过长)|输入.{0,4}过长",
+        "exceed_context_size_error context_length_exceeded string_above_max_length request_too_large",
+        "the prompt is too long for the model: send less. --alone leaves out earlier turns, history_tokens bounds them,"
+        " table_tokens and text_tokens bound values",
+    ),
+    _rule(
+        "form",
+        r"output_config|response_format|json[_ ]?schema|output format|structured output|tool_choice|input_schema"
+        r"|does(?:n't| not) support (?:tools?|function)|tools?\b.{0,40}not (?:supported|allowed)",
+        "",
+        "",
+    ),
+)
 
 
 def error_from(status: int, body: object, headers: Mapping[str, str] | None = None) -> APIError:
@@ -25,45 +91,106 @@ def error_from(status: int, body: object, headers: Mapping[str, str] | None = No
     if not request_id and (in_text := re.search(r"\(request id: ([^)\s]+)\)", text)):
         request_id = in_text[1]
     kind, code = fields["type"], fields["code"]
-    head = " ".join(
-        part for part in (str(status) if status >= 300 else "", code or kind or "") if part
-    )  # a 200 says nothing
+    named = (code if code != str(status) else None) or kind or ""
+    head = " ".join(part for part in (str(status) if status >= 300 else "", named) if part)  # a 200 says nothing
     what = f"{head}: {text}" if head else text
     if request_id and request_id not in what:
         what += f" (request id: {request_id})"
-    return APIError(what, _hint(status, kind, code), status=status, type=kind, code=code, request_id=request_id)
+    rule = _rule_of(text, code, kind, sent)
+    hint = rule.hint if rule and rule.hint else _hint(status, kind, code)
+    about = rule.about if rule else ""
+    return APIError(what, hint, status=status, type=kind, code=code, request_id=request_id, about=about)
+
+
+def _rule_of(text: str, code: str | None, kind: str | None, headers: Mapping[str, str]) -> _Rule | None:
+    if headers.get("cf-mitigated") == "challenge":
+        return _RULES[0]
+    names = {name.lower() for name in (code, kind) if name}
+    by_words = next((rule for rule in _RULES if rule.words.search(text)), None)
+    return by_words or next((rule for rule in _RULES if rule.codes & names), None)
 
 
 _ID_HEADERS = ("request-id", "x-request-id", "x-oneapi-request-id")
+_MESSAGES = ("message", "msg", "detail", "error_description", "status_msg", "error", "errors", "reason", "raw", "title")
+_INNER = ("error", "metadata", "base_resp", "details", "data", "response")
+MOST_MESSAGES = 5
+
+
+def says_what_is_wrong(body: object) -> bool:
+    """Return whether a JSON object that came with a 200, and is no reply, is an error all the same."""
+    if not isinstance(body, Mapping) or "content" in body or "choices" in body:
+        return False
+    has_code = any(body.get(name) not in (None, 0, "0", "", 200, "200") for name in ("code", "status_code", "errcode"))
+    return bool(body.get("errors") or body.get("base_resp") or (has_code and any(body.get(name) for name in _MESSAGES)))
 
 
 def _error_fields(body: object) -> dict[str, Any]:
     fields: dict[str, Any] = {"message": "", "type": None, "code": None, "request_id": None}
-    if isinstance(body, Mapping):
-        error = body.get("error", body)
-        inner = error if isinstance(error, Mapping) else {"message": error}
-        details = inner.get("details")
-        fields["type"] = _word(inner.get("type"))
-        fields["code"] = _word(inner.get("code")) or _word(
-            details.get("error_code") if isinstance(details, Mapping) else None
-        )
-        fields["request_id"] = _word(body.get("request_id")) or _word(inner.get("request_id"))
-        fields["message"] = _sentence(inner.get("message") or inner.get("detail") or inner.get("error") or inner)
-    elif isinstance(body, str):
+    if isinstance(body, str) and isinstance(inner := json_or_none(body), dict | list):
+        body = inner
+    if isinstance(body, str):
         fields["message"] = _page_title(body)
-    else:
-        fields["message"] = _sentence(body)
+        return fields
+    for part in _parts(body):
+        fields["type"] = fields["type"] or _word(part.get("type"))
+        code = next((part[name] for name in ("code", "error_code", "status_code", "errcode") if part.get(name)), None)
+        fields["code"] = fields["code"] or _word(code)
+        fields["request_id"] = fields["request_id"] or _word(part.get("request_id"))
+    fields["message"] = _cut(
+        "; ".join(dict.fromkeys(_sentences(body))) or json.dumps(body, ensure_ascii=False, default=str)
+    )
     return fields
+
+
+def _parts(value: object, depth: int = 0) -> Iterator[Mapping[str, Any]]:
+    """Yield the objects in which an error may say something, the innermost last; also those that are JSON in a text."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+        value = json_or_none(value)
+    if isinstance(value, list):
+        value = next((item for item in value if isinstance(item, Mapping)), None)
+    if not isinstance(value, Mapping) or depth > 5:
+        return
+    inner = [value[name] for name in (*_INNER, *_MESSAGES) if isinstance(value.get(name), Mapping | str | list)]
+    if isinstance(value.get("error"), Mapping):  # what stands around it is only its envelope
+        yield from _parts(value["error"], depth + 1)
+        yield {name: word for name, word in value.items() if name == "request_id"}
+        return
+    yield value
+    for part in inner:
+        if not isinstance(part, str) or part.lstrip()[:1] in ("{", "["):
+            yield from _parts(part, depth + 1)
+
+
+def _sentences(value: object, depth: int = 0) -> Iterator[str]:
+    """Yield what an error says: its innermost sentence, or each of a list of them with its place."""
+    if isinstance(value, str):
+        inner = json_or_none(value) if value.lstrip()[:1] in ("{", "[") else None
+        if isinstance(inner, dict | list):
+            yield from _sentences(inner, depth + 1)
+        elif value.strip():
+            yield " ".join(value.split())
+    elif isinstance(value, list) and depth < 6:
+        for item in value[:MOST_MESSAGES]:
+            yield from _sentences(item, depth + 1)
+        if len(value) > MOST_MESSAGES:
+            yield f"and {len(value) - MOST_MESSAGES:,} more"
+    elif isinstance(value, Mapping) and depth < 6:
+        place = value.get("loc")
+        said = [text for name in (*_MESSAGES, *_INNER) for text in _sentences(value.get(name), depth + 1)]
+        deeper = [text for name in ("metadata", "base_resp") for text in _sentences(value.get(name), depth + 1)]
+        said = list(dict.fromkeys(said))
+        if isinstance(place, list | tuple) and said:  # the field, and never what stood in it
+            yield f"{'.'.join(map(str, place))}: {said[0]}"
+        else:
+            # A gateway's own words stand first; what is behind them says why.
+            yield from [text for text in said if text not in deeper][:2] + deeper[:2] if deeper else said[:3]
 
 
 def _word(value: object) -> str | None:
     return str(value) if isinstance(value, str | int) and not isinstance(value, bool) and str(value) else None
 
 
-def _sentence(value: object) -> str:
-    if isinstance(value, Mapping) and isinstance(value.get("message"), str):
-        value = value["message"]
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+def _cut(text: str) -> str:
     text = " ".join(text.split())
     return text if len(text) <= 500 else f"{text[:500]}…"
 
@@ -71,19 +198,17 @@ def _sentence(value: object) -> str:
 def _page_title(text: str) -> str:
     """Return what a page that is not JSON says, in a few words: an HTML page's title, else its beginning."""
     if "<" in text[:200]:
-        title = re.search(r"<title[^>]*>(.*?)</title>|<h1[^>]*>(.*?)</h1>", text, re.I | re.S)
+        title = re.search(r"<title[^>]*>(.*?)</title>|<h1[^>]*>(.*?)</h1>", text[:50_000], re.I | re.S)
         from html import unescape  # not at the top: it is for pages
 
         words = re.sub(r"<[^>]*>", " ", (title[1] or title[2] or "") if title else "")
-        return _sentence(unescape(words)) if words.strip() else "a page of HTML without a title"
-    return _sentence(text) if text.strip() else "no text came with it"
+        return _cut(unescape(words)) if words.strip() else "a page of HTML without a title"
+    return _cut(text) if text.strip() else "no text came with it"
 
 
 def _hint(status: int, kind: str | None, code: str | None) -> str:
-    if code == "model_not_found" or kind == "not_found_error":
-        return "the endpoint does not offer this model: %claude_models lists what it does"
-    if code in ("insufficient_user_quota", "enforced_spend_limit_reached", "contract_spend_limit_reached"):
-        return "the account has no credit or has met its spending limit"
+    if kind == "not_found_error":
+        return _MODEL_HINT
     match status:
         case 500 if "invalid_request" not in f"{kind} {code}":
             pass

@@ -6,15 +6,18 @@ Sources: WHATWG HTML, section 9.2.6 (server-sent events); the provider's streami
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypedDict
 
 from ..errors import APIError, TransportError
 from ..messages.message import LONGEST_NAME, ContentBlock, Message, sound_block
+from ..messages.reasoning import split_reasoning
+from ..messages.tokens import estimated_tokens
 from ..messages.usage import Usage
 from ..strict_json import json_or_none
 from ..text import whole_text
-from .error_replies import error_from
+from .error_replies import error_from, says_what_is_wrong
 from .sse import ServerSentEvent, SSEDecoder
 
 
@@ -37,6 +40,8 @@ class StreamEvent(TypedDict, total=False):
 
 # More than any model writes. What is beyond is left out, and the reply says so.
 MOST_BLOCKS, MOST_CITATIONS, MOST_WARNINGS = 1000, 1000, 5
+
+_NO_REPLY = "check CometSettings.endpoint: it must be the base URL of a Messages endpoint"
 
 PING: StreamEvent = {"type": "ping"}
 _BOM = b"\xef\xbb\xbf"
@@ -67,12 +72,33 @@ def stream_events(chunks: Iterable[bytes]) -> Iterator[StreamEvent]:
         yield {"type": "whole", "message": whole_reply(bytes(body))}
         return
     decoder = SSEDecoder()
+    has_begun = is_whole = is_over = False
     for event in _sse_events(decoder, start, chunks):
+        if is_over:
+            # What already stands behind the end is read, for it may say that it was none; nothing is waited for.
+            if event["type"] == "error":
+                yield event
+            if event is PING or event["type"] == "error":
+                return
+            continue
         yield event
-        if event["type"] == "message_stop":
-            return
-    if isinstance(stray := json_or_none(bytes(decoder.stray)), dict) and "error" in stray:
-        yield {**stray, "type": "error"}  # type: ignore[typeddict-item]  # whatever else the gateway put there
+        has_begun = has_begun or event is not PING
+        is_over = event["type"] == "message_stop"
+        is_whole = is_whole or (event["type"] == "message_delta" and _has_reason(event))
+    stray = bytes(decoder.stray)
+    if isinstance(said := json_or_none(stray), dict) and said.get("error"):
+        yield {**said, "type": "error"}  # type: ignore[typeddict-item]  # whatever else the gateway put there
+    elif not (is_whole or is_over) and stray.strip():  # in place of a reply, or of its end
+        words = error_from(200, stray.decode("utf-8", "replace")).what
+        if has_begun:
+            what = f"cut off: the stream ended in the middle of the reply, with the words: {words}"
+            raise TransportError(what, "run the cell again", kind="cut")
+        raise APIError(f"not a Messages reply: {words}", _NO_REPLY, status=200)
+
+
+def _has_reason(event: StreamEvent) -> bool:
+    delta = event.get("delta")
+    return isinstance(delta, dict) and bool(delta.get("stop_reason"))
 
 
 def _first_bytes(head: bytearray) -> bytes:
@@ -94,49 +120,96 @@ def _sse_events(decoder: SSEDecoder, start: bytes, chunks: Iterator[bytes]) -> I
         yield from _stream_event(event)
 
 
+_HEARTBEATS = frozenset(("", "ping", "pong", "heartbeat", "keepalive", "keep-alive", "[done]", "null", "{}"))
+
+
 def _stream_event(event: ServerSentEvent) -> Iterator[StreamEvent]:
     data = json_or_none(event.data)
-    if isinstance(data, dict):
-        if "type" not in data or ("error" in data and data["type"] != "error"):
-            data["type"] = "error" if "error" in data else event.event
+    if isinstance(data, dict) and data:
+        if "type" not in data or (data.get("error") and data["type"] != "error"):
+            data["type"] = "error" if data.get("error") else event.event
         yield data  # type: ignore[misc]  # the wire's own JSON
+    elif event.data.strip().lower() in _HEARTBEATS:
+        yield PING
     elif event.event == "error":
         yield {"type": "error", "error": event.data}
-    elif event.data.strip() != "[DONE]":
+    elif "\n" in event.data and any(isinstance(json_or_none(line), dict) for line in event.data.split("\n")):
+        for line in event.data.split("\n"):  # events without the empty lines between them
+            yield from _stream_event(ServerSentEvent("", line))
+    else:
         yield {"type": "unreadable"}
 
 
 def whole_reply(body: bytes) -> dict[str, Any]:
     """Return the Messages reply in a JSON body. Raises: APIError when it is something else, saying what."""
-    hint = "check CometSettings.endpoint: it must be the base URL of a Messages endpoint"
+    hint = _NO_REPLY
     if body[:1] == b"<":
         title = error_from(200, body.decode("utf-8", "replace")).what
         raise APIError(f"an HTML page came back instead of a reply: {title}", hint, status=200)
     reply = json_or_none(body)
-    if isinstance(reply, dict) and "error" in reply and reply.get("type") != "message":
+    if isinstance(reply, dict) and reply.get("error") and reply.get("type") != "message":
         raise error_from(200, reply)
     if isinstance(reply, dict) and (reply.get("type") == "message" or "content" in reply):
         return reply
+    if says_what_is_wrong(reply):
+        raise error_from(200, reply)
     if isinstance(reply, dict):
         kind = reply.get("object") or reply.get("type") or f"an object with {', '.join(map(str, list(reply)[:5]))}"
         raise APIError(f"not a Messages reply: {str(kind)[:80]}", hint, status=200)
     raise APIError(f"not a Messages reply: {len(body):,} bytes that are not whole JSON", hint, status=200)
 
 
+class _Block:
+    """One block in the making: as it began, and what came for it since, joined only when asked for."""
+
+    def __init__(self, began: Mapping[str, Any]) -> None:
+        self.began = sound_block(began)
+        self.parts: list[str] = []
+        self.is_closed = False  # no delta of its own will come
+        self.citations: list[Any] = list(self.began.get("citations", ()))[:MOST_CITATIONS]
+
+    @property
+    def type(self) -> str:
+        return str(self.began["type"])
+
+    @property
+    def text(self) -> str:
+        return "".join([self.began.get("text", ""), *self.parts])
+
+    def whole(self) -> ContentBlock:
+        block = dict(self.began)
+        if self.type == "text":
+            block["text"] = self.text
+        elif self.type == "thinking":
+            block["thinking"] = "".join([block.get("thinking", ""), *self.parts])
+        elif self.type in CALLS:
+            block = _call(block, "".join(self.parts))
+        if self.citations:
+            block["citations"] = self.citations
+        return block  # type: ignore[return-value]  # the wire's own JSON
+
+
+CALLS = ("tool_use", "server_tool_use")
+
+
 class MessageBuilder:
     """Folds the events of one reply into a `Message`, which may be asked for at any time. Lives for one reply.
 
+    Blocks stand in the order in which they began. A start always begins one, also at an index that is in use, and a
+    delta never changes one of another type. What is painted is always the beginning of what is kept, unless the
+    endpoint begins anew: so the text of a block waits until those before it have ended.
     finished: whether the reply is whole: `message_stop`, or at least a stop reason, has come.
     """
 
     def __init__(self) -> None:
         self.finished = False
         self._head: dict[str, Any] = {}
-        self._usage = Usage()
-        self._blocks: dict[int, dict[str, Any]] = {}
-        self._parts: dict[int, list[str]] = {}  # the text of a block, as it comes: joined only when asked for
+        self._usage, self._former_usage = Usage(), Usage()
+        self._has_final_count = False
+        self._blocks: list[_Block] = []
+        self._latest: dict[tuple[int, str], _Block] = {}  # the last block of a type at an index
         self._stopped = False
-        self._unreadable = self._left_out = 0
+        self._unreadable = self._left_out = self._restarts = 0
 
     def add(self, event: StreamEvent) -> None:
         kind = event.get("type")
@@ -147,49 +220,72 @@ class MessageBuilder:
         elif kind == "content_block_start":
             if isinstance(block := event.get("content_block"), dict):
                 self._put(_index(event), block)
+        elif kind == "content_block_stop":
+            self._close(_index(event))
         elif kind == "message_start":
             if isinstance(message := event.get("message"), dict):
-                self._begin(message)
+                self._start(message)
         elif kind == "message_delta":
             self._finish(event)
         elif kind == "message_stop":
             self._stopped = self.finished = True
         elif kind == "whole":
+            self._has_final_count = True
             self._begin(event["message"])
             self._stopped = self.finished = True
         elif kind == "unreadable":
             self._unreadable += 1
 
+    def _start(self, message: dict[str, Any]) -> None:
+        """Begin, or begin anew: a gateway that lost its upstream puts a second reply behind the first."""
+        if self._head and message.get("id") == self._head.get("id"):
+            return
+        if self._blocks:
+            self._restarts += 1
+            written = sum(estimated_tokens(block.text) for block in self._blocks)
+            former = self._usage._replace(output_tokens=max(written, self._usage.output_tokens or 0))
+            self._former_usage = self._former_usage + former
+            self._blocks, self._latest = [], {}
+        self._has_final_count = False
+        self._begin(message)
+
     def _delta(self, index: int, delta: dict[str, Any]) -> None:
         kind = delta.get("type")
         field = _GROWING.get(kind) if isinstance(kind, str) else None
+        if not isinstance(kind, str):
+            field = next((name for name in _OF_TYPE if isinstance(delta.get(name), str)), None)
         if field:
-            parts = self._parts.get(index)
-            if parts is None:
-                if index not in self._blocks and not self._put(index, _EMPTY_BLOCKS[field]):
-                    return
-                parts = self._parts[index] = []
-            if isinstance(text := delta.get(field), str):
-                parts.append(text)
+            if isinstance(text := delta.get(field), str) and text and (block := self._growing(index, _OF_TYPE[field])):
+                block.parts.append(text)
         elif kind == "signature_delta" and isinstance(signature := delta.get("signature"), str):
-            self._block(index)["signature"] = signature
-        elif kind == "citations_delta":
-            citations = self._block(index).setdefault("citations", [])
-            if len(citations) < MOST_CITATIONS:
-                citations.append(delta.get("citation"))
+            if block := self._growing(index, "thinking"):
+                block.began["signature"] = signature
+        elif kind == "citations_delta" and (block := self._latest.get((index, "text"))):
+            if len(block.citations) < MOST_CITATIONS:
+                block.citations.append(delta.get("citation"))
 
-    def _block(self, index: int) -> dict[str, Any]:
-        if index not in self._blocks:
-            self._put(index, {"type": "text", "text": ""})
-        return self._blocks.get(index, {})
+    def _growing(self, index: int, type_of_block: str) -> _Block | None:
+        """Return the block that a delta belongs to; a new one where there is none of its type that may still grow."""
+        block = self._latest.get((index, type_of_block))
+        if type_of_block == "tool_use" and block is None:
+            block = self._latest.get((index, "server_tool_use"))
+        may_grow = block is not None and (not block.is_closed or block is self._blocks[-1])
+        return block if may_grow else self._put(index, {"type": type_of_block})
 
-    def _put(self, index: int, block: dict[str, Any]) -> bool:
-        """Take a block in, while there is room. Returns: whether there was."""
-        if index not in self._blocks and len(self._blocks) >= MOST_BLOCKS:
+    def _close(self, index: int) -> None:
+        for (at, _), block in self._latest.items():
+            block.is_closed = block.is_closed or at == index
+
+    def _put(self, index: int, began: Mapping[str, Any]) -> _Block | None:
+        """Begin a block, while there is room for one."""
+        if len(self._blocks) >= MOST_BLOCKS:
             self._left_out += 1
-            return False
-        self._blocks[index] = sound_block(block)
-        return True
+            return None
+        self._close(index)
+        block = _Block(began)
+        self._blocks.append(block)
+        self._latest[index, block.type] = block
+        return block
 
     def _begin(self, message: dict[str, Any]) -> None:
         self._head = message
@@ -205,24 +301,24 @@ class MessageBuilder:
         if isinstance(delta := event.get("delta"), dict):
             self._head = {**self._head, **{key: value for key, value in delta.items() if value is not None}}
             self.finished = self.finished or bool(delta.get("stop_reason"))
-        self._usage = self._usage.merged(Usage.from_wire(event.get("usage")))
+        usage = Usage.from_wire(event.get("usage"))
+        self._has_final_count = self._has_final_count or usage.output_tokens is not None
+        self._usage = self._usage.merged(usage)
 
     @property
     def text(self) -> str:
-        """The text so far, block after block."""
-        return whole_text("".join(self._grown(i, block) for i, block in self._ordered() if block.get("type") == "text"))
+        """The answer so far, without the reasoning that stands in it."""
+        texts = [block for block in self._blocks if block.type == "text"]
+        if not self.finished:
+            open_ones = (number for number, block in enumerate(texts) if not block.is_closed)
+            texts = texts[: next(open_ones, len(texts)) + 1]
+        text = "".join(block.text for block in texts)
+        return whole_text(split_reasoning(text, is_growing=not self.finished).answer)
 
     @property
     def has_text(self) -> bool:
         """Whether anything has come that a reader would see."""
-        return bool(self._parts) or any(block.get("text") for block in self._blocks.values())
-
-    def _ordered(self) -> list[tuple[int, dict[str, Any]]]:
-        return sorted(self._blocks.items())
-
-    def _grown(self, index: int, block: dict[str, Any]) -> str:
-        start = block.get("text")
-        return "".join([start if isinstance(start, str) else "", *self._parts.get(index, ())])
+        return any(block.parts or block.began.get("text") for block in self._blocks)
 
     def message(self, **known: Any) -> Message:
         """Return the message as it stands. known: fields of `Message` that the wire does not carry."""
@@ -233,53 +329,111 @@ class MessageBuilder:
             warnings.append("the stream ended without message_stop")
         if self._left_out:
             warnings.append(f"blocks beyond the first {MOST_BLOCKS:,} are left out: {self._left_out:,}")
-        content = tuple(self._whole_block(index, dict(block)) for index, block in self._ordered())
+        if self._restarts:
+            warnings.append("the endpoint began its reply anew; what came before is left out")
+        content = _without_reasoning(_once([block.whole() for block in self._blocks]), warnings)
         unfinished = [block.get("name") for block in content if "partial_json" in block]
         warnings += [f"the arguments of the tool call {name} are unfinished" for name in unfinished[:MOST_WARNINGS]]
         if len(unfinished) > MOST_WARNINGS:
             warnings.append(f"and those of {len(unfinished) - MOST_WARNINGS:,} further calls")
         head = self._head
         details = head.get("stop_details")
-        has_text = any(block.get("text") for block in content)
-        usage = self._usage.plausible(has_text=has_text)
+        reason = _str(head.get("stop_reason"))
+        usage = self._usage.plausible(has_text=any(block.get("text") for block in content))
+        if not (self.finished and self._has_final_count):
+            # The count at a stream's beginning is no count of what was written.
+            usage = usage._replace(output_tokens=None)
         return Message(
             role="assistant",
-            content=content,
+            content=tuple(content),
             model=_str(head.get("model")),
-            stop_reason=_str(head.get("stop_reason")),
+            stop_reason=STOP_REASONS.get(reason.lower(), reason) if reason else None,
             stop_sequence=_str(head.get("stop_sequence")),
             stop_details=_details(details) if isinstance(details, dict) else None,
-            # The count at a stream's beginning is no count of what was written.
-            usage=usage if self.finished else usage._replace(output_tokens=None),
+            usage=usage + self._former_usage if self._restarts else usage,
             id=_str(head.get("id")),
             warnings=tuple(warnings),
             **known,
         )
 
-    def _whole_block(self, index: int, block: dict[str, Any]) -> ContentBlock:
-        parts = self._parts.get(index)
-        match block.get("type"):
-            case "thinking" if parts:
-                block["thinking"] = (block.get("thinking") or "") + "".join(parts)
-            case "tool_use" | "server_tool_use" if parts:
-                arguments = "".join(parts)
-                block["input"] = json_or_none(arguments) if arguments.strip() else {}
-                if block["input"] is None:
-                    block["input"] = {}
-                    block["partial_json"] = arguments
-            case "text":
-                block["text"] = self._grown(index, block)
-        return block  # type: ignore[return-value]  # the wire's own JSON
-
 
 # Of ours: a tool is called; and: something is to be painted at once, for the user is asked next.
 CALL, STEP = StreamEvent(type="call"), StreamEvent(type="step")
 _GROWING = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
-_EMPTY_BLOCKS: dict[str, dict[str, Any]] = {
-    "text": {"type": "text", "text": ""},
-    "thinking": {"type": "thinking", "thinking": ""},
-    "partial_json": {"type": "tool_use", "input": {}},
+_OF_TYPE = {"text": "text", "thinking": "thinking", "partial_json": "tool_use"}  # of a delta's field, the block's type
+# Other APIs' words, which gateways pass through.
+STOP_REASONS = {
+    **dict.fromkeys(("stop", "eos", "eos_token", "complete", "completed"), "end_turn"),
+    **dict.fromkeys(("length", "max_output_tokens", "max_completion_tokens"), "max_tokens"),
+    **dict.fromkeys(("tool_calls", "tool_call", "function_call"), "tool_use"),
+    **dict.fromkeys(("content_filter", "safety", "recitation", "prohibited_content", "blocklist"), "refusal"),
+    "max_tokens": "max_tokens",
 }
+
+
+def _call(block: dict[str, Any], written: str) -> dict[str, Any]:
+    """Return the block of a call with its arguments as an object, in whatever shape they came."""
+    given = block.get("input")
+    came = written if written.strip() else given if isinstance(given, str) else ""
+    value = _arguments(came) if came else given
+    for _ in range(2):  # as text, or as text of a text
+        if isinstance(value, str):
+            value = _arguments(value)
+    if not isinstance(value, dict) and came and isinstance(given, dict) and given:
+        value = given
+    if isinstance(value, dict):
+        return {**block, "input": value}
+    return {**block, "input": {}, **({"partial_json": came} if came else {})}
+
+
+def _arguments(text: str) -> Any:
+    """Return the JSON in a text, also where `{}` stands before it, or it stands there twice; None without any."""
+    if (value := json_or_none(text)) is not None:
+        return value
+    decoder, at, values = json.JSONDecoder(), 0, list[Any]()
+    try:
+        while at < len(text) and len(values) < 5:
+            value, at = decoder.raw_decode(text, at)
+            at += len(text[at:]) - len(text[at:].lstrip())
+            if value not in ({}, None) and value not in values:
+                values.append(value)
+    except (ValueError, RecursionError):
+        return None
+    return json_or_none(json.dumps(values[0])) if len(values) == 1 and at >= len(text) else None
+
+
+def _once(blocks: list[ContentBlock]) -> list[ContentBlock]:
+    """Return the blocks with each call but once: a gateway that repeats one repeats its id and its input."""
+    seen: set[str] = set()
+    kept = []
+    for block in blocks:
+        if block["type"] == "tool_use" and block.get("id") and "partial_json" not in block:
+            mark = json.dumps([block.get("id"), block.get("name"), block.get("input")], sort_keys=True)
+            if mark in seen:
+                continue
+            seen.add(mark)
+        kept.append(block)
+    return kept
+
+
+def _without_reasoning(blocks: list[ContentBlock], warnings: list[str]) -> list[ContentBlock]:
+    """Return the blocks with the reasoning in their text as a block of thinking."""
+    texts = [block for block in blocks if block["type"] == "text"]
+    parts = split_reasoning("".join(block.get("text") or "" for block in texts))
+    if (
+        not parts.thinking
+        and not parts.is_open
+        and len(parts.answer) == sum(len(block["text"] or "") for block in texts)
+    ):
+        return blocks
+    if parts.is_open:
+        warnings.append("its reasoning was not closed, so the reply is only a part")
+    thinking: ContentBlock = {"type": "thinking", "thinking": parts.thinking}
+    first = blocks.index(texts[0]) if texts else 0
+    citations = [citation for block in texts for citation in block.get("citations") or ()]
+    answer: ContentBlock = {"type": "text", "text": parts.answer, **({"citations": citations} if citations else {})}
+    others = [block for block in blocks[first:] if block["type"] != "text"]
+    return [*blocks[:first], *([thinking] if parts.thinking else []), *([answer] if parts.answer else []), *others]
 
 
 def _index(event: StreamEvent) -> int:

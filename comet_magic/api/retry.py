@@ -5,6 +5,8 @@
 | no connection, a reset, 408, 409, 429, 5xx but for what never will | the same | `retries` (2) | `Retrying` |
 | an overloaded endpoint that says so after its 200 | the same | once | `Client.stream` |
 | a refusal of the cache marks | the same without them | once | `exchange.negotiate` |
+| a refusal of thinking, or of its absence, before calls | the same the other way | once | `exchange.negotiate` |
+| a turn that the server paused | the reply so far | `MOST_PAUSES` (10) | `exchange.loop` |
 | a refusal of how a form is asked for | the same in the next mode | once a mode | `exchange.negotiate` |
 | a reply as if no form had been asked for | the same in the next mode | once a mode | `output.typed` |
 | a value that does not fit its type | the reply and what is wrong with it | `REPAIRS` (1) | `output.typed` |
@@ -19,21 +21,16 @@ import contextlib
 import email.utils
 import math
 import random
+import re
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime
 
 from ..errors import TransportError
 from ..strict_json import json_or_none
 from .error_replies import error_from
 from .transport import HTTPRequest, HTTPResponse, Transport
 
-NEVER_CODES = {
-    "invalid_request",
-    "model_not_found",
-    "insufficient_user_quota",
-    "enforced_spend_limit_reached",
-    "contract_spend_limit_reached",
-}
 NEVER_TYPES = {"invalid_request_error", "authentication_error", "permission_error", "not_found_error"}
 LONGEST_WAIT_S = 60.0
 LARGEST_ERROR = 200_000  # bytes of an error that are read
@@ -78,7 +75,7 @@ class Retrying:
                     return response
                 body = response.body(LARGEST_ERROR)
                 response = HTTPResponse(response.status, response.headers, [body])
-                wait_s = retry_after_s(response.headers)
+                wait_s = wait_of(response.headers, body)
                 wait = wait_s or backoff_s(tried)
                 if last or not is_retryable(response, body) or wait > min(LONGEST_WAIT_S, until - time.monotonic()):
                     return response
@@ -95,9 +92,14 @@ def is_retryable(response: HTTPResponse, body: bytes) -> bool:
     if (word := response.headers.get("x-should-retry")) in ("true", "false"):
         return word == "true"
     error = error_from(response.status, decoded(body), response.headers)
-    if error.code in NEVER_CODES or error.type in NEVER_TYPES:
+    if error.about or error.type in NEVER_TYPES or error.code == "invalid_request":
         return False
-    return response.status in (408, 409, 429) or response.status >= 500
+    return is_busy(response.status)
+
+
+def is_busy(status: int) -> bool:
+    """Return whether a status says that the endpoint may answer a little later."""
+    return status in (408, 409, 429) or status >= 500
 
 
 def decoded(body: bytes) -> object:
@@ -109,6 +111,63 @@ def decoded(body: bytes) -> object:
 
 def backoff_s(tried: int) -> float:
     return float(min(0.5 * 2**tried, 8) * random.uniform(0.75, 1))
+
+
+def wait_of(headers: Mapping[str, str], body: bytes = b"") -> float | None:
+    """Return seconds that a busy endpoint asks to wait, in whatever way it says it: headers first, then words."""
+    return retry_after_s(headers) or _reset_s(headers) or _in_words(body.decode("utf-8", "replace"))
+
+
+_RESET = re.compile(r"(?:anthropic-)?(?:x-)?rate-?limit-(?:.*-)?reset(?:-.*)?")
+_IN_WORDS = re.compile(
+    r"(?:(?:try|retry) (?:again )?(?:in|after)|wait(?: for)?|retrydelay\W+)\s*(?:about )?(\d+(?:\.\d+)?)\s*"
+    r"(ms|s|sec|seconds?|m|min|minutes?)\b",
+    re.I,
+)
+
+
+def _reset_s(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds until a limit is over, of the limits that are used up; of the nearest, where that is not said.
+
+    Sources: Anthropic's `…-reset` (a time), OpenAI's `x-ratelimit-reset-…` (`6m0s`), the IETF's draft (seconds).
+    """
+    used_up, all_of_them = [], []
+    for name, value in headers.items():
+        if not _RESET.fullmatch(name) or (seconds := _seconds(value)) is None:
+            continue
+        left = headers.get(name.replace("reset", "remaining"))
+        all_of_them.append(seconds)
+        if left is not None and left.strip() in ("0", "0.0"):
+            used_up.append(seconds)
+    return max(used_up) if used_up else min(all_of_them, default=None)
+
+
+def _seconds(text: str) -> float | None:
+    """Return a span of time: `2`, `1.5s`, `6m0s`, `120ms`, a date, or seconds since 1970; None for what is none."""
+    text = text.strip()
+    now = time.time()
+    with contextlib.suppress(ValueError, OverflowError):
+        number = float(text)
+        seconds = number / 1000 - now if number > 1e12 else number - now if number > 1e9 else number
+        return seconds if 0 < seconds < math.inf else None
+    if (
+        parts := re.findall(r"(\d+(?:\.\d+)?)(ms|[smhd])", text)
+        if re.fullmatch(r"(?:[\d.]+(?:ms|[smhd]))+", text)
+        else []
+    ):
+        return sum(float(number) * _UNITS[unit] for number, unit in parts) or None
+    with contextlib.suppress(ValueError):
+        return max(datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() - now, 0) or None
+    return None
+
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+def _in_words(text: str) -> float | None:
+    if not (match := _IN_WORDS.search(text[:2000])):
+        return None
+    return float(match[1]) * _UNITS["ms" if match[2].lower() == "ms" else match[2][0].lower()]
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

@@ -26,11 +26,11 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from ..errors import TransportError
 from ..keys import Key
+from .unpacking import Unpacker
 
 QUIET_S = 0.05  # seconds of silence after which the caller gets an empty chunk
 DRAIN_S = 0.05  # seconds given to a finished reply to end its body, so that the connection can be used again
 CHUNK = 65536
-CHUNK_PACKED = 4096  # of a compressed body, which may become a thousand times as long
 MOST_BYTES = 64_000_000  # of a decoded body; no model's reply comes near it
 MOST_AHEAD = 8_000_000  # bytes that are read before they are wanted
 
@@ -150,19 +150,24 @@ class _Exchange:
         try:
             with self._send() as response:
                 answered = True
-                packing = response.headers.get("content-encoding", "")
-                if "," in packing:
-                    raise TransportError(f"the endpoint packed its reply several times ({packing[:80]})", _AGAIN)
-                size = CHUNK_PACKED if packing else CHUNK
-                chunk = response.raw.read1(size, decode_content=True)
+                unpacker = Unpacker(response.headers.get("content-encoding", ""))
+                chunk = response.raw.read1(CHUNK, decode_content=False)
+                pieces = unpacker.feed(chunk)
+                first = next(pieces, b"")
                 # The head comes with the first bytes, and with the end where that is all: each waking costs as much.
-                is_all = not chunk or (response.raw.closed and not packing)
-                self.queue.put((response, chunk, is_all))
+                is_all = not chunk or (response.raw.closed and unpacker.is_plain)
+                self.queue.put((response, first, is_all))
                 while not is_all:
-                    self._wait_for_room(len(chunk))
-                    chunk = response.raw.read1(size, decode_content=True)
+                    for piece in pieces:
+                        self._wait_for_room(len(piece))
+                        self.queue.put(piece)
+                    chunk = response.raw.read1(CHUNK, decode_content=False)
                     is_all = not chunk
-                    self.queue.put(chunk or _END)
+                    pieces = unpacker.feed(chunk)
+                    if is_all:
+                        for piece in unpacker.end():
+                            self.queue.put(piece)
+                        self.queue.put(_END)
         except Exception as error:  # noqa: BLE001  # whatever went wrong belongs to the thread that waits for it
             self.queue.put(_failure(error, self.request, answered))
 

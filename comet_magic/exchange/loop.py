@@ -11,13 +11,16 @@ from ..api.client import MessageStream
 from ..api.events import STEP, StreamEvent
 from ..errors import CometError, ReplyError
 from ..keys import Key, without_key
-from ..messages.message import Message
+from ..messages.message import ContentBlock, Message
 from ..messages.request import Request
 from ..messages.usage import Usage
 
 if TYPE_CHECKING:
     from ..output.typed import TypedReply
     from ..tools.runner import ToolRunner
+
+
+MOST_PAUSES = 10  # of one reply, by a server that runs tools of its own
 
 
 class Reply:
@@ -39,6 +42,8 @@ class Reply:
         self._part = part.text if part else ""
         self._request = request
         self._past: list[tuple[Request, Message]] = []
+        self._paused: tuple[ContentBlock, ...] = ()  # what came of the reply before the server paused it
+        self._pauses = 0
         self._incomplete: str | None = None
         self._before: tuple[Message, ...] = ()
         self._is_value = self._is_calling = self.is_urgent = False
@@ -63,7 +68,7 @@ class Reply:
             text = self._stream.text
             return f"```json\n{text}" if text.lstrip().startswith(("{", "[")) else text
         if not self._tools or not (self._tools.calls or self._is_calling):
-            return self._stream.text
+            return "".join(block.get("text") or "" for block in self._paused) + self._stream.text
         text = self._message().full_text
         # Where the user may be asked something next, that does not go on in the same line.
         return f"{text}\n\n" if self._is_calling and text else text
@@ -80,7 +85,7 @@ class Reply:
 
     def _message(self) -> Message:
         requests = self.requests
-        message = requests[-1][1]
+        message = self._with_paused(requests[-1][1])
         if self._part:
             message = replace(message, content=({"type": "text", "text": self._continued(message.text)},))
         if self._typed and (self._is_value or self._incomplete or message.incomplete):
@@ -94,6 +99,9 @@ class Reply:
         usage = sum((part.usage for _, part in requests), Usage())
         elapsed_s = sum(part.elapsed_s or 0.0 for _, part in requests)
         return replace(message, usage=usage, elapsed_s=elapsed_s, **known)
+
+    def _with_paused(self, message: Message) -> Message:
+        return replace(message, content=(*self._paused, *message.content)) if self._paused else message
 
     def __iter__(self) -> Iterator[StreamEvent]:
         try:
@@ -126,18 +134,27 @@ class Reply:
         message = self._stream.message
         if message.incomplete:  # stopped from outside
             return None
+        message, request = self._with_paused(message), self._request
+        if self._paused:
+            request = replace(request, messages=request.messages[:-1])
+        if message.stop_reason == "pause_turn" and self._pauses < MOST_PAUSES and message.content:
+            self._pauses += 1
+            self._paused = message.content
+            return replace(request, messages=(*request.messages, Message("assistant", message.content)))
         if tools := self._tools:
             self._is_calling = True
-            following = yield from tools.next(self._request, message)
+            following = yield from tools.next(request, message)
             self._is_calling = False
             if following:
+                self._paused = ()
                 return following
             if tools.stopped and self._typed:
                 raise self._typed.failed(tools.stopped, "raise CometSettings.tool_rounds, or offer fewer tools")
             self._incomplete = tools.stopped or None
         if self._typed and not self._incomplete:
-            following = self._typed.next(self._request, without_key(message, self._key))
+            following = self._typed.next(request, without_key(message, self._key))
             if following:
+                self._paused = ()
                 return following
             self._is_value = True
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,30 +21,53 @@ class Sender:
     How often it sends is in the table of `api.retry`.
     """
 
-    def __init__(self, client: Streams, endpoint: str, refused_cache: set[str], modes: OutputModes | None) -> None:
+    def __init__(
+        self, client: Streams, endpoint: str, refused_cache: set[str], modes: OutputModes | None,
+        wants_thinking: dict[tuple[str, str], bool] | None = None,
+    ) -> None:  # fmt: skip
+        """wants_thinking: by endpoint and model, whether it wants the thinking before calls back."""
         self._client, self._endpoint, self._refused_cache, self._modes = client, endpoint, refused_cache, modes
+        self._wants_thinking = {} if wants_thinking is None else wants_thinking
 
     def __call__(self, request: Request) -> MessageStream:
         """Send `request`, in other ways while the endpoint refuses how it is asked. Raises: as `Client.stream`."""
         was_cached = False
+        learned: bool | None = None
         while True:
-            request = self._adapted(request)
+            request = self._adapted(request, learned)
             try:
                 stream = self._client.stream(request)
             except APIError as error:
                 # Not all name the field: some say only that a content must be a string.
                 if request.cached and (error.status in (400, 422) or "cache_control" in error.what):
                     request, was_cached = replace(request, cached=()), True
+                elif learned is None and (other := _other_thinking(request, error)):
+                    request, learned = other, other.sends_thinking
                 elif not (self._modes and self._modes.refused(error)):
                     raise
                 continue
+            if learned is not None:
+                self._wants_thinking[self._endpoint, request.model] = learned
             if was_cached:
                 self._refused_cache.add(self._endpoint)
             if self._modes:
                 self._modes.taken()
             return stream
 
-    def _adapted(self, request: Request) -> Request:
+    def _adapted(self, request: Request, learned: bool | None) -> Request:
+        wants = self._wants_thinking.get((self._endpoint, request.model)) if learned is None else None
+        if wants is not None:
+            request = replace(request, sends_thinking=True) if wants else request.without_thinking()
         if request.cached and self._endpoint in self._refused_cache:
             request = replace(request, cached=())
         return replace(request, mode=self._modes.now) if self._modes else request
+
+
+def _other_thinking(request: Request, error: APIError) -> Request | None:
+    """Return the request with the thinking that an endpoint wants back, or without what it refuses; else None."""
+    if error.status not in (400, 422) or not re.search("thinking|reasoning|signature", error.what, re.I):
+        return None
+    if request.has_thinking and not request.sends_thinking:
+        return replace(request, sends_thinking=True)
+    without = request.without_thinking()
+    return without if request.sends_thinking or without.messages != request.messages else None

@@ -71,6 +71,7 @@ class Session:
         self.allowed: list[tuple[str, object]] = []  # in which conversation which tool may be called without asking
         self.latest: Message | None = None
         self.refused_cache: set[str] = set()  # endpoints that take no cache_control
+        self.wants_thinking: dict[tuple[str, str], bool] = {}  # endpoints and models, and whether they want it back
         self.without_values: set[str] = set()  # digests of turns that were asked while values were not shared
         self._store: Store | None = None
         self._stores: dict[tuple[object, ...], Store] = {}

@@ -1,4 +1,15 @@
 """The nouns of the Messages API as values: no I/O, and no words for the screen."""
 
 # What other folders may import.
-__all__ = ["conversation", "image_size", "message", "models", "prices", "request", "tokens", "tool_call", "usage"]
+__all__ = [
+    "conversation",
+    "image_size",
+    "message",
+    "models",
+    "prices",
+    "reasoning",
+    "request",
+    "tokens",
+    "tool_call",
+    "usage",
+]

@@ -7,11 +7,12 @@ no longer what stands before them.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from hashlib import sha256
-from itertools import accumulate, pairwise
-from typing import NamedTuple
+from itertools import accumulate, count, pairwise
+from typing import Any, NamedTuple
 
 from .message import Message
 from .tokens import BYTES_A_TOKEN, OF_A_MESSAGE, block_tokens, estimated_message
@@ -46,15 +47,18 @@ class Turn(NamedTuple):
     def of(cls, cell: str, messages: Iterable[Message], **known: object) -> Turn:
         """Raises: ValueError unless the messages begin with the user's and end with the assistant's, taking turns."""
         messages = tuple(messages)
-        wire = [message.to_history().to_wire() for message in messages]
+        has_calls = any(message.tool_uses for message in messages)
+        wire = [message.to_history(keeps_thinking=has_calls).to_wire() for message in messages]
         if [message["role"] for message in wire] != ["user", "assistant"] * max(1, len(wire) // 2):
             raise ValueError("a turn is a question and its reply")
         if not all(_calls(calling) == _results(answered) for calling, answered in pairwise(messages)):
             raise ValueError("each call of a tool has its result in the message that follows, and no other has")
         if _calls(messages[-1]) or _results(messages[0]):
             raise ValueError("a turn neither begins with a tool's result nor ends with its call")
-        text = json.dumps(wire)
-        return cls(cell, text, sha256(text.encode()).hexdigest(), _size(messages, text), **known)  # type: ignore[arg-type]  # the fields above
+        text = json.dumps(_with_plain_ids(wire) if has_calls else wire)
+        sent = [message.to_history() for message in messages]
+        size = _size(sent, text if not has_calls else json.dumps([message.to_wire() for message in sent]))
+        return cls(cell, text, sha256(text.encode()).hexdigest(), size, **known)  # type: ignore[arg-type]  # the fields above
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -82,6 +86,30 @@ class Turn(NamedTuple):
     @property
     def reply(self) -> str:
         return self.messages[-1].text
+
+
+_PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def _with_plain_ids(wire: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the messages with ids that every model takes: some make theirs of signs that others refuse."""
+    blocks = [block for message in wire if isinstance(message["content"], list) for block in message["content"]]
+    ids = [str(block["id"]) for block in blocks if block.get("type") == "tool_use"]
+    taken = {id for id in ids if _PLAIN_ID.fullmatch(id)}
+    fresh = (id for number in count(1) if (id := f"call_{number}") not in taken)
+    plain = {id: id if id in taken else next(fresh) for id in ids}
+    renamed = {"tool_use": "id", "tool_result": "tool_use_id"}
+
+    def with_plain_id(block: dict[str, Any]) -> dict[str, Any]:
+        name = renamed.get(block["type"])
+        return {**block, name: plain.get(str(block[name]), block[name])} if name else block
+
+    return [
+        {**message, "content": list(map(with_plain_id, message["content"]))}
+        if isinstance(message["content"], list)
+        else message
+        for message in wire
+    ]
 
 
 def has_address(message: Message) -> bool:

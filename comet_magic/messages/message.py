@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Literal, NamedTuple, TypedDict
 
@@ -196,15 +196,35 @@ class Message:
         """Types of the blocks that are not shown, because nobody knows how to."""
         return sorted({str(block.get("type")) for block in self.content} - _KNOWN_BLOCKS)
 
-    def to_history(self) -> Message:
+    def to_history(self, *, keeps_thinking: bool = False) -> Message:
         """Return the message as it is sent in later requests: text and tool calls, and no thinking.
 
-        Thinking blocks are bound to a model, an account and all that came before them; left out, they are never wrong.
+        Thinking blocks are bound to a model, an account and all that came before them; left out, they are never wrong,
+        except to the few endpoints that want those back which stand before a call.
+        keeps_thinking: with them, as far as they are signed.
         """
         history_blocks = [block for block in self.content if block.get("type") != "text" or block.get("text")]
         if self.role == "assistant":
-            history_blocks = [sent for block in history_blocks if (sent := _sent_back(block))]
+            history_blocks = [sent for block in history_blocks if (sent := _sent_back(block, keeps_thinking))]
         return Message(self.role, tuple(history_blocks))
+
+    def without_thinking(self) -> Message:
+        """Return the message without its blocks of thinking; the same where it has none."""
+        left = tuple(block for block in self.content if block.get("type") not in THINKING)
+        return self if len(left) == len(self.content) else replace(self, content=left)
+
+    @property
+    def sources(self) -> list[tuple[str, str]]:
+        """(title, address) of what the reply cites, each once; an address may be ""."""
+        cited: dict[tuple[str, str], None] = {}
+        for block in self.content:
+            for citation in block.get("citations") or ():
+                if isinstance(citation, dict):
+                    title, url = (citation.get(name) for name in ("title", "url"))
+                    title = title or citation.get("document_title")
+                    if isinstance(title, str) or isinstance(url, str):
+                        cited[str(title or url)[:LONGEST_NAME], url if isinstance(url, str) else ""] = None
+        return list(cited)
 
     def to_wire(self) -> dict[str, Any]:
         """Return an entry of a request's `messages`: a lone text block is the plain string that every gateway takes."""
@@ -235,12 +255,20 @@ class Message:
         return self._repr_mimebundle_()["text/markdown"]
 
 
+THINKING = ("thinking", "redacted_thinking")
 _SENT_BACK = {"text": ("type", "text"), "tool_use": ("type", "id", "name", "input")}
 
 
-def _sent_back(block: ContentBlock) -> ContentBlock | None:
+def _sent_back(block: ContentBlock, keeps_thinking: bool) -> ContentBlock | None:
+    if keeps_thinking and block["type"] in THINKING:
+        return block if is_signed(block) else None
     names = _SENT_BACK.get(block["type"], ())
     return {name: value for name, value in block.items() if name in names} if names else None  # type: ignore[return-value]
+
+
+def is_signed(block: ContentBlock) -> bool:
+    """Return whether a block of thinking can be sent back: without its signature it is refused."""
+    return block["type"] == "redacted_thinking" or bool(block.get("signature"))
 
 
 WHOLE_REASONS = {"end_turn", "stop_sequence", None}  # gateways pass other services' words through, such as length

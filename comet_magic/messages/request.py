@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -42,6 +42,7 @@ class Request:
     cached: indexes of turns up to whose end the endpoint is asked to cache the prompt; at most 4, says the API.
     tools: what the model may call, as on the wire.        may_call: False: not any more, for enough has been called.
     form: what the reply is to be; None for text.        mode: how that is asked for.
+    sends_thinking: whether the thinking before the calls of earlier turns goes along.
     """
 
     model: str
@@ -59,6 +60,7 @@ class Request:
     may_call: bool = True
     form: Form | None = None
     mode: str = FORCED
+    sends_thinking: bool = False
 
     @cached_property
     def key(self) -> str:
@@ -71,7 +73,17 @@ class Request:
 
     @property
     def all_messages(self) -> tuple[Message, ...]:
-        return (*(message for turn in self.history for message in turn.messages), *self.messages)
+        earlier = (message for turn in self.history for message in turn.messages)
+        return (*(earlier if self.sends_thinking else map(Message.without_thinking, earlier)), *self.messages)
+
+    @property
+    def has_thinking(self) -> bool:
+        """Whether there is thinking in its turns that could be sent."""
+        return any('"thinking"' in turn.wire or '"redacted_thinking"' in turn.wire for turn in self.history)
+
+    def without_thinking(self) -> Request:
+        """Return the request without any thinking, also before the calls that are being answered."""
+        return replace(self, sends_thinking=False, messages=tuple(map(Message.without_thinking, self.messages)))
 
     def to_wire(self) -> dict[str, Any]:
         """Return the body of POST /v1/messages: these fields, and no null among them."""
@@ -83,7 +95,10 @@ class Request:
         if self.instruction and messages:
             messages[-1] = _with_text(messages[-1], self.instruction)
         # A turn stays the text that it is: a long conversation is not read and written anew for each question.
-        earlier = [_marked(turn) if at in self.cached else turn.wire for at, turn in enumerate(self.history)]
+        earlier = [
+            _marked(turn, self.sends_thinking) if at in self.cached else _sent(turn, self.sends_thinking)
+            for at, turn in enumerate(self.history)
+        ]
         parts = [text[1:-1] for text in (*earlier, json.dumps(messages)) if text != "[]"]
         parameters = json.dumps(self.parameters())
         return f'{parameters[:-1]}, "messages": [{", ".join(parts)}]}}'
@@ -150,10 +165,21 @@ def _with_text(message: dict[str, Any], text: str) -> dict[str, Any]:
     return {**message, "content": [*content, {"type": "text", "text": text}]}
 
 
+def _sent(turn: Turn, sends_thinking: bool) -> str:
+    """Return the JSON of a turn as it is sent."""
+    has_thinking = '"thinking"' in turn.wire or '"redacted_thinking"' in turn.wire
+    return turn.wire if sends_thinking or not has_thinking else _without_thinking(turn)
+
+
 @lru_cache(maxsize=64)
-def _marked(turn: Turn) -> str:
+def _without_thinking(turn: Turn) -> str:
+    return json.dumps([message.without_thinking().to_wire() for message in turn.messages])
+
+
+@lru_cache(maxsize=64)
+def _marked(turn: Turn, sends_thinking: bool) -> str:
     """Return the JSON of a turn, with the mark up to which the endpoint is asked to cache."""
-    messages: list[dict[str, Any]] = json.loads(turn.wire)
+    messages: list[dict[str, Any]] = json.loads(_sent(turn, sends_thinking))
     content = messages[-1]["content"]
     blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
     messages[-1]["content"] = [*blocks[:-1], {**blocks[-1], "cache_control": {"type": "ephemeral"}}]

@@ -16,7 +16,7 @@ from ..exchange.loop import Reply
 from ..exchange.plan import Plan
 from ..messages.message import Message
 from ..render.markdown import safe_markdown
-from ..render.message import displayed_part, notes, plain_account, to_markdown, to_plain, value_markdown
+from ..render.message import displayed_part, notes, plain_account, plain_sources, to_markdown, to_plain, value_markdown
 from ..text import MARK, clean, escaped
 from .cell import current_shell, is_terminal
 
@@ -161,11 +161,19 @@ class Terminal:
             return 0
         # A replacement at the end may be the first half of a character.
         ready = clean(text).rstrip("\ufffd")
+        self._begin_anew_unless(ready)
         print(ready[len(self._printed) :], end="", flush=True)
         self._printed = ready
         return 0
 
+    def _begin_anew_unless(self, text: str) -> None:
+        """What is printed stays; where the endpoint began its reply anew, it is printed below."""
+        if not text.startswith(self._printed):
+            print(f"\n[{MARK} the endpoint began its reply anew]", flush=True)
+            self._printed = ""
+
     def finish(self, message: Message) -> None:
+        self._begin_anew_unless(clean(message.full_text))
         rest = clean(message.full_text)[len(self._printed) :]
         if message.as_type and not message.incomplete:
             rest = clean(str(self._bundle_of(message.value)[0].get("text/plain", "")))
@@ -174,7 +182,7 @@ class Terminal:
 
 
 def _account(message: Message, show_usage: bool) -> list[str]:
-    endings = [f"[{MARK} {clean(note)}]" for note in notes(message)]
+    endings = [*plain_sources(message), *(f"[{MARK} {clean(note)}]" for note in notes(message))]
     return [*endings, *(plain_account(message) if show_usage else [])]
 
 

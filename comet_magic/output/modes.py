@@ -7,6 +7,8 @@ GRAMMAR: what the embedded model's server has in their place.
 
 from __future__ import annotations
 
+import re
+
 from ..errors import APIError
 from ..messages.models import known
 from ..messages.request import FORCED, FORMAT, GRAMMAR, TOOL, WORDS, Request
@@ -35,7 +37,9 @@ class OutputModes:
 
     def refused(self, error: APIError) -> bool:
         """Note a refusal of the request. Returns: whether the endpoint may take another mode."""
+        # What says what else it is about is not sent again in another mode.
         is_about_request = error.status in (400, 422) or "invalid_request" in (error.code, error.type)
+        is_about_request = is_about_request and (error.about == "form" or (not error.about and _may_be(error)))
         if not is_about_request or len(self._left) == 1 or self.now in self._fit:
             return False
         self._refused.append(self._left.pop(0))
@@ -65,6 +69,19 @@ class OutputModes:
 
     def _keep(self, modes: list[str], *, is_taken: bool) -> None:
         output_modes.keep_modes(self._store, self._endpoint, self._model, modes, is_taken=is_taken)
+
+
+# Fields of a request that are the same in every mode: an error that names one of them is about that.
+_ELSEWHERE = re.compile(
+    r"\b(?:messages?[.\[]|roles?\b|alternate|temperature|max_tokens|thinking|signature|system prompt|image|document|pdf"
+    r"|cache_control|stop_sequences|top_[pk]|api[ _-]?key|account|organi[sz]ation|region|safety|policy)",
+    re.I,
+)
+
+
+def _may_be(error: APIError) -> bool:
+    """Return whether a refusal that names no reason of its own may be of the way in which the form is asked for."""
+    return not _ELSEWHERE.search(error.what)
 
 
 def _impossible(request: Request) -> list[str]:

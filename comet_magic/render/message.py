@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from urllib.parse import quote
 
 from ..messages.message import WHOLE_REASONS, Message, Receipt
 from ..messages.tool_call import ToolCall
@@ -30,6 +31,7 @@ def to_markdown(message: Message, *, show_usage: bool = True, remote_images: boo
             parts.append(safe_markdown(text, remote_images=remote_images))
         elif step is not message and step.text.strip():
             parts.append(safe_markdown(step.text[:SHOWN_CHARACTERS].strip("\n"), remote_images=remote_images))
+    parts += _sources(message)
     parts += [_note(note) for note in [*more, *notes(message)]]
     return "\n\n".join([*parts, *(_account(message) if show_usage else [])])
 
@@ -42,6 +44,29 @@ def value_markdown(message: Message, *, show_usage: bool = True) -> str:
     raw = quoted(first_part(message.text, SHOWN_CHARACTERS), "json")
     lines = _account(message) if show_usage else []
     return "\n\n".join([*calls, *quotes, *lines, head, raw, "</details>"])
+
+
+MOST_SOURCES = 20
+
+
+def _sources(message: Message) -> list[str]:
+    """Return the line with what the reply cites, as links; none where it cites nothing."""
+    links = [_link(title, url) for title, url in message.sources[:MOST_SOURCES]]
+    return [f"<small>{MARK} Sources: {' · '.join(links)}</small>"] if links else []
+
+
+def _link(title: str, url: str) -> str:
+    is_address = re.fullmatch(r"https?://[^\s<>]{1,2000}", url)
+    return f"[{escaped(title)}]({quote(url, safe=_SAFE)})" if is_address else escaped(title)
+
+
+_SAFE = "/:?#@!&'*+,;=%~"  # not brackets or dollars, which Markdown or mathematics would take
+
+
+def plain_sources(message: Message) -> list[str]:
+    """Return the lines of `_sources` for a terminal."""
+    cited = message.sources[:MOST_SOURCES]
+    return [f"{MARK} source: {clean(title)}{f' {clean(url)}' if url else ''}" for title, url in cited]
 
 
 def _note(text: str) -> str:
@@ -84,6 +109,7 @@ def to_plain(message: Message, *, show_usage: bool = True) -> str:
     """Return a reply as text for a terminal: folded, without control characters."""
     text, more = displayed_part(message.full_text)
     parts = [wrapped(clean(text))] if text else []
+    parts += ["\n".join(lines)] if (lines := plain_sources(message)) else []
     parts += [f"[{MARK} {clean(note)}]" for note in [*more, *notes(message)]]
     if show_usage:
         parts.append("\n".join(plain_account(message)))
@@ -123,7 +149,7 @@ def ending(message: Message) -> str:
         case "tool_use":
             return f"a tool call is pending: {_some([str(use.get('name') or 'unnamed') for use in message.tool_uses])}"
         case "pause_turn":
-            return "paused by the server: send the turn back to go on"
+            return "paused by the server, again and again: run the cell again"
         case None:
             return "no stop reason was given" if message.text.strip() else "(empty reply)"
         case other:

@@ -14,7 +14,7 @@ from ..describe.description import Description, Limits
 from ..describe.registry import describe
 from ..describe.tracebacks import failure
 from ..errors import ConfigError
-from ..messages.message import ContentBlock, Message
+from ..messages.message import ContentBlock, Message, is_signed
 from ..messages.request import REPLY_TOOL, Request
 from ..messages.tool_call import DENIED, NOBODY_THERE, ToolCall
 from ..output.schema import Mismatch
@@ -126,6 +126,8 @@ class ToolRunner:
                 given = given if isinstance(given, dict) else {}
                 name = re.sub(r"[^A-Za-z0-9_-]", "_", str(block.get("name") or "unnamed"))[:LONGEST_NAME]
                 blocks.append({"type": "tool_use", "id": key, "name": name, "input": given})
+            elif block.get("type") == "thinking" and not is_signed(block):
+                continue
             elif block.get("type") != "text" or (block.get("text") or "").strip():
                 blocks.append(block)
         return replace(message, content=tuple(blocks))

@@ -21,7 +21,7 @@ REPLIES: list[tuple[int, Any, str, str]] = [
     (413, "", "413: no text came with it", "too large"),
     (200, {"type": "error", "error": {"type": "overloaded_error", "message": "busy"}}, "overloaded_error: busy", ""),
     (400, {"error": {"message": "x" * 900}}, f"400: {'x' * 500}…", "refuses what was asked"),
-    (400, ["a", "list"], '400: ["a", "list"]', "refuses what was asked"),
+    (400, ["a", "list"], "400: a; list", "refuses what was asked"),
     (403, {"error": {"message": {"message": "nested"}}}, "403: nested", "not allowed"),
 ]  # fmt: skip
 

@@ -207,12 +207,18 @@ def test_what_cannot_be_is_not_tried(serve: Callable[..., WireServer]) -> None:
     assert {ways(sent) for sent in server.received} == {"tool"}
 
 
-def test_a_request_that_is_refused_whichever_way_it_asks_teaches_nothing(serve: Callable[..., WireServer]) -> None:
-    scripts = [refused("prompt is too long")] * 4
-    server = serve(*scripts, canonical('{"value": 4}'))
-    with pytest.raises(APIError, match="prompt is too long"):
+@pytest.mark.parametrize(
+    ("words", "times"),
+    [("no", 4), ("prompt is too long", 1), ("credit balance is too low", 1), ("messages.0: roles must alternate", 1)],
+)
+def test_a_request_that_is_refused_whichever_way_it_asks_teaches_nothing(
+    serve: Callable[..., WireServer], words: str, times: int
+) -> None:
+    """What says that it is about something else is asked once."""
+    server = serve(*[refused(words)] * times, canonical('{"value": 4}'))
+    with pytest.raises(APIError, match=words):
         comet_magic.ask("How many?", as_=int)
-    assert len(server.received) == 4
+    assert len(server.received) == times
     assert comet_magic.ask("How many?", as_=int) == 4
     assert ways(server.received[-1]) == "format"
 

@@ -1,0 +1,75 @@
+"""Bytes as they came → bytes as they were meant: gzip and deflate, by what the bytes are and not by what a header says.
+
+Gateways say gzip over plain bytes, and send gzip without saying so; no reply begins with the two bytes that gzip does.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+
+from ..errors import TransportError
+
+PIECE = 1_000_000  # bytes that are unpacked at once: a small body may become a thousand times as long
+_GZIP = b"\x1f\x8b"
+_TEXT = b'{["<:deri'  # what JSON, HTML and server-sent events begin with
+
+
+class Unpacker:
+    """Unpacks one body, in pieces of bounded size. encoding: its content-encoding header, "" without one.
+
+    is_plain: whether the bytes turned out to be what they seem.
+    """
+
+    def __init__(self, encoding: str) -> None:
+        self.is_plain = False
+        self._encoding = encoding.strip().lower()
+        self._unpacking: zlib._Decompress | None = None
+        self._head = b""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Yield the pieces that come of `data`. Raises: TransportError when it is packed otherwise, or damaged."""
+        if not self.is_plain and self._unpacking is None:
+            data, self._head = self._head + data, b""
+            if len(data) < 2:
+                self._head = data
+                return
+            self._unpacking = self._begun(data)
+            self.is_plain = self._unpacking is None
+        if self._unpacking is None:
+            if data:
+                yield data
+            return
+        yield from self._pieces(self._unpacking, data)
+
+    def end(self) -> list[bytes]:
+        """Return what is left at the end of the body. Raises: TransportError when it broke off."""
+        if self._unpacking is not None and not self._unpacking.eof:
+            raise TransportError("cut off: the packed reply broke off", "run the cell again", kind="cut")
+        return [self._head] if self._head else []
+
+    def _begun(self, data: bytes) -> zlib._Decompress | None:
+        """Return what unpacks a body that begins with `data`; None for one that is not packed."""
+        if data.startswith(_GZIP):
+            return zlib.decompressobj(31)
+        if self._encoding == "deflate" and data[0] & 0x0F == 8 and (data[0] * 256 + data[1]) % 31 == 0:
+            return zlib.decompressobj()
+        if self._encoding in ("", "identity", "gzip", "x-gzip", "deflate") or data.lstrip()[:1] in _TEXT:
+            return None
+        raise TransportError(
+            f"the endpoint packed its reply as {self._encoding[:40]!r}, which was not asked for",
+            "check a proxy between here and the endpoint",
+        )
+
+    def _pieces(self, unpacking: zlib._Decompress, data: bytes) -> Iterator[bytes]:
+        while data:
+            try:
+                piece = unpacking.decompress(data, PIECE)
+            except zlib.error:
+                raise TransportError("cut off: the packed reply is damaged", "run the cell again", kind="cut") from None
+            if piece:
+                yield piece
+            data = unpacking.unconsumed_tail
+            if unpacking.eof and unpacking.unused_data.startswith(_GZIP):  # several, one behind the other
+                data = unpacking.unused_data
+                unpacking = self._unpacking = zlib.decompressobj(31)
