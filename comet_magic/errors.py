@@ -9,6 +9,7 @@ CometError
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .text import clean
@@ -63,8 +64,22 @@ class CometError(Exception):
 LONGEST = 4000  # characters of a sentence; what an endpoint says may be megabytes
 
 
+def _as_it_is(text: str) -> str:
+    return text
+
+
+# Takes the user's key out of a text; the settings know it. An endpoint says it back, and people paste it anywhere.
+_hide: Callable[[str], str] = _as_it_is
+
+
+def hide_in_errors(hide: Callable[[str], str] = _as_it_is) -> None:
+    """Have every text of an error pass through `hide`."""
+    global _hide
+    _hide = hide
+
+
 def _shown(text: str) -> str:
-    shown = clean(str(text))
+    shown = clean(_hide(str(text)))
     return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}…"
 
 

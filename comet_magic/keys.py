@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
 
 from .errors import CometError, ConfigError
+from .text import without_unseen
 
 T = TypeVar("T")
 
@@ -60,12 +61,44 @@ class Key:
         raise ConfigError(f"the key from {self.source} {problem}", "copy it again, or enter it with %claude_key")
 
     def hide_in(self, text: str) -> str:
-        return text.replace(self.__secret, self.hint) if len(self.__secret) >= SHORTEST else text
+        """Return a text without the key, without the larger half of one that was cut, and without one in disguise."""
+        if len(self.__secret) < SHORTEST:
+            return text
+        text = text.replace(self.__secret, self.hint)
+        if self.__secret[: self._half] in text or self.__secret[-self._half :] in text:
+            text = self.__without_part(self.__without_part(text, self.__secret)[::-1], self.__secret[::-1])[::-1]
+        if not text.isascii() and self.__secret in without_unseen(text):
+            text = self.__disguised.sub(self.hint, text)
+        return text
+
+    def __without_part(self, text: str, secret: str) -> str:
+        """Return a text with no beginning of the secret in it, if that is its larger half."""
+        begin, at = secret[: self._half], 0
+        while (at := text.find(begin, at)) >= 0:
+            size = self._half
+            while size < len(secret) and text[at + size : at + size + 1] == secret[size]:
+                size += 1
+            text = f"{text[:at]}…{text[at + size :]}"
+            at += 1
+        return text
+
+    @property
+    def __disguised(self) -> re.Pattern[str]:
+        """The key with characters between its own that cannot be seen."""
+        return re.compile(r"[^\x21-\x7e]*?".join(map(re.escape, self.__secret)))
+
+    @property
+    def _half(self) -> int:
+        return max(SHORTEST, -(-len(self.__secret) * 3 // 5))
 
     def is_in(self, text: str) -> bool:
-        return len(self.__secret) >= SHORTEST and (
-            self.__secret in text or any(sign in self.__secret for sign in "\\'\"")
-        )
+        """Return whether a text may have the key in it, as it is or as `repr` writes it."""
+        if len(self.__secret) < SHORTEST:
+            return False
+        parts = (self.__secret[: self._half], self.__secret[-self._half :])
+        if any(part in text for part in parts) or any(sign in self.__secret for sign in "\\'\""):
+            return True
+        return ("\\" in text or not text.isascii()) and self.__secret in without_unseen(text)
 
     def partial_match_at_end(self, text: str) -> int:
         """Return how many characters at the end of a text that grows may be the beginning of the key."""

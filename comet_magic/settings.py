@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from traitlets import Bool, Dict, Enum, Float, Int, TraitError, Unicode, Union, observe, validate
 from traitlets.config import SingletonConfigurable
 
-from .errors import ConfigError
+from .errors import ConfigError, hide_in_errors
 from .origins import allow, is_allowed, is_loopback, origin_of
 from .redaction import looks_like_secret
 
@@ -117,10 +117,12 @@ class CometSettings(SingletonConfigurable):
         self._configuration: Any = {}
         self._own_origins: set[str] | None = None
         self._note_of_key: str | None = None
+        self._latest_key: Key | None = None
         # Asks the user whether the key may go to an origin; None: nobody can answer.
         self.ask_about_origin: Callable[[str], bool | None] = lambda origin: None
         super().__init__(**kwargs)
         self._read_environment()
+        hide_in_errors(self._without_key)
 
     @classmethod
     def configured(cls, config: Any) -> CometSettings:
@@ -279,7 +281,18 @@ class CometSettings(SingletonConfigurable):
         """The key in use: this session's, the environment's, or one that was kept. None when there is none."""
         from .keys import find_kept_key
 
-        return self.key_at_hand or find_kept_key()
+        self._latest_key = self.key_at_hand or find_kept_key()
+        return self._latest_key
+
+    def _without_key(self, text: str) -> str:
+        for key in filter(None, (self.key_at_hand, self._latest_key)):
+            text = key.hide_in(text)
+        return text
+
+    def is_key(self, text: str) -> bool:
+        """Return whether a text has the user's own key in it."""
+        key = self.key_at_hand or self._latest_key
+        return bool(key and key.hide_in(text) != text)
 
     @property
     def key_at_hand(self) -> Key | None:

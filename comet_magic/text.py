@@ -52,7 +52,7 @@ _CONTROL = lazy_pattern(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u206
 # Marks, joiners, fillers, selectors and tags: nobody sees them, but models, compilers and shells read them.
 _UNSEEN = lazy_pattern(
     r"[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028\u2029\u2060-\u2065\u206a-\u206f\u2800"
-    r"\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+    r"\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufffb\U00013430-\U0001343f\U00016fe4\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 MARK, _NO_MARK = "◈", "◇"  # begins each line of ours under a reply; none that comes from elsewhere may have it
 _JOINERS, _LINE_ENDS = "\u200c\u200d\ufe0f", "\u2028\u2029"
@@ -73,19 +73,43 @@ def clean(text: str) -> str:
     What has been returned for the beginning of a text stays as the text grows.
     """
     text = _CONTROL.sub("\ufffd", whole_text(text).replace("\r\n", "\n").replace("\r", "\n"))
-    return text if text.isascii() else _UNSEEN.sub(_kept, text).replace(MARK, _NO_MARK)
+    return text if text.isascii() else _seen(text).replace(MARK, _NO_MARK)
 
 
-def _kept(match: re.Match[str]) -> str:
-    """Return an unseen character where it shapes what can be seen: emoji, and the letters of scripts that join."""
-    char, before = match[0], match.string[max(match.start() - 1, 0) : match.start()]
-    if char in _LINE_ENDS:
-        return "\n"
-    if char not in _JOINERS or not before:
-        return ""
-    is_symbol = unicodedata.category(before) in ("So", "Sm", "Sk") or before in "\ufe0f‼⁉"
-    joins = char != "\ufe0f" and "\u0600" <= before <= "\u1cff" and unicodedata.category(before)[0] in "LM"
-    return char if is_symbol or joins else ""
+def _seen(text: str) -> str:
+    """Return a text without what cannot be seen, but for what shapes emoji and the letters of scripts that join."""
+    parts, at, before = [], 0, ""
+    for match in _UNSEEN.finditer(text):
+        parts.append(text[at : match.start()])
+        before = text[match.start() - 1] if match.start() > at else before
+        at = match.end()
+        if match[0] in _LINE_ENDS:
+            kept = "\n"
+        else:
+            kept = match[0] if match[0] in _JOINERS and _is_shaped(before, match[0]) else ""
+        parts.append(kept)
+        before = kept or before
+    return "".join([*parts, text[at:]])
+
+
+def _is_shaped(before: str, joiner: str) -> bool:
+    if not before or before == joiner:
+        return False
+    if before == "\ufe0f" or unicodedata.category(before) in ("So", "Sm", "Sk") or before in "‼⁉":
+        return True
+    return joiner != "\ufe0f" and "\u0600" <= before <= "\u1cff" and unicodedata.category(before)[0] in "LM"
+
+
+def without_unseen(text: str) -> str:
+    """Return a text without any character that cannot be seen, and without the escapes in which Python writes them."""
+    return _ESCAPES.sub("", _UNSEEN.sub("", text))
+
+
+_ESCAPES = lazy_pattern(r"\\(?:x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
+
+
+def is_unseen(char: str) -> bool:
+    return bool(_UNSEEN.match(char) or _CONTROL.match(char))
 
 
 def spelled(text: str) -> str:

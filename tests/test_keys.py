@@ -19,6 +19,7 @@ from comet_magic.errors import CometError, ConfigError
 from comet_magic.keys import Key, find_kept_key, keep, key_file
 from comet_magic.notebook.stdin import ask_for_key
 from comet_magic.settings import CometSettings
+from comet_magic.text import clean
 
 SECRET = "sk-test-SECRETSECRET-f3a9"
 
@@ -278,3 +279,55 @@ def test_literal_fills_nothing_in(shell: Any, monkeypatch: pytest.MonkeyPatch) -
         CometSettings.instance().endpoint = server.url
         shell.run_cell_magic("claude", "--literal", "data with {{secret}} and {{1 +")
         assert server.received[-1].json["messages"][-1]["content"] == "data with {{secret}} and {{1 +"
+
+
+@pytest.mark.parametrize(
+    "text", [f"{SECRET[:8]}\u200b{SECRET[8:]}", "\u2060".join(SECRET), f"x{SECRET[:17]}", f"…{SECRET[-17:]} y"]
+)
+def test_a_key_in_disguise_or_in_part_is_hidden(text: str) -> None:
+    hidden = clean(Key(SECRET, "x").hide_in(text))
+    assert SECRET not in hidden
+    assert SECRET[:15] not in hidden
+    assert SECRET[-15:] not in hidden
+
+
+def test_a_key_in_the_escapes_of_a_value_is_hidden(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMETAPI_KEY", SECRET)
+    escaped = SECRET.replace("S", "\\u0053")
+    with WireServer(canonical(f'{{"a": "{escaped}"}}')) as server:
+        CometSettings.instance().endpoint = server.url
+        Ran(shell, "%%claude --as dict[str,str] -o made\nhi")
+    assert shell.user_ns["made"]["a"] != SECRET
+    assert SECRET[:15] not in str(shell.user_ns["made"])
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        f"%%claude -o {SECRET}\nhi", f"%%claude -t {SECRET}\nhi", f"%%claude --as {SECRET}\nhi", f"%%claude --tools {SECRET}\nhi",
+        f"%%claude --effort {SECRET}\nhi", f"%%claude --{SECRET}\nhi", f"%%claude\n{{{{ {SECRET.replace('-', '_')} }}}}",
+        f"%claude_usage {SECRET}", f"%%claude -c {SECRET}\nhi", f"%claude_history -c {SECRET}",
+    ],
+)  # fmt: skip
+def test_a_key_in_another_field_is_not_said_again(
+    shell: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cell: str
+) -> None:
+    monkeypatch.setenv("COMETAPI_KEY", SECRET)
+    with WireServer(canonical()) as server:
+        CometSettings.instance().endpoint = server.url
+        ran = Ran(shell, cell)
+    assert ran.error is not None
+    assert SECRET not in f"{ran.printed}{ran.error}{ran.error!r}{[output.data for output in ran.outputs]}"
+    assert not [path for path in tmp_path.rglob("store.sqlite*") if SECRET.encode() in path.read_bytes()]
+
+
+def test_a_key_among_the_models_or_in_a_header_is_hidden(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMETAPI_KEY", SECRET)
+    with WireServer(reply({"data": [{"id": SECRET}]})) as server:
+        CometSettings.instance().endpoint = server.url
+        assert SECRET not in Ran(shell, "%claude_models").printed
+        server.scripts[:] = [reply(b"\x00\x01", content_encoding=f"gzip, {SECRET}")]
+        error = Ran(shell, "%%claude\nhi").error
+        assert SECRET.lower() not in str(error).lower()
+        server.scripts[:] = [reply({"error": {"message": "x" * 485 + SECRET}}, status=400)]
+        assert SECRET[:15] not in str(Ran(shell, "%%claude\nhi").error)

@@ -259,7 +259,7 @@ class Client(NamedTuple):
             if not _is_name(last) or len(usable) == known or len(usable) >= MOST_MODELS:
                 break
             after = f"?after_id={quote(str(last), safe='')}"
-        return list(islice(usable.values(), MOST_MODELS))
+        return without_key(list(islice(usable.values(), MOST_MODELS)), self.endpoint.key)
 
     def published_prices(self) -> dict[str, tuple[float, float]]:
         """Return (input, output) by model, in US dollars per million tokens, as CometAPI publishes them for everyone.
@@ -304,7 +304,10 @@ class Client(NamedTuple):
             limits.read_s if is_streamed or body is None else limits.deadline_s,
             limits.deadline_s,
         )
-        response = self.transport(request)
+        try:
+            response = self.transport(request)
+        except CometError as error:
+            raise without_key(error, self.endpoint.key) from None
         if response.status >= 300:
             raise without_key(_refusal(response), self.endpoint.key)
         return response

@@ -5,6 +5,7 @@ Gateways say gzip over plain bytes, and send gzip without saying so; no reply be
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterator
 
@@ -56,8 +57,9 @@ class Unpacker:
             return zlib.decompressobj()
         if self._encoding in ("", "identity", "gzip", "x-gzip", "deflate") or data.lstrip()[:1] in _TEXT:
             return None
+        name = repr(self._encoding) if re.fullmatch("[a-z0-9-]{1,12}", self._encoding) else "something unknown"
         raise TransportError(
-            f"the endpoint packed its reply as {self._encoding[:40]!r}, which was not asked for",
+            f"the endpoint packed its reply as {name}, which was not asked for",
             "check a proxy between here and the endpoint",
         )
 

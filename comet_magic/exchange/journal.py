@@ -44,6 +44,7 @@ class Journal:
         self._is_finished = False
         self._due = 0.0
         self._lost_usd = 0.0  # of tries that broke off before an answer, and may have been billed
+        self._most_usd = plan.record.most_usd or 0.0  # what the request that is being sent may cost
 
     def __enter__(self) -> Journal:
         """Write the request down, before it is sent. Raises: ConfigError when it could pass the budget."""
@@ -51,10 +52,12 @@ class Journal:
             return self
         store, record = self._plan.store, self._plan.record
         try:
+            self._session.promise(record.id, self._most_usd)
             requests.begin(store, record, self._check_of(record))
             self.note(budget.limits_of_counting(store, self._plan.budget))
             self._due = time.monotonic() + CHECKPOINT_S
         except BaseException:
+            self._session.promise(record.id, 0.0)
             requests.withdraw(store, record.id)
             raise
         return self
@@ -62,12 +65,14 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._session.promise(self._plan.record.id, 0.0)
         if self._is_finished or self._plan.stored:
             return
         # It was refused, or stopped at an awkward moment.
         why = "stopped by you" if error is None or isinstance(error, KeyboardInterrupt) else "stopped by an error"
         ending = Ending(None, error.what if isinstance(error, CometError) else why)
         if self._reply:
+            self._count_unanswered(self._reply, error)
             message, cost = self._reply.message, self._cost(self._reply)
             ending = ending._replace(message=message if message.content else None, usage=message.usage, cost_usd=cost)
             self._session.count(message.usage, cost)
@@ -91,30 +96,34 @@ class Journal:
     def allow(self, request: Request, reply: Reply) -> None:
         """Check the budget before a further request of the same reply. Raises: ConfigError when it could pass it."""
         if price := self._plan.price:
-            self._promised((self._cost(reply) or 0) + price.most(prices.estimated_prompt(request), request.max_tokens))
+            self._most_usd = price.most(prices.estimated_prompt(request), request.max_tokens)
+            self._promised((self._cost(reply) or 0) + self._most_usd)
 
     def lost(self, why: str) -> None:
         """Count a try that may have been billed, and check the budget before the next. Raises: ConfigError."""
         self._lost_usd += self._most_usd
         if self._plan.price:
             self.note(f"a try may have been billed, and counts as ≈ {dollars(self._most_usd)}: {why}")
-            self._promised(self._lost_usd + self._most_usd)
+            spent = (self._cost(self._reply) or 0) if self._reply else self._lost_usd
+            self._promised(spent + self._most_usd)
+
+    def _count_unanswered(self, reply: Reply, error: BaseException | None) -> None:
+        """Count a further request of the reply that got no answer, as the most that it may cost."""
+        if reply.is_unanswered and _may_be_billed(error):
+            self._lost_usd += self._most_usd
 
     def _promised(self, most_usd: float) -> None:
         record = self._plan.record._replace(most_usd=most_usd)
+        self._session.promise(record.id, most_usd)
         requests.raise_most(self._plan.store, record.id, most_usd, self._check_of(record))
 
     def _check_of(self, record: RequestRecord) -> Callable[[Connection], None]:
         plan, session = self._plan, self._session
         if not plan.budget or plan.endpoint.local_model is not None:  # which costs nothing
             return requests.unchecked
-        spent = session.usd_before + session.totals.usd
+        # In whatever store it was written down: what this process has spent, and what it has promised.
+        spent = session.usd_before + session.totals.usd + session.promised_usd() - (record.most_usd or 0)
         return lambda db: budget.check(db, plan.store, plan.budget, record, session.payer, spent)
-
-    @property
-    def _most_usd(self) -> float:
-        """What one try of the question may cost."""
-        return self._plan.record.most_usd or 0.0
 
     def _cost(self, reply: Reply) -> float | None:
         """Return what the requests of the reply have cost, with the tries that were lost; None without a price."""
@@ -123,8 +132,13 @@ class Journal:
 
     # ---- the end
 
-    def finish(self, reply: Reply) -> Message:
-        """Write down how the reply ended. Returns: the message, with what is to be said under it."""
+    def finish(self, reply: Reply, error: BaseException | None = None) -> Message:
+        """Write down how the reply ended. Returns: the message, with what is to be said under it.
+
+        error: what ended it before its time.
+        """
+        if error is not None:
+            self._count_unanswered(reply, error)
         plan, message = self._plan, reply.message
         cost, part = self._cost(reply), plan.options.continues
         tokens = _total(message.usage)

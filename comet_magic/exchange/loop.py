@@ -27,6 +27,7 @@ class Reply:
     """A reply in progress: iterate it, and ask for `text` or `message` at any time. Use it in a `with`.
 
     Its usage is that of all its requests. Nothing that it gives has the key in it.
+    is_unanswered: whether a further request is under way, without an answer so far.
     is_urgent: what has come is to be painted at once, for the user is asked next.
     Iterating raises what a stream does; ReplyError when it does not get to be of its type; ConfigError when the
     budget does not allow one more request. What had come by then is in `message`, and in the error's `partial`.
@@ -46,7 +47,7 @@ class Reply:
         self._pauses = 0
         self._incomplete: str | None = None
         self._before: tuple[Message, ...] = ()
-        self._is_value = self._is_calling = self.is_urgent = False
+        self._is_value = self._is_calling = self.is_urgent = self.is_unanswered = False
         self._stream = send(request)
 
     @property
@@ -124,7 +125,9 @@ class Reply:
             if following is None:
                 return
             self._allow(following, self)
+            self.is_unanswered = True
             stream = self._send(following)
+            self.is_unanswered = False
             self._past.append((self._request, self._stream.message))
             self._request, self._stream = following, stream
             self._before = self._tools.before if self._tools else ()

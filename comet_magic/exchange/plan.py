@@ -105,6 +105,8 @@ class Plan(NamedTuple):
 def make_plan(question: Question, options: Options, cell: Cell, settings: CometSettings, session: Session) -> Plan:
     """Decide all that there is to decide of one question. Raises: ConfigError; nothing has been sent by then."""
     settings.check_environment()
+    if settings.is_key(cell.conversation):
+        raise ConfigError("the name of the conversation is your key", "nothing was sent; enter a key with %claude_key")
     store = session.store(settings)
     part = options.continues
     question = question._replace(extras=_extras(options))

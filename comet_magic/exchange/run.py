@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..api.client import client_for
+from ..keys import without_key
 from ..messages.message import Message
 from .journal import Journal
 from .loop import Reply
@@ -44,7 +46,7 @@ def run(
             raise
         except BaseException as error:
             reply.stop("stopped by you" if isinstance(error, KeyboardInterrupt) else "stopped by an error")
-            yield journal.finish(reply)
+            yield journal.finish(reply, error)
             raise
         message = journal.finish(reply)
         yield message
@@ -82,7 +84,7 @@ def _reply(
         from ..output.typed import TypedReply
 
         modes = output_modes(plan)
-        typed = TypedReply(plan.options.output, modes)
+        typed = TypedReply(plan.options.output, modes, partial(without_key, key=plan.endpoint.key))
     if plan.options.tools:
         tools = _tool_runner(plan, session, approve)
         if plan.endpoint.local_model is not None:

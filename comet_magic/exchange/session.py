@@ -79,6 +79,7 @@ class Session:
         self._last_problem = self._news = ""
         self.shrunk_to_mb = 0.0  # what the store held after its oldest had gone
         self._lock = threading.RLock()
+        self._promises: dict[str, float] = {}
         self._prices: dict[tuple[Store, str], tuple[dict[str, tuple[float, float]], float]] = {}
         self._prices_fetched: dict[str, float] = {}
         self.began = time.strftime("%Y%m%d-%H%M%S")
@@ -138,6 +139,18 @@ class Session:
         return whole_text(settings.conversation).strip() or cells.notebook_path(settings) or own
 
     # ---- usage
+
+    def promise(self, request: str, usd: float) -> None:
+        """Note what a request in flight may cost; 0: it has ended."""
+        with self._lock:
+            self._promises.pop(request, None)
+            if usd:
+                self._promises[request] = usd
+
+    def promised_usd(self) -> float:
+        """Return what the requests of this process that are in flight may cost, in whatever store they are."""
+        with self._lock:
+            return sum(self._promises.values())
 
     def count(self, usage: Usage, usd: float | None) -> None:
         with self._lock:

@@ -68,7 +68,7 @@ class Turn(NamedTuple):
     def is_whole(self) -> bool:
         """Whether its messages are a question and its reply, and nothing in them is fetched from elsewhere."""
         try:
-            messages = self.messages
+            messages = self.messages if isinstance(self.wire, str) else ()
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return False
         roles = [message.role for message in messages]

@@ -96,7 +96,8 @@ def _lines(name: str, arguments: Mapping[str, str], *, shows_all: bool = False) 
     """
     lines = [f"  {spelled(name)}"]
     for parameter, value in arguments.items():
-        text = re.sub(" {9,}", lambda blanks: f" ⟨{len(blanks[0])} blanks⟩ ", spelled(value).replace("\n", "\\n"))
+        text = spelled(value).replace("\n", "\\n").replace("⟨", r"\u27e8").replace("⟩", r"\u27e9")  # they are ours
+        text = re.sub(" {9,}", lambda blanks: f" ⟨{len(blanks[0])} blanks⟩ ", text)
         hidden = len(text) - SHOWN_FIRST - SHOWN_LAST
         if hidden > 0 and not shows_all:
             text = f"{text[:SHOWN_FIRST]} ⟨{hidden:,} more characters⟩ {text[-SHOWN_LAST:]}"

@@ -108,21 +108,28 @@ def _validator(schema: dict[str, Any], name: str) -> Callable[[Any], Iterable[An
             f"{name} is no JSON Schema: it says nothing of a type", "nothing was sent; {'type': 'object', …}"
         )
     kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
-    _check_stays_here(schema, name)
     try:
+        written = sum(map(len, islice(json.JSONEncoder().iterencode(schema), LARGEST_SCHEMA)))
+        if written >= LARGEST_SCHEMA:
+            raise ConfigError(f"{name} is larger than {LARGEST_SCHEMA // 1000:,} kB", "nothing was sent")
+        _check_stays_here(schema, name)
+        kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
         kind.check_schema(schema)
-        json.dumps(schema)
-    except (jsonschema.SchemaError, TypeError, ValueError) as error:
+    except ConfigError:
+        raise
+    except Exception as error:  # a schema may be anything
         raise ConfigError(f"{name} is no JSON Schema: {_first_line(error)}", "nothing was sent") from error
-    bounded = jsonschema.validators.extend(kind, _bounded_patterns(schema, name))
-    # A registry of its own: jsonschema's default one fetches what a $ref names.
-    validator = bounded(schema, registry=_empty_registry())
+    steps = [0]
+    checks = {word: _counted(check, steps) for word, check in {**kind.VALIDATORS, **_bounded(schema, name)}.items()}
     try:
+        # A registry of its own: jsonschema's default one fetches what a $ref names.
+        validator = jsonschema.validators.extend(kind, checks)(schema, registry=_empty_registry())
         list(validator.iter_errors(None))
-    except Exception as error:  # a $ref that leads nowhere
+    except Exception as error:  # a $ref that leads nowhere, or round and round
         raise ConfigError(f"{name} is no JSON Schema: {_first_line(error)}", "nothing was sent") from error
 
     def problems(value: Any) -> list[Any]:
+        steps[0] = 0
         try:
             return list(islice(validator.iter_errors(value), MOST_PROBLEMS + 1))
         except RecursionError:
@@ -131,6 +138,22 @@ def _validator(schema: dict[str, Any], name: str) -> Callable[[Any], Iterable[An
             raise Mismatch(f"the schema cannot be followed: {_first_line(error)}") from None
 
     return problems
+
+
+MOST_STEPS = 200_000  # of a check; references to references take twice as many with each
+LARGEST_SCHEMA = 1_000_000  # characters
+
+
+def _counted(check: Callable[..., Any], steps: list[int]) -> Callable[..., Iterator[Any]]:
+    """Return a check of one keyword that counts how often it is asked."""
+
+    def counted(*arguments: Any) -> Iterator[Any]:
+        steps[0] += 1
+        if steps[0] > MOST_STEPS:
+            raise ValueError(f"it takes more than {MOST_STEPS:,} steps")
+        yield from check(*arguments) or ()
+
+    return counted
 
 
 def _empty_registry() -> Any:
@@ -158,15 +181,19 @@ def _check_stays_here(schema: dict[str, Any], name: str) -> None:
 
 def _objects(schema: Any) -> Iterator[dict[str, Any]]:
     todo = [schema]
+    seen: set[int] = set()
     while todo:
         part = todo.pop()
+        if id(part) in seen and isinstance(part, dict | list):
+            continue
+        seen.add(id(part))
         if isinstance(part, dict):
             yield part
         todo += part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
 
 
-def _bounded_patterns(schema: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return the checks of patterns by an engine whose time is in proportion to the text.
+def _bounded(schema: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return checks that take no more time than in proportion to the value, in place of those that may.
 
     Raises: ConfigError for a pattern that it cannot take.
     """
@@ -218,7 +245,12 @@ def _bounded_patterns(schema: dict[str, Any], name: str) -> dict[str, Any]:
                 else:
                     yield from validator.descend(value[key], part, path=key)
 
-    checks = {"pattern": pattern_of, "patternProperties": properties_of}
+    def unique_of(validator: Any, part: Any, value: Any, schema: Any) -> Iterator[Any]:
+        if part and isinstance(value, list):
+            if len({json.dumps(_integral(item), sort_keys=True) for item in value}) < len(value):
+                yield jsonschema.ValidationError("it has items that are not unique")
+
+    checks = {"pattern": pattern_of, "patternProperties": properties_of, "uniqueItems": unique_of}
     if not any("patternProperties" in part for part in _objects(schema)):
         return checks
     if any("unevaluatedProperties" in part for part in _objects(schema)):

@@ -21,6 +21,7 @@ from .schema import Mismatch, plain_json, schema_of, strict
 
 REPAIRS = 1
 MOST_OPENINGS = 1000  # of brackets, that are looked at for a value
+MOST_READ = 2_000_000  # characters that are read in vain, all openings together
 LONGEST_ECHO = 20_000  # characters of a reply that are sent back to be mended
 
 
@@ -39,12 +40,15 @@ class OutputType:
     form: Form
     read: Callable[[Any], Any] = field(compare=False)
 
-    def value_of(self, text: str) -> Any:
-        """Return the value in the text. Raises: Mismatch; NoJSON where there is none in it."""
+    def value_of(self, text: str, hide: Callable[[Any], Any] = lambda value: value) -> Any:
+        """Return the value in the text. Raises: Mismatch; NoJSON where there is none in it.
+
+        hide: takes the key out of JSON, in which it may stand in escapes.
+        """
         problem: Mismatch | None = None
         for parsed in _json_in(text):
             try:
-                return self.read(parsed)
+                return self.read(hide(parsed))
             except Mismatch as error:
                 problem = problem or error
         raise problem or NoJSON("there is no JSON in it")
@@ -88,14 +92,19 @@ def _json_in(text: str) -> Iterator[Any]:
 
 
 def _json_among(text: str) -> Iterator[Any]:
-    decoder, end = json.JSONDecoder(), 0
+    decoder, end, read = json.JSONDecoder(), 0, 0
     for opening in islice(re.finditer(r"[{[]", text), MOST_OPENINGS):
-        if opening.start() >= end:
-            try:
-                parsed, end = decoder.raw_decode(text, opening.start())
-                yield parsed
-            except (ValueError, RecursionError):
-                pass
+        if opening.start() < end:
+            continue
+        try:
+            parsed, end = decoder.raw_decode(text, opening.start())
+            yield parsed
+        except json.JSONDecodeError as error:
+            read += error.pos - opening.start()
+        except (ValueError, RecursionError):
+            read += MOST_READ // 10
+        if read > MOST_READ:
+            return
 
 
 class TypedReply:
@@ -104,8 +113,11 @@ class TypedReply:
     value: what came of it, once something has.
     """
 
-    def __init__(self, output: OutputType, modes: OutputModes) -> None:
-        self.output = output
+    def __init__(
+        self, output: OutputType, modes: OutputModes, hide: Callable[[Any], Any] = lambda value: value
+    ) -> None:
+        """hide: as of `OutputType.value_of`."""
+        self.output, self._hide = output, hide
         self.value: Any = None
         self._modes = modes
         self._repairs = 0
@@ -116,7 +128,7 @@ class TypedReply:
             raise self.failed(f"it is not whole: {ending(message).split(': raise')[0]}", _mend(message))
         answer = answer_of(message)
         try:
-            self.value = self.output.value_of(answer)
+            self.value = self.output.value_of(answer, self._hide)
         except Mismatch as problem:
             if isinstance(problem, NoJSON) and self._modes.ignored():
                 return request

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ..text import escaped, lazy_pattern
+from ..text import clean, escaped, lazy_pattern
 
 # Harmless with nothing inside the angle brackets but the name, and never the start of a block that Markdown skips.
 HARMLESS_TAGS = frozenset(
@@ -46,7 +46,8 @@ def spelled_code(code: str) -> str:
 # A character of text that can start something: escapes and TeX, code, mathematics, HTML, images and links.
 # A brace or three colons begin what Pandoc, Quarto, MyST and Jekyll do: include a file, tell a variable, pass TeX on.
 _SPECIAL = lazy_pattern(
-    r"\\|`+|\$\$?|<|(?<!!)!+(?=[\[<])|\](?=[(:])|\[|https?://|www\.|\{(?=\{?[<%]|=|[\w:.+-]*\}`)|:(?=::)", re.I
+    r"\\|`+|\$\$?|<|(?<!!)!+(?=[\[<])|\](?=[(:])|\[|https?://|www\.|\{(?=\{?[<%]|=|[\w:.+-]*\}`)|:(?=::)|&(?=[#A-Za-z])",
+    re.I,
 )
 _URL = r"(?:[^\s()<>`\\\"'\[\]{}|^]|\([^\s()<>`\\\"'\[\]{}|^]*\))*"
 _TITLE = r"(?:[ ]+(?:\"([^\"`<>\\\[\]\n]*)\"|'([^'\"`<>\\\[\]\n]*)'))?"
@@ -64,11 +65,11 @@ _MATHEMATICAL = frozenset(
 # What defines, loads, reads, writes, or says it in other characters: it would change the formulas of the page, reach
 # files in a LaTeX export, or style what stands around it. Sources: The TeXbook; MathJax's list of its extensions.
 _ACTS = lazy_pattern(
-    r"\\(?:[egx]?def|let|futurelet|global|long|outer|protected|(?:re|provide)?new(?!line|page)\*?\w*|renew\w*"
-    r"|(?:New|Renew|Provide|Declare)\w*|[A-Za-z@]*(?:input|include|import)[A-Za-z@]*|(?:open|close)(?:in|out)|read(?:line)?"
+    r"\\(?i:[a-z@_:]*(?:input|include|import)[a-z@_:]*)|\\(?:[egx]?def|let|futurelet|global|long|outer|protected|(?:re|provide)?new(?!line|page)\*?\w*|renew\w*"
+    r"|(?:New|Renew|Provide|Declare)\w*|(?:open|close)(?:in|out)|read(?:line)?"
     r"|write|immediate|special|\w*catcode|\w*csname|directlua|latelua|luaexec|expandafter|noexpand|unexpanded|scantokens"
     r"|every\w+|lowercase|uppercase|loop|repeat|output|shipout|batchmode|scrollmode|nonstopmode|errmessage|message"
-    r"|typeout|font|char(?:def)?|mathchardef|\w+def|afterassignment|aftergroup|makeatletter|usepackage|require\w*"
+    r"|typeout|font|char(?:def)?|mathchardef|\w+defs?|define\w*|use\w+|Expl\w*|file_\w+|unicode|symbol|afterassignment|aftergroup|makeatletter|usepackage|require\w*"
     r"|documentclass|Require\w*|PassOptions\w*|At(?:Begin|End)\w*|lst\w*|verbatim\w*|pdf\w+|XeTeX\w*|url|href|cssId"
     r"|class|style|bbox|data|html\w*|mmlToken|begingroup|endgroup|toks|jobname|meaning|string|detokenize"
     r")(?![A-Za-z])|\^\^"
@@ -119,6 +120,8 @@ class Inline:
                     end = text.find("\n", at)
                     piece = "[" if text.rfind("]", at, end if end >= 0 else len(text)) > 0 else "&#91;"
                     at += 1
+                case "&":
+                    piece, at = self.entity(text, at)
                 case "{" | ":":
                     piece, at = f"&#{ord(text[at])};", at + 1
                 case "]":
@@ -158,10 +161,12 @@ class Inline:
                 return _tex(environment[0]), environment.end()
         if pair == r"\$":
             return self.literal_dollar(), at + 2
-        if pair in ("\\\\", r"\`", r"\<", r"\[", r"\]"):
+        if pair == "\\\\":
+            return _literal_backslash(text, at + 2), at + 2
+        if pair in (r"\`", r"\<", r"\[", r"\]"):
             return f"&#{ord(pair[1])};", at + 2
         if pair[1:].isalpha() or pair[1:] == "@":
-            return "&#92;", at + 1  # Pandoc would take it for TeX
+            return _literal_backslash(text, at + 1), at + 1  # Pandoc would take it for TeX
         return (pair, at + 2) if len(pair) == 2 and pair[1] in "(){}*_#+-.!|~>" else ("\\", at + 1)
 
     def dollar(self, text: str, at: int, mark: str) -> tuple[str, int]:
@@ -185,6 +190,20 @@ class Inline:
         # only one in an element of its own is left alone.
         return "$" if self.lone_dollar else "<span>&#36;</span>"
 
+    def entity(self, text: str, at: int) -> tuple[str, int]:
+        """Return an entity that a reply wrote; one that stands for a sign with a meaning is that sign, disarmed."""
+        from html import unescape  # not at the top: few replies have any
+
+        match = _ENTITY.match(text, at)
+        char = unescape(match[0]) if match else ""
+        if not match or char == match[0]:
+            return "&", at + 1
+        if char == "$":
+            return self.literal_dollar(), match.end()
+        if char == "\\":
+            return _BACKSLASH, match.end()
+        return (match[0] if clean(char) == char else clean(char)), match.end()
+
     def angle(self, text: str, at: int, tags: dict[int, bool]) -> tuple[str, int]:
         if at in tags and (tag := _TAG.match(text, at)):
             # A tag alone on its line would begin a block in which Markdown is off.
@@ -207,6 +226,16 @@ class Inline:
         if self.remote_images and re.match(r"https?://", url, re.I):
             return f"{before}![{alt}]({_url(url)})", image.end()
         return f"{before}[{f'image: {alt}' if alt.strip() else 'image'}", at + len(alt) + 2
+
+
+_ENTITY = lazy_pattern(r"&(?:#[0-9]{1,8}|#[xX][0-9a-fA-F]{1,8}|[A-Za-z][A-Za-z0-9]{0,40});")
+# MathJax scans the page once more, where an entity is a backslash again: what begins mathematics stands apart from it.
+_BACKSLASH = "<span>&#92;</span>"
+_DELIMITER = lazy_pattern(r"[^A-Za-z\s]|\s*&|begin|end|ref|eqref|$")
+
+
+def _literal_backslash(text: str, behind: int) -> str:
+    return _BACKSLASH if _DELIMITER.match(text, behind) else "&#92;"
 
 
 def _inline_math_end(text: str, at: int) -> int:
@@ -242,7 +271,8 @@ def _is_tex(tex: str) -> bool:
 
 def _acts(tex: str) -> bool:
     """Return whether a formula does more than to be typeset."""
-    return bool(_ACTS.search(tex)) or not set(re.findall(r"\\begin\s*\{\s*([^}]*?)\*?\s*\}", tex)) <= _MATHEMATICAL
+    names = re.findall(r"\\(?:begin|end)(?![A-Za-z])(?:\{([A-Za-z]*)\*?\})?", tex)
+    return bool(_ACTS.search(tex)) or not set(names) <= _MATHEMATICAL
 
 
 def _as_code(text: str) -> str:
@@ -253,6 +283,7 @@ def _as_code(text: str) -> str:
 def _tex(tex: str) -> str:
     if any(QUOTES.match(line) for line in tex.split("\n")[1:]):
         tex = " ".join(unquoted(line).strip() for line in tex.split("\n"))  # JupyterLab would typeset the quote's marks
+    tex = re.sub(r"\\label\s*\{[^{}]*\}", "", tex)  # a page has each label but once
     return re.sub(r"<(?=[A-Za-z/!?])", r"\\lt ", tex)
 
 

@@ -7,6 +7,7 @@ import errno
 import os
 import sqlite3
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -66,16 +67,24 @@ def _connected(name: str, **options: Any) -> Connection:
 def _check(connection: Connection) -> None:
     """Raises: NewerStore or DatabaseError when the file is not for us; it is left as it is."""
     connection.execute("PRAGMA trusted_schema = OFF")
-    tables, others = connection.execute(
-        "SELECT count(*), total(type NOT IN ('table', 'index') OR sql LIKE 'CREATE VIRTUAL%') FROM sqlite_master"
-    ).fetchone()
-    if others:
-        raise sqlite3.DatabaseError("it has views, triggers or virtual tables, which this program makes none of")
+    there = [row[0] for row in connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")]
+    tables = len(there)
     if tables and pragma(connection, "application_id") != APPLICATION_ID:
         raise sqlite3.DatabaseError("it is another program's database")
     version = pragma(connection, "user_version")
+    if 0 < version <= len(MIGRATIONS) and sorted(there) != _schema_of(version):
+        raise sqlite3.DatabaseError("it has views, triggers or other instructions that this program did not make")
     if version > len(MIGRATIONS):
         raise NewerStore(f"it was written by a newer comet_magic: schema {version}, this one knows {len(MIGRATIONS)}")
+
+
+@cache
+def _schema_of(version: int) -> list[str]:
+    """Return the statements of a file's tables and indexes, as this program makes them."""
+    with contextlib.closing(sqlite3.connect(MEMORY)) as db:
+        for script in MIGRATIONS[:version]:
+            db.executescript(script)
+        return sorted(row[0] for row in db.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL"))
 
 
 def _configure(connection: Connection) -> None:

@@ -9,7 +9,7 @@ from ..errors import ConfigError
 from ..messages.conversation import Turn
 from .connection import Connection, Row
 from .database import Store
-from .turns import conversation_id, find_conversation_id, put_turn, turns_of
+from .turns import conversation_id, find_conversation_id, is_number, put_turn, turns_of
 
 OF_NO_TURN = "NOT EXISTS (SELECT 1 FROM turns WHERE turns.request = requests.id)"
 
@@ -33,8 +33,13 @@ def conversations(store: Store) -> list[Summary]:
             " FROM conversations LEFT JOIN turns ON conversation = id GROUP BY id ORDER BY latest DESC, id DESC"
         ).fetchall()
 
-    rows = store.find_all(act)
-    return list({row["name"]: Summary(**dict(row)) for row in reversed(rows)}.values())[::-1]
+    rows = [row for row in store.find_all(act) if isinstance(row["name"], str)]
+    return list({row["name"]: _summary(row) for row in reversed(rows)}.values())[::-1]
+
+
+def _summary(row: Row) -> Summary:
+    began, latest, cost_usd = (row[name] if is_number(row[name]) else None for name in ("began", "latest", "cost_usd"))
+    return Summary(row["name"], row["turns"], began or 0.0, latest or 0.0, cost_usd)
 
 
 def names(store: Store) -> list[str]:

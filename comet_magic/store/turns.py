@@ -121,7 +121,8 @@ def put_turn(db: Connection, conversation: int | str, turn: Turn) -> bool:
     """
     column = "name" if isinstance(conversation, str) else "id"
     done = db.execute(
-        "INSERT INTO turns SELECT c.id, ?, (SELECT coalesce(max(place), 0) + 1 FROM turns WHERE conversation = c.id),"
+        "INSERT INTO turns SELECT c.id, ?, (SELECT coalesce(max(place), 0) + 1 FROM turns"
+        " WHERE conversation = c.id AND typeof(place) = 'integer'),"
         f" ?,?,?, (SELECT id FROM requests WHERE id = ?), ?,?,?,?,?,? FROM conversations c WHERE c.{column} = ?"
         " ON CONFLICT (conversation, cell) DO UPDATE SET"
         " wire = excluded.wire, digest = excluded.digest, size = excluded.size, asked_after = excluded.asked_after,"
@@ -156,20 +157,26 @@ def turns_of(db: Connection, conversation: int | None, cell: str = "", window: i
     cursor = db.cursor()
     cursor.row_factory = None  # plain tuples, for there may be thousands
     cursor.execute(
-        "SELECT cell, CASE WHEN place >= ? AND place < ? THEN wire ELSE '' END, digest, size, asked_after, request, at,"
-        " session, execution, cost_usd, tokens FROM turns WHERE conversation = ? ORDER BY place",
+        "SELECT cell, CASE WHEN place >= ? AND place < ? THEN wire END, digest, size, asked_after, request, at,"
+        " session, execution, cost_usd, tokens FROM turns WHERE conversation = ? AND typeof(place) = 'integer'"
+        " ORDER BY place",
         (first, end, conversation),
     )
-    return tuple(turn for turn in map(Turn._make, cursor) if _is_sound(turn))
+    return tuple(turn._replace(wire=turn.wire or "") for turn in map(Turn._make, cursor) if _is_sound(turn))
 
 
 def _is_sound(turn: Turn) -> bool:
     """Return whether a row is a turn as this program writes them; another is none, and is not sent on."""
-    texts = (turn.cell, turn.wire, turn.digest, turn.asked_after)
-    numbers = (turn.size, turn.at, turn.cost_usd or 0, turn.tokens or 0, turn.execution or 0)
-    if not all(type(text) is str for text in texts) or not all(type(number) in (int, float) for number in numbers):
+    texts = (turn.cell, turn.digest, turn.asked_after)
+    numbers = (turn.size, turn.at, turn.cost_usd, turn.tokens, turn.execution)
+    if not all(type(text) is str for text in texts) or not all(map(is_number, numbers)) or turn.at is None:
         return False
-    return not turn.wire or turn.is_whole
+    return turn.wire is None or turn.is_whole  # None: it was not read
+
+
+def is_number(value: object) -> bool:
+    """Return whether a value is a number as this program writes them, or none."""
+    return value is None or (type(value) in (int, float) and -1e12 < value < 1e12)  # type: ignore[operator]
 
 
 def _window(db: Connection, conversation: int, cell: str, window: int) -> tuple[int, int]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ import comet_magic
 from comet_magic.api.client import Client
 from comet_magic.api.endpoint import Endpoint
 from comet_magic.api.transport import RequestsTransport
-from comet_magic.errors import ConfigError
+from comet_magic.errors import ConfigError, TransportError
 from comet_magic.exchange import session
 from comet_magic.messages import models as catalog
 from comet_magic.messages.message import Message
@@ -396,6 +397,59 @@ def test_the_deadline_is_for_all_tries_and_waits(shell: Any, server: WireServer)
     server.scripts[:] = [reply({"error": {"message": "x"}}, status=429, retry_after="59")]
     Ran(shell, "%%claude --alone\nhi")
     assert len(server.received) == 3
+
+
+PAID = {**MESSAGE, "usage": {"input_tokens": 10, "output_tokens": 4096}}
+CALLED = reply(
+    {**PAID, "content": [{"type": "tool_use", "id": "t", "name": "f", "input": {}}], "stop_reason": "tool_use"}
+)
+
+
+@pytest.mark.parametrize(("budget", "sent"), [(0.15, 2), (0.2, 3)])
+def test_a_try_of_a_later_round_counts_beside_the_rounds_before(
+    shell: Any, server: WireServer, monkeypatch: pytest.MonkeyPatch, budget: float, sent: int
+) -> None:
+    monkeypatch.setattr("comet_magic.api.retry.backoff_s", lambda tried: 0.01)
+    settings = CometSettings.instance()
+    settings.model, settings.retries, settings.budget = "sonnet", 2, {"session": budget}
+    server.scripts[:] = [CALLED, [RESET]]
+
+    @comet_magic.tool(safe=True)
+    def f() -> int:
+        return 1
+
+    with pytest.raises(ConfigError):
+        comet_magic.ask("hi", tools=[f])
+    assert len(server.received) == sent
+    assert (sent - 0.5) * 0.061 < spent_usd() < budget
+
+
+def test_a_follow_up_without_an_answer_counts(shell: Any, server: WireServer) -> None:
+    settings = CometSettings.instance()
+    settings.model, settings.retries = "sonnet", 0
+    server.scripts[:] = [CALLED, [RESET]]
+
+    @comet_magic.tool(safe=True)
+    def f() -> int:
+        return 1
+
+    with pytest.raises(TransportError):
+        comet_magic.ask("hi", tools=[f])
+    assert spent_usd() > 0.122
+
+
+def test_what_is_in_flight_in_another_store_counts(shell: Any, server: WireServer, tmp_path: Path) -> None:
+    settings = CometSettings.instance()
+    settings.model, settings.budget = "sonnet", {"session": 0.1}
+    server.scripts[:] = [[1.0, *reply(PAID)]]
+    asking = threading.Thread(target=lambda: comet_magic.ask("hi"))
+    asking.start()
+    while not server.received:
+        time.sleep(0.01)
+    settings.store = str(tmp_path / "other.sqlite")
+    with pytest.raises(ConfigError, match="budget"):
+        comet_magic.ask("hi")
+    asking.join()
 
 
 def test_a_fork_spends_its_parents_money(shell: Any, server: WireServer) -> None:

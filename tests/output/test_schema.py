@@ -78,3 +78,54 @@ def test_a_pattern_takes_a_bounded_time(schema: dict[str, Any], value: Any) -> N
 def test_a_pattern_that_cannot_be_bounded_is_refused() -> None:
     with pytest.raises(ConfigError, match="bounded time"):
         schema_of({"type": "string", "pattern": "(?=a)b"}, "it")
+
+
+def doubling(depth: int) -> dict[str, Any]:
+    names = [f"a{number}" for number in range(depth)]
+    parts: dict[str, Any] = {
+        name: {"allOf": [{"$ref": f"#/$defs/{after}"}, {"$ref": f"#/$defs/{after}"}]}
+        for name, after in zip(names, [*names[1:], "end"], strict=True)
+    }
+    return {"$ref": "#/$defs/a0", "$defs": {**parts, "end": {"type": "object"}}}
+
+
+def shared(depth: int) -> dict[str, Any]:
+    part: dict[str, Any] = {"type": "object"}
+    for _ in range(depth):
+        part = {"anyOf": [part, part]}
+    return part
+
+
+ROUND: dict[str, Any] = {"type": "object", "properties": {}}
+ROUND["properties"]["a"] = ROUND
+DEEP: dict[str, Any] = {"type": "object"}
+for _ in range(3000):
+    DEEP = {"type": "object", "properties": {"a": DEEP}}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [doubling(24), shared(26), ROUND, DEEP, {"$schema": 5, "type": "object"}, {"$id": "http://[", "$ref": "x", "type": "object"}],
+    ids=["doubling", "shared", "round", "deep", "$schema", "$id"],
+)  # fmt: skip
+def test_a_schema_that_would_take_for_ever_is_refused(schema: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        schema_of(schema, "it")
+
+
+def test_a_reply_cannot_make_a_check_take_for_ever() -> None:
+    part = {"allOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/a"}]}
+    schema = {"$ref": "#/$defs/a", "type": "array", "$defs": {"a": {"items": part}}}
+    value: list[Any] = []
+    for _ in range(30):
+        value = [value]
+    with pytest.raises(Mismatch):
+        schema_of(schema, "it").read(value)
+
+
+def test_items_are_told_apart_in_one_pass() -> None:
+    schema = schema_of({"type": "array", "uniqueItems": True}, "it")
+    assert len(schema.read([{"a": number} for number in range(50_000)])) == 50_000
+    with pytest.raises(Mismatch):
+        schema.read([1, True, 1.0])
+    assert schema.read([1, True, "1"]) == [1, True, "1"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
+from html import unescape
 from html.parser import HTMLParser
 
 import pytest
@@ -213,12 +214,14 @@ def test_a_reply_owns_no_files(image: str) -> None:
         r"$\require{html}$", r"$\input{/etc/passwd}$", r"$$\immediate\write18{id}$$", r"$\openin5=/etc/passwd$",
         r"$\csname input\endcsname$", r"$\catcode`\@=11$", r"$\href{javascript:x}{y}$", r"$\^^69nput{x}$",
         r"\begin{filecontents}{x}\end{filecontents}", r"$\begin{filecontents}x\end{filecontents}$", r"$\bbox[a:b]{x}$",
+        r"$\InputIfFileExists{.env}{}{}$", r"$\ExplSyntaxOn\file_input:n{.env}$", r"$\end{document}$", r"$\globaldefs=1$",
+        r"$\definecolor{red}{RGB}{0,0,0}$", r"$\usetagform{x}$", "$$\\begin%\n{filecontents}{x}$$", r"$\unicode{x25C8}$",
         r"$\DeclareMathOperator{\a}{b}$", r"$\NewDocumentCommand\a{}{b}$", r"$\lstinputlisting{x}$", r"$\@@input x$",
     ],
 )  # fmt: skip
 def test_a_formula_that_acts_is_no_formula(tex: str) -> None:
     made = safe_markdown(f"so {tex} it is")
-    assert "\\" not in made.replace("&#92;", "")
+    assert "\\" not in made
     assert not re.search(r"\$|\\begin", made)
 
 
@@ -283,3 +286,42 @@ def test_no_piece_makes_it_slow(piece: str) -> None:
         sys.setprofile(None)
         counts.append(steps[0])
     assert counts[2] - counts[1] < 3 * (counts[1] - counts[0]) + 1000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"\\(\def\alpha{E}\\)", r"&#36;\def\beta{E}&#36;", r"&dollar;x&dollar;", r"\begin{align}\def\gamma{E}}\end{align}",
+        r"&bsol;begin{align}x&bsol;end{align}", r"&#92;(x&#92;)", r"\\[x\\]", r"| a | &#36;x&#36; |", r"\\begin{align}x",
+        r"&#x5c;&#x28;x&#x5c;&#x29;", r"\&#40;x\&#41;",
+    ],
+)  # fmt: skip
+def test_no_entity_begins_mathematics_in_the_page(text: str) -> None:
+    """MathJax scans the text of the page, in which entities are signs again; only an element of its own stops it."""
+    for render in (COMMONMARK.render, markdown2html_mistune):
+        page = unescape(re.sub(r"<span>.</span>", "", unescape_spans(render(safe_markdown(text)))))
+        assert not re.search(r"\$[^$]*\$|\\[(\[]|\\begin", page)
+
+
+def unescape_spans(html: str) -> str:
+    return re.sub(r"<span>(&#\d+;|\\)</span>", "<span>.</span>", html)
+
+
+@pytest.mark.parametrize(
+    "entity", ["&#9672;", "&#x25C8;", "&#8203;", "&#x202e;", "&ZeroWidthSpace;", "&shy;", "&zwj;", "&#xE0041;"]
+)
+def test_no_entity_is_our_mark_or_cannot_be_seen(entity: str) -> None:
+    html = unescape(COMMONMARK.render(safe_markdown(f"a{entity}b")))
+    assert clean(html) == html
+    assert "◈" not in html
+
+
+@pytest.mark.parametrize("entity", ["&lt;b&gt;", "&amp;", "&nbsp;", "&copy;", "AT&T", "a && b", "&#228;", "&unknown;"])
+def test_an_ordinary_entity_stays(entity: str) -> None:
+    assert safe_markdown(entity) == entity
+
+
+def test_joiners_do_not_hide_behind_one_another() -> None:
+    assert clean("pay\ufe0f\u200dpal") == "paypal"
+    assert clean("☺" + "\ufe0f" * 20) == "☺\ufe0f"
+    assert clean("a\U0001d159\U00013430\U0001bca0\U00016fe4b") == "ab"

@@ -794,7 +794,9 @@ def test_a_field_that_is_odd_is_left_out(shell: Any, server: WireServer, tmp_pat
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE turns SET wire = 'x'", "UPDATE turns SET wire = 7", "UPDATE turns SET size = 'x', at = 'y'",
+        "UPDATE turns SET wire = 'x'", "UPDATE turns SET wire = 7", "UPDATE turns SET wire = ''",
+        "UPDATE turns SET place = 9e999", "UPDATE turns SET at = 9e999", "UPDATE turns SET at = 1e300",
+        "UPDATE turns SET cost_usd = ''", "UPDATE turns SET tokens = ''", "UPDATE turns SET at = x'00'", "UPDATE turns SET size = 'x', at = 'y'",
         """UPDATE turns SET wire = '[{"role": "user", "content": "x"}]'""",
         """UPDATE turns SET wire = '[{"role": "user", "content": [{"type": "image", "source": {"type": "url", "url":
            "http://evil.example/"}}]}, {"role": "assistant", "content": "a"}]'""",
@@ -803,15 +805,16 @@ def test_a_field_that_is_odd_is_left_out(shell: Any, server: WireServer, tmp_pat
 def test_a_turn_that_is_none_is_not_sent_on(shell: Any, server: WireServer, tmp_path: Path, statement: str) -> None:
     settings = CometSettings.instance()
     settings.store = str(tmp_path / "s.sqlite")
-    Ran(shell, "%%claude\none")
+    Ran(shell, "%%claude -c a\none")
     session.current().close()
     db = sqlite3.connect(settings.store)
     with db:
         db.execute(statement)
     db.close()
     session.reset()
-    assert Ran(shell, "%%claude\ntwo").error is None
-    assert Ran(shell, "%claude_history").error is None
+    assert Ran(shell, "%%claude -c a\ntwo").error is None
+    for line in ("%claude_history", "%claude_history --all", "%claude_history -c a", "%claude_usage --all"):
+        assert Ran(shell, line).error is None
     assert "evil" not in server.received[-1].body.decode()
     assert len(server.received[-1].json["messages"]) == 1
 
@@ -820,6 +823,9 @@ def test_a_turn_that_is_none_is_not_sent_on(shell: Any, server: WireServer, tmp_
     "statement",
     [
         "CREATE TRIGGER t AFTER INSERT ON ledger BEGIN DELETE FROM ledger; END",
+        "ALTER TABLE sessions ADD COLUMN slow TEXT CHECK (instr(hex(zeroblob(9)), '1') = 0)",
+        "CREATE INDEX slow ON turns (hex(zeroblob(size)))",
+        "CREATE TABLE more (x)",
         "ALTER TABLE requests RENAME TO r; CREATE VIEW requests AS WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL"
         " SELECT n + 1 FROM c) SELECT r.* FROM r, c",
     ],
@@ -833,7 +839,7 @@ def test_a_file_with_instructions_of_its_own_is_not_used(
     db.executescript(statement)
     db.close()
     CometSettings.instance().store = str(path)
-    assert "has views, triggers or virtual tables" in warned(Ran(shell, "%%claude\none"))
+    assert "has views, triggers or other instructions" in warned(Ran(shell, "%%claude\none"))
 
 
 def test_an_interrupt_is_heard_while_sqlite_works(tmp_path: Path) -> None:
