@@ -107,7 +107,6 @@ def _validator(schema: dict[str, Any], name: str) -> Callable[[Any], Iterable[An
         raise ConfigError(
             f"{name} is no JSON Schema: it says nothing of a type", "nothing was sent; {'type': 'object', …}"
         )
-    kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
     try:
         written = sum(map(len, islice(json.JSONEncoder().iterencode(schema), LARGEST_SCHEMA)))
         if written >= LARGEST_SCHEMA:
