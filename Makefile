@@ -17,7 +17,7 @@ else
 INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check -c $(PIN)
 endif
 
-.PHONY: demo test quick matrix coverage release-check test-notebooks steady lab check bench bench-smoke bench-peers notebooks pins clean
+.PHONY: demo test quick matrix coverage release-check test-notebooks steady lab check bench bench-smoke bench-peers third-party notebooks pins clean
 
 demo: $(DEMO)  ## run the quickstart on the embedded model, and print it
 	@$(BIN)/python notebooks/run.py notebooks/quickstart.ipynb
@@ -59,6 +59,9 @@ bench-smoke: $(TEST)  ## every part of the bench once, with few rounds: that it 
 
 bench-peers: $(TEST)  ## the same for the strongest peers, in environments of their own
 	@$(BIN)/python tests/bench/peers.py $(ARGS)
+
+third-party: $(TEST)  ## servers of others, and the official SDK on the same bytes
+	@$(BIN)/python tests/bench/third_party.py
 
 notebooks: $(TEST)  ## run the notebooks anew, and keep their outputs
 	@$(BIN)/python notebooks/run.py --keep $(filter-out $(NOTEBOOKS),$(wildcard notebooks/*.ipynb))
