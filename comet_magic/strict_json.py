@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
+MOST_DIGITS = 4000
 DEEPEST = 100  # lists and objects within one another
 
 
 def json_or_none(text: str | bytes) -> Any:
-    """Return the JSON in a text; None where it is none. NaN and Infinity are null, and so is what is too deep."""
+    """Return the JSON in a text; None where it is none.
+
+    NaN, Infinity and endless digits are null, and so is what is too deep.
+    """
     try:
         text = text if isinstance(text, str) else text.decode("utf-8", "replace")
         value = _DECODER.decode(text)
@@ -19,9 +23,9 @@ def json_or_none(text: str | bytes) -> Any:
     return value if is_flat else _shallow(value)
 
 
-def _integer(digits: str) -> float:
-    """Return a number of any length: Python refuses thousands of digits, and SQLite more than 19."""
-    return int(digits) if len(digits) < 19 else float(digits)
+def _integer(digits: str) -> int | None:
+    """Return an integer; null for one of so many digits that Python refuses it."""
+    return int(digits) if len(digits) < MOST_DIGITS else None
 
 
 _DECODER = json.JSONDecoder(parse_int=_integer, parse_constant=lambda name: None)

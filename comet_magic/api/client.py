@@ -23,7 +23,17 @@ from . import grammar
 from .endpoint import Announce, Endpoint, find_endpoint
 from .error_replies import error_from
 from .events import MessageBuilder, StreamEvent, stream_events
-from .retry import LARGEST_ERROR, LONGEST_WAIT_S, Retrying, decoded, is_busy, nothing_lost, retry_after_s, wait_of
+from .retry import (
+    LARGEST_ERROR,
+    LONGEST_WAIT_S,
+    PASSING,
+    Retrying,
+    decoded,
+    is_busy,
+    nothing_lost,
+    retry_after_s,
+    wait_of,
+)
 from .transport import HTTPRequest, HTTPResponse, RequestsTransport, Transport
 
 PATIENCE_S = 0.3  # seconds without a word until it is said that something is going on
@@ -40,7 +50,6 @@ HEADERS = {
     "accept-encoding": "gzip, deflate",
     "user-agent": f"comet_magic/{VERSION}",
 }
-_PASSING = {"overloaded_error", "api_error", "rate_limit_error", "timeout_error"}
 
 
 class TimeLimits(NamedTuple):
@@ -127,13 +136,15 @@ class MessageStream:
         passing = False
         for event in self._events:
             if event["type"] == "ping":
+                if seen:  # what comes later is for who reads on
+                    break
                 if time.monotonic() > patience:
                     announce(WAITING)
                     patience = float("inf")
                 continue
             seen.append(event)
             error = event.get("error")
-            passing = event["type"] == "error" and isinstance(error, dict) and error.get("type") in _PASSING
+            passing = event["type"] == "error" and isinstance(error, dict) and error.get("type") in PASSING
             if event["type"] not in ("message_start", "content_block_start"):
                 break
         self._events = chain(seen, self._events)

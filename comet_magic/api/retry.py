@@ -4,6 +4,7 @@
 |---|---|---|---|
 | no connection, a reset, 408, 409, 429, 5xx but for what never will | the same | `retries` (2) | `Retrying` |
 | an overloaded endpoint that says so after its 200 | the same | once | `Client.stream` |
+| the same, later, but before any words | the same | once | `exchange.loop` |
 | a refusal of the cache marks | the same without them | once | `exchange.negotiate` |
 | a refusal of thinking, or of its absence, before calls | the same the other way | once | `exchange.negotiate` |
 | a turn that the server paused | the reply so far | `MOST_PAUSES` (10) | `exchange.loop` |
@@ -31,6 +32,7 @@ from ..strict_json import json_or_none
 from .error_replies import error_from
 from .transport import HTTPRequest, HTTPResponse, Transport
 
+PASSING = {"overloaded_error", "api_error", "rate_limit_error", "timeout_error"}  # types of an error that goes by
 NEVER_TYPES = {"invalid_request_error", "authentication_error", "permission_error", "not_found_error"}
 LONGEST_WAIT_S = 60.0
 LARGEST_ERROR = 200_000  # bytes of an error that are read

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..api.client import MessageStream
 from ..api.events import STEP, StreamEvent
-from ..errors import CometError, ReplyError
+from ..api.retry import PASSING
+from ..errors import APIError, CometError, ReplyError
 from ..keys import Key, without_key
 from ..messages.message import ContentBlock, Message
 from ..messages.request import Request
@@ -45,6 +46,7 @@ class Reply:
         self._past: list[tuple[Request, Message]] = []
         self._paused: tuple[ContentBlock, ...] = ()  # what came of the reply before the server paused it
         self._pauses = 0
+        self._was_overloaded = False
         self._incomplete: str | None = None
         self._before: tuple[Message, ...] = ()
         self._is_value = self._is_calling = self.is_urgent = self.is_unanswered = False
@@ -120,7 +122,7 @@ class Reply:
 
     def _events(self) -> Iterator[StreamEvent]:
         while True:
-            yield from self._stream
+            yield from self._words()
             following = yield from self._following()
             if following is None:
                 return
@@ -131,6 +133,17 @@ class Reply:
             self._past.append((self._request, self._stream.message))
             self._request, self._stream = following, stream
             self._before = self._tools.before if self._tools else ()
+
+    def _words(self) -> Iterator[StreamEvent]:
+        """Yield the events of the stream; of a second one, where the endpoint was overloaded before any words came."""
+        try:
+            yield from self._stream
+        except APIError as error:
+            if self._was_overloaded or error.type not in PASSING or error.about or self._stream.has_text:
+                raise
+            self._was_overloaded = True
+            self._stream = self._send(self._request)
+            yield from self._stream
 
     def _following(self) -> Generator[StreamEvent, None, Request | None]:
         """Yield the events of tool calls, and return the request that goes on with the reply; None when it is over."""

@@ -12,11 +12,13 @@ from cells import Ran
 from tool_calls import check
 from wire_server import (
     CLOSE,
+    LAST_CHUNK,
     MESSAGE,
     OPEN_HEAD,
     WireServer,
     block,
     canonical,
+    chunk,
     delta,
     event,
     reply,
@@ -236,11 +238,12 @@ def test_sources_are_shown_as_links(serve: Callable[..., WireServer], shell: Any
 
 
 @pytest.mark.parametrize("before", [[], [start()], [start(), block()]])
+@pytest.mark.parametrize("wait_s", [0.0, 0.3])
 def test_overloaded_before_any_words_is_asked_once_more(
-    serve: Callable[..., WireServer], shell: Any, before: list[bytes]
+    serve: Callable[..., WireServer], shell: Any, before: list[bytes], wait_s: float
 ) -> None:
     busy = event("error", error={"type": "overloaded_error", "message": "Overloaded"})
-    server = serve(stream(*before, busy), canonical("4"))
+    server = serve(stream(*before, end=[wait_s, chunk(busy), LAST_CHUNK]), canonical("4"))
     assert Ran(shell, "%%claude\nhi").plain.startswith("4")
     assert len(server.received) == 2
 

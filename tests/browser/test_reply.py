@@ -46,7 +46,7 @@ def test_a_reply_streams_in_and_stays(opened: Any) -> None:
         shown = output.locator(".jp-RenderedMarkdown")
         expect(shown.locator("h1")).to_contain_text("Hello")
         expect(shown.locator("small")).to_have_text(
-            re.compile(r"^m · 11 in · 5 out · \d\.\d s · ≈ \$0\.00011 · session ≈ \$0\.00011$")
+            re.compile(r"^◈ m · 11 in · 5 out · \d\.\d s · ≈ \$0\.00011 · session ≈ \$0\.00011 · sent to 127")
         )
         expect(shown.locator("pre span").first).to_be_visible()
         expect(shown.locator("mjx-container")).to_have_count(2)
@@ -155,12 +155,36 @@ def test_jupyterlabs_own_parser_finds_nothing_that_acts(opened: Any, page: Page)
     """The same mixtures as in test_markdown.py, through marked and JupyterLab's mathematics."""
     import random
 
-    from hostile import FRAGMENTS, HOSTILE
+    from hostile import FILES, FRAGMENTS, HOSTILE, TEX
 
     notebook: OpenNotebook = opened("1")
     fragments, dice = list(FRAGMENTS.elements), random.Random(20261122)  # type: ignore[attr-defined]
     texts = ["".join(dice.choice(fragments) for _ in range(dice.randint(2, 22))) for _ in range(800)]
-    assert notebook.page.evaluate(RENDER, [safe_markdown(text) for text in [*HOSTILE, *texts]]) == []
+    assert notebook.page.evaluate(RENDER, [safe_markdown(text) for text in [*HOSTILE, *FILES, *TEX, *texts]]) == []
+
+
+DEFINITIONS = r"""\\(\def\alpha{EVILA}\\) &#36;\def\beta{EVILB}&#36; $\gdef\gamma{EVILC}$ $$\newcommand{\delta}{EVILD}$$
+
+\begin{align}\def\epsilon{EVILE}}\end{align} &bsol;begin{align}\def\zeta{EVILF}&bsol;end{align} \[\let\eta\alpha\]
+
+| a | b |
+|---|---|
+| &#36;\def\theta{EVILG}&#36; | $\renewcommand{\iota}{EVILH}$ |
+"""
+
+
+def test_a_reply_changes_no_formula_of_the_page(opened: Any, page: Page) -> None:
+    mine = "from IPython.display import Markdown\nMarkdown(r'$\\alpha\\beta\\gamma\\delta\\epsilon\\zeta\\eta\\theta\\iota$ mine')"
+    with WireServer(canonical(DEFINITIONS)) as server:
+        notebook: OpenNotebook = opened(load(server), "%%claude\nhi", mine)
+        notebook.run(0)
+        notebook.run(1)
+        shown = notebook.run(2).locator(".jp-RenderedMarkdown")
+        expect(shown.locator("mjx-container")).to_be_visible(timeout=20_000)
+        page.wait_for_timeout(500)
+        assert "EVIL" not in shown.inner_text()
+        assert "EVIL" not in str(shown.locator("mjx-container").get_attribute("aria-label"))
+        assert page.locator("mjx-c.mjx-c45").count() == 0  # a capital E, as MathJax draws it
 
 
 @pytest.mark.parametrize("app", ["notebook"])

@@ -121,6 +121,6 @@ def test_a_terminal_streams_without_escape_codes(monkeypatch: pytest.MonkeyPatch
             [sys.executable, "-m", "IPython", "--no-banner", "--simple-prompt", "--colors=NoColor"],
             input=code, capture_output=True, text=True, timeout=60, check=True,
         )  # fmt: skip
-    assert "Hello \ufffd[31mred\ufffd[0m $5\nm · 11 in · 5 out · " in done.stdout
+    assert "Hello \ufffd[31mred\ufffd[0m $5\n◈ m · 11 in · 5 out · " in done.stdout
     assert "\x1b[31mred" not in done.stdout
     assert "IPython.core.display" not in done.stdout

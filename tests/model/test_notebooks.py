@@ -73,7 +73,7 @@ def test_the_conversation_runs_again_from_its_store_with_the_server_down(tmp_pat
         assert done.returncode == 0, done.stderr[-3000:]
         executed = nbformat.read(tmp_path / "build" / "conversation.ipynb", as_version=4)
         replies = [c.outputs[0].data["text/plain"] for c in executed.cells if c.source.startswith("%%claude")]
-        texts.append([reply.split("\n\nlocal · ")[0] for reply in replies])
+        texts.append([reply.split("\n\n◈ local · ")[0] for reply in replies])
         assert all(("replayed from" in reply) == bool(more) for reply in replies)
     assert texts[0] == texts[1] == texts[2]
 
