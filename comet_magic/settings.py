@@ -175,7 +175,7 @@ class CometSettings(SingletonConfigurable):
         name, text = proposal["trait"].name, str(proposal["value"]).strip()
         if not text:
             raise TraitError(f"CometSettings.{name} must not be empty")
-        if self._is_key(text):
+        if self._looks_like_key(text):
             raise TraitError(
                 f"CometSettings.{name}: this looks like a key, and is not shown: enter it with %claude_key"
             )
@@ -268,7 +268,7 @@ class CometSettings(SingletonConfigurable):
                 return thinking_from(value)
             if name == "model" and not str(value).strip():
                 raise TraitError("the model's name is empty")
-            if name == "model" and self._is_key(str(value)):
+            if name == "model" and self._looks_like_key(str(value)):
                 raise ConfigError(f"{name}: this looks like a key, and is not shown", "enter it with %claude_key")
             return self.traits()[name]._validate(self, value)
         except (TraitError, ValueError) as error:
@@ -285,14 +285,20 @@ class CometSettings(SingletonConfigurable):
         return self._latest_key
 
     def _without_key(self, text: str) -> str:
-        for key in filter(None, (self.key_at_hand, self._latest_key)):
+        for key in self._known_keys():
             text = key.hide_in(text)
         return text
 
+    def _known_keys(self) -> list[Key]:
+        """Return every key that this process has met, whatever endpoint is set; an error may be about that."""
+        from .keys import ENDPOINT_KEY, Key, key_in_environment
+
+        own = Key(os.environ.get(ENDPOINT_KEY, ""), ENDPOINT_KEY)
+        return [*self._typed_keys.values(), *filter(None, (key_in_environment(os.environ), self._latest_key)), own]
+
     def is_key(self, text: str) -> bool:
         """Return whether a text has the user's own key in it."""
-        key = self.key_at_hand or self._latest_key
-        return bool(key and key.hide_in(text) != text)
+        return self._without_key(text) != text
 
     @property
     def key_at_hand(self) -> Key | None:
@@ -340,9 +346,8 @@ class CometSettings(SingletonConfigurable):
     def _base_origin(self) -> str:
         return next(iter(_origins([self.base_url_variable])), "")
 
-    def _is_key(self, text: str) -> bool:
-        at_hand = self.key_at_hand if self.trait_has_value("endpoint") else None
-        return looks_like_secret(text) or bool(at_hand and len(text) >= 8 and at_hand.reveal() == text)
+    def _looks_like_key(self, text: str) -> bool:
+        return looks_like_secret(text) or self.is_key(text)
 
     def use_key(self, key: Key) -> None:
         """Use `key` for the endpoint that is set now, until the kernel ends.
