@@ -133,8 +133,10 @@ def without_key(value: T, key: Key | None) -> T:
                 setattr(value, name, key.hide_in(text))
         return value
     # Most have no key in them, and their `repr` says so in a fraction of the time; the text, where it is in two halves.
-    texts = (value,) if isinstance(value, str) else (repr(value), str(getattr(value, "text", "")))
-    return cast(T, _hidden(value, key)) if any(map(key.is_in, texts)) else value
+    if key.is_in(value if isinstance(value, str) else repr(value)):
+        return cast(T, _hidden(value, key))
+    has_halves = len(getattr(value, "content", ())) > 1 and key.is_in(str(getattr(value, "text", "")))
+    return cast(T, _hidden(value, key)) if has_halves else value
 
 
 def _hidden(value: Any, key: Key) -> Any:

@@ -11,7 +11,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -116,6 +116,7 @@ class CometSettings(SingletonConfigurable):
         self._refused: dict[str, str] = {}
         self._configuration: Any = {}
         self._own_origins: set[str] | None = None
+        self._refused_origins: set[str] = set()  # until the kernel ends, or the endpoint is set anew
         self._note_of_key: str | None = None
         self._latest_key: Key | None = None
         # Asks the user whether the key may go to an origin; None: nobody can answer.
@@ -183,7 +184,7 @@ class CometSettings(SingletonConfigurable):
             try:
                 base_url(text, allow_http=self.allow_http)
             except ConfigError as error:
-                raise TraitError(str(error)) from None
+                raise TraitError(f"{error}\nnothing was changed: the endpoint stays {self.endpoint!r}") from None
         return text
 
     @validate("max_tokens")
@@ -324,27 +325,34 @@ class CometSettings(SingletonConfigurable):
         own = _origins_at_start() if self._own_origins is None else self._own_origins
         if origin == COMETAPI or is_loopback(urlsplit(url).hostname or "") or origin in own or is_allowed(origin):
             return key
-        answer = self.ask_about_origin(origin)
+        answer = False if origin in self._refused_origins else self.ask_about_origin(origin)
         if answer:
             allow(origin)
             return key
-        why = "you did not allow it" if answer is False else "nobody is here to allow it"
-        raise ConfigError(
-            f"nothing was sent: {origin} is not CometAPI, and your key would go there: {why}",
-            "run a cell where you can answer, or enter a key of its own with %claude_key; COMET_MAGIC_ENDPOINT in the"
-            " environment names an endpoint of yours, COMET_MAGIC_ENDPOINT_KEY its key",
+        other = (
+            "or enter a key of its own with %claude_key; COMET_MAGIC_ENDPOINT in the environment names an endpoint of"
         )
+        other += " yours, COMET_MAGIC_ENDPOINT_KEY its key"
+        if answer is None:
+            why, hint = "nobody is here to allow it", f"run a cell where you can answer, {other}"
+        else:
+            self._refused_origins.add(origin)
+            why, hint = (
+                "you did not allow it",
+                f"%config CometSettings.endpoint = 'auto' goes back to CometAPI; {other}",
+            )
+        raise ConfigError(f"nothing was sent: {origin} is not CometAPI, and your key would go there: {why}", hint)
 
     @property
     def _origin(self) -> str:
         """The origin that `endpoint` names now."""
         if self.endpoint in ("auto", "cometapi", "local"):
             return self._base_origin or COMETAPI
-        return next(iter(_origins([self.endpoint])), "")
+        return _origin_of(self.endpoint)
 
     @property
     def _base_origin(self) -> str:
-        return next(iter(_origins([self.base_url_variable])), "")
+        return _origin_of(self.base_url_variable)
 
     def _looks_like_key(self, text: str) -> bool:
         return looks_like_secret(text) or self.is_key(text)
@@ -382,6 +390,8 @@ class CometSettings(SingletonConfigurable):
     @observe(*MUST_HOLD)
     def _chosen(self, change: Any) -> None:
         self._refused.pop(change["name"], None)
+        if change["name"] == "endpoint":
+            self._refused_origins.clear()
 
     @property
     def notebook_variable(self) -> str:
@@ -416,6 +426,7 @@ def environment_without_secrets() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not is_secret_name(name)}
 
 
+@cache
 def _origins_at_start() -> set[str]:
     named = environment_at_start()
     return _origins([named.get("COMETAPI_BASE_URL", ""), named.get("COMET_MAGIC_ENDPOINT", "")])
@@ -423,12 +434,18 @@ def _origins_at_start() -> set[str]:
 
 def _origins(addresses: list[str]) -> set[str]:
     """Return the origins of those that are addresses."""
-    origins = set()
-    for address in addresses:
-        with contextlib.suppress(ConfigError):
-            if address not in ("", "auto", "cometapi", "local"):
-                origins.add(origin_of(base_url(address, allow_http=True)))
-    return origins
+    return set(filter(None, map(_origin_of, addresses)))
+
+
+@lru_cache(maxsize=32)  # each question asks for it several times
+def _origin_of(address: str) -> str:
+    """Return the origin of an address, "" where it is none."""
+    if address in ("", "auto", "cometapi", "local"):
+        return ""
+    try:
+        return origin_of(base_url(address, allow_http=True))
+    except ConfigError:
+        return ""
 
 
 def budget_limits(value: Any) -> dict[str, float]:
@@ -491,6 +508,7 @@ def thinking_from(value: object) -> str | int | None:
     raise ValueError(f"{value!r} is none of: off, adaptive, or a budget in tokens")
 
 
+@lru_cache(maxsize=32)
 def base_url(text: str, name: str = "the endpoint", *, allow_http: bool = False) -> str:
     """Return one base URL for all the ways to write it: with or without scheme, `/v1`, `/v1/messages`, a slash.
 

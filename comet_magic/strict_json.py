@@ -19,7 +19,8 @@ def json_or_none(text: str | bytes) -> Any:
         value = _DECODER.decode(text)
     except (ValueError, RecursionError):
         return None
-    is_flat = text.count("[") + text.count("{") <= DEEPEST
+    # A text with fewer brackets than that cannot be too deep; most are short.
+    is_flat = len(text) <= 2 * DEEPEST or text.count("[") + text.count("{") <= DEEPEST
     return value if is_flat else _shallow(value)
 
 

@@ -251,6 +251,12 @@ class MessageBuilder:
 
     def _delta(self, index: int, delta: dict[str, Any]) -> None:
         kind = delta.get("type")
+        if kind == "text_delta":  # most are, and their block is open
+            block = self._latest.get((index, "text"))
+            text = delta.get("text")
+            if block is not None and not block.is_closed and type(text) is str:
+                block.parts.append(text)
+                return
         field = _GROWING.get(kind) if isinstance(kind, str) else None
         if not isinstance(kind, str):
             field = next((name for name in _OF_TYPE if isinstance(delta.get(name), str)), None)
