@@ -61,7 +61,7 @@ class Key:
         raise ConfigError(f"the key from {self.source} {problem}", "copy it again, or enter it with %claude_key")
 
     def hide_in(self, text: str) -> str:
-        """Return a text without the key, without the larger half of one that was cut, and without one in disguise."""
+        """Return a text without the key, also where it is cut, or has characters in it that cannot be seen."""
         if len(self.__secret) < SHORTEST:
             return text
         text = text.replace(self.__secret, self.hint)
@@ -72,15 +72,11 @@ class Key:
         return text
 
     def __without_part(self, text: str, secret: str) -> str:
-        """Return a text with no beginning of the secret in it, if that is its larger half."""
-        begin, at = secret[: self._half], 0
-        while (at := text.find(begin, at)) >= 0:
-            size = self._half
-            while size < len(secret) and text[at + size : at + size + 1] == secret[size]:
-                size += 1
-            text = f"{text[:at]}…{text[at + size :]}"
-            at += 1
-        return text
+        """Return a text with no beginning of the secret in it that is long enough to matter."""
+        rest = ""
+        for sign in reversed(secret[self._half :]):
+            rest = f"(?:{re.escape(sign)}{rest})?"
+        return re.sub(re.escape(secret[: self._half]) + rest, "…", text)
 
     @property
     def __disguised(self) -> re.Pattern[str]:
@@ -89,7 +85,7 @@ class Key:
 
     @property
     def _half(self) -> int:
-        return max(SHORTEST, -(-len(self.__secret) * 3 // 5))
+        return max(12, len(self.__secret) // 3) if len(self.__secret) >= 12 else len(self.__secret)
 
     def is_in(self, text: str) -> bool:
         """Return whether a text may have the key in it, as it is or as `repr` writes it."""

@@ -21,7 +21,6 @@ from traitlets.config import SingletonConfigurable
 
 from .errors import ConfigError, hide_in_errors
 from .origins import allow, is_allowed, is_loopback, origin_of
-from .redaction import looks_like_secret
 
 if TYPE_CHECKING:
     from .keys import Key
@@ -149,7 +148,7 @@ class CometSettings(SingletonConfigurable):
         if self._own_origins is None:  # later, a notebook may have written into it
             named = str(config.get(type(self).__name__, {}).get("endpoint", ""))
             self._own_origins = _origins_at_start() | _origins([named])
-        for name, value in config.get(type(self).__name__, {}).items():
+        for name, value in sorted(config.get(type(self).__name__, {}).items(), key=_allow_http_first):
             if name not in self.trait_names(config=True):
                 continue
             # A value that %config refused stays in IPython's configuration; it is refused once more.
@@ -159,7 +158,10 @@ class CometSettings(SingletonConfigurable):
         self._read_environment()
 
     def _read_environment(self) -> None:
-        for variable in [name for name in os.environ if name.startswith("COMET_MAGIC_")]:
+        named = [(name, value) for name, value in os.environ.items() if name.startswith("COMET_MAGIC_")]
+        for variable, _ in sorted(named, key=_allow_http_first):
+            if variable == "COMET_MAGIC_ENDPOINT_KEY":
+                continue
             name = variable.removeprefix("COMET_MAGIC_").lower()
             if name not in self.trait_names(config=True):
                 warnings.warn(f"{variable} is not used: there is no setting {name}", stacklevel=3)
@@ -312,14 +314,14 @@ class CometSettings(SingletonConfigurable):
             return Key(os.environ[ENDPOINT_KEY], ENDPOINT_KEY)
         return self._typed_keys.get(COMETAPI) or key_in_environment(os.environ)
 
-    def key_for(self, url: str) -> Key | None:
-        """Return the key that may go to `url`; None where there is none.
+    def key_for(self, url: str, key: Key | None) -> Key | None:
+        """Return `key`, the one in use, if it may go to `url`.
 
         A key goes to CometAPI, to this machine, to what the user's own environment or configuration names, and to where
         it was typed for. For any other origin the user is asked, once.
         Raises: ConfigError when the user does not allow it, or nobody can answer.
         """
-        key, origin = self.key, origin_of(url)
+        origin = origin_of(url)
         if key is None or self._typed_keys.get(origin) is key:
             return key
         own = _origins_at_start() if self._own_origins is None else self._own_origins
@@ -355,6 +357,8 @@ class CometSettings(SingletonConfigurable):
         return _origin_of(self.base_url_variable)
 
     def _looks_like_key(self, text: str) -> bool:
+        from .redaction import looks_like_secret  # not at the top: loading stays quick
+
         return looks_like_secret(text) or self.is_key(text)
 
     def use_key(self, key: Key) -> None:
@@ -448,6 +452,11 @@ def _origin_of(address: str) -> str:
         return ""
 
 
+def _allow_http_first(item: tuple[str, Any]) -> bool:
+    """Sort the setting that an endpoint is judged by before the endpoint."""
+    return not item[0].lower().endswith("allow_http")
+
+
 def budget_limits(value: Any) -> dict[str, float]:
     """Return US dollars by "session" and "day", as far as they are limited. Raises: ValueError or TypeError."""
     if value is None:
@@ -517,6 +526,8 @@ def base_url(text: str, name: str = "the endpoint", *, allow_http: bool = False)
     """
     hint = "an endpoint looks like https://api.cometapi.com or http://127.0.0.1:8080"
     address = text.strip()
+    from .redaction import looks_like_secret  # not at the top: loading stays quick
+
     # What may hold a password or a key is not said again.
     shown = f"{name} {text!r}" if not re.search("[@?#]", text) and not looks_like_secret(text) else name
     if "://" not in address:

@@ -26,10 +26,10 @@ from .events import MessageBuilder, StreamEvent, stream_events
 from .retry import (
     LARGEST_ERROR,
     LONGEST_WAIT_S,
-    PASSING,
     Retrying,
     decoded,
     is_busy,
+    is_passing,
     nothing_lost,
     retry_after_s,
     wait_of,
@@ -143,8 +143,7 @@ class MessageStream:
                     patience = float("inf")
                 continue
             seen.append(event)
-            error = event.get("error")
-            passing = event["type"] == "error" and isinstance(error, dict) and error.get("type") in PASSING
+            passing = event["type"] == "error" and is_passing(error_from(200, {**event, "type": "error"}))
             if event["type"] not in ("message_start", "content_block_start"):
                 break
         self._events = chain(seen, self._events)
@@ -229,7 +228,9 @@ class Client(NamedTuple):
                 self.announce("the endpoint is overloaded: asking once more")
             except CometError as error:
                 response.close(at_once=True)
-                raise without_key(error, self.endpoint.key) from None
+                if not (again and isinstance(error, APIError) and is_passing(error)):
+                    raise without_key(error, self.endpoint.key) from None
+                self.announce("the endpoint is overloaded: asking once more")
             except BaseException:
                 response.close(at_once=True)
                 raise
@@ -251,7 +252,12 @@ class Client(NamedTuple):
         usable: dict[str, dict[str, Any]] = {}
         after = ""
         for _ in range(MOST_PAGES):
-            body = decoded(self._send(f"/v1/models{after}").body())
+            try:
+                body = decoded(self._send(f"/v1/models{after}").body())
+            except CometError:
+                if usable:  # a page that is not there ends the list
+                    break
+                raise
             if isinstance(body, dict) and body.get("error"):
                 raise without_key(error_from(200, body), self.endpoint.key)
             data = body.get("data") if isinstance(body, dict) else body
@@ -266,7 +272,9 @@ class Client(NamedTuple):
                     f"the endpoint's list of {len(data):,} models gives none of them an id",
                     "any name can be set all the same", code=NO_LIST,
                 )  # fmt: skip
-            last = body.get("last_id") if isinstance(body, dict) and body.get("has_more") is True else None
+            page = body if isinstance(body, dict) else {}
+            has_more = page.get("has_more") in (True, "true")
+            last = (page.get("last_id") or next(reversed(usable), None)) if has_more else None
             if not _is_name(last) or len(usable) == known or len(usable) >= MOST_MODELS:
                 break
             after = f"?after_id={quote(str(last), safe='')}"

@@ -69,7 +69,7 @@ def find_endpoint(settings: CometSettings, *, offline: bool = False) -> Endpoint
         address, source = (name, "the endpoint") if is_custom else (settings.base_url_variable, "COMETAPI_BASE_URL")
         url = base_url(address or COMETAPI, source, allow_http=settings.allow_http)
         if not offline:
-            key = settings.key_for(url)
+            key = settings.key_for(url, key)
         direct = is_loopback(urlsplit(url).hostname or "")
         return Endpoint(url, key, direct=direct, publishes_prices=not is_custom or url == COMETAPI)
     if name == "auto" and local.is_installed(settings.local_model):

@@ -45,16 +45,19 @@ _RULES = (
         r"insufficient[ _](?:account )?(?:balance|credits?|funds|quota|user quota)|credit balance is too low"
         r"|out of credits?"
         r"|quota (?:is )?(?:not enough|exhausted|insufficient)|exceeded your current quota|no resource package"
-        r"|please recharge|top[ -]?up|payment required|(?:hard|spend(?:ing)?) limit|arrears"
-        r"|余额不足|欠费|额度(?:不足|已用尽)",
+        r"|please recharge|\btop[ -]?up\b|payment required"
+        r"|(?:hard|spend(?:ing)?) limit|key limit exceeded|budget has been exceeded|budgetexceeded|usage limits?\b"
+        r"|arrears|余额不足|欠费|额度(?:不足|已用尽|失败)",
         "insufficient_user_quota insufficient_quota pre_consume_token_quota_failed enforced_spend_limit_reached"
-        " contract_spend_limit_reached billing_not_active billing_error credit_balance_too_low 1113 1008",
+        " contract_spend_limit_reached billing_not_active billing_error credit_balance_too_low budget_exceeded"
+        " exceeded_current_quota_error 1113 1008",
         "the account needs credit, or has met its spending limit",
     ),
     _rule(
         "model",
-        r"model[^.:]{0,80}?(?:not[ _](?:supported|found|exist|available|offered|valid)|does not exist|is invalid)"
-        r"|(?:invalid|unknown|no such|unsupported) model|no available channel|no endpoints? found for"
+        r"model.{0,100}?(?:not[ _](?:supported|found|exist|available|offered|valid)|does not exist|is invalid)"
+        r"|(?:invalid|unknown|no such|unsupported) model(?! (?:response|output|reply))"
+        r"|无可用渠道|no available channel|no endpoints? found for"
         r"|模型不存在|模型.{0,8}不支持",
         "model_not_found model_not_supported invalid_model unknown_model deploymentnotfound 1211",
         _MODEL_HINT,
@@ -62,7 +65,8 @@ _RULES = (
     _rule(
         "length",
         r"prompt is too long|context[ _](?:length|window|size|limit)|maximum context|too many (?:input )?tokens"
-        r"|input (?:is )?too long|reduce the length"
+        r"|input (?:is )?too long|reduce the length|prompt exceeds|model token limit|range of input length"
+        r"|prompt token count.{0,40}exceeds|maximum prompt length"
         r"|exceeds? (?:the )?(?:model's )?(?:maximum|available|max) (?:context|input|number of tokens)"
         r"|上下文.{0,6}(?:超|过长)|输入.{0,4}过长",
         "exceed_context_size_error context_length_exceeded string_above_max_length request_too_large",
@@ -96,18 +100,30 @@ def error_from(status: int, body: object, headers: Mapping[str, str] | None = No
     what = f"{head}: {text}" if head else text
     if request_id and request_id not in what:
         what += f" (request id: {request_id})"
-    rule = _rule_of(text, code, kind, sent)
+    rule = _rule_of(text, code, kind, sent, is_busy_status=status in (200, 408, 429) or status >= 500)
     hint = rule.hint if rule and rule.hint else _hint(status, kind, code)
     about = rule.about if rule else ""
     return APIError(what, hint, status=status, type=kind, code=code, request_id=request_id, about=about)
 
 
-def _rule_of(text: str, code: str | None, kind: str | None, headers: Mapping[str, str]) -> _Rule | None:
+def _rule_of(
+    text: str, code: str | None, kind: str | None, headers: Mapping[str, str], *, is_busy_status: bool
+) -> _Rule | None:
     if headers.get("cf-mitigated") == "challenge":
         return _RULES[0]
     names = {name.lower() for name in (code, kind) if name}
-    by_words = next((rule for rule in _RULES if rule.words.search(text)), None)
-    return by_words or next((rule for rule in _RULES if rule.codes & names), None)
+    by_code = next((rule for rule in _RULES if rule.codes & names), None)
+    # Whoever says that it goes by, with a status that says so, too, means no more than that.
+    if by_code or (is_busy_status and _PASSES.search(text)):
+        return by_code
+    return next((rule for rule in _RULES if rule.words.search(text)), None)
+
+
+_PASSES = lazy_pattern(
+    r"try again|retry (?:in|after|later)|please (?:wait|retry)|high demand|temporar|overloaded|too many requests"
+    r"|rate.?limit|right now|at the moment|currently",
+    re.I,
+)
 
 
 _ID_HEADERS = ("request-id", "x-request-id", "x-oneapi-request-id")
@@ -118,10 +134,15 @@ MOST_MESSAGES = 5
 
 def says_what_is_wrong(body: object) -> bool:
     """Return whether a JSON object that came with a 200, and is no reply, is an error all the same."""
-    if not isinstance(body, Mapping) or "content" in body or "choices" in body:
+    known = {"content", "choices", "delta", "index", "content_block"}
+    if not isinstance(body, Mapping) or known & body.keys() or str(body.get("type", "")).startswith(_EVENTS):
         return False
-    has_code = any(body.get(name) not in (None, 0, "0", "", 200, "200") for name in ("code", "status_code", "errcode"))
-    return bool(body.get("errors") or body.get("base_resp") or (has_code and any(body.get(name) for name in _MESSAGES)))
+    if isinstance(body.get("message"), Mapping):  # as of `message_start`
+        return False
+    return bool(body.get("errors") or body.get("base_resp") or any(body.get(name) for name in _MESSAGES))
+
+
+_EVENTS = ("message_", "content_block_", "ping")
 
 
 def _error_fields(body: object) -> dict[str, Any]:
@@ -207,7 +228,7 @@ def _page_title(text: str) -> str:
 
 
 def _hint(status: int, kind: str | None, code: str | None) -> str:
-    if kind == "not_found_error":
+    if kind == "not_found_error" and status != 404:
         return _MODEL_HINT
     match status:
         case 500 if "invalid_request" not in f"{kind} {code}":

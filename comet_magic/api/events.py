@@ -7,6 +7,7 @@ Sources: WHATWG HTML, section 9.2.6 (server-sent events); the provider's streami
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypedDict
 
@@ -69,11 +70,12 @@ def stream_events(chunks: Iterable[bytes]) -> Iterator[StreamEvent]:
             if not chunk:
                 yield PING
             body += chunk
-        yield {"type": "whole", "message": whole_reply(bytes(body))}
+        yield from _whole(whole_reply(bytes(body)))
         return
     decoder = SSEDecoder()
     has_begun = is_whole = is_over = False
-    for event in _sse_events(decoder, start, chunks):
+    odd = ""  # the last words that were no event
+    for event in _until_cut(_sse_events(decoder, start, chunks)):
         if is_over:
             # What already stands behind the end is read, for it may say that it was none; nothing is waited for.
             if event["type"] == "error":
@@ -82,18 +84,41 @@ def stream_events(chunks: Iterable[bytes]) -> Iterator[StreamEvent]:
                 return
             continue
         yield event
-        has_begun = has_begun or event is not PING
+        odd = event.get("error") or odd if event["type"] == "unreadable" else odd
+        has_begun = has_begun or event["type"] not in ("ping", "unreadable")
         is_over = event["type"] == "message_stop"
         is_whole = is_whole or (event["type"] == "message_delta" and _has_reason(event))
     stray = bytes(decoder.stray)
-    if isinstance(said := json_or_none(stray), dict) and said.get("error"):
+    said = json_or_none(stray)
+    if isinstance(said, dict) and said.get("error"):
         yield {**said, "type": "error"}  # type: ignore[typeddict-item]  # whatever else the gateway put there
-    elif not (is_whole or is_over) and stray.strip():  # in place of a reply, or of its end
-        words = error_from(200, stray.decode("utf-8", "replace")).what
+    elif isinstance(said, dict) and not has_begun and "content" in said:  # behind comments that are server-sent events
+        yield from _whole(said)
+    elif not (is_whole or is_over) and (stray.strip() or odd):  # in place of a reply, or of its end
+        words = error_from(200, stray.decode("utf-8", "replace") if stray.strip() else odd).what
         if has_begun:
             what = f"cut off: the stream ended in the middle of the reply, with the words: {words}"
             raise TransportError(what, "run the cell again", kind="cut")
         raise APIError(f"not a Messages reply: {words}", _NO_REPLY, status=200)
+
+
+def _whole(message: dict[str, Any]) -> Iterator[StreamEvent]:
+    """Yield a reply that came in one piece, and the error that stands in it, if one does."""
+    yield {"type": "whole", "message": message}
+    if message.get("error"):
+        yield {"type": "error", "error": message["error"]}
+
+
+def _until_cut(events: Iterator[StreamEvent]) -> Iterator[StreamEvent]:
+    """Yield the events; a connection that breaks when all has come is no matter."""
+    is_over = False
+    try:
+        for event in events:
+            is_over = is_over or event["type"] == "message_stop"
+            yield event
+    except TransportError:
+        if not is_over:
+            raise
 
 
 def _has_reason(event: StreamEvent) -> bool:
@@ -120,16 +145,25 @@ def _sse_events(decoder: SSEDecoder, start: bytes, chunks: Iterator[bytes]) -> I
         yield from _stream_event(event)
 
 
-_HEARTBEATS = frozenset(("", "ping", "pong", "heartbeat", "keepalive", "keep-alive", "[done]", "null", "{}"))
+_HEARTBEATS = frozenset(("", "ping", "pong", "heartbeat", "keepalive", "done", "null", "ok"))  # their letters
+_CHUNKS = "the endpoint answers with chat completions, which are another API's"
 
 
 def _stream_event(event: ServerSentEvent) -> Iterator[StreamEvent]:
     data = json_or_none(event.data)
     if isinstance(data, dict) and data:
-        if "type" not in data or (data.get("error") and data["type"] != "error"):
+        kind = data.get("type")
+        if kind == "message" and "content" in data:
+            yield from _whole(data)
+            return
+        if "choices" in data:
+            data = {"type": "error", "error": {"message": _CHUNKS}}
+        elif kind != "error" and not data.get("error") and (event.event == "error" or says_what_is_wrong(data)):
+            data = {"type": "error", "error": data}
+        elif "type" not in data or (data.get("error") and kind != "error"):
             data["type"] = "error" if data.get("error") else event.event
         yield data  # type: ignore[misc]  # the wire's own JSON
-    elif event.data.strip().lower() in _HEARTBEATS:
+    elif re.sub("[^a-z]", "", event.data[:40].lower()) in _HEARTBEATS:
         yield PING
     elif event.event == "error":
         yield {"type": "error", "error": event.data}
@@ -137,7 +171,7 @@ def _stream_event(event: ServerSentEvent) -> Iterator[StreamEvent]:
         for line in event.data.split("\n"):  # events without the empty lines between them
             yield from _stream_event(ServerSentEvent("", line))
     else:
-        yield {"type": "unreadable"}
+        yield {"type": "unreadable", "error": event.data[:2000]}
 
 
 def whole_reply(body: bytes) -> dict[str, Any]:
@@ -147,8 +181,13 @@ def whole_reply(body: bytes) -> dict[str, Any]:
         title = error_from(200, body.decode("utf-8", "replace")).what
         raise APIError(f"an HTML page came back instead of a reply: {title}", hint, status=200)
     reply = json_or_none(body)
-    if isinstance(reply, dict) and reply.get("error") and reply.get("type") != "message":
+    if isinstance(reply, dict) and reply.get("error") and "content" not in reply:
         raise error_from(200, reply)
+    if reply is None and body[:1] not in b"{[":
+        words = body.decode("utf-8", "replace").strip()
+        reply = words if "".join(words.split()).isprintable() and "\ufffd" not in words else None
+    if isinstance(reply, list | str) and reply:
+        raise APIError(f"not a Messages reply: {error_from(200, reply).what}", hint, status=200)
     if isinstance(reply, dict) and (reply.get("type") == "message" or "content" in reply):
         return reply
     if says_what_is_wrong(reply):
@@ -182,14 +221,11 @@ class _Block:
             block["text"] = self.text
         elif self.type == "thinking":
             block["thinking"] = "".join([block.get("thinking", ""), *self.parts])
-        elif self.type in CALLS:
+        elif self.type.endswith("tool_use"):
             block = _call(block, "".join(self.parts))
         if self.citations:
             block["citations"] = self.citations
         return block  # type: ignore[return-value]  # the wire's own JSON
-
-
-CALLS = ("tool_use", "server_tool_use")
 
 
 class MessageBuilder:
@@ -205,9 +241,10 @@ class MessageBuilder:
         self.finished = False
         self._head: dict[str, Any] = {}
         self._usage, self._former_usage = Usage(), Usage()
-        self._has_final_count = False
+        self._final_output: int | None = None  # the count of a stream's end, which the one at its beginning is none of
         self._blocks: list[_Block] = []
         self._latest: dict[tuple[int, str], _Block] = {}  # the last block of a type at an index
+        self._open: dict[int, _Block] = {}  # the last block at an index
         self._stopped = False
         self._unreadable = self._left_out = self._restarts = 0
 
@@ -230,23 +267,24 @@ class MessageBuilder:
         elif kind == "message_stop":
             self._stopped = self.finished = True
         elif kind == "whole":
-            self._has_final_count = True
             self._begin(event["message"])
+            self._final_output = self._usage.output_tokens
             self._stopped = self.finished = True
         elif kind == "unreadable":
             self._unreadable += 1
 
     def _start(self, message: dict[str, Any]) -> None:
         """Begin, or begin anew: a gateway that lost its upstream puts a second reply behind the first."""
-        if self._head and message.get("id") == self._head.get("id"):
+        if self._head and message.get("id") == self._head.get("id") and (message.get("id") or not self.finished):
             return
         if self._blocks:
             self._restarts += 1
             written = sum(estimated_tokens(block.text) for block in self._blocks)
             former = self._usage._replace(output_tokens=max(written, self._usage.output_tokens or 0))
             self._former_usage = self._former_usage + former
-            self._blocks, self._latest = [], {}
-        self._has_final_count = False
+            self._blocks, self._latest, self._open = [], {}, {}
+        self.finished = self._stopped = False
+        self._final_output = None
         self._begin(message)
 
     def _delta(self, index: int, delta: dict[str, Any]) -> None:
@@ -257,11 +295,14 @@ class MessageBuilder:
             if block is not None and not block.is_closed and type(text) is str:
                 block.parts.append(text)
                 return
-        field = _GROWING.get(kind) if isinstance(kind, str) else None
+        field = _GROWING.get(kind.removesuffix("_delta")) if isinstance(kind, str) else None
         if not isinstance(kind, str):
             field = next((name for name in _OF_TYPE if isinstance(delta.get(name), str)), None)
         if field:
-            if isinstance(text := delta.get(field), str) and text and (block := self._growing(index, _OF_TYPE[field])):
+            text = delta.get(field)
+            if field == "partial_json" and isinstance(text, dict):
+                text = json.dumps(text)
+            if isinstance(text, str) and text and (block := self._growing(index, _OF_TYPE[field])):
                 block.parts.append(text)
         elif kind == "signature_delta" and isinstance(signature := delta.get("signature"), str):
             if block := self._growing(index, "thinking"):
@@ -273,8 +314,9 @@ class MessageBuilder:
     def _growing(self, index: int, type_of_block: str) -> _Block | None:
         """Return the block that a delta belongs to; a new one where there is none of its type that may still grow."""
         block = self._latest.get((index, type_of_block))
-        if type_of_block == "tool_use" and block is None:
-            block = self._latest.get((index, "server_tool_use"))
+        if type_of_block == "tool_use" and (at_index := self._open.get(index)):
+            # Arguments belong to whatever stands there that may have any, under whatever name.
+            block = block if at_index.type in ("text", "thinking") else at_index
         may_grow = block is not None and (not block.is_closed or block is self._blocks[-1])
         return block if may_grow else self._put(index, {"type": type_of_block})
 
@@ -290,7 +332,7 @@ class MessageBuilder:
         self._close(index)
         block = _Block(began)
         self._blocks.append(block)
-        self._latest[index, block.type] = block
+        self._latest[index, block.type] = self._open[index] = block
         return block
 
     def _begin(self, message: dict[str, Any]) -> None:
@@ -308,7 +350,7 @@ class MessageBuilder:
             self._head = {**self._head, **{key: value for key, value in delta.items() if value is not None}}
             self.finished = self.finished or bool(delta.get("stop_reason"))
         usage = Usage.from_wire(event.get("usage"))
-        self._has_final_count = self._has_final_count or usage.output_tokens is not None
+        self._final_output = usage.output_tokens or self._final_output or usage.output_tokens
         self._usage = self._usage.merged(usage)
 
     @property
@@ -345,10 +387,12 @@ class MessageBuilder:
         head = self._head
         details = head.get("stop_details")
         reason = _str(head.get("stop_reason"))
-        usage = self._usage.plausible(has_text=any(block.get("text") for block in content))
-        if not (self.finished and self._has_final_count):
-            # The count at a stream's beginning is no count of what was written.
-            usage = usage._replace(output_tokens=None)
+        output = self._final_output if self.finished else None
+        is_written = any(block.get("text") or block.get("thinking") or "input" in block for block in content)
+        if output == 0 and not is_written:
+            output = self._usage.output_tokens  # the beginning knew better
+        usage = self._usage._replace(output_tokens=output)
+        usage = usage.plausible(has_text=is_written, most=known.get("limit"))
         return Message(
             role="assistant",
             content=tuple(content),
@@ -365,7 +409,7 @@ class MessageBuilder:
 
 # Of ours: a tool is called; and: something is to be painted at once, for the user is asked next.
 CALL, STEP = StreamEvent(type="call"), StreamEvent(type="step")
-_GROWING = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
+_GROWING = {"text": "text", "thinking": "thinking", "input_json": "partial_json"}  # of a delta's type, its field
 _OF_TYPE = {"text": "text", "thinking": "thinking", "partial_json": "tool_use"}  # of a delta's field, the block's type
 # Other APIs' words, which gateways pass through.
 STOP_REASONS = {
@@ -381,31 +425,39 @@ def _call(block: dict[str, Any], written: str) -> dict[str, Any]:
     """Return the block of a call with its arguments as an object, in whatever shape they came."""
     given = block.get("input")
     came = written if written.strip() else given if isinstance(given, str) else ""
-    value = _arguments(came) if came else given
-    for _ in range(2):  # as text, or as text of a text
-        if isinstance(value, str):
-            value = _arguments(value)
-    if not isinstance(value, dict) and came and isinstance(given, dict) and given:
+    value = _arguments(came) if came else (given if isinstance(given, dict) else {})
+    if not value and isinstance(given, dict) and given:  # they stood in the start
         value = given
-    if isinstance(value, dict):
-        return {**block, "input": value}
-    return {**block, "input": {}, **({"partial_json": came} if came else {})}
+    return {**block, "input": value} if value is not None else {**block, "input": {}, "partial_json": came}
 
 
-def _arguments(text: str) -> Any:
-    """Return the JSON in a text, also where `{}` stands before it, or it stands there twice; None without any."""
-    if (value := json_or_none(text)) is not None:
-        return value
-    decoder, at, values = json.JSONDecoder(), 0, list[Any]()
+_BLANKS = re.compile(r"\s*")
+_LAX = json.JSONDecoder(strict=False, parse_constant=lambda name: None)  # with line ends in texts
+
+
+def _arguments(text: str, depth: int = 2) -> dict[str, Any] | None:
+    """Return the arguments in a text: JSON, or JSON as a text in JSON; once, twice, or behind `{}`; None for none."""
+    at, values, found, end = 0, 0, list[dict[str, Any]](), len(text.rstrip())
     try:
-        while at < len(text) and len(values) < 5:
-            value, at = decoder.raw_decode(text, at)
-            at += len(text[at:]) - len(text[at:].lstrip())
-            if value not in ({}, None) and value not in values:
-                values.append(value)
+        while at < end and len(found) < 5:
+            at = _BLANKS.match(text, at).end()  # type: ignore[union-attr]  # it always matches
+            value, at = _LAX.raw_decode(text, at)
+            values += 1
+            if values > 20:
+                return None
+            if isinstance(value, str) and value.strip() and depth:
+                value = _arguments(value, depth - 1)
+            if value in (None, "", []):
+                value = {}
+            if not isinstance(value, dict):
+                return None
+            if value and value not in found:
+                found.append(value)
     except (ValueError, RecursionError):
         return None
-    return json_or_none(json.dumps(values[0])) if len(values) == 1 and at >= len(text) else None
+    if len(found) > 1 or at < end:
+        return None
+    return json_or_none(json.dumps(found[0])) if found else {}
 
 
 def _once(blocks: list[ContentBlock]) -> list[ContentBlock]:
@@ -444,7 +496,12 @@ def _without_reasoning(blocks: list[ContentBlock], warnings: list[str]) -> list[
 
 def _index(event: StreamEvent) -> int:
     index = event.get("index")
-    return index if isinstance(index, int) else 0
+    if isinstance(index, int):
+        return index
+    try:
+        return int(float(index)) if isinstance(index, str | float) else 0
+    except (ValueError, OverflowError):
+        return 0
 
 
 def _str(value: object) -> str | None:

@@ -27,12 +27,13 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from ..errors import TransportError
+from ..errors import APIError, CometError, TransportError
 from ..strict_json import json_or_none
 from .error_replies import error_from
 from .transport import HTTPRequest, HTTPResponse, Transport
 
 PASSING = {"overloaded_error", "api_error", "rate_limit_error", "timeout_error"}  # types of an error that goes by
+_PASSING_CODES = {"429", "503", "529"}
 NEVER_TYPES = {"invalid_request_error", "authentication_error", "permission_error", "not_found_error"}
 LONGEST_WAIT_S = 60.0
 LARGEST_ERROR = 200_000  # bytes of an error that are read
@@ -40,6 +41,13 @@ LARGEST_ERROR = 200_000  # bytes of an error that are read
 
 MAY_BE_BILLED = ("reset", "timeout", "cut", "other")  # kinds of a `TransportError` after which somebody may be paid
 _TIMED_OUT_THERE = (408, 504, 524)  # a gateway gave up waiting for a model that may have answered
+
+
+def may_be_billed(error: BaseException | None) -> bool:
+    """Return whether a request that ended without an answer may have to be paid for all the same."""
+    if isinstance(error, APIError):
+        return error.status in _TIMED_OUT_THERE
+    return not isinstance(error, CometError) or (isinstance(error, TransportError) and error.kind in MAY_BE_BILLED)
 
 
 def nothing_lost(why: str) -> None:
@@ -94,9 +102,18 @@ def is_retryable(response: HTTPResponse, body: bytes) -> bool:
     if (word := response.headers.get("x-should-retry")) in ("true", "false"):
         return word == "true"
     error = error_from(response.status, decoded(body), response.headers)
-    if error.about or error.type in NEVER_TYPES or error.code == "invalid_request":
+    is_final = error.type in NEVER_TYPES or error.code == "invalid_request" or "invalid_request_error" in error.what
+    if error.about or is_final:
         return False
     return is_busy(response.status)
+
+
+def is_passing(error: APIError) -> bool:
+    """Return whether an error that came with a 200 says that the endpoint is busy for the moment."""
+    if error.about or error.type in NEVER_TYPES:
+        return False
+    is_named = bool({error.type} & PASSING or {error.code} & _PASSING_CODES)
+    return is_named or bool(re.search("overloaded|rate.?limit", f"{error.type} {error.code} {error.what}", re.I))
 
 
 def is_busy(status: int) -> bool:
@@ -122,10 +139,11 @@ def wait_of(headers: Mapping[str, str], body: bytes = b"") -> float | None:
 
 _RESET = re.compile(r"(?:anthropic-)?(?:x-)?rate-?limit-(?:.*-)?reset(?:-.*)?")
 _IN_WORDS = re.compile(
-    r"(?:(?:try|retry) (?:again )?(?:in|after)|wait(?: for)?|retrydelay\W+)\s*(?:about )?(\d+(?:\.\d+)?)\s*"
-    r"(ms|s|sec|seconds?|m|min|minutes?)\b",
+    r"(?:(?:try|retry) (?:again )?(?:in|after)|wait(?: for)?|retrydelay\W+|retry_?after\W+)\s*(?:about )?"
+    r"((?:\d+(?:\.\d+)?\s*(?:ms|h(?:ours?)?|m(?:in(?:ute)?s?)?|s(?:ec(?:ond)?s?)?)\s*)+|\d+(?:\.\d+)?(?=\s*[,}\n]|\s*$))",
     re.I,
 )
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|h|m|s)?", re.I)
 
 
 def _reset_s(headers: Mapping[str, str]) -> float | None:
@@ -133,15 +151,18 @@ def _reset_s(headers: Mapping[str, str]) -> float | None:
 
     Sources: Anthropic's `…-reset` (a time), OpenAI's `x-ratelimit-reset-…` (`6m0s`), the IETF's draft (seconds).
     """
-    used_up, all_of_them = [], []
+    used_up, unsaid = list[float](), list[float]()
     for name, value in headers.items():
         if not _RESET.fullmatch(name) or (seconds := _seconds(value)) is None:
             continue
         left = headers.get(name.replace("reset", "remaining"))
-        all_of_them.append(seconds)
-        if left is not None and left.strip() in ("0", "0.0"):
+        if left is None:
+            unsaid.append(seconds)
+        elif left.strip() in ("0", "0.0"):
             used_up.append(seconds)
-    return max(used_up) if used_up else min(all_of_them, default=None)
+    if draft := re.search(r"\br=0\b.*?\bt=(\d+)", headers.get("ratelimit", "")):
+        used_up.append(float(draft[1]))
+    return max(used_up) if used_up else min(unsaid, default=None)
 
 
 def _seconds(text: str) -> float | None:
@@ -169,7 +190,7 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 def _in_words(text: str) -> float | None:
     if not (match := _IN_WORDS.search(text[:2000])):
         return None
-    return float(match[1]) * _UNITS["ms" if match[2].lower() == "ms" else match[2][0].lower()]
+    return sum(float(number) * _UNITS[unit.lower() or "s"] for number, unit in _SPAN.findall(match[1])) or None
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
@@ -182,4 +203,4 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     with contextlib.suppress(ValueError, TypeError):
         seconds = email.utils.parsedate_to_datetime(after).timestamp() - time.time()
         return seconds if seconds > 0 else None
-    return None
+    return _seconds(after)

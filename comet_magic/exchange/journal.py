@@ -8,8 +8,8 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ..api.retry import MAY_BE_BILLED
-from ..errors import CometError, TransportError
+from ..api.retry import may_be_billed
+from ..errors import CometError
 from ..keys import without_key
 from ..messages import prices
 from ..messages.conversation import Turn
@@ -76,7 +76,7 @@ class Journal:
             message, cost = self._reply.message, self._cost(self._reply)
             ending = ending._replace(message=message if message.content else None, usage=message.usage, cost_usd=cost)
             self._session.count(message.usage, cost)
-        elif (cost := self._lost_usd + (self._most_usd if _may_be_billed(error) else 0)) > 0:
+        elif (cost := self._lost_usd + (self._most_usd if may_be_billed(error) else 0)) > 0:
             ending = ending._replace(cost_usd=cost)
             self._session.count(Usage(), cost)
         requests.finish(self._plan.store, self._plan.record, ending)
@@ -109,7 +109,7 @@ class Journal:
 
     def _count_unanswered(self, reply: Reply, error: BaseException | None) -> None:
         """Count a further request of the reply that got no answer, as the most that it may cost."""
-        if reply.is_unanswered and _may_be_billed(error):
+        if reply.is_unanswered and may_be_billed(error):
             self._lost_usd += self._most_usd
 
     def _promised(self, most_usd: float) -> None:
@@ -221,11 +221,6 @@ class Journal:
             self._session.shrunk_to_mb = store.size_mb()
             went = f"its {gone:,} oldest replies are gone" if gone else "this conversation alone is larger"
             self.note(f"the store passed {limit:g} MB: {went}")
-
-
-def _may_be_billed(error: BaseException | None) -> bool:
-    """Return whether a question that ended without any answer may have to be paid for all the same."""
-    return not isinstance(error, CometError) or (isinstance(error, TransportError) and error.kind in MAY_BE_BILLED)
 
 
 def _cost(plan: Plan, reply: Reply) -> float | None:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..api.client import MessageStream
 from ..api.events import STEP, StreamEvent
-from ..api.retry import PASSING
+from ..api.retry import is_passing
 from ..errors import APIError, CometError, ReplyError
 from ..keys import Key, without_key
 from ..messages.message import ContentBlock, Message
 from ..messages.request import Request
+from ..messages.tool_call import ToolCall
 from ..messages.usage import Usage
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Reply:
         self._request = request
         self._past: list[tuple[Request, Message]] = []
         self._paused: tuple[ContentBlock, ...] = ()  # what came of the reply before the server paused it
+        self._pausing: tuple[ContentBlock, ...] = ()  # the same, until the next request is answered
         self._pauses = 0
         self._was_overloaded = False
         self._incomplete: str | None = None
@@ -71,10 +73,17 @@ class Reply:
             text = self._stream.text
             return f"```json\n{text}" if text.lstrip().startswith(("{", "[")) else text
         if not self._tools or not (self._tools.calls or self._is_calling):
-            return "".join(block.get("text") or "" for block in self._paused) + self._stream.text
-        text = self._message().full_text
+            return self._grown()
+        message = self._message()
+        steps = (f"[{step.line}]" if isinstance(step, ToolCall) else self._grown() if step is message else step.text
+                 for step in message.steps())  # fmt: skip
+        text = "\n\n".join(filter(None, steps))
         # Where the user may be asked something next, that does not go on in the same line.
         return f"{text}\n\n" if self._is_calling and text else text
+
+    def _grown(self) -> str:
+        """Return the text of the last message so far, without what may turn out to be no part of it."""
+        return "".join(block.get("text") or "" for block in self._paused) + self._stream.text
 
     def _continued(self, more: str) -> str:
         """Return the part, as it was sent, and what goes on behind it."""
@@ -132,6 +141,7 @@ class Reply:
             self.is_unanswered = False
             self._past.append((self._request, self._stream.message))
             self._request, self._stream = following, stream
+            self._paused, self._pausing = self._pausing, ()
             self._before = self._tools.before if self._tools else ()
 
     def _words(self) -> Iterator[StreamEvent]:
@@ -139,9 +149,10 @@ class Reply:
         try:
             yield from self._stream
         except APIError as error:
-            if self._was_overloaded or error.type not in PASSING or error.about or self._stream.has_text:
+            if self._was_overloaded or not is_passing(error) or self._stream.has_text:
                 raise
             self._was_overloaded = True
+            self._allow(self._request, self)
             self._stream = self._send(self._request)
             yield from self._stream
 
@@ -155,14 +166,14 @@ class Reply:
             request = replace(request, messages=request.messages[:-1])
         if message.stop_reason == "pause_turn" and self._pauses < MOST_PAUSES and message.content:
             self._pauses += 1
-            self._paused = message.content
-            return replace(request, messages=(*request.messages, Message("assistant", message.content)))
+            self._pausing = message.content
+            sent = tuple(block for block in message.content if block.get("type") != "text" or block.get("text"))
+            return replace(request, messages=(*request.messages, Message("assistant", sent)))
         if tools := self._tools:
             self._is_calling = True
             following = yield from tools.next(request, message)
             self._is_calling = False
             if following:
-                self._paused = ()
                 return following
             if tools.stopped and self._typed:
                 raise self._typed.failed(tools.stopped, "raise CometSettings.tool_rounds, or offer fewer tools")
@@ -170,7 +181,6 @@ class Reply:
         if self._typed and not self._incomplete:
             following = self._typed.next(request, without_key(message, self._key))
             if following:
-                self._paused = ()
                 return following
             self._is_value = True
         return None

@@ -65,7 +65,11 @@ class Sender:
 
 def _other_thinking(request: Request, error: APIError) -> Request | None:
     """Return the request with the thinking that an endpoint wants back, or without what it refuses; else None."""
-    if error.status not in (400, 422) or not re.search("thinking|reasoning|signature", error.what, re.I):
+    if (
+        error.status in (401, 402, 403, 404, 408, 429)
+        or error.about
+        or not re.search("thinking|reasoning|signature", error.what, re.I)
+    ):
         return None
     if request.has_thinking and not request.sends_thinking:
         return replace(request, sends_thinking=True)

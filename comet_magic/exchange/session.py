@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import sys
@@ -209,13 +208,23 @@ def _is_dead(here: str, host: str | None, pid: int | None, since: float) -> bool
         return False
 
 
-def _ancestors() -> tuple[int, ...]:
-    """Return the processes that started this one, the nearest first: of a pool's worker, the pool's server too."""
-    chain = [os.getppid()] if hasattr(os, "getppid") else []
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        while len(chain) < MOST_ANCESTORS and chain[-1] > 1:
-            chain.append(int(Path(f"/proc/{chain[-1]}/stat").read_text().rpartition(")")[2].split()[1]))
-    return tuple(pid for pid in chain if pid > 1)
+def _ancestors() -> tuple[tuple[int, float], ...]:
+    """Return the processes that started this one, the nearest first: of a pool's worker, the pool's server too.
+
+    Each with when it began, in seconds since 1970; where the system does not say it, a day ago.
+    """
+    pid = os.getppid() if hasattr(os, "getppid") else 0
+    chain: list[tuple[int, float]] = []
+    try:
+        up_since = time.time() - float(Path("/proc/uptime").read_text().split()[0])
+        while len(chain) < MOST_ANCESTORS and pid > 1:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            chain.append((pid, up_since + int(fields[19]) / os.sysconf("SC_CLK_TCK")))
+            pid = int(fields[1])
+    except (OSError, ValueError, IndexError):
+        if pid > 1 and not chain:
+            chain.append((pid, time.time() - A_DAY_S))
+    return tuple(chain)
 
 
 def _host() -> str:

@@ -201,12 +201,17 @@ class Message:
 
         Thinking blocks are bound to a model, an account and all that came before them; left out, they are never wrong,
         except to the few endpoints that want those back which stand before a call.
-        keeps_thinking: with them, as far as they are signed.
+        keeps_thinking: with them; what of it is sent is the request's to decide.
         """
         history_blocks = [block for block in self.content if block.get("type") != "text" or block.get("text")]
         if self.role == "assistant":
             history_blocks = [sent for block in history_blocks if (sent := _sent_back(block, keeps_thinking))]
         return Message(self.role, tuple(history_blocks))
+
+    def without_unsigned(self) -> Message:
+        """Return the message without thinking that most endpoints refuse to take back; the same where it has none."""
+        left = tuple(block for block in self.content if block.get("type") not in THINKING or is_signed(block))
+        return self if len(left) == len(self.content) else replace(self, content=left)
 
     def without_thinking(self) -> Message:
         """Return the message without its blocks of thinking; the same where it has none."""
@@ -261,7 +266,7 @@ _SENT_BACK = {"text": ("type", "text"), "tool_use": ("type", "id", "name", "inpu
 
 def _sent_back(block: ContentBlock, keeps_thinking: bool) -> ContentBlock | None:
     if keeps_thinking and block["type"] in THINKING:
-        return block if is_signed(block) else None
+        return block
     names = _SENT_BACK.get(block["type"], ())
     return {name: value for name, value in block.items() if name in names} if names else None  # type: ignore[return-value]
 

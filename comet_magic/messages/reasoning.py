@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 from ..text import lazy_pattern
 
-_NAMES = ("think", "thinking", "thought", "reasoning")
-_OPENING = lazy_pattern(rf"\s*<({'|'.join(_NAMES)})>", re.I)
+_NAMES = ("think", "thinking", "thought", "reasoning", "seed:think")
+_BEGINNINGS = (*(f"<{name}>" for name in _NAMES), "◁think▷", "[think]")
+_OPENING = lazy_pattern(rf"\s*(?:<(?:{'|'.join(_NAMES)})\s*>|◁think▷|\[think\])", re.I)
+_CLOSING = lazy_pattern(rf"(?:</\s*(?:{'|'.join(_NAMES)})\s*>|◁/think▷|\[/think\])\s*", re.I)
 
 
 class Parts(NamedTuple):
@@ -30,12 +32,14 @@ def split_reasoning(text: str, *, is_growing: bool = False) -> Parts:
 
     The answer's beginning never changes once there is any.
     """
-    opening = _OPENING.match(text)
-    if not opening:
-        begin = text[:40].lstrip().lower()
-        may_open = is_growing and any(f"<{name}>".startswith(begin) for name in _NAMES)
-        return Parts("", "" if may_open else text)
-    closing = re.compile(rf"</{opening[1]}>\s*", re.I).search(text, opening.end())
-    if not closing:
-        return Parts(text[opening.end() :].strip(), "", True)
-    return Parts(text[opening.end() : closing.start()].strip(), text[closing.end() :])
+    thoughts: list[str] = []
+    at = 0
+    while opening := _OPENING.match(text, at):
+        closing = _CLOSING.search(text, opening.end())
+        if not closing:
+            return Parts("\n\n".join([*thoughts, text[opening.end() :].strip()]), "", True)
+        thoughts.append(text[opening.end() : closing.start()].strip())
+        at = closing.end()
+    begin = text[at : at + 40].lstrip().lower()
+    may_open = is_growing and any(beginning.startswith(begin) for beginning in _BEGINNINGS)
+    return Parts("\n\n".join(filter(None, thoughts)), "" if may_open else text[at:])

@@ -78,7 +78,9 @@ class Request:
 
     @property
     def has_thinking(self) -> bool:
-        """Whether there is thinking in its turns that could be sent."""
+        """Whether there is thinking in it that could be sent, and is not."""
+        if any(message.without_unsigned() is not message for message in self.messages):
+            return True
         return any('"thinking"' in turn.wire or '"redacted_thinking"' in turn.wire for turn in self.history)
 
     def without_thinking(self) -> Request:
@@ -91,7 +93,8 @@ class Request:
 
     def to_json(self) -> str:
         """Return the body as JSON text, in ASCII, so that lone surrogates are legal and reach the server."""
-        messages = [message.to_wire() for message in self.messages]
+        sent = self.messages if self.sends_thinking else map(Message.without_unsigned, self.messages)
+        messages = [message.to_wire() for message in sent]
         if self.instruction and messages:
             messages[-1] = _with_text(messages[-1], self.instruction)
         # A turn stays the text that it is: a long conversation is not read and written anew for each question.

@@ -45,11 +45,13 @@ class Usage(NamedTuple):
         pairs = zip(self, other, strict=True)
         return Usage(*(None if a is None and b is None else (a or 0) + (b or 0) for a, b in pairs))
 
-    def plausible(self, *, has_text: bool) -> Usage:
-        """Return the counts without those that cannot be: no tokens for a text, none for a prompt."""
+    def plausible(self, *, has_text: bool, most: int | None = None) -> Usage:
+        """Return the counts without those that cannot be: 0 for a prompt or a text, or far more than `most`."""
         prompt = (self.input_tokens, self.cache_read_input_tokens, self.cache_creation_input_tokens)
         usage = self._replace(input_tokens=None) if self.input_tokens == 0 and not any(prompt) else self
-        return usage._replace(output_tokens=None) if has_text and usage.output_tokens == 0 else usage
+        output = usage.output_tokens
+        is_none = output is not None and ((has_text and output == 0) or (most is not None and output > 2 * most + 1000))
+        return usage._replace(output_tokens=None) if is_none else usage
 
     def reported(self) -> dict[str, int]:
         """Return the counts that were reported, by name."""

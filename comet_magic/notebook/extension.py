@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.inputtransformer2 import EscapedCommand
 
+from ..errors import hide_in_errors
 from ..exchange.cells import learn_notebook_path, no_path
 from ..settings import CometSettings
 from .cell import notebook_path
@@ -50,6 +51,7 @@ def load(shell: InteractiveShell) -> None:
     with ExitStack() as undo:
         undo.callback(_forget_process)
         undo.callback(CometSettings.clear_instance)
+        undo.callback(hide_in_errors)
         settings.ask_about_origin = _allow_origin
         shell.register_magics(magics)
         undo.callback(_forget_magics, shell, magics)

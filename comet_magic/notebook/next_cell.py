@@ -11,7 +11,7 @@ from ..exchange.cells import Cell
 from ..messages.message import Message
 from ..store import code_cells
 from ..store.database import Store
-from ..text import clean, spelled
+from ..text import MARK, clean, spelled, without_unseen
 from .cell import is_terminal
 
 _PYTHON = ("python", "py", "python3", "py3", "ipython", "ipython3")
@@ -39,7 +39,8 @@ def _is_python(code: str) -> bool:
 
 # What hands a line to a shell, or to a program.
 _SHELL = re.compile(
-    r"^\s*[!%]|\b(?:os\.(?:system|popen|exec\w*|spawn\w*)|subprocess\b|pty\.spawn|getoutput|shell\s*=\s*True)|%%(?:bash|sh|script)"
+    r"^\s*(?:[\w, ]+=\s*)?!|^\s*%%?(?:bash|sh|script|system|sx|pip|conda|run)\b|\.system\("
+    r"|\b(?:os\.(?:system|popen|exec\w*|spawn\w*)|subprocess\b|pty\.spawn|getoutput|shell\s*=\s*True)"
 )
 WIDE = 160  # columns that a screen may not show
 
@@ -51,7 +52,8 @@ def what_to_look_at(code: str, as_it_came: str) -> str:
     """
     shell = [number for number, line in enumerate(code.split("\n"), 1) if _SHELL.search(line)]
     wide = [number for number, line in enumerate(code.split("\n"), 1) if len(line) > WIDE]
-    unseen = spelled(as_it_came) != spelled(clean(as_it_came))
+    came = as_it_came.replace("\r\n", "\n").replace("\r", "\n").replace(MARK, "")
+    unseen = without_unseen(came) != came and spelled(came) != spelled(clean(came))
     notes = [
         f"line {_numbers(shell)} runs a command" if shell else "",
         f"line {_numbers(wide)} is wider than a screen" if wide else "",

@@ -31,7 +31,8 @@ def open_file(path: Path) -> Connection:
     # Made here, for SQLite would make it readable for others; its side files take its mode.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     with _closed_on_failure(_connected(str(path))) as connection:
-        _check(connection)
+        with transaction(connection, "BEGIN"):  # another kernel may be bringing it to this version's schema
+            _check(connection)
         _configure(connection)
         _migrate(connection, path)
     return connection
@@ -61,12 +62,12 @@ def _connected(name: str, **options: Any) -> Connection:
     connection.row_factory = Row
     # An interrupt is heard while SQLite works: it has Python look up every now and then.
     connection.set_progress_handler(lambda: 0, STEPS)
+    connection.execute("PRAGMA trusted_schema = OFF")
     return connection
 
 
 def _check(connection: Connection) -> None:
     """Raises: NewerStore or DatabaseError when the file is not for us; it is left as it is."""
-    connection.execute("PRAGMA trusted_schema = OFF")
     there = [row[0] for row in connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")]
     tables = len(there)
     if tables and pragma(connection, "application_id") != APPLICATION_ID:
@@ -171,9 +172,14 @@ def transaction(connection: Connection, begin: str) -> Iterator[Connection]:
         if connection.in_transaction:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
-        if isinstance(error, sqlite3.OperationalError) and str(error) == "interrupted":
-            raise KeyboardInterrupt from None
+        raise_interrupt(error)
         raise
+
+
+def raise_interrupt(error: BaseException) -> None:
+    """Raise KeyboardInterrupt where that is what SQLite's error means."""
+    if isinstance(error, sqlite3.OperationalError) and str(error) == "interrupted":
+        raise KeyboardInterrupt from None
 
 
 def pragma(connection: Connection, name: str) -> int:

@@ -25,6 +25,7 @@ from .connection import (
     open_for_reading,
     open_memory,
     pragma,
+    raise_interrupt,
     transaction,
 )
 
@@ -114,7 +115,8 @@ class Store:
                 return None
             try:
                 return act(self.behind)
-            except sqlite3.DatabaseError:
+            except sqlite3.DatabaseError as error:
+                raise_interrupt(error)
                 self._open.close_behind()
                 return None
 
@@ -316,6 +318,6 @@ def _why(error: Exception, path: Path) -> str:
         return f"{path} cannot be written: make it writable, or set CometSettings.store to another path"
     if "locked" in reason or "busy" in reason:
         return f"another program has kept {path} locked for {connections.LOCKED_S:g} s: end it, then restart the kernel"
-    if "another program" in reason:
+    if "another program" in reason or "did not make" in reason:
         return f"{path}: {reason}: set CometSettings.store to another path"
     return f"{path} is damaged ({reason}): move it away, and a new one is begun"

@@ -406,18 +406,22 @@ def sweep(store: Store, is_dead: Callable[[str | None, int | None, float], bool]
     return store.write(act, keeps_turns=True)
 
 
-def begin_session(store: Store, session: str, host: str, pid: int, ancestors: tuple[int, ...] = ()) -> str:
+def begin_session(
+    store: Store, session: str, host: str, pid: int, ancestors: tuple[tuple[int, float], ...] = ()
+) -> str:
     """Write down that a process has begun to ask. Returns: the session that pays for it: its own, or an ancestor's.
 
-    ancestors: the processes that started this one, the nearest first, while they run.
+    ancestors: the processes that started this one, the nearest first: their pids, and when they began themselves, in
+    seconds since 1970; an older session of the same pid is another process's.
     """
 
     def act(db: Connection) -> str:
         payer = session
-        for ancestor in ancestors:
+        for ancestor, began in ancestors:
             row = db.execute(
-                "SELECT payer FROM sessions WHERE host = ? AND pid = ? AND id <> ? ORDER BY began DESC LIMIT 1",
-                (host, ancestor, session),
+                "SELECT payer FROM sessions WHERE host = ? AND pid = ? AND id <> ? AND began >= ?"
+                " ORDER BY began DESC LIMIT 1",
+                (host, ancestor, session, began - 1.0),
             ).fetchone()
             if row and row[0]:
                 payer = str(row[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -14,7 +15,7 @@ from ..describe.description import Description, Limits
 from ..describe.registry import describe
 from ..describe.tracebacks import failure
 from ..errors import ConfigError
-from ..messages.message import ContentBlock, Message, is_signed
+from ..messages.message import ContentBlock, Message
 from ..messages.request import REPLY_TOOL, Request
 from ..messages.tool_call import DENIED, NOBODY_THERE, ToolCall
 from ..output.schema import Mismatch
@@ -64,6 +65,7 @@ class ToolRunner:
         self._most_rounds, self._most_calls, self._limit_s = most_rounds, most_calls, limit_s
         self._round = 0
         self._denies_all = False
+        self._answers: dict[str, tuple[ContentBlock, ToolCall]] = {}
         self.calls: list[ToolCall] = []
         self.before: tuple[Message, ...] = ()
         self.stopped = ""
@@ -96,8 +98,12 @@ class ToolRunner:
         for use, as_came in zip(echo.tool_uses, uses, strict=True):
             tool = self.tools.get(use["name"])
             yield CALL if tool is None or self._is_allowed(tool) else STEP
-            result, call = self._answered(use, as_came)
-            results.append(result)
+            # A gateway that repeats a call repeats its id, too; it is not run again.
+            mark = json.dumps([as_came.get("id"), use["name"], as_came.get("input")]) if as_came.get("id") else ""
+            result, call = self._answers.get(mark) or self._answered(use, as_came)
+            if mark and "partial_json" not in as_came:
+                self._answers[mark] = result, call
+            results.append({**result, "tool_use_id": use["id"]})
             self.calls.append(call)
         yield CALL
         answered = Message("user", tuple(results))
@@ -126,8 +132,6 @@ class ToolRunner:
                 given = given if isinstance(given, dict) else {}
                 name = re.sub(r"[^A-Za-z0-9_-]", "_", str(block.get("name") or "unnamed"))[:LONGEST_NAME]
                 blocks.append({"type": "tool_use", "id": key, "name": name, "input": given})
-            elif block.get("type") == "thinking" and not is_signed(block):
-                continue
             elif block.get("type") != "text" or (block.get("text") or "").strip():
                 blocks.append(block)
         return replace(message, content=tuple(blocks))

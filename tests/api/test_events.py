@@ -194,7 +194,7 @@ def test_a_body_that_is_no_reply_says_what_it_is() -> None:
         (b'{"object":"chat.completion","choices":[]}', "chat.completion"),
         (b'{"type":"message","conten', "not whole JSON"),
         ("{}".encode("utf-16"), "not whole JSON"),
-        (b'["nope"]', "not whole JSON"),
+        (b'["nope"]', "nope"),
     ):
         with pytest.raises(APIError, match=words):
             whole_reply(body)

@@ -15,6 +15,7 @@ from wire_server import (
     LAST_CHUNK,
     MESSAGE,
     OPEN_HEAD,
+    RESET,
     WireServer,
     block,
     canonical,
@@ -29,6 +30,7 @@ from wire_server import (
 
 import comet_magic
 from comet_magic.api.client import connect
+from comet_magic.api.error_replies import error_from
 from comet_magic.api.retry import wait_of
 from comet_magic.errors import APIError, CometError, ReplyError, TransportError
 from comet_magic.exchange import session
@@ -319,3 +321,233 @@ def test_a_packing_that_was_not_asked_for_is_named(serve: Callable[..., WireServ
     assert repr(encoding) in error.what
     serve(reply(MESSAGE, content_encoding=encoding))
     assert Ran(shell, "%%claude\nhi").error is None
+
+
+# ---- what an attacker found
+
+
+@pytest.mark.parametrize("end", [[CLOSE], [RESET], [0.05, RESET]])
+def test_a_connection_that_breaks_when_all_has_come_is_no_matter(
+    serve: Callable[..., WireServer], shell: Any, end: list[Any]
+) -> None:
+    server = serve(stream(start(), block(), delta("Hi"), stop(), end=end), canonical())
+    assert Ran(shell, "%%claude\none").error is None
+    Ran(shell, "%%claude\ntwo")
+    assert len(server.received[-1].json["messages"]) == 3
+
+
+def test_a_second_reply_that_is_cut_is_no_turn(serve: Callable[..., WireServer], shell: Any) -> None:
+    ended = event("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 5})
+    again = start().replace(b"msg_1", b"msg_2")
+    server = serve(stream(start(), block(), delta("Whole"), ended, again, block(), delta("Half")), canonical())
+    assert isinstance(Ran(shell, "%%claude\none").error, CometError)
+    Ran(shell, "%%claude\ntwo")
+    assert len(server.received[-1].json["messages"]) == 1
+
+
+def test_what_is_painted_behind_a_call_is_a_beginning_too(
+    serve: Callable[..., WireServer], shell: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from comet_magic.notebook import display
+
+    monkeypatch.setattr(display, "PAINT_S", 0.0)
+    called = stream(start(), call("t1"), json_delta('{"item": "lamp"}'), stop("tool_use"))
+    tags = [delta("<thi"), delta("nk>secret</think>Tw"), delta("elve.")]
+    paused = [step for tag in tags for step in (chunk(tag), 0.1)]
+    serve(called, [*stream(start(), block(), end=[0.1]), *paused, chunk(stop()), LAST_CHUNK])
+    done = Ran(shell, "%%claude --tools stock\nGo.")
+    painted = [output.data.get("text/markdown", "") for output in done.outputs]
+    assert not [text for text in painted if "thi" in text.split("12")[-1]]
+    assert "Twelve." in done.plain
+
+
+@pytest.mark.parametrize("message", ["insufficient balance (1008)", "The model `x` does not exist"])
+def test_what_does_not_go_by_is_asked_once(serve: Callable[..., WireServer], shell: Any, message: str) -> None:
+    server = serve(stream(event("error", error={"type": "api_error", "message": message})), canonical())
+    assert isinstance(Ran(shell, "%%claude\nhi").error, APIError)
+    assert len(server.received) == 1
+
+
+@pytest.mark.parametrize("content", [[], [{"type": "text", "text": "Half"}]])
+def test_an_error_in_a_whole_reply_is_told(serve: Callable[..., WireServer], shell: Any, content: list[Any]) -> None:
+    serve(reply({**MESSAGE, "content": content, "error": {"message": "upstream failed"}}))
+    error = Ran(shell, "%%claude\nhi").error
+    assert isinstance(error, APIError)
+    assert "upstream failed" in error.what
+    assert bool(error.partial) is bool(content)
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [block(0, type="tool_use", id="t", name="stock", input={"item": "lamp"}), json_delta("{}")],
+        [call("t"), event("content_block_delta", index=0, delta={"type": "input_json_delta", "partial_json": {"item": "lamp"}})],
+        [call("t"), json_delta('{"item": "lamp"}{"item": "lamp"}')],
+        [call("t"), json_delta('"{\\"item\\": \\"lamp\\"}"')],
+    ],
+)  # fmt: skip
+def test_arguments_arrive_in_every_shape(serve: Callable[..., WireServer], shell: Any, events: list[bytes]) -> None:
+    serve(stream(start(), *events, stop("tool_use")), canonical())
+    Ran(shell, "%%claude --tools stock\nGo.")
+    assert shell.user_ns["calls"] == ["lamp"]
+
+
+@pytest.mark.parametrize("arguments", ["null", "[]", '""', "{}{}", "", "{}"])
+def test_a_call_without_arguments_is_run(serve: Callable[..., WireServer], shell: Any, arguments: str) -> None:
+    shell.run_cell("@comet_magic.tool(safe=True)\ndef now() -> int:\n    calls.append('now')\n    return 1")
+    serve(
+        stream(start(), block(type="tool_use", id="t", name="now", input={}), json_delta(arguments), stop("tool_use")),
+        canonical(),
+    )
+    Ran(shell, "%%claude --tools now\nGo.")
+    assert shell.user_ns["calls"] == ["now"]
+
+
+def test_an_index_may_be_a_text(serve: Callable[..., WireServer], shell: Any) -> None:
+    def at(index: Any, data: bytes) -> bytes:
+        return data.replace(b'"index": 0', f'"index": {json.dumps(index)}'.encode())
+
+    calls = [at(str(n), call(f"t{n}")) for n in (0, 1)]
+    parts = [at(str(n), json_delta(part)) for part in ('{"item": ', '"lamp"}') for n in (0, 1)]
+    serve(stream(start(), *calls, *parts, stop("tool_use")), canonical())
+    Ran(shell, "%%claude --tools stock\nGo.")
+    assert shell.user_ns["calls"] == ["lamp", "lamp"]
+
+
+def test_the_same_call_in_a_later_round_is_not_run_again(serve: Callable[..., WireServer], shell: Any) -> None:
+    called = stream(start(), call("t1"), json_delta('{"item": "lamp"}'), stop("tool_use"))
+    server = serve(called, called, canonical())
+    Ran(shell, "%%claude --tools stock\nGo.")
+    assert shell.user_ns["calls"] == ["lamp"]
+    check(server.received[-1].json["messages"])
+
+
+def test_arguments_of_a_tool_that_the_server_runs_make_no_call(serve: Callable[..., WireServer], shell: Any) -> None:
+    for kind in ("mcp_tool_use", "server_tool_use"):
+        server = serve(
+            stream(
+                start(),
+                block(0, type=kind, id="m", name="x", input={}),
+                json_delta('{"a": 1}'),
+                block(1),
+                delta("So.", 1),
+                stop(),
+            )
+        )
+        done = Ran(shell, "%%claude --alone --tools stock\nGo.")
+        assert done.error is None
+        assert len(server.received) == 1
+        assert "pending" not in done.plain
+
+
+@pytest.mark.parametrize(
+    ("usage", "events"),
+    [
+        ({"output_tokens": 0}, [block(), delta("word " * 1000)]),
+        ({"output_tokens": 0}, [call("t"), json_delta('{"item": "lamp"}')]),
+        ({"output_tokens": 10**11}, [block(), delta("Hi")]),
+    ],
+)
+def test_a_count_that_cannot_be_is_not_told(
+    serve: Callable[..., WireServer], shell: Any, usage: Any, events: list[bytes]
+) -> None:
+    serve(stream(start(), *events, stop(**usage)))
+    done = Ran(shell, "%%claude -t 100\nhi")
+    assert "output not reported" in done.plain
+    assert "000,000" not in done.plain
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ('data: {"code":1113,"msg":"no package"}\n\n', "no package"), ('data: {"detail":"Not allowed"}\n\n', "Not allowed"),
+        ('data: {"base_resp":{"status_code":1008,"status_msg":"no balance"}}\n\n', "no balance"),
+        ("data: upstream connect error\n\n", "upstream connect error"),
+        ('event: error\ndata: {"type":"no_such_thing","message":"It broke"}\n\n', "It broke"),
+        ('data: {"object":"chat.completion.chunk","choices":[{"delta":{"content":"x"}}]}\n\n', "chat completions"),
+        ('{"success":false,"message":"无权访问"}', "无权访问"), ('{"message":"Forbidden"}', "Forbidden"), ('"Unauthorized"', "Unauthorized"),
+        ('[{"error":{"code":403,"message":"denied"}}]', "denied"), ("Ошибка сервера", "Ошибка"),
+    ],
+)  # fmt: skip
+def test_an_error_in_any_clothes_is_told(serve: Callable[..., WireServer], shell: Any, body: str, words: str) -> None:
+    serve(reply(body))
+    error = Ran(shell, "%%claude\nhi").error
+    assert isinstance(error, CometError)
+    assert words in error.what
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f": OPENROUTER PROCESSING\n\n{json.dumps(MESSAGE)}", f"data: {json.dumps(MESSAGE)}\n\n",
+        f'data: "ping"\n\ndata: [PING]\n\ndata: 1712345678\n\ndata: {json.dumps(MESSAGE)}\n\n',
+    ],
+)  # fmt: skip
+def test_a_whole_reply_in_a_stream_is_read(serve: Callable[..., WireServer], shell: Any, body: str) -> None:
+    serve(reply(body, kind="text/event-stream"))
+    done = Ran(shell, "%%claude\nhi")
+    assert done.plain.startswith("Héllo ✓")
+    assert "could not be read" not in done.plain
+
+
+@pytest.mark.parametrize(
+    "error",
+    [{"type": "overloaded_error", "message": "x"}, {"type": "engine_overloaded_error", "message": "x"}, {"code": 503, "message": "Provider overloaded"}, "Overloaded"],
+)  # fmt: skip
+def test_overloaded_in_one_piece_is_asked_once_more(serve: Callable[..., WireServer], shell: Any, error: Any) -> None:
+    server = serve(reply({"error": error}), canonical("4"))
+    assert Ran(shell, "%%claude\nhi").plain.startswith("4")
+    assert len(server.received) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "about"),
+    [
+        (429, "Too many tokens, please wait before trying again.", ""), (503, "The model x is currently not available due to high demand", ""),
+        (429, "You exceeded your current quota. Please retry in 16.5s", ""), (500, "failed to stop upstream", ""),
+        (503, "invalid model response from upstream, please retry", ""), (503, "当前分组 default 下对于模型 x 无可用渠道", "model"),
+        (404, "The model `Qwen/Qwen2.5-7B` does not exist", "model"), (404, "model 'llama3.2:1b' not found", "model"),
+        (400, "Prompt exceeds max length", "length"), (400, "exceeded model token limit: 8192", "length"),
+        (403, "Key limit exceeded", "money"), (400, "You have reached your specified API usage limits", "money"),
+    ],
+)  # fmt: skip
+def test_what_goes_by_is_told_from_what_does_not(status: int, message: str, about: str) -> None:
+    assert error_from(status, {"error": {"message": message}}).about == about
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "seconds"),
+    [
+        ({}, "try again in 6m0s", 360), ({}, "try again in 1m12.5s", 72.5), ({}, "wait 2 hours", 7200), ({}, "retry in 5 mins", 300),
+        ({"retry-after": "30s"}, "", 30), ({}, '{"retry_after": 20}', 20), ({"ratelimit": '"default";r=0;t=50'}, "", 50),
+        ({"x-ratelimit-reset-requests": "6m0s", "x-ratelimit-remaining-requests": "99"}, "", None),
+    ],
+)  # fmt: skip
+def test_more_ways_to_ask_for_patience(headers: dict[str, str], body: str, seconds: float | None) -> None:
+    assert wait_of(headers, body.encode()) == seconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<think>a</think>\n<think>b</think>ans", "<think >a</think >ans", "<think>a</thinking>ans", "[THINK]a[/THINK]ans", "◁think▷a◁/think▷ans",
+    ],
+)  # fmt: skip
+def test_reasoning_in_other_tags(serve: Callable[..., WireServer], shell: Any, text: str) -> None:
+    serve(canonical(text))
+    Ran(shell, "%%claude\nhi")
+    assert comet_magic.last.text == "ans"  # type: ignore[attr-defined]
+
+
+def test_a_page_of_models_that_is_not_there_loses_none(serve: Callable[..., WireServer]) -> None:
+    serve(reply({"data": [{"id": "m"}], "has_more": True}), reply({"error": {"message": "no"}}, status=404))
+    assert [model["id"] for model in connect(CometSettings.instance()).models()] == ["m"]
+
+
+def test_an_interrupt_between_two_parts_of_a_paused_reply_doubles_nothing(
+    serve: Callable[..., WireServer], shell: Any
+) -> None:
+    paused = stream(start(), block(), delta("searching"), stop("pause_turn"))
+    serve(paused, reply({"error": {"message": "no"}}, status=400))
+    done = Ran(shell, "%%claude\nhi")
+    assert done.plain.startswith("searching\n")
