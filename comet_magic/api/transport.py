@@ -12,6 +12,7 @@ import os
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from queue import Empty, SimpleQueue
@@ -95,7 +96,8 @@ class RequestsTransport:
         self._begin()
         # A child uses none of its parent's connections, nor of the locks around them.
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._begin)
+            still_there = weakref.WeakMethod(self._begin)  # so that one that is done with is closed
+            os.register_at_fork(after_in_child=lambda: (begin := still_there()) and begin())
 
     def _begin(self) -> None:
         self._adapter = _Adapter(pool_connections=4, pool_maxsize=8)
