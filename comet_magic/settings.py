@@ -300,7 +300,7 @@ class CometSettings(SingletonConfigurable):
         return [*self._typed_keys.values(), *filter(None, (key_in_environment(os.environ), self._latest_key)), own]
 
     def is_key(self, text: str) -> bool:
-        """Return whether a text has the user's own key in it."""
+        """Return whether the text contains a known key."""
         return self._without_key(text) != text
 
     @property

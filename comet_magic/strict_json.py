@@ -1,4 +1,4 @@
-"""JSON that comes from elsewhere, read once and strictly: no numbers that are none, nothing too large or too deep."""
+"""Parse JSON from elsewhere: NaN, Infinity, huge integers and nesting beyond 100 become null."""
 
 from __future__ import annotations
 

@@ -28,9 +28,9 @@ from .retry import (
     LONGEST_WAIT_S,
     Retrying,
     decoded,
+    ignore_lost,
     is_busy,
     is_passing,
-    nothing_lost,
     retry_after_s,
     wait_of,
 )
@@ -377,7 +377,7 @@ def connect(settings: CometSettings, announce: Announce = lambda text: None) -> 
 
 
 def client_for(
-    endpoint: Endpoint, limits: TimeLimits, retries: int, announce: Announce, lost: Callable[[str], None] = nothing_lost
+    endpoint: Endpoint, limits: TimeLimits, retries: int, announce: Announce, lost: Callable[[str], None] = ignore_lost
 ) -> Client:
     """Return a client for that endpoint, which is started where it is the local model. Raises: ConfigError.
 

@@ -196,12 +196,12 @@ def _sentences(value: object, depth: int = 0) -> Iterator[str]:
         if len(value) > MOST_MESSAGES:
             yield f"and {len(value) - MOST_MESSAGES:,} more"
     elif isinstance(value, Mapping) and depth < 6:
-        place = value.get("loc")
+        location = value.get("loc")
         said = [text for name in (*_MESSAGES, *_INNER) for text in _sentences(value.get(name), depth + 1)]
         deeper = [text for name in ("metadata", "base_resp") for text in _sentences(value.get(name), depth + 1)]
         said = list(dict.fromkeys(said))
-        if isinstance(place, list | tuple) and said:  # the field, and never what stood in it
-            yield f"{'.'.join(map(str, place))}: {said[0]}"
+        if isinstance(location, list | tuple) and said:  # the field, and never what stood in it
+            yield f"{'.'.join(map(str, location))}: {said[0]}"
         else:
             # A gateway's own words stand first; what is behind them says why.
             yield from [text for text in said if text not in deeper][:2] + deeper[:2] if deeper else said[:3]

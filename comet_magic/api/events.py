@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypedDict
 
 from ..errors import APIError, TransportError
-from ..messages.message import LONGEST_NAME, ContentBlock, Message, sound_block
+from ..messages.message import LONGEST_NAME, ContentBlock, Message, normalized_block
 from ..messages.reasoning import split_reasoning
 from ..messages.tokens import estimated_tokens
 from ..messages.usage import Usage
@@ -199,10 +199,10 @@ def whole_reply(body: bytes) -> dict[str, Any]:
 
 
 class _Block:
-    """One block in the making: as it began, and what came for it since, joined only when asked for."""
+    """One content block while it streams: its start event, and the deltas since, joined only when asked for."""
 
     def __init__(self, began: Mapping[str, Any]) -> None:
-        self.began = sound_block(began)
+        self.began = normalized_block(began)
         self.parts: list[str] = []
         self.is_closed = False  # no delta of its own will come
         self.citations: list[Any] = list(self.began.get("citations", ()))[:MOST_CITATIONS]

@@ -44,13 +44,13 @@ _TIMED_OUT_THERE = (408, 504, 524)  # a gateway gave up waiting for a model that
 
 
 def may_be_billed(error: BaseException | None) -> bool:
-    """Return whether a request that ended without an answer may have to be paid for all the same."""
+    """Return whether a request that failed without an answer may still be billed."""
     if isinstance(error, APIError):
         return error.status in _TIMED_OUT_THERE
     return not isinstance(error, CometError) or (isinstance(error, TransportError) and error.kind in MAY_BE_BILLED)
 
 
-def nothing_lost(why: str) -> None:
+def ignore_lost(why: str) -> None:
     pass
 
 
@@ -58,13 +58,13 @@ class Retrying:
     """A `Transport` that asks again where that can help, and says so; nothing has been shown by then.
 
     announce: gets `429: waiting 2 s, try 2 of 3`.
-    lost: is told before a question is sent again whose last try may have been billed; it may raise.
+    lost: Called before a retry when the failed try may have been billed; may raise.
     All tries and waits together take no longer than the request's `deadline_s`.
     """
 
     def __init__(
         self, transport: Transport, retries: int = 2, announce: Callable[[str], None] = lambda text: None,
-        sleep: Callable[[float], None] = time.sleep, lost: Callable[[str], None] = nothing_lost,
+        sleep: Callable[[float], None] = time.sleep, lost: Callable[[str], None] = ignore_lost,
     ) -> None:  # fmt: skip
         self.transport, self.retries, self.announce, self.sleep, self.lost = transport, retries, announce, sleep, lost
 

@@ -1,6 +1,6 @@
-"""Bytes as they came → bytes as they were meant: gzip and deflate, by what the bytes are and not by what a header says.
+"""Decode gzip and deflate bodies by their first bytes, because gateways send wrong headers.
 
-Gateways say gzip over plain bytes, and send gzip without saying so; no reply begins with the two bytes that gzip does.
+They say gzip over plain bytes, and send gzip without saying so; no reply begins with the two bytes that gzip does.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Unpacker:
             if len(data) < 2:
                 self._head = data
                 return
-            self._unpacking = self._begun(data)
+            self._unpacking = self._decompressor_for(data)
             self.is_plain = self._unpacking is None
         if self._unpacking is None:
             if data:
@@ -62,7 +62,7 @@ class Unpacker:
             raise TransportError("cut off: the packed reply broke off", "run the cell again", kind="cut")
         return [self._head] if self._head and self._unpacking is None else []
 
-    def _begun(self, data: bytes) -> zlib._Decompress | None:
+    def _decompressor_for(self, data: bytes) -> zlib._Decompress | None:
         """Return what unpacks a body that begins with `data`; None for one that is not packed."""
         if data.startswith(_GZIP):
             return zlib.decompressobj(31)

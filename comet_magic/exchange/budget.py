@@ -46,7 +46,7 @@ def check(
             )
 
 
-def limits_of_counting(store: Store, budget: Mapping[str, float]) -> str:
+def budget_note(store: Store, budget: Mapping[str, float]) -> str:
     """Return what the budget does not see, in words; "" where it sees all."""
     if "day" in budget and not store.is_file and store.behind is None:
         return "the day's budget counts this kernel alone, for nothing is being kept"

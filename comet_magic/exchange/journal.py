@@ -54,7 +54,7 @@ class Journal:
         try:
             self._session.promise(record.id, self._most_usd)
             requests.begin(store, record, self._check_of(record))
-            self.note(budget.limits_of_counting(store, self._plan.budget))
+            self.note(budget.budget_note(store, self._plan.budget))
             self._due = time.monotonic() + CHECKPOINT_S
         except BaseException:
             self._session.promise(record.id, 0.0)
@@ -122,7 +122,7 @@ class Journal:
         if not plan.budget or plan.endpoint.local_model is not None:  # which costs nothing
             return requests.unchecked
         # In whatever store it was written down: what this process has spent, and what it has promised.
-        spent = session.usd_before + session.totals.usd + session.promised_usd() - (record.most_usd or 0)
+        spent = session.parent_usd + session.totals.usd + session.promised_usd() - (record.most_usd or 0)
         return lambda db: budget.check(db, plan.store, plan.budget, record, session.payer, spent)
 
     def _cost(self, reply: Reply) -> float | None:

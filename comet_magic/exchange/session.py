@@ -60,10 +60,10 @@ class Totals(NamedTuple):
 class Session:
     """One process from its start to its end, or what a test takes for one."""
 
-    def __init__(self, *, is_fork: bool = False, usd_before: float = 0.0) -> None:
-        """usd_before: what the parent of a fork has spent, in case there is no store in which that can be read."""
+    def __init__(self, *, is_fork: bool = False, parent_usd: float = 0.0) -> None:
+        """parent_usd: what the parent of a fork has spent, in case there is no store in which that can be read."""
         self.id = self.payer = os.urandom(16).hex()
-        self.usd_before = usd_before
+        self.parent_usd = parent_usd
         self.cells = CellKeys(self.id[:8], is_fork=is_fork)
         self.process = os.getpid()
         self.totals = Totals()
@@ -239,7 +239,7 @@ def current() -> Session:
     """Return this process's session; a forked child has its own."""
     global _current
     if _current.process != os.getpid():
-        _current = Session(is_fork=True, usd_before=_current.usd_before + _current.totals.usd)
+        _current = Session(is_fork=True, parent_usd=_current.parent_usd + _current.totals.usd)
     return _current
 
 

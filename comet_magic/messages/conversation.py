@@ -75,6 +75,10 @@ class Turn(NamedTuple):
         return roles == ["user", "assistant"] * max(1, len(roles) // 2) and not any(map(has_address, messages))
 
     @property
+    def has_thinking(self) -> bool:
+        return '"thinking"' in self.wire or '"redacted_thinking"' in self.wire
+
+    @property
     def tokens_sent(self) -> int:
         """Estimated tokens that it takes in a later prompt."""
         return self.size // BYTES_A_TOKEN + 1

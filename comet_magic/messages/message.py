@@ -42,8 +42,8 @@ LONGEST_NAME = 200  # characters of what a counterpart calls itself, a block, a 
 _TEXTS = frozenset("type text thinking signature id name partial_json title tool_use_id data".split())
 
 
-def sound_block(block: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a block whose texts are texts, and whose names are short: the rest of the program need not ask again."""
+def normalized_block(block: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the block with its text fields as strings, and with names of at most 200 characters."""
     sound = dict(block)
     for name in _TEXTS & block.keys():
         value = block[name]
@@ -135,7 +135,9 @@ class Message:
         content, role = wire["content"], wire["role"]
         if role not in ("user", "assistant"):
             raise ValueError(f"{role!r} is no role of a message")
-        blocks = ({"type": "text", "text": content},) if isinstance(content, str) else tuple(map(sound_block, content))
+        blocks = (
+            ({"type": "text", "text": content},) if isinstance(content, str) else tuple(map(normalized_block, content))
+        )
         return cls(role, blocks)  # type: ignore[arg-type]  # the wire's own JSON
 
     @property

@@ -81,7 +81,7 @@ class Request:
         """Whether there is thinking in it that could be sent, and is not."""
         if any(message.without_unsigned() is not message for message in self.messages):
             return True
-        return any('"thinking"' in turn.wire or '"redacted_thinking"' in turn.wire for turn in self.history)
+        return any(turn.has_thinking for turn in self.history)
 
     def without_thinking(self) -> Request:
         """Return the request without any thinking, also before the calls that are being answered."""
@@ -170,8 +170,7 @@ def _with_text(message: dict[str, Any], text: str) -> dict[str, Any]:
 
 def _sent(turn: Turn, sends_thinking: bool) -> str:
     """Return the JSON of a turn as it is sent."""
-    has_thinking = '"thinking"' in turn.wire or '"redacted_thinking"' in turn.wire
-    return turn.wire if sends_thinking or not has_thinking else _without_thinking(turn)
+    return turn.wire if sends_thinking or not turn.has_thinking else _without_thinking(turn)
 
 
 @lru_cache(maxsize=64)

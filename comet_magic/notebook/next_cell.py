@@ -45,7 +45,7 @@ _SHELL = re.compile(
 WIDE = 160  # columns that a screen may not show
 
 
-def what_to_look_at(code: str, as_it_came: str) -> str:
+def code_warnings(code: str, as_it_came: str) -> str:
     """Return what a reader could miss in code, in words that go on with a sentence; "" if there is nothing.
 
     as_it_came: the text of the reply, in which characters may have stood that cannot be seen.
@@ -72,7 +72,7 @@ def insert_next_cell(shell: Any, store: Store, cell: Cell, reply: Message, code:
     again: also where the same was put there before, for the user has asked anew.
     """
     said = _insert_next_cell(shell, store, cell, reply, code, again=again)
-    look_at = what_to_look_at(code, reply.text) if code and reply.is_whole else ""
+    look_at = code_warnings(code, reply.text) if code and reply.is_whole else ""
     return f"{said}; look at it: {look_at}" if look_at else said
 
 
