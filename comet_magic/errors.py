@@ -78,6 +78,11 @@ def hide_in_errors(hide: Callable[[str], str] = _as_it_is) -> None:
     _hide = hide
 
 
+def without_known_keys(text: str) -> str:
+    """Return a text without the keys that the settings know."""
+    return _hide(text)
+
+
 def _shown(text: str) -> str:
     shown = clean(_hide(str(text)))
     return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}…"

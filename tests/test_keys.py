@@ -331,3 +331,14 @@ def test_a_key_among_the_models_or_in_a_header_is_hidden(shell: Any, monkeypatch
         assert SECRET.lower() not in str(error).lower()
         server.scripts[:] = [reply({"error": {"message": "x" * 485 + SECRET}}, status=400)]
         assert SECRET[:15] not in str(Ran(shell, "%%claude\nhi").error)
+
+
+def test_a_screen_that_is_painted_by_itself_shows_no_key(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from comet_magic.notebook.display import Terminal
+
+    monkeypatch.setenv("COMETAPI_KEY", SECRET)
+    CometSettings.instance()
+    Terminal(show_usage=True).paint(f"your key is {SECRET} and")
+    assert "SECRETSECRET" not in capsys.readouterr().out

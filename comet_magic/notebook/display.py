@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from ..errors import without_known_keys
 from ..exchange.loop import Reply
 from ..exchange.plan import Plan
 from ..messages.message import Message
@@ -160,7 +161,7 @@ class Terminal:
         if self._is_typed:
             return 0
         # A replacement at the end may be the first half of a character.
-        ready = clean(text).rstrip("\ufffd")
+        ready = clean(without_known_keys(text)).rstrip("\ufffd")
         self._begin_anew_unless(ready)
         print(ready[len(self._printed) :], end="", flush=True)
         self._printed = ready
