@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import atexit
 import inspect
 import os
 from collections.abc import Callable, Iterator
@@ -68,8 +69,15 @@ def shell(nobody_home: Path) -> Iterator[Any]:
     shell.run_line_magic("load_ext", "comet_magic")
     yield shell
     shell.run_line_magic("unload_ext", "comet_magic")
-    shell.history_manager.end_session()
+    history = shell.history_manager
+    history.end_session()
     InteractiveShell.clear_instance()
+    # IPython leaves its database open until the end, and a process may have only so many files.
+    if history.save_thread is not None:
+        history.save_thread.stop()
+    history.enabled = False
+    atexit.unregister(shell.atexit_operations)  # it would end the session once more
+    history.db.close()
 
 
 @pytest.fixture

@@ -212,12 +212,14 @@ def _in_a_child(connection: Any, sql: str, limit_s: float) -> str:
     got = bytearray()
     until = time.monotonic() + limit_s
     child, is_over = 0, False
+    waiting = select.poll()  # select() takes no descriptor above 1,023
+    waiting.register(reader, select.POLLIN)
     try:
         child = _forked(lambda: _answer(connection, sql, writer, limit_s))
         os.close(writer)
         writer = -1
         while not is_over and time.monotonic() < until:
-            if select.select([reader], [], [], 0.05)[0]:
+            if waiting.poll(50):
                 part = os.read(reader, 2**16)
                 got += part
                 is_over = not part

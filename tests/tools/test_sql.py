@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -258,3 +259,18 @@ def test_neither_home_nor_the_users_name_is_told(sql: str, monkeypatch: pytest.M
         told = str(error)
     assert "jane" not in told
     assert told
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the query runs in a child there")
+def test_a_process_with_many_files_open_may_ask() -> None:
+    import resource
+
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if most < 1200:
+        pytest.skip(f"no more than {most} files may be open here")
+    opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        assert over()("SELECT count(*) AS n FROM df") == "n\n3\n"
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
