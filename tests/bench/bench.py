@@ -2,7 +2,7 @@
 
     make bench                  all of it, about two minutes
     make bench ARGS="load cell"  some of it: load, first, cell, ask, stream, lag, paint, kept,
-                                   crowd, cards, size, page
+                                   crowd, cards, size, page, shapes
     make bench-smoke            every part once, with few rounds: that it runs, not what it says
 
 Machines are noisy: read the ratios. The servers run in processes of their own. The package is compiled first, and
@@ -687,6 +687,17 @@ def page() -> list[Row]:
         return [row("JupyterLab behind the end of 80 kB in 20 s", lab_lag.measure(url), None, "2 s", "s")]
 
 
+def shapes() -> list[Row]:
+    """What is read of the shapes that gateways send, and what the official SDK reads; `make third-party` installs it."""
+    command = [sys.executable, "-W", "ignore", str(HERE / "third_party.py"), "--shapes"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    lines = [line.split("  ") for line in done.stdout.splitlines()[1:]]
+    cells = [[cell.strip() for cell in line if cell.strip()] for line in lines]
+    return [
+        (f"a reply with: {name} (beside: the official SDK)", ours, sdk[:11], "", "read") for name, ours, sdk in cells
+    ]
+
+
 PARTS = {
     "load": load,
     "first": first,
@@ -700,6 +711,7 @@ PARTS = {
     "cards": cards,
     "size": size,
     "page": page,
+    "shapes": shapes,
 }
 
 
