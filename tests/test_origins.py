@@ -243,10 +243,16 @@ def test_the_embedded_server_does_not_inherit_the_key(
     settings: CometSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     fake = tmp_path / "python"
-    fake.write_text(f"#!/bin/sh\nenv > {tmp_path}/env\necho no server\n")
+    fake.write_text(f"#!/bin/sh\nread request\nenv > {tmp_path}/env\necho no server\n")
     fake.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(fake))
     with pytest.raises(ConfigError, match="no server"):
         _start(tmp_path / "model.gguf", "m", toy=False)
     assert "PATH=" in (tmp_path / "env").read_text()
     assert SECRET not in (tmp_path / "env").read_text()
+
+
+def test_an_embedded_server_that_ends_at_once_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/true")
+    with pytest.raises(ConfigError, match="its server ended"):
+        _start(tmp_path / "model.gguf", "m", toy=False)

@@ -133,8 +133,9 @@ def _start(path: Path, name: str, toy: bool) -> LocalServer:
     )
     assert process.stdin is not None
     # Through the pipe: other users of the machine can read arguments and environments.
-    process.stdin.write(json.dumps({"path": str(path.resolve()), "name": name, "key": secret, "toy": toy}) + "\n")
-    process.stdin.flush()
+    with contextlib.suppress(BrokenPipeError):  # it ended at once; its first line, or that there is none, says more
+        process.stdin.write(json.dumps({"path": str(path.resolve()), "name": name, "key": secret, "toy": toy}) + "\n")
+        process.stdin.flush()
     address = _first_line(process)
     if not address.startswith("http://127.0.0.1:"):
         _end(process)
