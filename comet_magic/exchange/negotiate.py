@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..api.client import MessageStream, Streams
+from ..api.client import Client, MessageStream, Streams
 from ..errors import APIError
 from ..messages.request import Request
 
@@ -27,16 +28,20 @@ class Sender:
     ) -> None:  # fmt: skip
         """wants_thinking: by endpoint and model, whether it wants the thinking before calls back."""
         self._client, self._endpoint, self._refused_cache, self._modes = client, endpoint, refused_cache, modes
+        self._latest: Request | None = None
+        self._began = 0.0
         self._wants_thinking = {} if wants_thinking is None else wants_thinking
 
     def __call__(self, request: Request) -> MessageStream:
         """Send `request`, in other ways while the endpoint refuses how it is asked. Raises: as `Client.stream`."""
+        if request is not self._latest:  # else it is the same once more, within the time that it had
+            self._latest, self._began = request, time.monotonic()
         was_cached = False
         learned: bool | None = None
         while True:
             request = self._adapted(request, learned)
             try:
-                stream = self._client.stream(request)
+                stream = self._client_now().stream(request)
             except APIError as error:
                 # Not all name the field: some say only that a content must be a string.
                 if request.cached and (error.status in (400, 422) or "cache_control" in error.what):
@@ -53,6 +58,14 @@ class Sender:
             if self._modes:
                 self._modes.taken()
             return stream
+
+    def _client_now(self) -> Streams:
+        """Return the client with what is left of `deadline_s`, which is for every way of sending a request together."""
+        spent_s = time.monotonic() - self._began
+        if not isinstance(self._client, Client) or spent_s < 0.01:
+            return self._client
+        limits = self._client.limits
+        return self._client._replace(limits=limits._replace(deadline_s=max(limits.deadline_s - spent_s, 0.001)))
 
     def _adapted(self, request: Request, learned: bool | None) -> Request:
         wants = self._wants_thinking.get((self._endpoint, request.model)) if learned is None else None

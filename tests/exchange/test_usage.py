@@ -20,8 +20,9 @@ import comet_magic
 from comet_magic.api.client import Client
 from comet_magic.api.endpoint import Endpoint
 from comet_magic.api.transport import RequestsTransport
-from comet_magic.errors import ConfigError, TransportError
+from comet_magic.errors import APIError, ConfigError, TransportError
 from comet_magic.exchange import session
+from comet_magic.exchange.negotiate import Sender
 from comet_magic.messages import models as catalog
 from comet_magic.messages.message import Message
 from comet_magic.messages.prices import Price, estimated_prompt, price_of
@@ -450,6 +451,22 @@ def test_what_is_in_flight_in_another_store_counts(shell: Any, server: WireServe
     with pytest.raises(ConfigError, match="budget"):
         comet_magic.ask("hi")
     asking.join()
+
+
+def test_a_request_in_another_way_has_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+
+    def refused(client: Client, request: Request) -> Any:
+        given.append(client.limits.deadline_s)
+        time.sleep(0.05)
+        raise APIError("cache_control is not permitted", status=400)
+
+    monkeypatch.setattr(Client, "stream", refused)
+    send = Sender(Client(RequestsTransport(), Endpoint("http://127.0.0.1:9")), "e", set(), None)
+    with pytest.raises(APIError):
+        send(Request("m", 9, (Message.user("hi"),), cached=(0,)))
+    assert len(given) == 2
+    assert given[1] <= given[0] - 0.05
 
 
 def test_a_fork_spends_its_parents_money(shell: Any, server: WireServer) -> None:
