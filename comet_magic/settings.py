@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .redaction import Secrets
 
 
+LOOKS_LIKE_KEY = "this looks like a key, and is not shown"
 COMETAPI = "https://api.cometapi.com"
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
 # Settings for which no default may stand in.
@@ -179,9 +180,7 @@ class CometSettings(SingletonConfigurable):
         if not text:
             raise TraitError(f"CometSettings.{name} must not be empty")
         if self._looks_like_key(text):
-            raise TraitError(
-                f"CometSettings.{name}: this looks like a key, and is not shown: enter it with %claude_key"
-            )
+            raise TraitError(f"CometSettings.{name}: {LOOKS_LIKE_KEY}: enter it with %claude_key")
         if name == "endpoint" and text not in ("auto", "cometapi", "local"):
             try:
                 base_url(text, allow_http=self.allow_http)
@@ -272,7 +271,7 @@ class CometSettings(SingletonConfigurable):
             if name == "model" and not str(value).strip():
                 raise TraitError("the model's name is empty")
             if name == "model" and self._looks_like_key(str(value)):
-                raise ConfigError(f"{name}: this looks like a key, and is not shown", "enter it with %claude_key")
+                raise ConfigError(f"{name}: {LOOKS_LIKE_KEY}", "enter it with %claude_key")
             return self.traits()[name]._validate(self, value)
         except (TraitError, ValueError) as error:
             raise ConfigError(f"{name} = {value!r}: {error}", "nothing was sent") from None

@@ -6,7 +6,6 @@ import contextlib
 import math
 import os
 import re
-import unicodedata
 from pathlib import Path
 from typing import Any, cast
 
@@ -95,6 +94,8 @@ def _seen(text: str) -> str:
 def _is_shaped(before: str, joiner: str) -> bool:
     if not before or before == joiner:
         return False
+    import unicodedata  # not at the top: loading stays quick, and few texts have joiners
+
     if before == "\ufe0f" or unicodedata.category(before) in ("So", "Sm", "Sk") or before in "‼⁉":
         return True
     return joiner != "\ufe0f" and "\u0600" <= before <= "\u1cff" and unicodedata.category(before)[0] in "LM"
@@ -106,10 +107,6 @@ def without_unseen(text: str) -> str:
 
 
 _ESCAPES = lazy_pattern(r"\\(?:x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
-
-
-def is_unseen(char: str) -> bool:
-    return bool(_UNSEEN.match(char) or _CONTROL.match(char))
 
 
 def spelled(text: str) -> str:

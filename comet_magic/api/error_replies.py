@@ -147,8 +147,7 @@ _EVENTS = ("message_", "content_block_", "ping")
 
 def _error_fields(body: object) -> dict[str, Any]:
     fields: dict[str, Any] = {"message": "", "type": None, "code": None, "request_id": None}
-    if isinstance(body, str) and isinstance(inner := json_or_none(body), dict | list):
-        body = inner
+    body = body if (inner := _inner_json(body)) is None else inner
     if isinstance(body, str):
         fields["message"] = _page_title(body)
         return fields
@@ -163,10 +162,16 @@ def _error_fields(body: object) -> dict[str, Any]:
     return fields
 
 
+def _inner_json(text: object) -> dict[str, Any] | list[Any] | None:
+    """Return the object or list in a text that is JSON; None for any other text, and for what is no text."""
+    is_json = isinstance(text, str) and text.lstrip()[:1] in ("{", "[")
+    value = json_or_none(text) if is_json else None  # type: ignore[arg-type]  # it is a text then
+    return value if isinstance(value, dict | list) else None
+
+
 def _parts(value: object, depth: int = 0) -> Iterator[Mapping[str, Any]]:
     """Yield the objects in which an error may say something, the innermost last; also those that are JSON in a text."""
-    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
-        value = json_or_none(value)
+    value = value if (inner_value := _inner_json(value)) is None else inner_value
     if isinstance(value, list):
         value = next((item for item in value if isinstance(item, Mapping)), None)
     if not isinstance(value, Mapping) or depth > 5:
@@ -178,15 +183,13 @@ def _parts(value: object, depth: int = 0) -> Iterator[Mapping[str, Any]]:
         return
     yield value
     for part in inner:
-        if not isinstance(part, str) or part.lstrip()[:1] in ("{", "["):
-            yield from _parts(part, depth + 1)
+        yield from _parts(part, depth + 1)
 
 
 def _sentences(value: object, depth: int = 0) -> Iterator[str]:
     """Yield what an error says: its innermost sentence, or each of a list of them with its place."""
     if isinstance(value, str):
-        inner = json_or_none(value) if value.lstrip()[:1] in ("{", "[") else None
-        if isinstance(inner, dict | list):
+        if (inner := _inner_json(value)) is not None:
             yield from _sentences(inner, depth + 1)
         elif value.strip():
             yield " ".join(value.split())

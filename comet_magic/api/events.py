@@ -17,7 +17,7 @@ from ..messages.reasoning import split_reasoning
 from ..messages.tokens import estimated_tokens
 from ..messages.usage import Usage
 from ..strict_json import json_or_none
-from ..text import whole_text
+from ..text import lazy_pattern, whole_text
 from .error_replies import error_from, says_what_is_wrong
 from .sse import ServerSentEvent, SSEDecoder
 
@@ -321,8 +321,9 @@ class MessageBuilder:
         return block if may_grow else self._put(index, {"type": type_of_block})
 
     def _close(self, index: int) -> None:
-        for (at, _), block in self._latest.items():
-            block.is_closed = block.is_closed or at == index
+        """Note that the last block at an index has ended; those before it ended when it began."""
+        if block := self._open.get(index):
+            block.is_closed = True
 
     def _put(self, index: int, began: Mapping[str, Any]) -> _Block | None:
         """Begin a block, while there is room for one."""
@@ -431,7 +432,7 @@ def _call(block: dict[str, Any], written: str) -> dict[str, Any]:
     return {**block, "input": value} if value is not None else {**block, "input": {}, "partial_json": came}
 
 
-_BLANKS = re.compile(r"\s*")
+_BLANKS = lazy_pattern(r"\s*")
 _LAX = json.JSONDecoder(strict=False, parse_constant=lambda name: None)  # with line ends in texts
 
 

@@ -29,6 +29,7 @@ from datetime import datetime
 
 from ..errors import APIError, CometError, TransportError
 from ..strict_json import json_or_none
+from ..text import lazy_pattern
 from .error_replies import error_from
 from .transport import HTTPRequest, HTTPResponse, Transport
 
@@ -39,7 +40,7 @@ LONGEST_WAIT_S = 60.0
 LARGEST_ERROR = 200_000  # bytes of an error that are read
 
 
-MAY_BE_BILLED = ("reset", "timeout", "cut", "other")  # kinds of a `TransportError` after which somebody may be paid
+_MAY_BE_BILLED = ("reset", "timeout", "cut", "other")  # kinds of a `TransportError` after which somebody may be paid
 _TIMED_OUT_THERE = (408, 504, 524)  # a gateway gave up waiting for a model that may have answered
 
 
@@ -47,7 +48,7 @@ def may_be_billed(error: BaseException | None) -> bool:
     """Return whether a request that failed without an answer may still be billed."""
     if isinstance(error, APIError):
         return error.status in _TIMED_OUT_THERE
-    return not isinstance(error, CometError) or (isinstance(error, TransportError) and error.kind in MAY_BE_BILLED)
+    return not isinstance(error, CometError) or (isinstance(error, TransportError) and error.kind in _MAY_BE_BILLED)
 
 
 def ignore_lost(why: str) -> None:
@@ -77,7 +78,7 @@ class Retrying:
             try:
                 response = self.transport(request._replace(deadline_s=max(left_s, 0.001)) if tried else request)
             except TransportError as error:
-                why, wait, may_be_billed = error.what, backoff_s(tried), error.kind in MAY_BE_BILLED
+                why, wait, is_billable = error.what, backoff_s(tried), may_be_billed(error)
                 if last or error.kind not in ("connect", "reset") or wait > until - time.monotonic():
                     raise
             else:
@@ -89,8 +90,8 @@ class Retrying:
                 wait = wait_s or backoff_s(tried)
                 if last or not is_retryable(response, body) or wait > min(LONGEST_WAIT_S, until - time.monotonic()):
                     return response
-                why, may_be_billed = str(response.status), response.status in _TIMED_OUT_THERE
-            if may_be_billed:
+                why, is_billable = str(response.status), response.status in _TIMED_OUT_THERE
+            if is_billable:
                 self.lost(why)
             self.announce(f"{why}: waiting {wait:.2g} s, try {tried + 2} of {self.retries + 1}")
             self.sleep(wait)
@@ -137,13 +138,14 @@ def wait_of(headers: Mapping[str, str], body: bytes = b"") -> float | None:
     return retry_after_s(headers) or _reset_s(headers) or _in_words(body.decode("utf-8", "replace"))
 
 
-_RESET = re.compile(r"(?:anthropic-)?(?:x-)?rate-?limit-(?:.*-)?reset(?:-.*)?")
-_IN_WORDS = re.compile(
+_RESET = lazy_pattern(r"(?:anthropic-)?(?:x-)?rate-?limit-(?:.*-)?reset(?:-.*)?")
+_IN_WORDS = lazy_pattern(
     r"(?:(?:try|retry) (?:again )?(?:in|after)|wait(?: for)?|retrydelay\W+|retry_?after\W+)\s*(?:about )?"
     r"((?:\d+(?:\.\d+)?\s*(?:ms|h(?:ours?)?|m(?:in(?:ute)?s?)?|s(?:ec(?:ond)?s?)?)\s*)+|\d+(?:\.\d+)?(?=\s*[,}\n]|\s*$))",
     re.I,
 )
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|h|m|s)?", re.I)
+_SPAN = lazy_pattern(r"(\d+(?:\.\d+)?)\s*(ms|[smhd])?", re.I)
+_UNITS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
 def _reset_s(headers: Mapping[str, str]) -> float | None:
@@ -173,24 +175,21 @@ def _seconds(text: str) -> float | None:
         number = float(text)
         seconds = number / 1000 - now if number > 1e12 else number - now if number > 1e9 else number
         return seconds if 0 < seconds < math.inf else None
-    if (
-        parts := re.findall(r"(\d+(?:\.\d+)?)(ms|[smhd])", text)
-        if re.fullmatch(r"(?:[\d.]+(?:ms|[smhd]))+", text)
-        else []
-    ):
-        return sum(float(number) * _UNITS[unit] for number, unit in parts) or None
+    if re.fullmatch(r"(?:\d+(?:\.\d+)?(?:ms|[smhd]))+", text):
+        return _sum_of_spans(text)
     with contextlib.suppress(ValueError):
         return max(datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() - now, 0) or None
     return None
 
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+def _sum_of_spans(text: str) -> float | None:
+    """Return the seconds in `6m0s` or `2 hours`; a bare number is seconds. None for 0."""
+    return sum(float(number) * _UNITS[unit.lower()] for number, unit in _SPAN.findall(text)) or None
 
 
 def _in_words(text: str) -> float | None:
-    if not (match := _IN_WORDS.search(text[:2000])):
-        return None
-    return sum(float(number) * _UNITS[unit.lower() or "s"] for number, unit in _SPAN.findall(match[1])) or None
+    match = _IN_WORDS.search(text[:2000])
+    return _sum_of_spans(match[1]) if match else None
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

@@ -7,13 +7,13 @@ no longer what stands before them.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from hashlib import sha256
 from itertools import accumulate, count, pairwise
 from typing import Any, NamedTuple
 
+from ..text import lazy_pattern
 from .message import Message
 from .tokens import BYTES_A_TOKEN, OF_A_MESSAGE, block_tokens, estimated_message
 
@@ -92,7 +92,7 @@ class Turn(NamedTuple):
         return self.messages[-1].text
 
 
-_PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_PLAIN_ID = lazy_pattern(r"[A-Za-z0-9_-]{1,64}")
 
 
 def _with_plain_ids(wire: list[dict[str, Any]]) -> list[dict[str, Any]]:

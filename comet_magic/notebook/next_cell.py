@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from hashlib import sha256
 from typing import Any
 
@@ -11,7 +10,7 @@ from ..exchange.cells import Cell
 from ..messages.message import Message
 from ..store import code_cells
 from ..store.database import Store
-from ..text import MARK, clean, spelled, without_unseen
+from ..text import MARK, clean, lazy_pattern, spelled, without_unseen
 from .cell import is_terminal
 
 _PYTHON = ("python", "py", "python3", "py3", "ipython", "ipython3")
@@ -38,7 +37,7 @@ def _is_python(code: str) -> bool:
 
 
 # What hands a line to a shell, or to a program.
-_SHELL = re.compile(
+_SHELL = lazy_pattern(
     r"^\s*(?:[\w, ]+=\s*)?!|^\s*%%?(?:bash|sh|script|system|sx|pip|conda|run)\b|\.system\("
     r"|\b(?:os\.(?:system|popen|exec\w*|spawn\w*)|subprocess\b|pty\.spawn|getoutput|shell\s*=\s*True)"
 )

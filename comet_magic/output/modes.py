@@ -14,6 +14,7 @@ from ..messages.models import known
 from ..messages.request import FORCED, FORMAT, GRAMMAR, TOOL, WORDS, Request
 from ..store import output_modes
 from ..store.database import Store
+from ..text import lazy_pattern
 
 _USUAL, _EMBEDDED = (FORMAT, FORCED, TOOL, WORDS), (GRAMMAR, WORDS)
 
@@ -72,7 +73,7 @@ class OutputModes:
 
 
 # Fields of a request that are the same in every mode: an error that names one of them is about that.
-_ELSEWHERE = re.compile(
+_ELSEWHERE = lazy_pattern(
     r"\b(?:messages?[.\[]|roles?\b|alternate|temperature|max_tokens|thinking|signature|system prompt|image|document|pdf"
     r"|cache_control|stop_sequences|top_[pk]|api[ _-]?key|account|organi[sz]ation|region|safety|policy)",
     re.I,

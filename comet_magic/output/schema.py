@@ -196,68 +196,86 @@ def _bounded(schema: dict[str, Any], name: str) -> dict[str, Any]:
 
     Raises: ConfigError for a pattern that it cannot take.
     """
-    import jsonschema
-    from pydantic_core import SchemaError, SchemaValidator, ValidationError
+    from pydantic_core import SchemaError
 
-    @functools.cache
-    def found(pattern: str) -> Callable[[str], bool]:
-        validate = SchemaValidator({"type": "str", "pattern": pattern}).validate_python
-
-        def is_found(text: str) -> bool:
-            try:
-                validate(text)
-            except ValidationError:
-                return False
-            return True
-
-        return is_found
-
-    for part in _objects(schema):
+    parts = list(_objects(schema))
+    has_names = any("patternProperties" in part for part in parts)
+    for part in parts:
         names = part.get("patternProperties")
         for pattern in (part.get("pattern"), *(names if isinstance(names, dict) else ())):
             try:
                 if isinstance(pattern, str):
-                    found(pattern)
+                    _matcher_for(pattern)
             except SchemaError as error:
                 raise ConfigError(
                     f"{name}: the pattern {pattern!r} is none that can be checked in a bounded time",
                     "nothing was sent; leave out what looks ahead or behind, and back-references",
                 ) from error
-
-    def pattern_of(validator: Any, pattern: str, value: Any, schema: Any) -> Iterator[Any]:
-        if isinstance(value, str) and not found(pattern)(value):
-            yield jsonschema.ValidationError(f"{value!r} does not match {pattern!r}")
-
-    def properties_of(validator: Any, patterns: dict[str, Any], value: Any, schema: Any) -> Iterator[Any]:
-        for pattern, part in patterns.items() if isinstance(value, dict) else ():
-            for key in filter(found(pattern), value):
-                yield from validator.descend(value[key], part, path=key, schema_path=pattern)
-
-    def others_of(validator: Any, part: Any, value: Any, schema: Any) -> Iterator[Any]:
-        matches = [found(pattern) for pattern in schema.get("patternProperties", ())]
-        known = schema.get("properties", {})
-        for key in value if isinstance(value, dict) else ():
-            if key not in known and not any(match(key) for match in matches):
-                if part is False:
-                    message = f"Additional properties are not allowed ({key!r} was unexpected)"
-                    yield jsonschema.ValidationError(message)
-                else:
-                    yield from validator.descend(value[key], part, path=key)
-
-    def unique_of(validator: Any, part: Any, value: Any, schema: Any) -> Iterator[Any]:
-        if part and isinstance(value, list):
-            if len({json.dumps(_integral(item), sort_keys=True) for item in value}) < len(value):
-                yield jsonschema.ValidationError("it has items that are not unique")
-
-    checks = {"pattern": pattern_of, "patternProperties": properties_of, "uniqueItems": unique_of}
-    if not any("patternProperties" in part for part in _objects(schema)):
-        return checks
-    if any("unevaluatedProperties" in part for part in _objects(schema)):
+    if has_names and any("unevaluatedProperties" in part for part in parts):
         raise ConfigError(
             f"{name} has patternProperties and unevaluatedProperties, which are not checked in a bounded time",
             "nothing was sent; use additionalProperties",
         )
-    return {**checks, "additionalProperties": others_of}
+    checks = {"pattern": _check_pattern, "patternProperties": _check_names, "uniqueItems": _check_unique}
+    return {**checks, "additionalProperties": _check_others} if has_names else checks
+
+
+@functools.lru_cache(maxsize=256)
+def _matcher_for(pattern: str) -> Callable[[str], bool]:
+    """Return whether a pattern is found in a text, by an engine whose time is in proportion to the text.
+
+    Raises: pydantic_core.SchemaError for a pattern that it does not take.
+    """
+    from pydantic_core import SchemaValidator, ValidationError
+
+    validate = SchemaValidator({"type": "str", "pattern": pattern}).validate_python
+
+    def is_found(text: str) -> bool:
+        try:
+            validate(text)
+        except ValidationError:
+            return False
+        return True
+
+    return is_found
+
+
+# Checks as jsonschema calls them: its validator, the keyword's value, the value that is checked, the schema around it.
+
+
+def _check_pattern(validator: Any, pattern: str, value: Any, schema: Any) -> Iterator[Any]:
+    if isinstance(value, str) and not _matcher_for(pattern)(value):
+        yield _not_valid(f"{value!r} does not match {pattern!r}")
+
+
+def _check_names(validator: Any, patterns: dict[str, Any], value: Any, schema: Any) -> Iterator[Any]:
+    for pattern, part in patterns.items() if isinstance(value, dict) else ():
+        for key in filter(_matcher_for(pattern), value):
+            yield from validator.descend(value[key], part, path=key, schema_path=pattern)
+
+
+def _check_others(validator: Any, part: Any, value: Any, schema: Any) -> Iterator[Any]:
+    matchers = [_matcher_for(pattern) for pattern in schema.get("patternProperties", ())]
+    known = schema.get("properties", {})
+    for key in value if isinstance(value, dict) else ():
+        if key in known or any(is_found(key) for is_found in matchers):
+            continue
+        if part is False:
+            yield _not_valid(f"Additional properties are not allowed ({key!r} was unexpected)")
+        else:
+            yield from validator.descend(value[key], part, path=key)
+
+
+def _check_unique(validator: Any, part: Any, value: Any, schema: Any) -> Iterator[Any]:
+    if part and isinstance(value, list):
+        if len({json.dumps(_integral(item), sort_keys=True) for item in value}) < len(value):
+            yield _not_valid("it has items that are not unique")
+
+
+def _not_valid(message: str) -> Any:
+    import jsonschema
+
+    return jsonschema.ValidationError(message)
 
 
 def signature_of(function: Callable[..., Any], name: str) -> Schema:

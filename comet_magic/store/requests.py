@@ -15,7 +15,7 @@ from ..messages.conversation import Turn
 from ..messages.message import Message
 from ..messages.request import Request
 from ..messages.tool_call import ToolCall
-from ..messages.usage import MOST, Usage
+from ..messages.usage import Usage
 from ..strict_json import json_or_none
 from ..text import whole_text
 from .connection import Connection, Row
@@ -208,8 +208,7 @@ def from_json(text: object) -> Message | None:
         known |= {name: plain[name] for name in _NUMBERS if isinstance(plain.get(name), int | float)}
         if isinstance(details := plain.get("stop_details"), dict):
             known["stop_details"] = {name: word for name, word in details.items() if isinstance(word, str | None)}
-        counts = plain.get("usage", {})
-        usage = Usage(**{name: count for name, count in counts.items() if name in Usage._fields and _is_count(count)})
+        usage = Usage.from_wire(dict(plain.get("usage", {})))
         message = replace(
             Message.from_wire({"content": (), **plain}),
             usage=usage,
@@ -227,10 +226,6 @@ def from_json(text: object) -> Message | None:
 
 def _is_text(value: object) -> bool:
     return isinstance(value, str)
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST
 
 
 def _call(fields: dict[str, Any]) -> ToolCall:

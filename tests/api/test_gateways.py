@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -41,21 +41,18 @@ TOOL = "import comet_magic\ncalls = []\n@comet_magic.tool(safe=True)\ndef stock(
 
 
 @pytest.fixture
-def serve(shell: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., WireServer]]:
-    monkeypatch.setenv("COMETAPI_KEY", "sk-test-0123456789abcdef")
+def serve(serve: Callable[..., WireServer], shell: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., WireServer]:
+    """The same for all tests, with retries that do not wait, no replays, and the tool `stock`."""
     monkeypatch.setattr("comet_magic.api.retry.backoff_s", lambda tried: 0.01)
-    servers: list[WireServer] = []
+    shell.run_cell(TOOL)
 
     def started(*scripts: Any) -> WireServer:
-        servers.append(WireServer(*scripts).__enter__())
+        server = serve(*scripts)
         settings = CometSettings.instance()
-        settings.endpoint, settings.replay = servers[-1].url, "never"
-        return servers[-1]
+        settings.replay, settings.retries = "never", 2
+        return server
 
-    shell.run_cell(TOOL)
-    yield started
-    for server in servers:
-        server.__exit__()
+    return started
 
 
 def json_delta(text: str, index: int = 0) -> bytes:

@@ -406,6 +406,11 @@ CALLED = reply(
 )
 
 
+@comet_magic.tool(safe=True)
+def f() -> int:
+    return 1
+
+
 @pytest.mark.parametrize(("budget", "sent"), [(0.15, 2), (0.2, 3)])
 def test_a_try_of_a_later_round_counts_beside_the_rounds_before(
     shell: Any, server: WireServer, monkeypatch: pytest.MonkeyPatch, budget: float, sent: int
@@ -414,10 +419,6 @@ def test_a_try_of_a_later_round_counts_beside_the_rounds_before(
     settings = CometSettings.instance()
     settings.model, settings.retries, settings.budget = "sonnet", 2, {"session": budget}
     server.scripts[:] = [CALLED, [RESET]]
-
-    @comet_magic.tool(safe=True)
-    def f() -> int:
-        return 1
 
     with pytest.raises(ConfigError):
         comet_magic.ask("hi", tools=[f])
@@ -429,10 +430,6 @@ def test_a_follow_up_without_an_answer_counts(shell: Any, server: WireServer) ->
     settings = CometSettings.instance()
     settings.model, settings.retries = "sonnet", 0
     server.scripts[:] = [CALLED, [RESET]]
-
-    @comet_magic.tool(safe=True)
-    def f() -> int:
-        return 1
 
     with pytest.raises(TransportError):
         comet_magic.ask("hi", tools=[f])
