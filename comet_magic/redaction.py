@@ -50,6 +50,7 @@ _SHAPES = lazy_pattern(
 )
 # From the beginning of a word, and bounded: else a long word would be gone through from each of its letters.
 _ASSIGNED_NAME = r"(?<![\w-])[\w-]{0,40}?(?:password|passwd|passphrase|secret|token|api[_-]?key)[\w-]{0,40}"
+_FIELD = lazy_pattern(_ASSIGNED_NAME, re.I)
 # password = "…", "api_key": "…", also escaped, and with b or f before it: in sources and in outputs
 _ASSIGNED = lazy_pattern(
     rf"""({_ASSIGNED_NAME}\\?["']?\s{{0,20}}[:=]\s{{0,20}}[bru]{{0,2}})(\"\"\"|\'\'\'|\\?["'])(?:(?!\2)(?:\\.|[^\n\\]))+\2""",
@@ -66,6 +67,11 @@ _SET = lazy_pattern(
 def is_secret_name(name: str) -> bool:
     """Return whether a variable of this name is likely to hold a secret."""
     return bool(_SECRET_NAME.search(name)) and not _NOT_SECRET.search(name)
+
+
+def is_secret_field(name: str) -> bool:
+    """Return whether the texts of a column or a field of this name are taken for secrets, as they are in a source."""
+    return bool(_FIELD.search(name))
 
 
 def looks_like_secret(text: str) -> bool:

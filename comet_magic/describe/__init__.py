@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from .registry import describe, register, unregister
 
 __all__ = [
-    "columns",
     "dependencies",
     "describe",
     "description",

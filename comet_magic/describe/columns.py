@@ -1,109 +1,349 @@
-"""A column's values → one line: dtype, nulls, distinct, and range and quartiles or the most frequent values."""
+"""A column's values → one line of a card: nulls, distinct, and the figures or the most frequent values.
+
+What a line holds is fixed once; how much room it takes is a `Style`.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import math
 from bisect import bisect_left, bisect_right
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
+from functools import cached_property
+from itertools import pairwise
 from numbers import Real
 from typing import Any, NamedTuple
 
+from ..redaction import REDACTED, is_secret_field
 from .description import Limits
+from .scalars import Scale, formatted, is_null, percent
+from .texts import held_in
 
-TOP, TOP_OF_MANY = 5, 3  # most frequent values that are named
-FEW_NAMED = 8  # distinct values, up to which all are named; so few numbers are codes rather than amounts
+HEAD = "column (dtype)|nulls|distinct|min|q1|median|q3|max|mean|sd|zeros (or, behind distinct: values)"
+CODES = 8  # distinct numbers, up to which they are codes rather than amounts
 TELLING = 5  # distinct values from which on a mean tells nothing of a single one
+ROW_DIGITS = 6  # of a number among the rows
+_ORDERED_NAMES = (
+    "Period",
+    "Interval",
+    "datetime64",
+    "timedelta64",
+)  # of pandas, and of NumPy for what Python cannot hold
 _ORDERED = (dt.date, dt.time, dt.timedelta)  # a datetime is a date
 
 
-class Column(NamedTuple):
-    """name, dtype: as they are shown.        rows: of the whole table.
+class Style(NamedTuple):
+    """How much of each column is written.
 
-    values: of all rows, or of a sample's, those that are null included.        is_sample: whether it is that.
-    nulls: of all rows, where it is known.        low, high, mean: of all rows, where they are known.
+    digits: of a number's spread.        levels: distinct values, up to which all are named.
+    top: of more, the most frequent ones.        text: characters of a text.        has_quartiles: and sd, and zeros.
     """
 
-    name: str
-    dtype: str
-    rows: int
-    values: Sequence[Any]
-    is_sample: bool = False
+    digits: int = 5
+    levels: int = 20
+    top: int = 5
+    text: int = 40
+    has_quartiles: bool = True
+
+
+class Figures(NamedTuple):
+    """What is known of a column's values; None where it is not. counts: each value and how often it is there."""
+
     nulls: int | None = None
+    distinct: int | None = None
     low: Any = None
+    q1: Any = None
+    median: Any = None
+    q3: Any = None
     high: Any = None
     mean: float | None = None
+    sd: float | None = None
+    zeros: int | None = None
+    infinite: int | None = None
+    counts: Sequence[tuple[Any, int]] | None = None
 
-    def line(self, limits: Limits) -> str:
-        return " · ".join([f"{self.name} ({self.dtype})", *self._facts(limits)])
 
-    def _facts(self, limits: Limits) -> Iterable[str]:
-        """Figures marked ~ are of the sample."""
-        values = _present(self.values)
-        about = "~" if self.is_sample else ""
-        yield self._null_count(len(values), about)
-        if not values:
-            return
+FULL, UNKNOWN = Style(), Figures()
+
+
+class Column:
+    """One column. rows: of the whole table.
+
+    values: of all rows, or of a sample's, those that are null included.        is_sample: whether it is that.
+    exact: what is known of all rows.        categories: of a categorical column, in order.        notes: in words.
+    """
+
+    def __init__(
+        self, name: str, dtype: str, rows: int, values: Sequence[Any], *, is_sample: bool = False,
+        exact: Figures = UNKNOWN, categories: Sequence[Any] = (), is_ordered: bool = False, notes: Iterable[str] = (),
+    ) -> None:  # fmt: skip
+        self.name, self.dtype, self.rows, self.values = name, dtype, rows, values
+        self.is_sample = is_sample
+        self._about = "~" if is_sample else ""
+        self._exact = exact
+        self._categories, self._is_ordered, self._notes = categories, is_ordered, tuple(notes)
+        self._present = _present(values)
+
+    @cached_property
+    def kind(self) -> str:
+        """What its values are: number, time, text, bool, mixed, nested, other; "" if there is none."""
+        if not self._present:
+            return ""
         try:
-            counts = Counter(values)
-        except Exception:  # noqa: BLE001  # lists and dicts have no hash, and a user's class may raise what it likes
-            yield from _nested(values, limits, about)
-            return
-        kind = _kind(values)
-        if kind != "bool":
-            distinct = f"{'≥ ' if about else ''}{len(counts)} distinct"
-            yield f"all {distinct}" if len(counts) == len(values) > 1 and not about else distinct
-        if kind == "mixed":
-            yield f"mixed: {_types(values, about)}"
-        elif kind == "text":
-            yield from _lengths(values, about)
-        elif kind == "number":
-            yield from self._amounts(values, len(counts), limits, about)
-        elif kind == "time" and limits.share_values:
-            ordered = sorted(values)
-            yield self._range(ordered, limits)
-            yield f"median {about}{formatted(ordered[len(ordered) // 2], limits)}"
-        if limits.share_values and kind != "time":
-            yield from _top(counts, len(values), kind, limits, about)
+            # Lists and dicts have no hash, and a user's class may raise what it likes.
+            deque(map(hash, self._present), maxlen=0)
+        except Exception:  # noqa: BLE001
+            return "nested"
+        return _kind(self._present)
 
-    def _null_count(self, present: int, about: str) -> str:
-        if self.nulls is not None:
-            nulls, of, about = self.nulls, self.rows, ""
+    @property
+    def is_secret(self) -> bool:
+        return self.kind in ("text", "mixed", "other") and is_secret_field(self.name)
+
+    @property
+    def is_numeric(self) -> bool:
+        return self.kind == "number" and (self._known("low") is not None or self._infinite < len(self._present))
+
+    @property
+    def is_moment(self) -> bool:
+        return self.kind == "time" and isinstance(self._present[0], dt.date)
+
+    @cached_property
+    def is_unique(self) -> bool:
+        """Whether no two rows have the same value, as far as that is known of all rows."""
+        if self._about:
+            return self._exact.distinct == self.rows and self._exact.nulls == 0
+        return bool(self.kind) and self.kind != "nested" and len(self._counts) == len(self.values)
+
+    def line(self, limits: Limits, style: Style = FULL) -> str:
+        return "|".join([f"{self.name} ({self.dtype})", *self._cells(limits, style)])
+
+    def cell(self, value: Any, limits: Limits, characters: int) -> str:
+        """Return one of its values as it stands in a row."""
+        if is_null(value):
+            return "null"
+        if self.is_secret:
+            return REDACTED
+        if isinstance(value, str):
+            return limits.short(value, characters)
+        return formatted(value, limits, ROW_DIGITS, self._scale, characters)
+
+    # ---- its cells in the card
+
+    def _cells(self, limits: Limits, style: Style) -> Iterator[str]:
+        yield self._null_count(style)
+        if not self._present:
+            yield from filter(None, self._notes)
+            return
+        yield self._distinct_count()
+        if self.is_secret:
+            yield f"{REDACTED}, for its name is a secret's"
+            return
+        if self.kind == "number":
+            yield from self._number_cells(limits, style)
+        elif self.kind == "time":
+            yield from self._time_cells(limits, style)
+        elif self.kind == "nested":
+            yield "; ".join(_nested(self._present, limits, self._about))
         else:
-            nulls, of = len(self.values) - present, len(self.values)
-        if not nulls:
-            return f"{about}no nulls"
-        if nulls == of:
-            return f"{about}all null"
-        return f"{about}{percent(nulls, of)} null" if about else f"{nulls} null ({percent(nulls, of)})"
+            yield "; ".join(filter(None, self._words(limits, style)))
+        yield from filter(None, self._notes)
 
-    def _amounts(self, values: list[Any], distinct: int, limits: Limits, about: str) -> Iterable[str]:
-        ordered = sorted(values)
-        finite = ordered[bisect_right(ordered, -math.inf) : bisect_left(ordered, math.inf)]
-        if len(finite) < len(ordered):
-            yield f"{about}{len(ordered) - len(finite)} infinite"
-        if not finite:
-            return
+    def _null_count(self, style: Style) -> str:
+        if self._exact.nulls is not None:
+            nulls, of, about = self._exact.nulls, self.rows, ""
+        else:
+            nulls, of, about = len(self.values) - len(self._present), len(self.values), self._about
+        if nulls == of and of:
+            return f"{about}all"
+        if not nulls:
+            return f"{about}0"
+        if about:
+            return f"{about}{percent(nulls, of)}"
+        return f"{nulls} ({percent(nulls, of)})" if style.has_quartiles else str(nulls)
+
+    def _distinct_count(self) -> str:
+        if self.kind == "nested":
+            return ""
+        if self._exact.distinct is not None:
+            return f"{'all ' if self.is_unique and self.rows > 1 else ''}{self._exact.distinct}"
+        if self._about:
+            return f"≥{len(self._counts)}"
+        return f"{'all ' if len(self._counts) == len(self._present) > 1 else ''}{len(self._counts)}"
+
+    def _number_cells(self, limits: Limits, style: Style) -> Iterator[str]:
+        distinct, has_amounts = self._exact.distinct or len(self._counts), self.is_numeric
         if not limits.share_values:
             # Rounded, and only of several: the mean of one value is the value.
-            if distinct >= TELLING:
-                yield f"mean ≈ {_mean(finite):.2g}"
+            yield f"mean ≈ {self._figure('mean'):.2g}" if distinct >= TELLING and has_amounts else ""
             return
-        yield self._range(finite, limits)
-        if distinct > FEW_NAMED:
-            digits = 4 if about else 6
-            quartiles = [formatted(_quantile(finite, part), limits, digits) for part in (0.25, 0.5, 0.75)]
-            yield f"quartiles {about}{', '.join(quartiles)}"
-        mean = self.mean if self.mean is not None else _mean(finite)
-        yield f"mean {about if self.mean is None else ''}{mean:.6g}"
+        counts = self._top(limits, style)
+        if has_amounts and distinct <= CODES and counts and not self._about_of("counts"):
+            yield f"{counts}; mean {self._written('mean', limits, style)}"
+        elif has_amounts:
+            names = ("low", "q1", "median", "q3", "high", "mean", "sd", "zeros")
+            shorter = ("q1", "q3", "sd", "zeros")
+            yield from (
+                self._written(name, limits, style) if style.has_quartiles or name not in shorter else ""
+                for name in names
+            )
+        if self._infinite:
+            yield f"{self._about_of('infinite')}{self._infinite} infinite"
+        if has_amounts and counts and CODES < distinct <= style.levels:
+            yield counts
 
-    def _range(self, ordered: list[Any], limits: Limits) -> str:
-        if self.low is not None and self.high is not None:
-            return f"{formatted(self.low, limits)} … {formatted(self.high, limits)}"
-        about = "~" if self.is_sample else ""
-        return f"{about}{formatted(ordered[0], limits)} … {about}{formatted(ordered[-1], limits)}"
+    def _time_cells(self, limits: Limits, style: Style) -> Iterator[str]:
+        if not limits.share_values:
+            return
+        low, high = (self._written(name, limits, style) for name in ("low", "high"))
+        yield from (low, "", self._written("median", limits, style), "", high)
+        if not self._about and (step := step_of(sorted(self._counts))):
+            yield step
+        elif (self._exact.distinct or len(self._counts)) <= style.levels:
+            yield self._top(limits, style)
+
+    def _words(self, limits: Limits, style: Style) -> Iterator[str]:
+        if self.kind == "mixed":
+            yield f"mixed: {_types(self._present, self._about)}"
+        texts = [value for value in self._counts if isinstance(value, str)] if self.kind in ("text", "mixed") else []
+        if texts and max(map(len, texts)) > 30:
+            yield f"{self._about}{min(map(len, texts))} … {self._about}{max(map(len, texts))} characters"
+        if not limits.share_values:
+            return
+        if self.kind == "text":
+            yield from self._held(limits, style)
+        yield from self._levels(limits, style)
+        yield self._top(limits, style)
+
+    def _held(self, limits: Limits, style: Style) -> Iterator[str]:
+        counts = self._counts if self._exact.counts is None else Counter(dict(self._exact.counts))
+        if empty := sum(count for text, count in counts.items() if not text.strip()):
+            yield f"{self._about}{percent(empty, len(self._present))} empty" if self._about else f"{empty} empty"
+        if (held := self._text_values) is None:
+            return
+        about = "~" if held.is_part else self._about_of("counts")
+        low, high = (limits.short(text, style.text) for text in (held.low, held.high))
+        form = f" ({held.form})" if held.form else ""
+        others = [formatted(text, limits, characters=style.text) for text in held.others[:3] if text.strip()]
+        but = f", but for {', '.join(others)}{' …' if len(held.others) > 3 else ''}" if others else ""
+        yield f"{held.kind} as text{form}: {about}{low} … {about}{high}{but}"
+
+    @cached_property
+    def _text_values(self) -> Any:
+        exact = self._exact.counts
+        return held_in(self._counts if exact is None else Counter(dict(exact)))
+
+    def _levels(self, limits: Limits, style: Style) -> Iterator[str]:
+        """Yield the order of categories, and those that no row has."""
+        named = [formatted(level, limits, characters=style.text) for level in self._categories[: style.levels]]
+        if self._is_ordered and len(named) == len(self._categories):
+            yield " < ".join(named)
+        elif not self._about or self._exact.counts is not None:
+            there = {value for value, _ in self._exact.counts} if self._exact.counts is not None else self._counts
+            unused = [level for level in self._categories if level not in there]
+            if unused:
+                named = [formatted(level, limits, characters=style.text) for level in unused[: style.top]]
+                yield f"unused: {', '.join(named)}{' …' if len(unused) > style.top else ''}"
+
+    def _top(self, limits: Limits, style: Style) -> str:
+        """Return the most frequent values; examples where none is there twice."""
+        about = self._about_of("counts")
+        many = self._exact.distinct or len(self._counts)
+        if self.kind == "number" and many > style.levels:  # its ends and quartiles are examples enough
+            return ""
+        counts = self._exact.counts if self._exact.counts is not None else self._counts.most_common()
+        total = sum(count for _, count in counts)
+
+        def named(value: Any) -> str:
+            return formatted(value, limits, ROW_DIGITS, self._scale, style.text)
+
+        if counts[0][1] == 1 or (self._about and about and len(counts) == len(self._present)):
+            is_told = self.kind == "number" or self._text_values_told
+            return "" if is_told else f"e.g. {', '.join(named(value) for value, _ in counts[:2])}"
+        top = counts[: style.levels if many <= style.levels else style.top]
+        if many > style.levels and counts[0][1] < total / 50:  # none is frequent
+            top = top[: max(1, style.top // 2)]
+        if len(top) == many and self.kind in ("number", "time"):
+            top = sorted(top)
+        texts = [f"{named(value)} {_share(count, total) if about else f'×{count}'}" for value, count in top]
+        rest = many - len(top)
+        return f"{', '.join(texts)}{f', {rest} more' if rest else ''}"
+
+    @property
+    def _text_values_told(self) -> bool:
+        return self.kind == "text" and self._text_values is not None
+
+    # ---- its figures
+
+    @cached_property
+    def _counts(self) -> Counter[Any]:
+        return Counter(self._present)
+
+    @cached_property
+    def _sorted(self) -> list[Any]:
+        return sorted(self._present)
+
+    @cached_property
+    def _amounts(self) -> list[Any]:
+        """The numbers in order, without those that are infinite."""
+        ordered = self._sorted
+        return ordered[bisect_right(ordered, -math.inf) : bisect_left(ordered, math.inf)]
+
+    @cached_property
+    def _infinite(self) -> int:
+        """How many are."""
+        if self.kind == "number" and self._exact.infinite is not None:
+            return self._exact.infinite
+        if self.kind != "number" or (self._known("low") is not None and self._known("high") is not None):
+            return 0
+        return len(self._present) - len(self._amounts)
+
+    @cached_property
+    def _sampled(self) -> Figures:
+        """The figures of the values at hand."""
+        if self.kind == "time":
+            return Figures(low=self._sorted[0], median=_middle(self._sorted), high=self._sorted[-1])
+        amounts = self._amounts
+        if not amounts:
+            return Figures()
+        mean = _mean(amounts)
+        return Figures(
+            low=amounts[0], q1=_quantile(amounts, 0.25), median=_quantile(amounts, 0.5), q3=_quantile(amounts, 0.75),
+            high=amounts[-1], mean=mean, sd=_deviation(amounts, mean), zeros=amounts.count(0),
+        )  # fmt: skip
+
+    def _known(self, name: str) -> Any:
+        """Return a figure of all rows; None where it is not known, or where infinite values spoil it."""
+        value = getattr(self._exact, name)
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    def _about_of(self, name: str) -> str:
+        return self._about if self._known(name) is None else ""
+
+    def _figure(self, name: str) -> Any:
+        known = self._known(name)
+        return known if known is not None else getattr(self._sampled, name)
+
+    @cached_property
+    def _scale(self) -> Scale:
+        if not self.is_numeric:
+            return Scale()
+        return Scale.of(*map(self._figure, ("low", "q1", "median", "q3", "high")))
+
+    def _written(self, name: str, limits: Limits, style: Style) -> str:
+        value, about = self._figure(name), self._about_of(name)
+        if value is None:
+            return ""
+        if name == "zeros":
+            if about:
+                return _share(value, len(self._present)) if value else f"{about}0"
+            is_told = style.digits >= FULL.digits and 100 * value >= self.rows
+            return f"{value} ({percent(value, self.rows)})" if is_told else str(value)
+        digits = min(style.digits, 4) if about else style.digits
+        scale = self._scale._replace(center=value) if name == "sd" else self._scale  # it is a distance itself
+        return f"{about}{formatted(value, limits, digits, scale)}"
 
 
 def _present(values: Sequence[Any]) -> list[Any]:
@@ -113,24 +353,27 @@ def _present(values: Sequence[Any]) -> list[Any]:
         return [value for value in values if not is_null(value)]
 
 
-def is_null(value: Any) -> bool:
-    """None, and whatever is not equal to itself: NaN, NaT, NA."""
-    if value is None:
-        return True
-    try:
-        return bool(value != value)
-    except (TypeError, ValueError, ArithmeticError):  # arrays, and Decimal's signalling NaN; pandas' NA says nothing
-        return type(value).__name__ in ("NAType", "Decimal")
-
-
 def _quantile(ordered: list[Any], part: float) -> float:
     """Return between the two nearest values, in proportion, as statistics libraries do."""
     whole, share = divmod(part * (len(ordered) - 1), 1)
     low, high = ordered[int(whole)], ordered[min(int(whole) + 1, len(ordered) - 1)]
+    if low == high or not share:
+        return low  # type: ignore[no-any-return]
     try:
         return float(low) + share * (float(high) - float(low))
     except OverflowError:
         return math.inf
+
+
+def _middle(ordered: list[Any]) -> Any:
+    """Return the median of moments or spans; None where two of them have no middle."""
+    low, high = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
+    try:
+        if type(low).__name__ == "Period":
+            return low + (high - low).n // 2
+        return low if low == high else low + (high - low) / 2
+    except Exception:  # noqa: BLE001  # times of a day, periods, and what else has an order only
+        return None
 
 
 def _mean(values: list[Any]) -> float:
@@ -138,6 +381,36 @@ def _mean(values: list[Any]) -> float:
         return math.fsum(values) / len(values)
     except OverflowError:  # integers that no float can hold
         return math.inf
+
+
+def _deviation(values: list[Any], mean: float) -> float | None:
+    """Return the standard deviation of a sample, as statistics libraries do; None of a single value."""
+    if len(values) < 2 or not math.isfinite(mean):
+        return None
+    try:
+        return math.sqrt(math.fsum([(float(value) - mean) ** 2 for value in values]) / (len(values) - 1))
+    except OverflowError:
+        return None
+
+
+def step_of(ordered: Sequence[Any]) -> str:
+    """Return how far apart neighbouring moments are, of three or more in order: `every 1 day`; "" if that varies."""
+    if len(ordered) < 3 or (len(ordered) > 50 and not step_of(ordered[:50])):
+        return ""
+    try:
+        steps = Counter(high - low for low, high in pairwise(ordered))
+        (step, count), *_ = steps.most_common(1)
+        gaps = sum(steps.values()) - count
+        if gaps > max(count / 10, len(ordered) <= 50) or not isinstance(step, dt.timedelta):
+            return ""
+    except Exception:  # noqa: BLE001  # times of a day, periods, and what else has an order only
+        return ""
+    return f"every {_span(step)}" + (f", with {gaps} exception{'s' if gaps > 1 else ''}" if gaps else ", without a gap")
+
+
+def _span(step: dt.timedelta) -> str:
+    text = str(dt.timedelta(days=step.days, seconds=step.seconds, microseconds=step.microseconds))
+    return text.removesuffix(", 0:00:00")
 
 
 def _kind(values: list[Any]) -> str:
@@ -152,7 +425,7 @@ def _kind(values: list[Any]) -> str:
         return "number" if _are_ordered(values) else "mixed"
     if are(str):
         return "text"
-    if are(*_ORDERED):
+    if are(*_ORDERED) or (len(types) == 1 and next(iter(types)).__name__ in _ORDERED_NAMES):
         return "time" if _are_ordered(values) else "mixed"
     return "mixed" if len(types) > 1 else "other"
 
@@ -172,7 +445,7 @@ def _types(values: list[Any], about: str) -> str:
 
 
 def _nested(values: list[Any], limits: Limits, about: str) -> Iterable[str]:
-    yield f"values: {_types(values, about)}"
+    yield _types(values, about)
     sizes = [len(value) for value in values if hasattr(value, "__len__")]
     if sizes:
         yield f"{about}{min(sizes)} … {about}{max(sizes)} items"
@@ -180,65 +453,6 @@ def _nested(values: list[Any], limits: Limits, about: str) -> Iterable[str]:
         yield f"e.g. {formatted(values[0], limits)}"
 
 
-def _lengths(values: list[Any], about: str) -> Iterable[str]:
-    longest = max(map(len, values))
-    if longest > 30:
-        yield f"{about}{min(map(len, values))} … {about}{longest} characters"
-
-
-def _top(counts: Counter[Any], total: int, kind: str, limits: Limits, about: str) -> Iterable[str]:
-    if kind == "number" and len(counts) > FEW_NAMED:  # its ends and quartiles are examples enough
-        return
-    if len(counts) == total or counts.most_common(1)[0][1] == 1:
-        yield f"e.g. {', '.join(formatted(value, limits) for value in list(counts)[:2])}"
-        return
-    top = counts.most_common(len(counts) if len(counts) <= FEW_NAMED else TOP)
-    if len(counts) > FEW_NAMED and top[0][1] < total / 50:  # none is frequent
-        top = top[:TOP_OF_MANY]
-    named = [f"{formatted(value, limits)} {_share(count, total) if about else f'×{count}'}" for value, count in top]
-    rest = len(counts) - len(top)
-    yield f"top {', '.join(named)}{f', {rest} more' if rest else ''}"
-
-
 def _share(count: int, total: int) -> str:
     share = percent(count, total)
     return share if share[0] in "<>" else f"~{share}"
-
-
-def plain(value: Any) -> Any:
-    """Return one of NumPy's numbers, days and spans as Python's own."""
-    if type(value).__module__ != "numpy" or getattr(value, "shape", None) != ():
-        return value
-    kind = value.dtype.kind
-    return value.astype(f"{kind}8[us]").item() if kind in "mM" else value.item()
-
-
-def percent(part: int, whole: int) -> str:
-    """Return `3.1 %`; never 0 % or 100 % for what is not."""
-    share = 100 * part / whole
-    if 0 < share < 0.1:
-        return "<0.1 %"
-    if 99.9 < share < 100:
-        return ">99.9 %"
-    return f"{share:.1f}".rstrip("0").rstrip(".") + " %"
-
-
-def formatted(value: Any, limits: Limits, digits: int = 6) -> str:
-    """Return one value as it stands in a card. digits: of a number that is not whole."""
-    match plain(value):
-        case None:
-            return "null"
-        case bool() as flag:
-            return str(flag).lower()
-        case int() as number:
-            return str(number) if number.bit_length() <= 200 else f"an integer of {number.bit_length()} bits"
-        case float() as number:
-            return f"{number:.0f}" if number.is_integer() and abs(number) < 1e15 else f"{number:.{digits}g}"
-        case dt.datetime() as moment:
-            return moment.isoformat(sep=" ", timespec="auto").removesuffix(" 00:00:00")
-        case dt.date() | dt.time() as day:
-            return day.isoformat()
-        case str() as text:
-            return f'"{limits.short(text)}"'
-    is_plain = isinstance(value, dt.timedelta | Decimal) or type(value).__module__.startswith("pandas")
-    return limits.short(str(value) if is_plain else value)

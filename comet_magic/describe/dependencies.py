@@ -26,9 +26,18 @@ def home(value: object) -> str:
 
 
 def table_library(value: object) -> str:
-    """Return the library whose table or series it is; "" for other things."""
+    """Return the library whose table or series it is, or is made from; "" for other things."""
+    return _table_class(value)[0]
+
+
+def is_series_like(value: object) -> bool:
+    """Return whether it is a single column."""
+    return _table_class(value)[1] in SERIES
+
+
+def _table_class(value: object) -> tuple[str, str]:
     homes = [(str(kind.__module__).split(".")[0], kind.__name__) for kind in type(value).__mro__]
-    return next((library for library, name in homes if library in TABLE_LIBRARIES and name in _TABLES), "")
+    return next((home for home in homes if home[0] in TABLE_LIBRARIES and home[1] in _TABLES), ("", ""))
 
 
 def is_collection(value: object) -> bool:
@@ -43,3 +52,13 @@ def type_name(value: Any) -> str:
     kind = value if issubclass(type(value), type) else type(value)
     library = str(kind.__module__).split(".")[0]
     return kind.__qualname__ if library in ("builtins", "__main__") else f"{library} {kind.__qualname__}"
+
+
+def plain(value: Any) -> Any:
+    """Return one of NumPy's numbers, days and spans as Python's own; one that Python cannot hold stays as it is."""
+    if type(value).__module__ != "numpy" or getattr(value, "shape", None) != ():
+        return value
+    if value.dtype.kind not in "mM":
+        return value.item()
+    converted = value.astype(f"{value.dtype.kind}8[us]").item()
+    return value if isinstance(converted, int) else converted

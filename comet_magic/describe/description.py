@@ -7,9 +7,11 @@ address in memory is in them.
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Callable, ItemsView, Iterable, KeysView, Set
+from dataclasses import dataclass, field, fields, is_dataclass
 from hashlib import sha256
+from heapq import nsmallest
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -17,7 +19,7 @@ from ..errors import ConfigError
 from ..messages.message import ContentBlock
 from ..messages.tokens import block_tokens, estimated_tokens
 from ..text import cut, lazy_pattern, whole_text
-from .dependencies import type_name
+from .dependencies import plain, type_name
 
 INLINE = 200  # characters; a longer value, and one of several lines, stands in a frame of its own
 CELL = 40  # characters of a text in a table
@@ -41,6 +43,7 @@ class Limits(NamedTuple):
     image_pixels: longest side of a picture.
     share_values: False: schema and statistics only.
     hide: takes secrets out of a text.        cell_name: what the code of a cell is called, by the name of its file.
+    about: the question; columns that it names come first where not all have room.
     """
 
     table_tokens: int = 1500
@@ -49,6 +52,7 @@ class Limits(NamedTuple):
     share_values: bool = True
     hide: Callable[[str], str] = str
     cell_name: CellName = no_cell_name
+    about: str = ""
 
     def short(self, value: object, characters: int = CELL) -> str:
         """Return a value on one line; a secret that would be cut is hidden first."""
@@ -92,15 +96,49 @@ class _Repr(reprlib.Repr):
         self.maxstring = self.maxother = 100_000  # cut later, once secrets are hidden
         self.maxlong = 200
 
+    def repr1(self, value: Any, level: int) -> str:
+        value = plain(value)
+        if isinstance(value, Set) and not isinstance(value, KeysView | ItemsView):
+            items = ", ".join(in_one_order((self.repr1(item, level - 1) for item in value), self.maxset))
+            text = f"{{{items}{', ...' if len(value) > self.maxset else ''}}}" if value else "set()"
+            return text if type(value) is set else f"{type(value).__name__}({text if value else ''})"
+        if isinstance(value, dict) and type(value).__repr__ in _DICTS:
+            return self.repr_dict(value, level)
+        if names := _fields(value):
+            if level <= 0:
+                return f"{type(value).__qualname__}(...)"
+            texts = (f"{name}={self.repr1(getattr(value, name, None), level - 1)}" for name in names)
+            return f"{type(value).__qualname__}({', '.join(texts)})"
+        return super().repr1(value, level)
+
+    def repr_dict(self, value: Any, level: int) -> str:
+        """In the order that it has."""
+        if level <= 0 and value:
+            return "{...}"
+        items = islice(value.items(), self.maxdict)
+        texts = [f"{self.repr1(key, level - 1)}: {self.repr1(item, level - 1)}" for key, item in items]
+        text = f"{{{', '.join([*texts, *(['...'] if len(value) > self.maxdict else [])])}}}"
+        return text if type(value) is dict else f"{type(value).__name__}({text})"
+
     def repr_int(self, value: int, level: int) -> str:
         return str(value) if value.bit_length() < 10_000 else f"an integer of {value.bit_length():,} bits"
 
-    def repr_set(self, value: Any, level: int) -> str:
-        items = ", ".join(sorted(self.repr1(item, level - 1) for item in islice(value, 1000))[: self.maxset])
-        return f"{{{items}{', ...' if len(value) > self.maxset else ''}}}" if value else "set()"
 
-    def repr_frozenset(self, value: Any, level: int) -> str:
-        return f"frozenset({self.repr_set(value, level)})"
+_DICTS = (dict.__repr__, OrderedDict.__repr__, Counter.__repr__, defaultdict.__repr__)
+
+
+def _fields(value: Any) -> list[str]:
+    """Return the fields of a dataclass or a named tuple that has the repr which Python writes for it."""
+    kind = type(value)
+    if is_dataclass(kind) and hasattr(kind.__repr__, "__wrapped__"):
+        return [one.name for one in fields(kind) if one.repr]
+    is_named = issubclass(kind, tuple) and isinstance(getattr(kind, "_fields", None), tuple)
+    return list(kind._fields) if is_named and kind.__repr__.__qualname__.endswith("__repr__") else []
+
+
+def in_one_order(texts: Iterable[str], most: int) -> list[str]:
+    """Return the first ones of a set's texts in an order that is the same in every process."""
+    return nsmallest(most, texts)
 
 
 def stable_repr(value: object) -> str:

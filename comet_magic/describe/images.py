@@ -20,7 +20,9 @@ from .dependencies import has, home, type_name
 from .description import Description, Limits
 
 ORIENTATION = 274  # the tag of EXIF
-THUMBNAIL = 96  # pixels of its longest side
+NEARLY = 1.05  # times as large, up to which a picture is not drawn again
+THUMBNAIL = 360  # pixels of its longest side; so many that labels can be read
+THUMBNAIL_COLOURS = 64  # few, as it stays in the notebook's file
 LARGEST = 5_000_000 * 3 // 4  # bytes, whose base64 is the lowest limit of those who resell the models
 
 
@@ -34,6 +36,8 @@ def picture(value: Any, limits: Limits) -> Description:
     limits.refuse_values(f"a picture ({type_name(value)})")
     painter = _painter(value)
     assert painter is not None
+    if painter in (_matplotlib, _part) and not _shows_something(_figure_of(value)):
+        return Description(type_name(value), "an empty figure: it has no axes", is_value=True)
     return image(painter(value, limits.image_pixels), type_name(value), limits)
 
 
@@ -61,6 +65,8 @@ def _painter(value: Any) -> Any:
         return _matplotlib
     if _is_part(value):
         return _part
+    if _is_artist(value):
+        return lambda artist, most: _matplotlib(_figure_of(artist), most)
     if home(value) == "seaborn" and has(value, "figure"):
         return lambda grid, most: _matplotlib(grid.figure, most)
     if home(value) in ("plotly", "_plotly_utils") and has(value, "to_image"):
@@ -71,8 +77,10 @@ def _painter(value: Any) -> Any:
         return lambda picture, most: _png(picture, most)
     if home(value) == "IPython" and type(value).__name__ == "Image":
         return _displayed
-    if isinstance(value, bytes | bytearray) and (media_type(bytes(value[:16])) or PDF) != PDF:
-        return lambda content, most: bytes(content)
+    if isinstance(value, bytes | bytearray):
+        if (media_type(bytes(value[:16])) or PDF) != PDF:
+            return lambda content, most: bytes(content)
+        return (lambda content, most: as_png(bytes(content), most)) if is_other_picture(value) else None
     if axes := _axes_in(value):  # of plt.subplots() and df.hist()
         return lambda _, most: _matplotlib(_figure_of(axes[0]), most)
     return None
@@ -83,7 +91,7 @@ def _axes_in(value: Any) -> list[Any]:
     parts = _parts(value)
     if parts and isinstance(value, tuple) and has(parts[0], "savefig"):
         parts = [inner for part in parts[1:] for inner in _parts(part) or [part]]
-    return parts if parts and all(map(_is_part, parts)) else []
+    return parts if parts and all(_is_part(part) or _is_artist(part) for part in parts) else []
 
 
 def _parts(value: Any) -> list[Any]:
@@ -94,9 +102,20 @@ def _parts(value: Any) -> list[Any]:
 
 
 def _is_part(value: Any) -> bool:
-    """Return whether it is axes, or a figure in a figure."""
-    is_artist = home(value) == "matplotlib" and has(value, "get_figure") and not has(value, "savefig")
-    return is_artist and (has(value, "plot") or has(value, "subplots"))
+    """Return whether it is axes, of any toolkit, or a figure in a figure."""
+    return _is_artist(value) and (has(value, "plot") or has(value, "subplots"))
+
+
+def _is_artist(value: Any) -> bool:
+    """Return whether it is something in a figure of matplotlib's, such as the lines that `plot` returns."""
+    is_drawn = has(value, "get_figure", "draw") and not has(value, "savefig")
+    return is_drawn and any(kind.__module__.startswith("matplotlib.") for kind in type(value).__mro__)
+
+
+def _shows_something(figure: Any) -> bool:
+    return bool(
+        figure.axes or figure.texts or figure.images or figure.lines or figure.patches or figure.legends
+    ) or bool(getattr(figure, "subfigs", ()))
 
 
 def _part(part: Any, most: int) -> bytes:
@@ -111,13 +130,26 @@ def _part(part: Any, most: int) -> bytes:
 def _figure_of(part: Any) -> Any:
     while has(part, "get_figure") and not has(part, "savefig"):
         part = part.get_figure()
+        if part is None:
+            raise ConfigError("this part of a figure is in no figure any more", "nothing was sent; draw it anew")
     return part
 
 
-def _matplotlib(figure: Any, most: int, **part: Any) -> bytes:
+def _matplotlib(figure: Any, most: int, bbox_inches: Any = "tight") -> bytes:
+    """Draw it as a notebook shows it: with all that lies outside of it, as a legend may."""
     dpi = min(float(figure.dpi), most / max(figure.get_size_inches()))
+    content = _drawn(figure, dpi, bbox_inches)
+    longest = max(pixels(content) or (most,))
+    wanted = min(
+        float(figure.dpi), dpi * most / (longest + 1)
+    )  # what was cut off leaves room, what lies outside takes it
+    return _drawn(figure, wanted, bbox_inches) if longest > most or wanted > dpi * NEARLY else content
+
+
+def _drawn(figure: Any, dpi: float, bbox_inches: Any) -> bytes:
     written = io.BytesIO()
-    figure.savefig(written, format="png", dpi=dpi, **part)
+    colours = {"facecolor": figure.get_facecolor(), "edgecolor": figure.get_edgecolor()}
+    figure.savefig(written, format="png", dpi=dpi, bbox_inches=bbox_inches, **colours)
     return written.getvalue()
 
 
@@ -167,6 +199,17 @@ def _is_turned(content: bytes) -> bool:
         return False
     with _opened(content, pillow) as opened:
         return bool(opened.getexif().get(ORIENTATION, 1) != 1)
+
+
+def is_other_picture(content: bytes | bytearray) -> bool:
+    """Return whether it is a BMP or a TIFF, which no model takes."""
+    is_bmp = content[:2] == b"BM" and int.from_bytes(content[2:6], "little") == len(content)
+    return is_bmp or content[:4] in (b"II*\0", b"MM\0*")
+
+
+def as_png(content: bytes, most: int) -> bytes:
+    """Return a picture of any kind that Pillow reads as a PNG. Raises: ConfigError where it is damaged."""
+    return _scaled(content, most)
 
 
 def _scaled(content: bytes, most: int) -> bytes:
@@ -225,10 +268,20 @@ def _thumbnail(content: bytes) -> str:
     if len(content) > 3000:
         try:
             with _opened(content, _pillow()) as opened:
-                content = _png(opened, THUMBNAIL)
+                opened.draft("RGB", (THUMBNAIL, THUMBNAIL))
+                opened.thumbnail((THUMBNAIL, THUMBNAIL))
+                content = _saved(_few_colours(opened.convert("RGBA")), "PNG")
         except ConfigError:
             return ""
     return f"data:{media_type(content)};base64,{base64.b64encode(content).decode()}"
+
+
+def _few_colours(picture: Any) -> Any:
+    from PIL import Image
+
+    white = Image.new("RGBA", picture.size, "white")  # what is transparent shows a page
+    white.alpha_composite(picture)
+    return white.convert("RGB").quantize(THUMBNAIL_COLOURS)
 
 
 def _pillow() -> Any:

@@ -6,26 +6,28 @@ What has a source is given by it; what has values is outlined, and the outline s
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import datetime as dt
 import inspect
 import textwrap
 import types
 import warnings
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from decimal import Decimal
 from enum import Enum
+from heapq import nsmallest
 from itertools import islice
 from numbers import Number
 from typing import Any
 
 from ..messages.tokens import estimated_tokens
 from ..text import many
-from .dependencies import has, home, is_collection, table_library, type_name
+from .dependencies import has, home, is_collection, plain, table_library, type_name
 from .description import Description, Limits, TokenBudget, stable_repr, without_addresses
+from .records import as_json, fields_of
 
 DEEPEST = 4  # levels of collections in collections that are opened
 FEW = 12  # items of a collection, up to which it may stand on one line
+FEW_CANDIDATES = 5
 LOOKED_AT = 1000  # items of a collection, whose kinds tell those of the others
 
 
@@ -41,7 +43,7 @@ def text(value: str, limits: Limits) -> Description:
 
 def simple(value: Any, limits: Limits) -> Description:
     """Numbers, None, dates and the like: as `str` says them."""
-    if isinstance(value, dt.date | dt.time | dt.timedelta):
+    if isinstance(value, dt.date | dt.time | dt.timedelta) or getattr(value, "dtype", None) is not None:
         limits.refuse_values(f"a {type_name(value)}")
     try:
         return Description(type_name(value), limits.fitted(str(value)), is_value=True)
@@ -76,7 +78,7 @@ def _outline(value: Any, limits: Limits, room: TokenBudget, lead: str, depth: in
     if isinstance(value, Mapping):
         items: Iterable[tuple[str, Any]] = ((f"{_key(key, limits)}: ", item) for key, item in value.items())
     else:
-        items = (("- ", item) for item in value)
+        items = (("- ", item) for item in _in_order(value))
     # What is nested may take a part of what is left, and not all of it.
     for number, (name, item) in enumerate(items):
         inner = TokenBudget(room.tokens // 2 if depth else room.tokens - 20)
@@ -95,8 +97,7 @@ def _outline(value: Any, limits: Limits, room: TokenBudget, lead: str, depth: in
 def _on_one_line(value: Any, limits: Limits, tokens: int) -> str:
     left, summary = tokens - 20, []
     # The order of a set is another one in each process.
-    items = sorted(islice(value, LOOKED_AT), key=stable_repr) if isinstance(value, Set) else value
-    for number, item in enumerate(items):
+    for number, item in enumerate(_in_order(value)):
         summary.append(brief(item, limits))
         left -= estimated_tokens(f"{summary[-1]}, ")
         if left < 0:
@@ -104,8 +105,12 @@ def _on_one_line(value: Any, limits: Limits, tokens: int) -> str:
     return ", ".join(summary)
 
 
+def _in_order(value: Iterable[Any]) -> Iterable[Any]:
+    return nsmallest(LOOKED_AT, value, key=stable_repr) if isinstance(value, Set) else value
+
+
 def _key(key: Any, limits: Limits) -> str:
-    return limits.short(key if isinstance(key, str) else stable_repr(key), 60)
+    return limits.short(key if isinstance(key, str) else stable_repr(plain(key)), 60)
 
 
 def _type_counts(value: Any) -> str:
@@ -113,7 +118,7 @@ def _type_counts(value: Any) -> str:
     if isinstance(value, Mapping):
         keys, items = list(islice(value, LOOKED_AT)), list(islice(value.values(), LOOKED_AT))
         return f": {_types_of(keys)} → {_types_of(items)}" if keys else ""
-    return f": {_types_of(islice(value, LOOKED_AT))}" if len(value) else ""
+    return f": {_types_of(islice(_in_order(value), LOOKED_AT))}" if len(value) else ""
 
 
 def _types_of(values: Iterable[Any]) -> str:
@@ -125,11 +130,12 @@ def _is_plain(value: Any, depth: int = 0) -> bool:
     if is_collection(value):
         items = islice([*value.keys(), *value.values()] if isinstance(value, Mapping) else value, 2 * FEW)
         return depth < DEEPEST and all(_is_plain(item, depth + 1) for item in items)
-    return isinstance(value, str | bytes | Number | Decimal | dt.date | dt.time | dt.timedelta | None)
+    return isinstance(plain(value), str | bytes | Number | Decimal | dt.date | dt.time | dt.timedelta | None)
 
 
 def brief(value: Any, limits: Limits) -> str:
     """Return a value in a few words, wherever it stands."""
+    value = plain(value)
     if table_library(value) or has(value, "shape", "dtype"):
         return f"{type_name(value)} {_shape(value)}".strip()
     if inspect.isroutine(value) or isinstance(value, type | types.ModuleType):
@@ -150,15 +156,21 @@ def _shape(value: Any) -> str:
 
 
 def record(value: Any, limits: Limits) -> Description:
-    """Return a dataclass, a named tuple, an Enum's member: fields and values."""
+    """Return a dataclass, a named tuple, a model, an Enum's member: fields and values."""
     if isinstance(value, Enum):
         return Description(type_name(value), f"{value}: {brief(value.value, limits)}", is_value=True)
-    is_tuple = isinstance(value, tuple)
-    names = value._fields if is_tuple else [field.name for field in dataclasses.fields(value) if field.repr]
+    found = fields_of(value) or {}
     room = TokenBudget(limits.table_tokens)
-    for name in names:
-        room.add(f"{name} = {brief(getattr(value, name, '(not set)'), limits)}")
-    return Description(type_name(value), limits.hide(str(room)), many(len(names), "field"))
+    for name, item in found.items():
+        room.add(f"{name} = {_whole(item, limits, room.tokens)}")
+    return Description(type_name(value), limits.hide(str(room)), many(len(found), "field"))
+
+
+def _whole(value: Any, limits: Limits, tokens: int) -> str:
+    """Return what is nested as JSON where that fits, else a value in a few words."""
+    is_nested = is_collection(value) or fields_of(value) is not None
+    text = as_json(value) if is_nested and limits.share_values else None
+    return text if text is not None and estimated_tokens(text) <= tokens - 20 else brief(value, limits)
 
 
 def function(value: Any, limits: Limits) -> Description:
@@ -212,23 +224,69 @@ def is_estimator(value: Any) -> bool:
 def estimator(value: Any, limits: Limits) -> Description:
     """Describe an estimator of scikit-learn or its kin: the parameters that are set, and what it learned."""
     room = TokenBudget(limits.table_tokens)
-    room.add(f"{type_name(value)}, parameters:")
+    is_fitted = _add_estimator(value, limits, room, "", 0)
+    return Description(type_name(value), limits.hide(str(room)), "fitted" if is_fitted else "not fitted")
+
+
+def _add_estimator(value: Any, limits: Limits, room: TokenBudget, lead: str, depth: int) -> bool:
+    """Add an estimator and, below it, those that it is made of. Returns: whether it is fitted."""
+    indent = "  " * depth
+    parts = _estimators_in(value) if depth < DEEPEST else []
+    room.add(f"{indent}{lead}{type_name(value)}, parameters:")
     for name, parameter in sorted(value.get_params(deep=False).items()):
-        room.add(f"  {name} = {brief(parameter, limits)}")
+        if name != "steps" and not any(parameter is part for _, part in parts):
+            room.add(f"{indent}  {name} = {brief(parameter, limits)}")
     # How long it took is another time at each run.
     names = [name for name in vars(value) if name.endswith("_") and name[0] != "_" and "time" not in name]
-    is_fitted = bool(value.__sklearn_is_fitted__()) if has(value, "__sklearn_is_fitted__") else bool(names)
-    room.add("fitted:" if names else "fitted" if is_fitted else "not fitted")
+    is_fitted = _is_fitted(value, bool(names))
+    room.add(f"{indent}fitted:" if names else f"{indent}fitted" if is_fitted else f"{indent}not fitted")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of attributes that are going away
         for name in sorted(names):
-            room.add(f"  {name}: {_learned(getattr(value, name, None), limits)}")
-    return Description(type_name(value), limits.hide(str(room)), "fitted" if is_fitted else "not fitted")
+            learned = getattr(value, name, None)
+            if name == "cv_results_" and isinstance(learned, Mapping):
+                for line in _searched(learned, limits):
+                    room.add(f"{indent}  {line}")
+            elif not any(learned is part for _, part in parts):
+                room.add(f"{indent}  {name}: {_learned(learned, limits)}")
+    for name, part in parts:
+        _add_estimator(part, limits, room, f"{name}: ", depth + 1)
+    return is_fitted
+
+
+def _is_fitted(value: Any, has_learned: bool) -> bool:
+    try:
+        return bool(value.__sklearn_is_fitted__()) if has(value, "__sklearn_is_fitted__") else has_learned
+    except Exception:  # noqa: BLE001  # a pipeline asks its last step, which may be anything
+        return has_learned
+
+
+def _estimators_in(value: Any) -> list[tuple[str, Any]]:
+    """Return the steps of a pipeline, the transformers of columns, and the best estimator of a search, by name."""
+    held = [(name, getattr(value, name, None)) for name in ("best_estimator_", "transformers_", "steps")]
+    named = [(name, part) for name, part in held if is_estimator(part)]
+    for _, parts in held[1:]:
+        if isinstance(parts, list):
+            named += [(str(part[0]), part[1]) for part in parts if isinstance(part, tuple) and len(part) > 1]
+    return [(name, part) for name, part in named if is_estimator(part)]
+
+
+def _searched(results: Mapping[str, Any], limits: Limits) -> Iterator[str]:
+    """Yield the best candidates of a search: its parameters and scores, without the times that they took."""
+    tried, scores = results.get("params"), results.get("mean_test_score")
+    if tried is None or scores is None or not limits.share_values:
+        return
+    spread = results.get("std_test_score")
+    best = sorted(range(len(tried)), key=lambda number: -scores[number] if scores[number] == scores[number] else 1e9)
+    yield f"{many(len(tried), 'candidate')}, the best:"
+    for number in best[:FEW_CANDIDATES]:
+        about = f" ± {spread[number]:.4g}" if spread is not None else ""
+        yield f"  {limits.short(tried[number], 200)}: {scores[number]:.4g}{about}"
 
 
 def _learned(value: Any, limits: Limits) -> str:
     """Return a few numbers as they are; of dicts, such as a search's results with its times, only how many."""
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and not (len(value) <= FEW and _is_plain(value) and limits.share_values):
         return f"{type_name(value)} of {len(value):,}"
     is_short = limits.share_values and has(value, "size", "tolist") and 0 < value.size <= FEW
     return limits.short(_rounded(value.tolist()), 300) if is_short else brief(value, limits)
@@ -238,13 +296,6 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, list):
         return [_rounded(item) for item in value]
     return float(f"{value:.6g}") if isinstance(value, float) else value
-
-
-def anything(value: Any, limits: Limits) -> Description:
-    """Return what nobody knows better: a bounded repr."""
-    limits.refuse_values(f"the repr of {type_name(value)}")
-    formatted = limits.fitted(stable_repr(value))
-    return Description(type_name(value), formatted, is_value=len(formatted) <= 80)
 
 
 def _source(value: Any) -> str:

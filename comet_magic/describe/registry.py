@@ -10,8 +10,7 @@ import datetime as dt
 import inspect
 import sys
 import types
-from collections.abc import Callable
-from dataclasses import is_dataclass
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
@@ -21,9 +20,8 @@ from typing import Any
 from ..errors import CometError, ConfigError
 from ..messages.image_size import PDF, media_type
 from ..text import exception_text
-from . import arrays, files, images, objects, tables
-from .columns import plain
-from .dependencies import has, home, is_collection, type_name
+from . import arrays, files, images, objects, own_words, records, tables
+from .dependencies import has, home, is_collection, plain, type_name
 from .description import Description, Limits, stable_repr, without_addresses
 from .tracebacks import failure
 
@@ -65,10 +63,11 @@ def _described(value: Any, limits: Limits, depth: int) -> list[Description]:
         parts = made if isinstance(made, list | tuple) else [made]
         described = [part for one in parts for part in _described_part(one, value, limits, depth)]
         return described or [Description(type_name(value), "(nothing)")]
-    described = _called(_called(_describer, value), value, limits)
+    made = _called(_called(_describer, value), value, limits)
+    found: list[Description] = made if isinstance(made, list) else [made]
     # A user's own text may well say where something is in memory.
     is_text = isinstance(value, str | PurePath)
-    return [described if is_text else described._replace(text=without_addresses(described.text))]
+    return found if is_text else [one._replace(text=without_addresses(one.text)) for one in found]
 
 
 def _described_part(part: Any, of: Any, limits: Limits, depth: int) -> list[Description]:
@@ -102,8 +101,8 @@ def _name(describer: Any) -> str:
     return getattr(describer, "__qualname__", None) or stable_repr(describer)
 
 
-def _describer(value: Any) -> Callable[[Any, Limits], Description]:
-    """Return what we know of it; libraries are recognised, and never imported."""
+def _describer(value: Any) -> Callable[[Any, Limits], Any]:
+    """Return what makes a description of it, or a list of them; libraries are recognised, and never imported."""
     if own := getattr(type(value), "_describe_", None):  # of another part of this package
         return own  # type: ignore[no-any-return]
     match value:
@@ -138,6 +137,8 @@ def _describer(value: Any) -> Callable[[Any, Limits], Description]:
         return tables.table
     if home(value) == "pandas" and has(value, "tolist", "dtype"):  # an index, an extension array
         return _pandas_values
+    if home(value) == "xarray" and has(value, "subtree", "groups"):
+        return arrays.tree
     if arrays.is_labelled(value):
         return arrays.labelled
     if arrays.is_array(value):
@@ -148,20 +149,42 @@ def _describer(value: Any) -> Callable[[Any, Limits], Description]:
 def _other(value: Any) -> Callable[[Any, Limits], Description]:
     if isinstance(value, bytes | bytearray) and media_type(bytes(value[:16])) == PDF:
         return lambda content, limits: files.document(bytes(content), "PDF", limits, "the PDF")
+    if isinstance(value, bytes | bytearray):
+        return files.binary
     if inspect.isroutine(value) or has(value, "cache_info", "__call__"):
         return objects.function
     if objects.is_estimator(value):
         return objects.estimator
-    if is_dataclass(type(value)) or (isinstance(value, tuple) and has(value, "_fields")):
-        return objects.record
+    if not is_collection(value) or hasattr(type(value), "_fields"):
+        if records.fields_of(value) is not None:
+            return objects.record
     if isinstance(value, list | tuple) and value and hasattr(type(value[0]), "_describe_list_"):
         if all(type(item) is type(value[0]) for item in value):
             return type(value[0])._describe_list_  # type: ignore[no-any-return]
+    if records.are_records(value):
+        return _records
     if is_collection(value):
         return objects.collection
     if home(value) == "numpy" and has(value, "item", "dtype"):  # a number, or an array of no dimension
-        return lambda number, limits: _describer(plain(number))(plain(number), limits)
-    return objects.anything
+        return _numpy_scalar
+    return _by_itself
+
+
+def _records(value: Any, limits: Limits) -> Description:
+    """Describe a list of records; where values are not shared, one of dicts as a list, for their keys may be values."""
+    hides_keys = not limits.share_values and any(isinstance(item, Mapping) for item in value)
+    return objects.collection(value, limits) if hides_keys else records.records(value, limits)
+
+
+def _by_itself(value: Any, limits: Limits) -> Description:
+    return own_words.described(value, limits, lambda held, limits: _describer(held)(held, limits))
+
+
+def _numpy_scalar(value: Any, limits: Limits) -> Description:
+    """Describe the number, day or span; one that Python has no type for, as NumPy writes it."""
+    converted = plain(value)
+    describer = objects.simple if converted is value else _describer(converted)
+    return describer(converted, limits)
 
 
 def _pandas_values(values: Any, limits: Limits) -> Description:

@@ -8,20 +8,33 @@ from __future__ import annotations
 import random
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import Any
 
 from ..messages.tokens import estimated_tokens
 from ..text import many
-from .columns import Column, formatted, is_null
+from .columns import HEAD, Column, Figures, Style, step_of
+from .correlations import ROWS, strongest
 from .dependencies import has, table_library, type_name
-from .description import Description, Limits, TokenBudget
-from .frames import COLUMNS, SEED, WHOLE, FrameSample, as_label, read
+from .description import Description, Limits
+from .frames import COLUMNS, SEED, WHOLE, FrameSample, as_label, read, values_of
+from .scalars import formatted
 
-ROWS = 5  # that are shown of a larger table
 SMALL = 40  # rows of a table that are all shown, where they fit
-BRIEF_HEAD = 25  # tokens of the words before a list of columns without figures
+CLOSE = 0.9  # a correlation of columns that are nearly the same
+FEW_RELATED = 10  # columns, up to which each is shown with the one that it goes with most
+STEPS = 100_000  # labels of an index, up to which their steps are looked at
+# Tried one after the other, each with so many rows, until all columns fit: texts and figures get shorter first.
+STYLES = (
+    (Style(), 5),
+    (Style(levels=12), 3),
+    (Style(digits=4, levels=8, top=3, text=24), 3),
+    (Style(digits=4, levels=5, top=3, text=24), 2),
+    (Style(digits=4, levels=5, top=2, text=16), 0),
+    (Style(digits=3, levels=4, top=2, text=12), 0),
+    (Style(digits=3, levels=3, top=2, text=12, has_quartiles=False), 0),
+)
 
 
 def is_table(value: object) -> bool:
@@ -33,15 +46,20 @@ def table(value: Any, limits: Limits) -> Description:
     """Raises: ConfigError without narwhals; whatever the library raises about a table that is broken."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of libraries about one another; nobody would know whose
-        card = _Card(read(value, limits), limits)
-        text = limits.fitted(card.text(), limits.table_tokens)
-    return Description(type_name(value), text, f"{card.size}, card of {estimated_tokens(text):,} tokens")
+        return card(read(value, limits), limits)._replace(kind=type_name(value))
+
+
+def card(sample: FrameSample, limits: Limits) -> Description:
+    """Return the card of what was read of a table."""
+    made = _Card(sample, limits)
+    text = limits.fitted(made.text(), limits.table_tokens)
+    return Description("table", text, f"{made.size}, card of {estimated_tokens(text):,} tokens")
 
 
 class _Card:
-    def __init__(self, outline: FrameSample, limits: Limits) -> None:
-        self._sample, self._limits = outline, limits
-        self._values: dict[int, list[Any]] = {}
+    def __init__(self, sample: FrameSample, limits: Limits) -> None:
+        self._sample, self._limits = sample, limits
+        self._columns: dict[int, Column] = {}
 
     @property
     def size(self) -> str:
@@ -51,33 +69,70 @@ class _Card:
         return many(rows, "value") if self._sample.is_series else f"{rows:,} × {columns:,}"
 
     def text(self) -> str:
-        room = TokenBudget(self._limits.table_tokens)
-        for line in self._head():
-            room.add(line)
-        in_full = self._add_columns(room)
-        if self._limits.share_values and self._sample.frame is not None and in_full:
-            self._add_rows(room, in_full)
-        return str(room)
+        head = list(self._head())
+        if self._sample.frame is None:
+            return "\n".join([*head, *self._names(range(len(self._sample.names)), head)])
+        everything = range(len(self._sample.names))
+        if len(everything) <= COLUMNS:
+            for text in self._styled(head):
+                if self._fits(text):
+                    return text
+        return self._partial(head)
+
+    def _fits(self, text: str) -> bool:
+        return estimated_tokens(text) <= self._limits.table_tokens
+
+    def _styled(self, head: list[str]) -> Iterator[str]:
+        """Yield the whole card, shorter and shorter. All rows of a small table are worth more than long lines."""
+        chosen = sorted(self._sample.chosen)
+        count = len(self._sample.frame) if self._sample.frame is not None else 0
+        whole = [(style, count) for style, _ in STYLES[:3]] if count <= SMALL and not self._sample.how else []
+        for style, rows in [*whole, *STYLES]:
+            lines = [HEAD, *(self._column(number).line(self._limits, style) for number in chosen)] if chosen else []
+            yield "\n".join([*head, *lines, *self._correlated(style), *self._rows(chosen, rows, style)])
+
+    def _partial(self, head: list[str]) -> str:
+        """Return a card in which only some columns have figures: those that the question names, then the last one."""
+        style, names = STYLES[-1][0], self._sample.names
+        limit = self._limits.table_tokens
+        lines, others = [*head, HEAD], list(range(len(names)))
+        named = self._names(others, head)
+        in_full: list[int] = []
+        for number in self._sample.chosen:
+            rest = [other for other in others if other not in in_full and other != number]
+            line = self._column(number).line(self._limits, style)
+            # Names of columns may take a third, or all of them where that is less.
+            names_part = min(estimated_tokens("\n".join(self._names(rest, head))), limit // 3)
+            if estimated_tokens("\n".join([*lines, line, ""])) + names_part > limit:
+                break
+            in_full.append(number)
+            lines.append(line)
+        if not in_full:
+            lines = head
+        rest = [other for other in others if other not in in_full]
+        named = self._names(rest, lines)
+        return "\n".join([*lines, *named])
 
     def _head(self) -> Iterator[str]:
-        outline = self._sample
-        if outline.rows is None:
-            size = many(len(outline.names), "column")
+        sample = self._sample
+        if sample.rows is None:
+            size = many(len(sample.names), "column")
             yield f"{size}; rows not counted: it is lazy, and was not computed. Name (dtype):"
             return
-        axis = f"columns named {outline.axis}" if outline.axis else ""
+        repeated = f"{many(sample.duplicates or 0, 'row')} repeat{'s' if sample.duplicates == 1 else ''} an earlier one"
+        same = repeated if sample.duplicates else "no row repeats another"
+        is_told = sample.duplicates is not None and len(sample.names) > 1 and (sample.rows or 0) > 1
         parts = [
-            f"{many(outline.rows, 'row')} × {many(len(outline.names), 'column')}",
-            axis,
-            outline.memory,
+            f"{many(sample.rows, 'row')} × {many(len(sample.names), 'column')}",
+            f"columns named {sample.axis}" if sample.axis else "",
+            sample.memory,
+            same if is_told else "",
+            *sample.notes,
             *self._index(),
         ]
         yield " · ".join(filter(None, parts))
-        if outline.how:
-            yield (
-                f"Rows, nulls, min, max and mean are exact unless marked; figures marked ~ or ≥, and the rows below, "
-                f"are of {outline.how}."
-            )
+        if sample.how:
+            yield f"Figures are exact unless marked; those marked ~ or ≥, and the rows below, are of {sample.how}."
         if not self._limits.share_values:
             yield "Schema and statistics only; cell values are not shared."
 
@@ -95,8 +150,12 @@ class _Card:
         else:
             kind += f" ({index.dtype})"
         yield f"index: {' '.join(filter(None, [*names, kind]))}"
+        if len(index) > 1:
+            yield "unique" if index.is_unique else "not unique"
         if self._limits.share_values and len(index):
             yield f"from {self._row_name(0)} to {self._row_name(len(index) - 1)}"
+            if 2 < len(index) <= STEPS and kind.startswith(("Datetime", "Timedelta")):
+                yield step_of(sorted(set(index.dropna())))
 
     def _row_name(self, position: int) -> str:
         """Return its label where there are labels that mean something, else where it stands."""
@@ -108,86 +167,98 @@ class _Card:
         limits = self._limits
         return " / ".join(limits.short(part) if isinstance(part, str) else formatted(part, limits) for part in parts)
 
-    def _add_columns(self, room: TokenBudget) -> list[int]:
-        """Add each column in full, as long as there is room for the others' names. Returns: which are in full."""
+    def _names(self, numbers: Iterable[int], before: list[str]) -> list[str]:
+        """Return the lines that name columns without figures, as many as there is room for behind `before`."""
         names, dtypes = self._sample.names, self._sample.dtypes
-        brief = [f"{name} ({dtype})" for name, dtype in zip(names, dtypes, strict=True)]
-        costs = list(accumulate((estimated_tokens(f"{text}, ") for text in reversed(brief)), initial=0))[::-1]
-        at, in_full = 0, []
-        total = room.tokens
-        rows_part = total // 4 if self._limits.share_values else 0
-        while self._sample.frame is not None and at < min(len(names), COLUMNS):
-            line = self._column(at).line(self._limits)
-            reserved = rows_part + min(costs[at + 1] + (BRIEF_HEAD if costs[at + 1] else 0), total // 3)
-            if room.tokens - estimated_tokens(line) < reserved or not room.add(f"- {line}"):
-                break
-            in_full.append(at)
-            at += 1
-        if at < len(names):
-            fits = costs[at] + BRIEF_HEAD <= room.tokens - rows_part
-            self._add_brief(room, brief[at:], dtypes[at:], len(in_full), rows_part if in_full and fits else 0)
-        return in_full
-
-    def _add_brief(
-        self, room: TokenBudget, brief: list[str], dtypes: Sequence[str], before: int, rows_part: int
-    ) -> None:
-        left = room.tokens - rows_part - BRIEF_HEAD
-        if sum(estimated_tokens(f"{text}, ") for text in brief) > left:
-            left -= BRIEF_HEAD
-        named = []
-        for text in brief:
+        texts = [f"{names[number]} ({dtypes[number]})" for number in numbers]
+        if not texts:
+            return []
+        is_alone = self._sample.frame is None
+        intro = "" if is_alone else f"{many(len(texts), 'more column')}, for want of room without figures: "
+        left = self._limits.table_tokens - estimated_tokens("\n".join([*before, intro, ""]))
+        if sum(estimated_tokens(f"{text}, ") for text in texts) <= left:
+            return [f"{intro}{', '.join(texts)}"]
+        left -= estimated_tokens(f"… and {len(texts):,} more columns not named here: {'x' * 60}") + 2
+        named = 0
+        for text in texts:
             left -= estimated_tokens(f"{text}, ")
             if left < 0:
                 break
-            named.append(text)
-        more = f"{many(len(named), 'more column')}, for want of room without figures: " if before else ""
-        if named:
-            room.add(f"{more}{', '.join(named)}")
-        if unnamed := dtypes[len(named) :]:
-            dtypes_of = ", ".join(f"{dtype} × {count:,}" for dtype, count in Counter(unnamed).most_common(3))
-            room.add(f"… and {many(len(unnamed), 'more column')} not named here: {dtypes_of}")
+            named += 1
+        intro = "" if is_alone else f"{many(named, 'more column')}, for want of room without figures: "
+        dtypes_of = Counter(dtypes[number] for number in list(numbers)[named:]).most_common(3)
+        summary = ", ".join(f"{dtype[:16]} × {count:,}" for dtype, count in dtypes_of)
+        more = f"… and {many(len(texts) - named, 'more column')} not named here: {summary}"
+        return [f"{intro}{', '.join(texts[:named])}", more] if named else [more]
 
     def _column(self, number: int) -> Column:
-        outline = self._sample
-        nulls, low, high, mean = outline.exact.get(number, (None, None, None, None))
-        name, dtype = outline.names[number], outline.dtypes[number]
-        return Column(name, dtype, outline.rows or 0, self._cells(number), bool(outline.how), nulls, low, high, mean)
+        if number not in self._columns:
+            sample = self._sample
+            categories, is_ordered = sample.categories.get(number, ((), False))
+            self._columns[number] = Column(
+                sample.names[number], sample.dtypes[number], sample.rows or 0, self._values(number),
+                is_sample=bool(sample.how), exact=sample.exact.get(number, Figures()), categories=categories,
+                is_ordered=is_ordered,
+            )  # fmt: skip
+        return self._columns[number]
 
-    def _cells(self, number: int) -> list[Any]:
-        if number not in self._values:
-            assert self._sample.frame is not None
-            try:
-                self._values[number] = self._sample.frame[str(number)].to_list()
-            except Exception as error:  # noqa: BLE001  # values that Python has no type for, such as a year 99999
-                self._values[number] = [f"({type(error).__name__})"] * len(self._sample.frame)
-        return self._values[number]
-
-    def _add_rows(self, room: TokenBudget, columns: list[int]) -> None:
-        """All rows of a small table that has room for them, else a few."""
+    def _values(self, number: int) -> list[Any]:
         assert self._sample.frame is not None
+        return values_of(self._sample.frame, number)
+
+    @cached_property
+    def _correlations(self) -> list[tuple[str, str, float]]:
+        columns = [self._column(number) for number in sorted(self._sample.chosen)]
+        values = {column.name: column.values for column in columns if column.is_numeric or column.is_moment}
+        index = self._sample.index
+        if index is not None and type(index).__name__ == "DatetimeIndex" and self._sample.positions is not None:
+            values["the index"] = [index[position] for position in self._sample.positions[:ROWS]]
+        return strongest(values)
+
+    def _correlated(self, style: Style) -> list[str]:
+        """Return lines about the strongest pairs, and about those of what the question names and of the last column."""
+        if not style.has_quartiles:
+            return []
+        pairs, names, about = self._correlations, self._sample.names, "~" if self._sample.how else ""
+        shown = pairs[: style.top]
+        if len({name for pair in pairs for name in pair[:2]}) <= FEW_RELATED:  # each with what it goes with most
+            best = {name: pair for pair in reversed(pairs) for name in pair[:2]}
+            shown = [pair for pair in pairs if pair in shown or pair in best.values()]
+        lines = [f"strongest correlations: {_told(shown, about)}"] if shown else []
+        if close := sum(abs(pair[2]) >= CLOSE for pair in pairs if pair not in shown):
+            lines[0] += f", and {many(close, 'more pair')} beyond {CLOSE}"
+        first = [names[number] for number in self._sample.chosen[:3] if number in self._sample.named]
+        for name in dict.fromkeys([*first, *names[-1:]]):
+            more = [pair for pair in pairs if name in pair][: style.top]
+            if more and not set(more) <= set(shown):
+                lines.append(f"with {name}: {_told([_from(name, pair) for pair in more], about)}")
+        return lines
+
+    def _rows(self, columns: list[int], most: int, style: Style) -> list[str]:
+        """Return all rows of a small table that has room for them, else a few."""
+        if not (self._limits.share_values and columns and most and self._sample.frame is not None):
+            return []
         count = len(self._sample.frame)
-        which = "" if len(columns) == len(self._sample.names) else f", of the first {many(len(columns), 'column')}"
-        names = " | ".join(self._sample.names[number] for number in columns)
-        everything = [self._line(row, columns) for row in range(count)] if count <= SMALL else []
-        head = f"all rows{which}: row | {names}"
-        if everything and not self._sample.how and estimated_tokens("\n".join([head, *everything, ""])) < room.tokens:
-            for line in [head, *everything]:
-                room.add(line)
-            return
-        chosen = sorted(random.Random(SEED).sample(range(count), min(ROWS, count)))
-        lines = [self._line(row, columns) for row in chosen]
-        head = f"{many(len(chosen), 'row')}, chosen by a seed{which}: row | {names}"
-        if lines and estimated_tokens(head) + estimated_tokens(lines[0]) < room.tokens:
-            room.add(head)
-            for line in lines:
-                room.add(line)
+        if not count:
+            return []
+        is_whole = count <= most and not self._sample.how
+        chosen = range(count) if is_whole else sorted(random.Random(SEED).sample(range(count), min(most, count)))
+        names = "|".join(self._sample.names[number] for number in columns)
+        head = "all rows" if is_whole else f"{many(len(chosen), 'row')}, chosen by a seed"
+        return [f"{head}: row|{names}", *(self._line(row, columns, style) for row in chosen)]
 
-    def _line(self, row: int, columns: list[int]) -> str:
+    def _line(self, row: int, columns: list[int], style: Style) -> str:
         positions = self._sample.positions
-        return " | ".join(["·" if positions is None else self._row_name(positions[row]), *self._row(row, columns)])
+        cells = [
+            self._column(number).cell(self._column(number).values[row], self._limits, style.text) for number in columns
+        ]
+        return "|".join(["·" if positions is None else self._row_name(positions[row]), *cells])
 
-    def _row(self, row: int, columns: list[int]) -> Iterator[str]:
-        for number in columns:
-            value = self._cells(number)[row]
-            text = isinstance(value, str)
-            yield self._limits.short(value) if text else "null" if is_null(value) else formatted(value, self._limits)
+
+def _from(name: str, pair: tuple[str, str, float]) -> tuple[str, str, float]:
+    """Return a pair without the name that all have."""
+    return ("", pair[1] if pair[0] == name else pair[0], pair[2])
+
+
+def _told(pairs: list[tuple[str, str, float]], about: str) -> str:
+    return ", ".join(f"{f'{one} and ' if one else ''}{other} {about}{r:.2f}" for one, other, r in pairs)

@@ -1,12 +1,13 @@
-"""What the kernel ran: sources, text outputs and failures, in the order in which they ran."""
+"""What the kernel ran: sources, what the screen showed of it, and failures, in the order in which they ran."""
 
 from __future__ import annotations
 
+import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
-from ..errors import CometError
+from ..errors import CometError, ConfigError
 
 if TYPE_CHECKING:
     from ..describe.description import Description, Limits
@@ -14,12 +15,24 @@ if TYPE_CHECKING:
 MOST_RUNS = 1000
 MOST_OUTPUTS, MOST_OUTPUT = 50, 20_000  # that are kept of a cell, and characters of each
 MARGIN = 5_000  # more of them, so that no secret is cut before it is hidden
+MOST_PICTURES = 20  # the latest ones, which are kept
+_PICTURES = (
+    *("image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml"),
+    *("application/vnd.plotly.v1+json", "application/vnd.vegalite"),
+)
+
+
+class Output(NamedTuple):
+    """One thing that the screen shows. text: of it.        picture: (its type, its data), where it is one."""
+
+    text: str = ""
+    picture: tuple[str, Any] | None = None
 
 
 class Execution(NamedTuple):
     """One execution. number: its In[].        cell: the front end's id, "" where it gives none.
 
-    outputs: as text, in order.
+    outputs: what the screen shows, in order.
     error: what it failed with, as long as it is the latest that failed: an exception keeps all that its frames hold.
     failed: the same in words, "" if it ran well.
     """
@@ -27,24 +40,55 @@ class Execution(NamedTuple):
     number: int
     source: str
     cell: str = ""
-    outputs: tuple[str, ...] = ()
+    outputs: tuple[Output, ...] = ()
     error: BaseException | None = None
     failed: str = ""
 
-    def hidden_outputs(self, hide: Callable[[str], str]) -> list[str]:
-        """Return the outputs without secrets, and without the end of a cut one: a secret may have been cut, too."""
-        is_cut = [len(output) >= MOST_OUTPUT + MARGIN for output in self.outputs]
-        hidden = [hide(output) for output in self.outputs]
-        return [text[:-MARGIN] if cut else text for text, cut in zip(hidden, is_cut, strict=True)]
+    @property
+    def pictures(self) -> list[tuple[str, Any]]:
+        return [output.picture for output in self.outputs if output.picture]
 
-    def _describe_(self, limits: Limits) -> Description:
+    def hidden_texts(self, hide: Callable[[str], str]) -> list[str]:
+        """Return each output's text without secrets, and without the end of a cut one: a secret may have been cut."""
+        return [
+            hide(output.text)[:-MARGIN] if len(output.text) >= MOST_OUTPUT + MARGIN else hide(output.text)
+            for output in self.outputs
+        ]
+
+    def _describe_(self, limits: Limits) -> list[Description]:
         return self._describe_list_([self], limits)
 
     @staticmethod
-    def _describe_list_(executions: Sequence[Execution], limits: Limits) -> Description:
+    def _describe_list_(executions: Sequence[Execution], limits: Limits) -> list[Description]:
         from .execution_text import describe_executions  # not at the top: loading stays quick
 
         return describe_executions(executions, limits)
+
+
+class Plot:
+    """The last picture that a cell displayed, whatever made it. It is looked for when a prompt names it."""
+
+    def __init__(self, executions: Executions) -> None:
+        self._executions = executions
+
+    def _describe_(self, limits: Limits) -> list[Description]:
+        from .execution_text import describe_picture  # not at the top: loading stays quick
+
+        if picture := self._executions.last_picture():
+            return [describe_picture(picture, limits)]
+        raise ConfigError(
+            "no cell has displayed a picture since comet_magic was loaded",
+            "nothing was sent; {{fig}} sends a figure by its name",
+        )
+
+
+class _Displayed(NamedTuple):
+    """What one message displayed, or that the output was cleared: behind how much of what IPython keeps."""
+
+    outputs: int
+    characters: int
+    output: Output | None
+    waits: bool = False
 
 
 class Executions:
@@ -53,9 +97,10 @@ class Executions:
     def __init__(self, shell: Any) -> None:
         self._shell = shell
         self._ran: deque[Execution] = deque(maxlen=MOST_RUNS)
-        # By display id: after how many kept outputs, and how many characters of the last of those; and what.
-        self._displayed: dict[str, tuple[int, int, str]] = {}
+        self._displayed: dict[str, _Displayed] = {}  # by display id
         self.failure: Execution | None = None  # the latest one that has not been mended
+        self._has_thread_failed = False  # while the cell ran
+        self._former_hook: Any = None
 
     def watch(self) -> None:
         global _watched
@@ -64,63 +109,118 @@ class Executions:
         self._shell.events.register("post_run_cell", self._end)
         if hasattr(self._shell.display_pub, "register_hook"):  # a kernel's; a terminal's keeps what it displays
             self._shell.display_pub.register_hook(self._display)
+        import threading  # not at the top: loading stays quick
+
+        self._former_hook, threading.excepthook = threading.excepthook, self._thread_failed
 
     def unwatch(self) -> None:
+        import threading
+
         global _watched
         _watched = None
         self._shell.events.unregister("pre_run_cell", self._begin)
         self._shell.events.unregister("post_run_cell", self._end)
         if hasattr(self._shell.display_pub, "unregister_hook"):
             self._shell.display_pub.unregister_hook(self._display)
+        if threading.excepthook == self._thread_failed:  # else somebody else has put one before it
+            threading.excepthook = self._former_hook
 
     # ---- what the shell tells
 
     def _begin(self, info: Any) -> None:
         self._displayed.clear()
+        self._has_thread_failed = False
 
     def _display(self, message: Any) -> Any:
         content = message.get("content", {})
-        if plain := content.get("data", {}).get("text/plain"):
+        if message.get("header", {}).get("msg_type") == "clear_output":
+            self._keep(f"clear {len(self._displayed)}", None, waits=bool(content.get("wait")))
+            return message
+        data = content.get("data", {})
+        plain, picture = data.get("text/plain"), _picture(data)
+        if plain or picture:
             key = content.get("transient", {}).get("display_id") or f"output {len(self._displayed)}"
-            outputs_kept = self._ipython_outputs(self._shell.execution_count - 1)
-            position = (len(outputs_kept), len(_text(outputs_kept[-1])) if outputs_kept else 0)
             if "comet_magic" in content.get("metadata", {}):  # a reply; how long it took is another time at each run
                 plain = str(plain).rpartition("\n\n")[0]
-            self._displayed[key] = (*self._displayed.get(key, position)[:2], str(plain)[: MOST_OUTPUT + MARGIN])
+            self._keep(key, Output(str(plain or ""), picture))
         return message
 
+    def _keep(self, key: str, output: Output | None, *, waits: bool = False) -> None:
+        kept = self._ipython_outputs(self._shell.execution_count - 1)
+        place = (len(kept), len(_printed(kept[-1])) if kept else 0)
+        if key in self._displayed:  # an update stands where the first one stood
+            place = self._displayed[key][:2]
+        self._displayed[key] = _Displayed(*place, output, waits)
+
     def _end(self, result: Any) -> None:
-        number = result.execution_count
-        if number is None or not result.info or not result.info.store_history:
+        if not result.info or not result.info.store_history:
             return
+        # There is no number where IPython could not even print the failure.
+        number = result.execution_count or len(self._shell.history_manager.input_hist_raw) - 1
         error = result.error_before_exec or result.error_in_exec
         failed = f"{type(error).__name__}: {_reason(error)}" if error else ""
-        run = Execution(
-            number, result.info.raw_cell, str(result.info.cell_id or ""), self._outputs(number), None, failed
-        )
+        cell = str(result.info.cell_id or "")
+        run = Execution(number, result.info.raw_cell, cell, self._outputs(number), None, failed)
         self._ran.append(run)
-        if isinstance(error, Exception) and not isinstance(error, CometError):
+        if run.pictures:
+            self._drop_old_pictures()
+        if error is not None and not isinstance(error, KeyboardInterrupt | CometError):
             self.failure = run._replace(error=error)
-        elif error is None and self.failure and _is_same(run, self.failure):
+        elif error is None and self.failure and _is_same(run, self.failure) and not self._has_thread_failed:
             self.failure = None
 
-    def _outputs(self, number: int) -> tuple[str, ...]:
-        """Return what was printed, displayed and returned, in order."""
-        displayed = list(self._displayed.values())
-        outputs = [plain for after, _, plain in displayed if not after]
-        for position, outputs_kept in enumerate(self._ipython_outputs(number), 1):
-            text, at = _text(outputs_kept), 0
-            for after, offset, plain in displayed:
-                if after == position:
-                    outputs += [text[at:offset], plain]
-                    at = offset
-            outputs.append(text[at:])
-        return tuple(text[: MOST_OUTPUT + MARGIN] for text in outputs if text.strip())[:MOST_OUTPUTS]
+    def _thread_failed(self, args: Any) -> None:
+        """Take an exception of a thread for the latest failure: that of the cell that runs, or ran last."""
+        error = args.exc_value
+        if error is not None and not isinstance(error, SystemExit | CometError):
+            sources = self._shell.history_manager.input_hist_raw
+            failed = f"{type(error).__name__}: {_reason(error)} (in a thread)"
+            self.failure = Execution(len(sources) - 1, sources[-1], error=error, failed=failed)
+            self._has_thread_failed = True
+        self._former_hook(args)
+
+    def _outputs(self, number: int) -> tuple[Output, ...]:
+        """Return what the screen shows of what was printed, displayed and returned, in order."""
+        shown: list[Output] = []
+        clears = False  # when something comes
+        for item in self._items(number):
+            if isinstance(item, _Displayed):
+                clears = item.waits
+                shown = shown if clears else []
+            elif item.text.strip() or item.picture:
+                shown = [] if clears else shown
+                clears = False
+                shown.append(item._replace(text=item.text[: MOST_OUTPUT + MARGIN]))
+        half = MOST_OUTPUTS // 2
+        return tuple(shown if len(shown) <= MOST_OUTPUTS else [*shown[:half], *shown[-half:]])
+
+    def _items(self, number: int) -> Iterator[Output | _Displayed]:
+        """Yield what was printed, displayed and returned; and, as itself, what cleared all that before."""
+        displayed = sorted(self._displayed.values(), key=lambda one: one[:2])
+        for position, kept in enumerate([None, *self._ipython_outputs(number)]):
+            text, at = _printed(kept), 0
+            for one in displayed:
+                if one.outputs == position:
+                    yield Output(_on_screen(text[at : one.characters]))
+                    yield one.output or one
+                    at = max(at, one.characters)
+            yield Output(_on_screen(text[at:]), _picture(getattr(kept, "bundle", {})))
 
     def _ipython_outputs(self, number: int) -> list[Any]:
         """Return what IPython itself keeps of a cell's outputs; older ones keep nothing."""
-        outputs_kept: dict[int, list[Any]] = getattr(self._shell.history_manager, "outputs", {})
-        return outputs_kept.get(number, [])
+        kept: dict[int, list[Any]] = getattr(self._shell.history_manager, "outputs", {})
+        if not hasattr(self._shell.display_pub, "register_hook"):
+            return kept.get(number, [])
+        # A kernel may keep what it displays, too, which the hook has told.
+        return [one for one in kept.get(number, []) if one.output_type != "display_data"]
+
+    def _drop_old_pictures(self) -> None:
+        left = MOST_PICTURES
+        for at in range(len(self._ran) - 1, -1, -1):
+            run = self._ran[at]
+            if run.pictures and left <= 0:
+                self._ran[at] = run._replace(outputs=tuple(output._replace(picture=None) for output in run.outputs))
+            left -= len(run.pictures)
 
     # ---- what is asked
 
@@ -148,17 +248,43 @@ class Executions:
     def __repr__(self) -> str:
         return f"<the {len(self._ran)} cells that have run>"
 
-    def _describe_(self, limits: Limits) -> Description:
+    def _describe_(self, limits: Limits) -> list[Description]:
         return Execution._describe_list_(self[:], limits)
 
     def names(self) -> dict[str, Any]:
-        """Return what a prompt may refer to besides the user's names: `cells`, and `error` once a cell has failed."""
-        return {"cells": self, **({"error": self.failure.error} if self.failure else {})}
+        """Return what a prompt may refer to besides the user's names: cells, plot, and error once a cell has failed."""
+        failure = {"error": self.failure.error} if self.failure else {}
+        return {"cells": self, "plot": Plot(self), **failure}
+
+    def last_picture(self) -> tuple[str, Any] | None:
+        """Return the last picture that a cell displayed; else the figure that is open, where none is displayed."""
+        for run in list(self._ran)[::-1]:
+            if run.pictures:
+                return run.pictures[-1]
+        pyplot: Any = sys.modules.get("matplotlib.pyplot")
+        return ("figure", pyplot.gcf()) if pyplot is not None and pyplot.get_fignums() else None
 
     def name_of(self, filename: str) -> str:
-        """Return `In[3]` for the file name under which a cell's code was compiled; "" for other files."""
-        numbers = getattr(self._shell.compile, "_filename_map", {})
-        return f"In[{numbers[filename]}]" if filename in numbers else ""
+        """Return the first line of the cell whose code was compiled under this file name; "" for other files.
+
+        Its number is another one at each run.
+        """
+        source = self.source_of(filename)
+        return first_line(source) if source else ""
+
+    def source_of(self, filename: str) -> str:
+        """Return the cell whose code was compiled under this file name; "" for other files."""
+        number = getattr(self._shell.compile, "_filename_map", {}).get(filename)
+        sources = self._shell.history_manager.input_hist_raw
+        return str(sources[number]) if number is not None and number < len(sources) else ""
+
+
+def first_line(source: str) -> str:
+    """Return the line of a cell by which it is called: its first one with something in it, in quotes."""
+    from ..text import one_line  # not at the top: loading stays quick
+
+    lines = [line.strip() for line in source.splitlines() if line.strip()]
+    return f'"{one_line(lines[0], 50)}"' if lines else '""'
 
 
 def _reason(error: BaseException) -> str:
@@ -167,10 +293,23 @@ def _reason(error: BaseException) -> str:
     return exception_text(error)[:MARGIN]
 
 
-def _text(outputs_kept: Any) -> str:
+def _on_screen(text: str) -> str:
+    if "\r" not in text and "\x1b" not in text and "\x08" not in text:
+        return text
+    from .screen_text import screen_text  # not at the top: loading stays quick
+
+    return screen_text(text)
+
+
+def _printed(kept: Any) -> str:
     """Return the text of one output that IPython keeps; what is printed grows in one of them."""
-    bundle = getattr(outputs_kept, "bundle", {})
+    bundle = getattr(kept, "bundle", {})
     return "".join(bundle["stream"]) if "stream" in bundle else str(bundle.get("text/plain", ""))
+
+
+def _picture(data: Mapping[str, Any]) -> tuple[str, Any] | None:
+    """Return the picture among the forms in which one thing is displayed, and its type; None where there is none."""
+    return next(((kind, data[kind]) for start in _PICTURES for kind in data if kind.startswith(start)), None)
 
 
 def _is_same(run: Execution, failed: Execution) -> bool:

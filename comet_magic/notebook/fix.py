@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import difflib
 import linecache
 import re
 import sys
@@ -13,8 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from numbers import Number
 from typing import Any, NamedTuple
 
-from ..describe.columns import plain
-from ..describe.dependencies import home, table_library, type_name
+from ..describe.dependencies import has, home, plain, table_library, type_name
 from ..describe.description import CellName, Description, Limits
 from ..describe.images import is_picture
 from ..describe.question import Question, QuestionBuilder, limits_of
@@ -23,18 +23,25 @@ from ..describe.tracebacks import failure, is_users
 from ..errors import ConfigError
 from ..messages.message import Message
 from ..redaction import REDACTED, is_secret_name
+from ..render.message import quoted
 from ..settings import CometSettings
 from ..suggestions import missing
-from ..text import lazy_pattern, many
-from .executions import Execution, Executions
+from ..text import clean, lazy_pattern, many
+from .executions import Execution, Executions, first_line
 from .next_cell import python_blocks
 
 MOST_VARIABLES = 10
+MOST_DIFF = 40  # lines of the difference that are shown
+MOST_CELLS = 3  # besides the one that failed
+REPLACES = "# replaces:"
 CARD_TOKENS, TEXT_TOKENS = 600, 2000  # of each variable; there may be many
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+OUTPUT_TOKENS = 500  # of what the cell printed before it failed
 TASK = (
     "A cell of my notebook failed. Say the cause first, in a sentence or two. Then give the whole corrected cell in "
-    "one ```python block, ready to be run in place of this one."
+    "one ```python block, ready to be run in place of it. Where the mistake is in another cell, such as one that "
+    "defines a function, correct that one instead, whole. Begin the block with a comment that names the cell by its "
+    f"first line: {REPLACES} <its first line>"
 )
 
 
@@ -51,9 +58,11 @@ def fix_question(
 ) -> Question:  # fmt: skip
     """Return the question about a failed cell. transform: makes Python of a cell with magics in it."""
     assert failed.error is not None
-    hint, limits = hint.strip(), _limits(settings, executions.name_of)
     tree = _parsed(failed.source, transform)
-    local, function, line = _innermost(failed.error, executions.name_of)
+    scope, function, line = _innermost(failed.error, executions.name_of)
+    words = set(re.findall(r"\w+", line))
+    local = {name: value for name, value in scope.items() if name in words}
+    hint, limits = hint.strip(), _limits(settings, executions.name_of, f"{failed.source}\n{line}")
     variables = [
         *(Variable(name, namespace[name]) for name in _names(failed.source, tree) if _is_worth_it(name, namespace)),
         *(Variable(f"{name} (in {function})", local[name]) for name in local if _is_worth_it(name, local)),
@@ -61,13 +70,22 @@ def fix_question(
     writing = QuestionBuilder(limits, "what to do, and your hint" if hint else "what to do")
     writing.text(f"{TASK}\n" + (f"{hint}\n" if hint else ""))
     lines = many(len(failed.source.splitlines()), "line")
-    writing.add(f"In[{failed.number}]", Description("notebook cell", limits.fitted(failed.source), lines))
+    writing.add("the failed cell", Description("notebook cell", limits.hide(limits.fitted(failed.source)), lines))
+    for source in _other_cells(failed, executions):
+        lines = many(len(source.splitlines()), "line")
+        writing.add("another cell", Description("notebook cell", limits.hide(limits.fitted(source)), lines))
+    if printed := "\n".join(failed.hidden_texts(limits.hide)).strip("\n"):
+        if limits.share_values:
+            writing.add("what it printed", Description("output", limits.fitted(printed, OUTPUT_TOKENS)))
     writing.add("error", failure(failed.error, limits).hidden(limits.hide))
     _add_variables(writing, variables[:MOST_VARIABLES], limits)
     if len(variables) > MOST_VARIABLES:
         writing.leave_out(f"{len(variables) - MOST_VARIABLES} of the cell's variables")
     missing_name = missing(failed.error, tree, namespace)
-    missing_name = missing_name or missing(failed.error, _parsed(line, str), {**namespace, **local})
+    if function:  # a typo in a function is near to one of its own names, and not to one that is as alike elsewhere
+        missing_name = missing(failed.error, _parsed(line, str), scope) or missing_name
+        if missing_name and not missing_name.nearest:
+            missing_name = missing(failed.error, _parsed(line, str), {**namespace, **scope}) or missing_name
     if missing_name and (limits.share_values or not missing_name.is_data):
         writing.text(limits.hide(f"\nNot there: {missing_name}."))
     homes = [home(variable.value) for variable in variables]
@@ -75,11 +93,21 @@ def fix_question(
     return writing.question()
 
 
-def _limits(settings: CometSettings, cell_name: CellName) -> Limits:
+def _limits(settings: CometSettings, cell_name: CellName, about: str) -> Limits:
     limits = limits_of(settings, cell_name)
     return limits._replace(
-        table_tokens=min(limits.table_tokens, CARD_TOKENS), text_tokens=min(limits.text_tokens, TEXT_TOKENS)
+        table_tokens=min(limits.table_tokens, CARD_TOKENS),
+        text_tokens=min(limits.text_tokens, TEXT_TOKENS),
+        about=about,
     )
+
+
+def _other_cells(failed: Execution, executions: Executions) -> list[str]:
+    """Return the sources of the other cells that the failure went through, the innermost last."""
+    assert failed.error is not None
+    names = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(failed.error.__traceback__)]
+    sources = [executions.source_of(name) for name in dict.fromkeys(names)]
+    return [source for source in sources if source and source.strip() != failed.source.strip()][-MOST_CELLS:]
 
 
 def _add_variables(writing: QuestionBuilder, variables: list[Variable], limits: Limits) -> None:
@@ -104,6 +132,42 @@ def corrected(reply: Message) -> str:
     return max(python_blocks(reply), key=len, default="")
 
 
+def replacement(code: str, failed: Execution, executions: Executions, hide: Callable[[str], str]) -> Replacement:
+    """Return the corrected cell with a comment that names what it replaces, and how it differs from that.
+
+    hide: takes secrets out of what is shown.
+    """
+    named = _REPLACES.search(code)
+    body = code[: named.start()] + code[named.end() :].lstrip("\n") if named else code
+    wanted = named[1].strip().strip("\"'`") if named else ""
+    sources = [failed.source, *_other_cells(failed, executions)]
+    alike = [source for source in sources if wanted and wanted in (source.strip().splitlines() or [""])[0]]
+    replaced = alike[0] if alike else failed.source
+    comment = f"{REPLACES} {hide(first_line(replaced))}"
+    magic, rest = [*body.split("\n", 1), ""][:2] if body.startswith("%%") else ("", body)
+    before, after = (hide(source).strip().splitlines() for source in (replaced, body))
+    diff = difflib.unified_diff(before, after, n=1, lineterm="")
+    return Replacement("\n".join(filter(None, [magic, comment, rest])), "\n".join(list(diff)[2:]))
+
+
+class Replacement(NamedTuple):
+    """code: of the new cell.        diff: from the cell that it replaces."""
+
+    code: str
+    diff: str
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        """Show how the cell changes."""
+        if not self.diff:
+            return {"text/plain": "", "text/markdown": ""}
+        lines = self.diff.split("\n")
+        shown = "\n".join(lines[:MOST_DIFF]) + (f"\n… {len(lines) - MOST_DIFF} more lines" if lines[MOST_DIFF:] else "")
+        return {"text/plain": clean(shown), "text/markdown": quoted(clean(shown), "diff")}
+
+
+_REPLACES = lazy_pattern(r"(?m)^[ \t]*# replaces:[ \t]*(.*)$")
+
+
 _MAGIC = lazy_pattern(r"%%[^\n]*\n|%\w+(?: +-\S+)* ")  # what a magic such as %%time or %timeit has before the code
 
 
@@ -118,17 +182,15 @@ def _parsed(source: str, transform: Callable[[str], str]) -> ast.AST | None:
 
 
 def _innermost(error: BaseException, cell_name: CellName) -> tuple[dict[str, Any], str, str]:
-    """Return the locals that the failed line names, the function, and the line, of the user's innermost frame."""
-    missing_name: tuple[dict[str, Any], str, str] = ({}, "", "")
+    """Return the locals, the function and the failed line of the user's innermost frame; {} and "" in no function."""
+    found: tuple[dict[str, Any], str, str] = ({}, "", "")
     for frame, number in traceback.walk_tb(error.__traceback__):
         code = frame.f_code
         if is_users(code.co_filename, cell_name):
-            line = linecache.getline(code.co_filename, number)
-            words = set(re.findall(r"\w+", line))
+            line = linecache.getline(code.co_filename, number).strip()
             is_local = code.co_name != "<module>" and frame.f_locals is not frame.f_globals
-            local = {name: value for name, value in frame.f_locals.items() if name in words} if is_local else {}
-            missing_name = (local, code.co_name, line.strip())
-    return missing_name
+            found = (dict(frame.f_locals), code.co_name, line) if is_local else ({}, "", line)
+    return found
 
 
 def _names(source: str, tree: ast.AST | None) -> list[str]:
@@ -157,7 +219,10 @@ def _described(name: str, value: Any, limits: Limits) -> list[Description]:
     if is_secret_name(name) and not (table_library(value) or issubclass(type(value), type | types.FunctionType)):
         return [Description(kind, REDACTED, is_value=True)]
     try:
-        if is_picture(value) or (not limits.share_values and issubclass(type(plain(value)), Number)):
+        if is_picture(value):
+            shape = f" of shape {value.shape}" if has(value, "shape", "dtype") else ""
+            return [Description(kind, f"({kind}{shape}, not shown)", is_value=True)]
+        if not limits.share_values and issubclass(type(plain(value)), Number):
             return [Description(kind, f"({kind}, not shown)", is_value=True)]
         return describe(value, limits)
     except Exception as error:  # noqa: BLE001  # a proxy raises what it likes; the error can be explained without it
@@ -174,5 +239,13 @@ def _versions(error: BaseException, tree: ast.AST | None, scope: Mapping[str, An
     for library in dict.fromkeys(name.split(".")[0] for name in [*modules, *homes, *frames]):
         if library in sys.stdlib_module_names or library in ("__main__", "IPython", "ipykernel", "comet_magic"):
             continue
-        if version := vars(sys.modules.get(library, builtins)).get("__version__"):
+        if version := _version(library):
             yield f"{library} {version}"
+
+
+def _version(library: str) -> str:
+    """Return the version of a module that is loaded; some have it only when it is asked for."""
+    try:
+        return str(getattr(sys.modules.get(library), "__version__", ""))
+    except Exception:  # noqa: BLE001  # a module may raise what it likes
+        return ""

@@ -115,12 +115,15 @@ class CometMagics(Magics):
     def claude_fix(self, line: str) -> None:
         """Have the cell that failed last explained and corrected; `%claude_fix HINT` adds what you know.
 
-        What is sent, without any conversation: the cell, its traceback (frames of your own code), cards of the
-        variables that the cell uses, names that are near, and the versions of its libraries; `%claude_fix --dry-run`
-        shows it. The corrected cell is put below, and never run by itself.
+        What is sent: the cell, what it printed, its traceback (frames of your own code, and the cells that they are
+        of), cards of the variables that the cell uses, names that are near, and the versions of its libraries;
+        `%claude_fix --dry-run` shows it. It is a turn of the notebook's conversation, so that you can ask why. The
+        corrected cell is put below, and never run by itself; its first comment names the cell that it replaces.
         """
+        from ..describe.question import limits_of
         from ..exchange.plan import Options
-        from .fix import corrected, fix_question
+        from .display import show
+        from .fix import corrected, fix_question, replacement
 
         failed = self.executions.failure
         if failed is None:
@@ -130,10 +133,13 @@ class CometMagics(Magics):
         question = fix_question(
             failed, hint, self.settings, self.shell.user_ns, self.executions, self.shell.transform_cell
         )
-        cell = self._cell(None, alone=True)
+        cell = self._cell(None)
         reply = self._ask(question, Options(dry_run=hint != line), cell)
         if reply and (code := corrected(reply)):
-            self._insert_next_cell(cell, reply, code)
+            replaced = replacement(code, failed, self.executions, limits_of(self.settings).hide)
+            if replaced.diff:
+                show(self.shell, replaced)
+            self._insert_next_cell(cell, reply, replaced.code)
 
     def _answer(
         self, prompt: str, *, chat: str | None = None, alone: bool = False, new: bool = False, fresh: bool = False,

@@ -26,7 +26,7 @@ def test_what_was_sent_opens_under_the_reply_and_runs_nothing(opened: Any) -> No
         output = notebook.run(1)
         details = output.locator("details")
         expect(details.locator("summary")).to_have_text(
-            re.compile(r"sent: your text · df \(2 × 2, card of \d+ tokens\) · figure \(PNG 640×480\)")
+            re.compile(r"sent: your text · df \(2 × 2, card of \d+ tokens\) · figure \(PNG 556×413\)")
         )
         expect(details.locator("pre")).to_be_hidden()
         details.locator("summary").click()
@@ -40,7 +40,7 @@ def test_what_was_sent_opens_under_the_reply_and_runs_nothing(opened: Any) -> No
         notebook.save()
         notebook.reopen_without_kernel()
         output = notebook.output(1)
-        expect(output.locator("summary")).to_contain_text("figure (PNG 640×480)")
+        expect(output.locator("summary")).to_contain_text("figure (PNG 556×413)")
         assert output.locator("details img").evaluate(LOADED)
         blocks = server.received[0].json["messages"][0]["content"]
     assert [block["type"] for block in blocks] == ["text", "image", "text"]

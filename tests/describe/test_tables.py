@@ -54,7 +54,7 @@ def card(value: Any, **bounds: Any) -> str:
 
 
 def line(text: str, column: str) -> str:
-    return next(line for line in text.splitlines() if line.startswith(f"- {column} "))
+    return next(line for line in text.splitlines() if line.startswith(f"{column} ("))
 
 
 @pytest.mark.parametrize("library", MAKERS)
@@ -62,19 +62,20 @@ def test_every_library_gives_the_same_figures(library: str) -> None:
     text = card(MAKERS[library](SALES))
     assert text.startswith("6 rows × 5 columns")
     dtypes = {"city", "price", "count", "paid", "day"}
-    facts = {name: line(text, name).split(") · ", 1)[1] for name in dtypes}
+    facts = {name: line(text, name).split(")|", 1)[1] for name in dtypes}
     assert facts == {
-        "city": '1 null (16.7 %) · 2 distinct · top "Oslo" ×3, "Bergen" ×2',
-        "price": "1 null (16.7 %) · all 5 distinct · 1.5 … 40.25 · mean 10.65 · e.g. 1.5, 2.5",
-        "count": "no nulls · all 6 distinct · 1 … 6 · mean 3.5 · e.g. 1, 2",
-        "paid": "no nulls · top true ×4, false ×2",
-        "day": "no nulls · all 6 distinct · 2024-01-01 … 2024-01-06 · median 2024-01-04",
+        "city": '1 (16.7 %)|2|"Oslo" ×3, "Bergen" ×2',
+        "price": "1 (16.7 %)|all 5|1.5|2.5|4|5|40.25|10.65|16.6016|0",
+        "count": "0|all 6|1|2.25|3.5|4.75|6|3.5|1.8708|0",
+        "paid": "0|2|true ×4, false ×2",
+        "day": "0|all 6|2024-01-01||2024-01-03 12:00:00||2024-01-06|every 1 day, without a gap",
     }
-    head = text.splitlines().index(f"all rows: row | {' | '.join(SALES)}")
-    assert text.splitlines()[head + 4] == "3 | null | 4 | 4 | true | 2024-01-04"
+    head = text.splitlines().index(f"all rows: row|{'|'.join(SALES)}")
+    assert text.splitlines()[head + 4] == "3|null|4|4|true|2024-01-04"
     assert len(text.splitlines()[head + 1 :]) == 6
     many_rows = MAKERS[library]({name: values * 20 for name, values in SALES.items()})
-    assert "5 rows, chosen by a seed: row | " in card(many_rows)
+    assert "5 rows, chosen by a seed: row|" in card(many_rows)
+    assert " · 114 rows repeat an earlier one" in card(many_rows)
 
 
 def test_lazy_frames_give_their_schema_and_are_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +102,7 @@ def test_lazy_frames_give_their_schema_and_are_not_computed(monkeypatch: pytest.
 def test_a_series_is_a_table_of_one_column(value: Any) -> None:
     described = table(value, Limits())
     assert described.label.startswith("3 values, card of ")
-    assert "all 3 distinct · 1 … 3 · mean 2" in described.text
+    assert "|0|all 3|1|1.5|2|2.5|3|2|1|0" in described.text
 
 
 def test_a_record_batch_is_a_table() -> None:
@@ -118,17 +119,17 @@ def test_other_things_are_no_tables() -> None:
 def test_names_may_be_anything_and_the_same_twice() -> None:
     frame = pd.DataFrame([[1, 2, 3, 4, 5]], columns=["x", "x", 7, None, ("a", 1)])
     text = card(frame)
-    starts = [line.split(" (")[0] for line in text.splitlines() if line.startswith("- ")]
-    assert starts == ["- x [1]", "- x [2]", "- 7", "- None" if "- None" in text else "- nan", "- a / 1"]
+    starts = [line.split(" (")[0] for line in text.splitlines()[2:7]]
+    assert starts == ["x [1]", "x [2]", "7", "None" if "\nNone" in text else "nan", "a / 1"]
     assert list(frame.columns)[:2] == ["x", "x"]
-    assert "- x [2] (int64)" in card(pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["x", "x"]))
+    assert "\nx [2] (int64)|" in card(pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["x", "x"]))
 
 
 def test_an_index_that_says_something_is_said() -> None:
     frame = pd.DataFrame({"v": [1.0, 2.0]}, index=pd.MultiIndex.from_tuples([("a", 1), ("b", 2)], names=["k", "n"]))
     text = card(frame)
-    assert "index: k (2 distinct), n (2 distinct) MultiIndex · from a / 1 to b / 2" in text
-    assert "\na / 1 | 1\n" in text
+    assert "index: k (2 distinct), n (2 distinct) MultiIndex · unique · from a / 1 to b / 2" in text
+    assert "\na / 1|1\n" in text
     days = card(
         pd.DataFrame({"v": range(3)}, index=pd.date_range("2024-01-01", periods=3, tz="Europe/Oslo", name="day"))
     )
@@ -136,7 +137,7 @@ def test_an_index_that_says_something_is_said() -> None:
     assert "from 2024-01-01 00:00:00+01:00 to 2024-01-03 00:00:00+01:00" in days
     assert "index:" not in card(pd.DataFrame({"v": [1]}))
     columns = pd.MultiIndex.from_tuples([("a", "x"), ("a", "y")])
-    assert "- a / y (int64)" in card(pd.DataFrame([[1, 2]], columns=columns))
+    assert "\na / y (int64)|" in card(pd.DataFrame([[1, 2]], columns=columns))
 
 
 def test_odd_columns() -> None:
@@ -154,16 +155,20 @@ def test_odd_columns() -> None:
     )  # fmt: skip
     text = card(frame, table_tokens=5000)
     assert "mixed: int 33.3 %, str 33.3 %, float 33.3 %" in line(text, "mixed")
-    assert "values: list 100 % · 1 … 2 items · e.g. [1]" in line(text, "nested")
-    assert line(text, "nothing").endswith("(object) · all null")
-    assert "1 null (25 %) · all 3 distinct · 2 infinite · 1 … 1 · mean 1" in line(text, "infinite")
-    assert f"1 … {10**30}" in line(text, "big")
-    assert "1.10 … 3.30" in line(text, "money")
-    assert "2024-01-01 00:00:00+00:00 … 2024-01-04 00:00:00+00:00" in line(text, "zones")
-    assert 'top "b" ×2, "a" ×1' in line(text, "category")
+    assert "|1 (25 %)||list 100 %; 1 … 2 items; e.g. [1]" in line(text, "nested")
+    assert line(text, "nothing").endswith("(object)|all")
+    assert "|1 (25 %)|all 3|1|1|1|1|1|1||0|2 infinite" in line(text, "infinite")
+    assert "|all 4|1|" in line(text, "big")
+    assert f"|{10**30}|" in line(text, "big")
+    assert "|1.10|" in line(text, "money")
+    assert "|3.30|" in line(text, "money")
+    assert "|2024-01-01 00:00:00+00:00||2024-01-02 12:00:00+00:00||2024-01-04 00:00:00+00:00|" in line(text, "zones")
+    assert '"b" ×2, "a" ×1' in line(text, "category")
     assert "(5,000 characters)" in line(text, "long")
-    assert "1 … 3 · mean 2" in line(text, "int")
-    assert "01:00:00 … 03:00:00" in line(text, "times")
+    assert "|1|1.5|2|2.5|3|2|1|0" in line(text, "int")
+    assert "|01:00:00||02:00:00||03:00:00" in line(text, "times")
+    assert "|2024-01||2024-02||2024-04" in line(text, "period")
+    assert "|(0, 1]||||(3, 4]" in line(text, "interval")
     assert "mixed" not in line(text, "complex")
     assert "\x00" not in text
 
@@ -180,8 +185,9 @@ def test_thousands_of_columns_degrade_column_by_column() -> None:
     described = table(frame, Limits())
     assert estimated_tokens(described.text) <= 1500
     lines = described.text.splitlines()
-    in_full = [line for line in lines if line.startswith("- ")]
-    assert in_full[0].startswith("- column_0 (float64) · no nulls · 1 distinct")
+    in_full = [line for line in lines if line.endswith(" (float64)|0|1|0 ×10; mean 0")]
+    # The last column is most often what a data set is about.
+    assert [line.split(" ")[0] for line in in_full[:3]] == ["column_4999", "column_0", "column_1"]
     more = next(line for line in lines if "more columns, for want of room without figures: " in line)
     named = more.count("column_")
     assert more.startswith(f"{named} more columns")
@@ -202,31 +208,40 @@ LARGE = 40_000
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow", "duckdb"])
-def test_a_large_frame_says_what_is_exact_and_what_is_of_a_sample(library: str) -> None:
+def test_a_large_frame_says_what_is_exact_and_what_is_of_a_sample(
+    library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     numbers = np.arange(LARGE, dtype="float64")
     numbers[7] = np.nan
     words = [None if n == 5 else f"word {n % 7}" for n in range(LARGE)]
     columns: dict[str, Any] = {**{f"n{n}": numbers for n in range(17)}, "w": words}
-    text = card(MAKERS[library](columns if library == "pandas" else pa.table(columns).to_pydict()), table_tokens=4000)
+    frame = MAKERS[library](columns if library == "pandas" else pa.table(columns).to_pydict())
+    text = card(frame, table_tokens=4000)
+    # All of it is exact, the one null and the quartiles, too.
+    assert line(text, "n3").split(")|", 1)[1] == "1 (<0.1 %)|39999|0|10000|20000|30000|39999|20000|11547|1"
+    assert ")|1 (<0.1 %)|7|" in line(text, "w")
+    assert '"word 0" ×5715' in line(text, "w")
+    monkeypatch.setattr(frames, "COUNTED", 0)
+    text = card(frame, table_tokens=4000)
     how = "of blocks chosen by a seed" if library == "duckdb" else "250 seeded runs of 40 rows"
     assert f"are of a sample of 10,000 rows ({how})." in text
-    # Exact: the one null, which few samples would meet, and both ends.
-    assert "1 null (<0.1 %) · ≥ " in line(text, "n3")
-    assert " distinct · 0 … 39999 · quartiles ~" in line(text, "n3")
-    assert line(text, "n3").endswith(f" · mean {np.nanmean(numbers):.6g}")
-    quartiles = [float(part) for part in line(text, "n3").split("quartiles ~")[1].split(" · ")[0].split(", ")]
-    assert quartiles == pytest.approx([LARGE / 4, LARGE / 2, LARGE * 3 / 4], rel=0.2)
-    assert "1 null (<0.1 %) · ≥ 7 distinct · top " in line(text, "w")
+    # Exact: the one null, which few samples would meet, both ends and the mean.
+    cells = line(text, "n3").split("|")[1:]
+    assert [cells[0], cells[2], cells[6], cells[7]] == ["1 (<0.1 %)", "0", "39999", "20000"]
+    assert all(cell.startswith("~") for cell in cells[3:6])
+    quartiles = [float(cell[1:]) for cell in cells[3:6]]
+    assert quartiles == pytest.approx([LARGE / 4, LARGE / 2, LARGE * 3 / 4], abs=LARGE / 100)
+    assert ")|1 (<0.1 %)|≥7|" in line(text, "w")
     assert "~14." in line(text, "w")
 
 
 def test_what_costs_too_much_is_of_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frames, "SCANNED", 3 * LARGE)
+    monkeypatch.setattr(frames, "SCANNED", 4 * LARGE)
     frame = pd.DataFrame({f"n{n}": np.arange(LARGE) for n in range(20)})
     text = card(frame)
-    assert "0 … 39999" in line(text, "n2")
-    assert " · ~no nulls · " in line(text, "n3")
-    assert " · ~" in line(text, "n3").split("distinct")[1]
+    assert "~" not in line(text, "n2")
+    assert "|~0|≥10000|~" in line(text, "n3")
+    assert "~" not in line(text, "n19")  # the last one comes first
 
 
 @pytest.mark.parametrize("rows", [8_334, 9_999, 10_001])
@@ -242,7 +257,8 @@ def test_the_same_frame_gives_the_same_card() -> None:
 
 def test_exact_figures_are_exact() -> None:
     large = pd.DataFrame({"id": np.arange(600_000) + 1234567890123456789, "f": np.arange(600_000.0)})
-    assert "1234567890123456789 … 1234567890124056788" in line(card(large), "id")
+    assert "|1234567890123456789|" in line(card(large), "id")
+    assert "|1234567890124056788|" in line(card(large), "id")
     used = pd.DataFrame({"k": range(1000), "j": 1, "v": 0}).set_index(["k", "j"]).head(2)
     assert "index: k (2 distinct), j (1 distinct)" in card(used)
 
@@ -252,6 +268,7 @@ def test_long_names_stay_within_their_lines() -> None:
     text = card(frame)
     assert text.startswith("2 rows × 1 column")
     assert "\n- fake" not in text
+    assert "\nfake" not in text
 
 
 def test_a_pivot_table_says_what_its_columns_are() -> None:
@@ -262,11 +279,11 @@ def test_a_pivot_table_says_what_its_columns_are() -> None:
 def test_one_column_that_fails_is_alone() -> None:
     spans = pa.array(np.arange(LARGE), pa.duration("s"))
     large = card(pa.table({"d": spans, **{f"n{n}": np.arange(LARGE) for n in range(16)}}))
-    assert "0 … 39999" in line(large, "n1")
+    assert "|0|10000|20000|29999|39999|" in line(large, "n1")
     assert "a [2] (INTEGER)" in card(duckdb.sql("select 1 as a, 2 as a"))
     frame = pd.DataFrame({f"n{n}": np.arange(LARGE) for n in range(20)})
     frame.attrs["array"] = np.arange(3)
-    assert "0 … 39999" in line(card(frame), "n1")
+    assert "|39999|" in line(card(frame), "n1")
 
 
 def test_long_texts_and_nested_values_are_sampled_sooner() -> None:
@@ -274,6 +291,191 @@ def test_long_texts_and_nested_values_are_sampled_sooner() -> None:
     assert "of a sample of " in card(nested)
     long = pd.DataFrame({"t": ["x" * 20_000] * 3000})
     assert "of a sample of " in card(long)
+
+
+# ---- room, digits, and what questions need
+
+
+def test_thirty_columns_of_numbers_have_figures_within_the_default_bound() -> None:
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({f"measure number {n}": random.normal(100, 10 ** (n % 5), 1000) for n in range(30)})
+    frame["target"] = random.integers(0, 2, 1000)
+    text = card(frame)
+    assert estimated_tokens(text) <= Limits().table_tokens
+    assert all(len(line(text, name).split("|")) == 11 for name in frame.columns[:-1])
+    assert line(text, "target").startswith("target (int64)|0|2|")
+    assert " ×" in line(text, "target")
+
+
+def test_what_the_question_names_comes_first_then_the_last_column() -> None:
+    frame = pd.DataFrame(np.zeros((10, 500)), columns=[f"column_{n}" for n in range(500)])
+    names = [row.split(" (")[0] for row in card(frame, about="Is column_321 odd? And column_7?").splitlines()[2:6]]
+    assert names == ["column_7", "column_321", "column_499", "column_0"]
+
+
+def test_the_head_says_how_many_rows_are_below() -> None:
+    for rows in (1, 3, 50):
+        for width in (2, 12, 25):
+            text = card(pd.DataFrame({f"c{n}": [f"{n} {row}" for row in range(rows)] for n in range(width)}))
+            told = [row for row in text.splitlines() if ": row|" in row]
+            if told and not told[0].startswith("all rows"):
+                below = text.splitlines()[text.splitlines().index(told[0]) + 1 :]
+                assert told[0].startswith(many(len(below), "row"))
+
+
+@pytest.mark.parametrize(
+    ("values", "facts"),
+    [
+        ([1_700_000_000.5 + step for step in range(0, 3600, 60)], ["|1700000000.5|", "|1700003540.5|"]),
+        ([59.9110 + step / 10_000 for step in range(60)], ["|59.911|", "|59.9169|"]),
+        ([1234.56 + 17.31 * step for step in range(60)], ["|1234.56|", "|2255.85|"]),
+        ([10**12 + step for step in range(60)], ["|1000000000000|", "|1000000000059|"]),
+        ([1e-9 * step for step in range(1, 60)], ["|1e-09|", "|5.9e-08|"]),
+        ([0.5] * 59 + [1e-7], ["1e-07 ×1"]),
+    ],
+)
+def test_digits_tell_values_apart(values: list[float], facts: list[str]) -> None:
+    text = line(card(pd.DataFrame({"v": values})), "v")
+    assert [fact for fact in facts if fact not in text] == []
+
+
+def test_medians_of_dates_and_spans_are_medians() -> None:
+    days = pd.to_datetime(["2020-01-01"] * 30 + ["2021-01-01"] * 30)
+    frame = pd.DataFrame({"when": days, "span": pd.to_timedelta([1] * 30 + [3] * 30, unit="h")})
+    for value in (frame, pl.from_pandas(frame), pd.concat([frame] * 1000)):
+        text = card(value)
+        assert line(text, "when").split("|")[5] == "2020-07-02"
+        assert line(text, "span").split("|")[5].endswith("2:00:00")
+
+
+@pytest.mark.parametrize(
+    ("texts", "told"),
+    [
+        (pd.date_range("2013-01-01", periods=500).strftime("%Y-%m-%d"), "dates as text: 2013-01-01 … 2014-05-15"),
+        (
+            pd.date_range("2013-01-01", periods=500).strftime("%d/%m/%Y"),
+            "dates as text (%d/%m/%Y): 01/01/2013 … 15/05/2014",
+        ),
+        (["01/02/2020", "02/03/2020", "03/01/2020"], "dates as text (%d/%m/%Y or %m/%d/%Y): "),
+        (pd.date_range("2013-01-01", periods=500).strftime("%b %d, %Y"), "(%b %d, %Y): Jan 01, 2013 … May 15, 2014"),
+        (["20130101", "20130102", "20141231"], "dates as text (%Y%m%d): 20130101 … 20141231"),
+        (["2020-01-01T10:00:00Z", "2021-01-01T10:00:00+01:00"], "dates as text: 2020-01-01T10:00:00Z … "),
+        (["1,200", "$3.50", "99", "-7"] * 5, "numbers as text: -7 … 1,200"),
+        (["12 %", "7.5 %", "100 %"] * 5, "numbers as text: 7.5 % … 100 %"),
+        (["1,5", "2,25", "0,75"] * 5, "numbers as text: 0,75 … 2,25"),
+        ([*map(str, range(200)), "?", "?"], 'numbers as text: 0 … 199, but for "?"'),
+    ],
+)
+def test_texts_that_hold_dates_or_numbers_have_their_range(texts: Any, told: str) -> None:
+    assert told in line(card(pd.DataFrame({"t": list(texts)})), "t")
+
+
+def test_texts_are_texts() -> None:
+    words = [f"city {n}" for n in range(100)] + ["may 5", "", " "]
+    text = line(card(pd.DataFrame({"t": words})), "t")
+    assert "as text" not in text
+    assert "2 empty" in text
+
+
+def test_categories_have_their_order_and_those_that_no_row_has() -> None:
+    sizes = pd.Categorical(["S", "M"] * 250, categories=["XS", "S", "M", "XXL"], ordered=True)
+    places = pd.Categorical(["a", "b"] * 250, categories=["c", "b", "a"])
+    frame = pd.DataFrame({"size": sizes, "place": places})
+    for value in (frame, pd.concat([frame] * 100)):
+        text = card(value)
+        assert '"XS" < "S" < "M" < "XXL"; "' in line(text, "size")
+        assert 'unused: "c"; ' in line(text, "place")
+    assert "XXL" not in card(frame, share_values=False)
+    enum = pl.DataFrame({"e": pl.Series(["a", "b"] * 30, dtype=pl.Enum(["b", "a", "c"]))})
+    assert '"b" < "a" < "c"' in line(card(enum), "e")
+
+
+def test_all_levels_up_to_twenty_are_named() -> None:
+    frame = pd.DataFrame({"month": [n % 12 + 1 for n in range(240)], "word": [f"w{n % 20}" for n in range(240)]})
+    text = card(frame)
+    assert line(text, "month").count("×20") == 12
+    assert line(text, "word").count("×12") == 20
+
+
+def test_duplicate_rows_are_counted() -> None:
+    frame = pd.DataFrame({"a": [1, 1, 2], "b": ["x", "x", "y"]})
+    assert " · 1 row repeats an earlier one" in card(frame)
+    assert " · no row repeats another" in card(frame.drop_duplicates())
+    assert "repeat" not in card(pd.DataFrame({"a": [[1], [1]], "b": [1, 1]}))
+
+
+def test_the_strongest_correlations_are_told() -> None:
+    random = np.random.default_rng(0)
+    x = random.normal(size=300)
+    frame = pd.DataFrame(
+        {"x": x, "y": -2 * x + random.normal(size=300) / 10, "noise": random.normal(size=300), "one": 1.0}
+    )
+    frame.loc[:50, "y"] = np.nan
+    r = frame.x.corr(frame.y)
+    for value in (frame, pl.from_pandas(frame), pa.table(frame)):
+        assert f"strongest correlations: x and y {r:.2f}\n" in card(value)
+
+
+def test_an_index_of_moments_has_its_step() -> None:
+    frame = pd.DataFrame({"v": range(100)}, index=pd.date_range("2024-01-01", periods=100, freq="h"))
+    assert "every 1:00:00, without a gap" in card(frame).splitlines()[0]
+    assert "every 1:00:00, with 1 exception" in card(frame.drop(frame.index[40])).splitlines()[0]
+
+
+def test_classes_that_are_made_from_a_library_s_are_tables() -> None:
+    class GeoSeries(pd.Series):
+        pass
+
+    class Frame(pd.DataFrame):
+        @property
+        def _constructor(self) -> Any:
+            raise TypeError("only whole")
+
+    assert "|1 (33.3 %)|all 2|1|" in card(GeoSeries([1.0, 2.0, None], name="geometry"))
+    assert "2 rows × 1 column" in card(Frame({"a": [1, 2]}))
+
+
+class Places(pd.DataFrame):
+    """As geopandas' frames are: with a coordinate system and bounds."""
+
+    crs = "EPSG:25833"
+    total_bounds = (5.0, 58.0, 11.0, 71.0)
+
+
+def test_coordinates_and_bounds_are_told() -> None:
+    assert "coordinates EPSG:25833 · bounds 5 58 11 71" in card(Places({"v": [1, 2]}))
+    assert "bounds" not in card(Places({"v": [1, 2]}), share_values=False)
+
+
+def test_columns_that_are_named_like_secrets_are_hidden() -> None:
+    users = pd.DataFrame(
+        {
+            "user": ["ann", "bob"],
+            "password": ["swordfish99", "Tr0ub4dor&3"],
+            "api_key": ["plain1", "plain2"],
+            "tokens": [5, 6],
+        }
+    )
+    text = card(users)
+    assert [value for value in ("swordfish99", "Tr0ub4dor", "plain1") if value in text] == []
+    assert "[redacted]" in line(text, "password")
+    assert "|5|5.25|5.5|" in line(text, "tokens")
+
+
+def test_no_dtype_and_no_pivoted_name_shows_a_value() -> None:
+    sparse = pd.DataFrame({"salary": pd.arrays.SparseArray([987654, 987654, 1], fill_value=987654)})
+    assert "987654" not in card(sparse, share_values=False)
+    pivoted = pd.crosstab(pd.Series(["a", "b"], name="origin"), pd.Series(["Alice", "Bob"], name="who"))
+    assert "Alice" not in card(pivoted, share_values=False)
+    assert "Alice" in card(pivoted)
+
+
+def test_quartiles_of_ordered_rows_are_near() -> None:
+    frame = pd.DataFrame({"t": np.arange(11_000_000)})
+    cells = line(card(frame), "t").split("|")
+    quartiles = [float(cell.removeprefix("~")) / len(frame) for cell in cells[4:7]]
+    assert cells[4].startswith("~")
+    assert all(abs(found - true) < 0.003 for found, true in zip(quartiles, (0.25, 0.5, 0.75), strict=True))
 
 
 # ---- values that must not leave

@@ -73,7 +73,7 @@ def test_a_missing_column(shell: Any, server: WireServer) -> None:
     assert "\nI mean the price\n" in text
     assert "total = 1\ndf['prise'].mean()" in text
     assert "KeyError: 'prise'" in text
-    assert "Cell In[1], line 2\n" in text
+    assert 'Cell "total = 1", line 2\n' in text
     assert "  > df['prise'].mean()" in text
     assert "in a library, " in text
     assert "site-packages/" not in text.replace("site-packages/pandas", "")
@@ -81,9 +81,13 @@ def test_a_missing_column(shell: Any, server: WireServer) -> None:
     assert "Not there: df has no 'prise'; the nearest: price." in text
     assert f"Versions: Python {sys.version.split()[0]}, pandas {pd.__version__}." in text
     assert "never mentioned" not in text
-    assert "sent: what to do, and your hint · In[1] (2 lines) · error (KeyError) · df (2 × 2, card of" in ran.plain
+    reply = ran.outputs[-2].data
+    assert "sent: what to do, and your hint · the failed cell (2 lines) · error (KeyError) · df (2 × 2, card of" in str(
+        reply["text/plain"]
+    )
     assert "the code is in a cell below" in ran.printed
-    assert ran.markdown.startswith("There is no column `prise`.")
+    assert reply["text/markdown"].startswith("There is no column `prise`.")
+    assert ran.markdown == "```diff\n@@ -1,2 +1 @@\n-total = 1\n-df['prise'].mean()\n+df['price'].mean()\n```"
 
 
 def test_a_name_that_does_not_exist(shell: Any, server: WireServer) -> None:
@@ -101,7 +105,7 @@ def test_a_syntax_error(shell: Any, server: WireServer) -> None:
     Ran(shell, "for v in values\n    print(v)")
     text = fixed(shell, server)
     assert "SyntaxError: expected ':'" in text
-    assert "Cell In[1], line 1\n  > for v in values\n" in text
+    assert 'Cell "for v in values", line 1\n  > for v in values\n' in text
     assert "^" in text
     assert "[1, 2, 3]" in text
 
@@ -134,7 +138,7 @@ def test_a_nested_function_shows_its_locals(shell: Any, server: WireServer) -> N
     )
     Ran(shell, "outer([{'a': 1}])")
     text = fixed(shell, server)
-    assert "Cell In[1], line 3, in inner\n" in text
+    assert 'Cell "def outer(rows):", line 3, in inner\n' in text
     assert "{'a': 1}" in text
     assert "Not there: row has no 'b'" in text or "KeyError: 'b'" in text
     assert 'name="outer"' in text
@@ -157,11 +161,14 @@ def test_a_key_of_a_method_or_of_a_function_has_its_nearest(shell: Any, server: 
     assert "Not there: rows has no 'cty'; the nearest: city." in fixed(shell, server)
 
 
-def test_it_sends_no_conversation_and_is_no_turn(shell: Any, server: WireServer) -> None:
+def test_it_is_a_turn_that_can_be_asked_about(shell: Any, server: WireServer) -> None:
     Ran(shell, "%%claude\nfirst")
     Ran(shell, "1/0")
     fixed(shell, server)
-    assert len(server.received[-1].json["messages"]) == 1
+    Ran(shell, "%%claude\nWhy did that happen?")
+    messages = server.received[-1].json["messages"]
+    assert [message["role"] for message in messages] == ["user", "assistant"] * 2 + ["user"]
+    assert "ZeroDivisionError" in str(messages[2]["content"])
 
 
 def test_a_local_and_a_global_of_one_name(shell: Any, server: WireServer) -> None:
@@ -198,7 +205,7 @@ def test_what_is_secret_stays(shell: Any, server: WireServer, monkeypatch: pytes
     sent = json.dumps(server.received[-1].json) + ran.plain + ran.markdown
     for secret in ("hunter2", "opaque-value-1", "pa55word", "literal-in-the-source"):
         assert secret not in sent, secret
-    assert "secrets redacted" in ran.plain
+    assert "secrets redacted" in ran.outputs[-2].data["text/plain"]
 
 
 def test_without_values_the_message_stays_too(shell: Any, server: WireServer) -> None:
@@ -269,7 +276,7 @@ def test_only_a_whole_reply_puts_a_cell_below(shell: Any, monkeypatch: pytest.Mo
             Ran(shell, "1/0")
             Ran(shell, f"%claude_fix {hint}")
         assert len(server.received) == 4
-    assert put == [CODE, CODE]
+    assert put == [f'# replaces: "1/0"\n{CODE}'] * 2
 
 
 def test_a_question_mark_at_the_end_is_no_call_for_help(shell: Any, server: WireServer) -> None:
@@ -290,16 +297,16 @@ def test_in_a_kernel_the_cell_is_put_below(monkeypatch: pytest.MonkeyPatch) -> N
             ran = kernel.run("%claude_fix", cell="d")
             payload = ran.reply["payload"]
             assert [(part["source"], part["text"], part["replace"]) for part in payload] == [
-                ("set_next_input", CODE, False)
+                ("set_next_input", f"# replaces: \"df['prise']\"\n{CODE}", False)
             ]
             text = server.received[-1].json["messages"][-1]["content"]
-            assert "Cell In[3], line 1" in text
+            assert "Cell \"df['prise']\", line 1" in text
             assert "/tmp/ipykernel" not in text
             assert str(Path.home()) not in text
             kernel.run("%%claude --alone\n{{cells[2]}} {{cells[-1]}} {{error}}", cell="e")
             text = server.received[-1].json["messages"][-1]["content"]
             assert (
-                text.index("Out[2]:\nprinted\n")
+                text.index("its output:\nprinted\n")
                 < text.index("   price\n0    1.5")
                 < text.index("again\n")
                 < text.rindex("\n7\n")
