@@ -98,6 +98,11 @@ class CometSettings(SingletonConfigurable):
     share_values = Bool(
         True, help="Let {{df}} show values; False: schema and statistics, and no figures, files, texts or outputs."
     ).tag(config=True)
+    context = Enum(
+        ("none", "notebook"),
+        "none",
+        help="'notebook': every %%claude says what the notebook has, as {{notebook}} does: names, never values.",
+    ).tag(config=True)
     table_tokens = Int(
         1500, min=100, help="Most estimated tokens of a table's card, or of a collection's outline."
     ).tag(config=True)

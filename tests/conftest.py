@@ -66,6 +66,8 @@ def shell(nobody_home: Path) -> Iterator[Any]:
 
     InteractiveShell.clear_instance()
     shell = InteractiveShell.instance()
+    if outputs := getattr(shell.history_manager, "outputs", None):
+        outputs.clear()  # IPython keeps them for the class, and cells are counted from 1 again
     shell.run_line_magic("load_ext", "comet_magic")
     yield shell
     shell.run_line_magic("unload_ext", "comet_magic")

@@ -141,6 +141,19 @@ def read(value: Any, limits: Limits) -> FrameSample:
     return _related(outline, frame.to_native(), narwhals) if frame.implementation.is_duckdb() else outline
 
 
+def column_names(value: Any, limits: Limits) -> list[str]:
+    """Return the names of a table's columns, as they are shown; nothing is computed."""
+    if is_series_like(value):
+        name = getattr(value, "name", None)
+        return [] if name is None else [as_label(name, limits)]
+    if table_library(value) in WITH_INDEX and _axis(value, limits) and not limits.share_values:
+        return ["a pivot table's, which are values"]
+    if has(value, "collect_schema"):
+        return [as_label(name, limits) for name in value.collect_schema().names()]
+    names = value.column_names if has(value, "column_names") else value.columns
+    return [as_label(name, limits) for name in names]
+
+
 def values_of(frame: Any, number: int) -> list[Any]:
     """Return a column's values; where Python has no type for one, such as a year 99999, the library's text of each."""
     column = frame[str(number)]

@@ -5,20 +5,22 @@ Values are never read again as a template. Whatever cannot be filled in stops th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import ConfigError
+from ..messages.framed import framed, unframed
 from ..messages.message import ContentBlock, Message
 from ..settings import CometSettings
 from ..suggestions import nearest_to
 from ..text import cut, exception_text, many
 from .dependencies import table_library
-from .description import CellName, Description, Limits, framed, no_cell_name, unframed
+from .description import CellName, Description, Limits, no_cell_name
 from .template import Reference, pieces
 
 YOURS = "your text"
+NOTHING: Mapping[str, Any] = {}
 SHOWN = 60  # characters of a reference in the line under a reply
 
 
@@ -40,29 +42,44 @@ class Question(NamedTuple):
     def sent(self) -> tuple[str, ...]:
         return (*self.parts, *self.extras)
 
+    def with_repeats(self, names: Iterable[str]) -> Question:
+        """Return the question that says which of its data is not sent again. names: of that."""
+        again = {cut(name, SHOWN) for name in names}
+        parts = [f"{name} (as given above)" if (name := _name_of(part)) in again else part for part in self.parts]
+        return self._replace(parts=tuple(parts)) if again else self
+
     @property
     def has_data(self) -> bool:
         """Whether there is more in it than the user's text."""
         return len(self.parts) > 1
 
 
+def _name_of(part: str) -> str:
+    """Return the name in `df (1,000 × 3, card of 212 tokens)`."""
+    return part[: part.rindex(" (")] if part.endswith(")") and " (" in part else part
+
+
 def question(
     prompt: str, settings: CometSettings, namespace: Mapping[str, Any] | None = None,
-    cell_name: CellName = no_cell_name,
+    cell_name: CellName = no_cell_name, *, context: Mapping[str, Any] = NOTHING,
 ) -> Question:  # fmt: skip
     """Fill in a prompt. namespace: what references are looked up in; None: the prompt is text, whatever is in it.
 
+    context: values that go along before the prompt, by name.
     Raises: ConfigError when there is nothing to send, or a reference cannot be filled in.
     """
     if not isinstance(prompt, str):
         raise ConfigError(f"a prompt is a text, not {type(prompt).__name__}", "make it one with str()")
     pieces_of: list[str | Reference] = pieces(prompt) if namespace is not None else [prompt]
-    if not any(isinstance(piece, Reference) for piece in pieces_of):
+    if not any(isinstance(piece, Reference) for piece in pieces_of) and not context:
         filled = Question(Message.user("".join(map(str, pieces_of))))
     else:
-        assert namespace is not None
-        filled = _filled(pieces_of, _scope(namespace), limits_of(settings, cell_name))
-    if not any(block.get("type") != "text" or (block.get("text") or "").strip() for block in filled.message.content):
+        limits = limits_of(settings, cell_name)._replace(about=prompt)
+        filled = _filled(pieces_of, _scope(namespace or {}), limits, context)
+    is_asked = bool(prompt.strip()) or not context
+    if not is_asked or not any(
+        block.get("type") != "text" or (block.get("text") or "").strip() for block in filled.message.content
+    ):
         raise ConfigError("there is nothing to send: the prompt is empty", "write it below %%claude, or behind %claude")
     return filled
 
@@ -92,10 +109,15 @@ def _scope(namespace: Mapping[str, Any]) -> dict[str, Any]:
     return {"Path": Path, **namespace}
 
 
-def _filled(pieces_of: list[str | Reference], scope: dict[str, Any], limits: Limits) -> Question:
+def _filled(
+    pieces_of: list[str | Reference], scope: dict[str, Any], limits: Limits, context: Mapping[str, Any]
+) -> Question:
     from .registry import describe  # not at the top: most prompts name nothing
 
     writing, tables = QuestionBuilder(limits), dict[str, Any]()
+    for name, value in context.items():
+        for description in describe(value, limits):
+            writing.add(name, description)
     for piece in pieces_of:
         if isinstance(piece, str):
             writing.text(piece)
@@ -168,7 +190,7 @@ class QuestionBuilder:
             self.text(description.text)
         elif not description.attached:
             gap = "" if not self._text or self._text.endswith("\n") else "\n"
-            self.text(gap + framed(name, description))
+            self.text(gap + framed(name, description.kind, description.text))
             self._is_behind_frame = True
         for block in description.attached:
             self.text(f"[{name}, the {block['type']} that follows: {description.text}]")

@@ -43,11 +43,8 @@ class DryRun:
     def _texts(self) -> list[tuple[str, str, Message | None]]:
         """Return (role, text, message) of each part, the system prompt first, if there is one."""
         system = [("system", self._request.system, None)] if self._request.system else []
-        texts = [(message.role, _text(message), message) for message in self._request.all_messages]
-        if texts and self._request.instruction:
-            role, text, message = texts[-1]
-            texts[-1] = (role, f"{text}\n\n{self._request.instruction}", message)
-        return [*system, *texts]
+        messages = map(Message.from_wire, self._request.to_wire()["messages"])
+        return [*system, *((message.role, _text(message), message) for message in messages)]
 
     def __str__(self) -> str:
         parts = [f"[{clean(line)}]" for line in self.head]

@@ -48,6 +48,7 @@ class Options(NamedTuple):
     continues: the partial reply that is to go on.
     output: what the reply is to be.        tools: what the model may call, by name.
     cell_name: what the code of a cell is called, by the name of its file.
+    makes_cell: whether a cell is made of the reply's Python.
     """
 
     flags: Mapping[str, Any] = {}
@@ -58,6 +59,7 @@ class Options(NamedTuple):
     output: OutputType | None = None
     tools: Mapping[str, Tool] = {}
     cell_name: CellName = no_cell_name
+    makes_cell: bool = False
 
 
 class Plan(NamedTuple):
@@ -115,6 +117,7 @@ def make_plan(question: Question, options: Options, cell: Cell, settings: CometS
     key = part.cell if part else ""
     position = find_position(store, session, settings, question.message, cell, key=key, new=options.new)
     request = _request(question, options, settings, position, limits)
+    question = question.with_repeats(request.repeated_names())
     replay = "never" if options.dry_run else settings.replay
     endpoint = find_endpoint(settings, offline=options.dry_run or replay == "only")
     request = replace(request, model=endpoint.model) if endpoint.model else request
@@ -145,7 +148,8 @@ def _extras(options: Options) -> tuple[str, ...]:
     """Return what else is sent of the user's, for the line that says so."""
     names = [f"tools: {', '.join(options.tools)}"] if options.tools else []
     form = [f"the schema of {options.output.name}"] if options.output else []
-    return (*names, *form)
+    task = ["that one cell will be made of its Python"] if options.makes_cell and not options.output else []
+    return (*names, *form, *task)
 
 
 def _request(
@@ -163,7 +167,8 @@ def _request(
         flags = {"model": former.get("model"), "system": former.get("system", ""), **flags}
     tools = tuple(tool.wire(limits.hide) for tool in options.tools.values())
     form = options.output.form.hidden(limits.hide) if options.output else None
-    request = replace(settings.request(messages, **flags), history=position.sent.turns, tools=tools, form=form)
+    request = replace(settings.request(messages, **flags), history=position.sent.turns, tools=tools, form=form,
+                      makes_cell=options.makes_cell)  # fmt: skip
     if not settings.prompt_cache or not request.history:
         return request
     facts = models.known(request.model)

@@ -3,6 +3,7 @@
 # What other folders may import.
 __all__ = [
     "conversation",
+    "framed",
     "image_size",
     "message",
     "models",

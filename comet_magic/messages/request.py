@@ -10,9 +10,14 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from .conversation import Turn
+from .framed import Repeats
 from .message import Message
 
 FORMAT, FORCED, TOOL, WORDS, GRAMMAR = "format", "forced", "tool", "words", "grammar"  # how a form is asked for
+CODE_TASK = (
+    "One notebook cell will be made of the Python in your reply: give all of it in one ```python block. "
+    "Names and imports of the notebook are there already."
+)
 REPLY_TOOL = "reply"
 _BY_TOOL = f"Give your answer by calling the tool {REPLY_TOOL}."
 _BY_WORDS = "Reply with nothing but JSON that fits this JSON Schema:\n"
@@ -43,6 +48,7 @@ class Request:
     tools: what the model may call, as on the wire.        may_call: False: not any more, for enough has been called.
     form: what the reply is to be; None for text.        mode: how that is asked for.
     sends_thinking: whether the thinking before the calls of earlier turns goes along.
+    makes_cell: whether a cell will be made of the reply's Python, which is said to the model.
     """
 
     model: str
@@ -61,6 +67,7 @@ class Request:
     form: Form | None = None
     mode: str = FORCED
     sends_thinking: bool = False
+    makes_cell: bool = False
 
     @cached_property
     def key(self) -> str:
@@ -94,17 +101,30 @@ class Request:
     def to_json(self) -> str:
         """Return the body as JSON text, in ASCII, so that lone surrogates are legal and reach the server."""
         sent = self.messages if self.sends_thinking else map(Message.without_unsigned, self.messages)
-        messages = [message.to_wire() for message in sent]
-        if self.instruction and messages:
-            messages[-1] = _with_text(messages[-1], self.instruction)
         # A turn stays the text that it is: a long conversation is not read and written anew for each question.
         earlier = [
             _marked(turn, self.sends_thinking) if at in self.cached else _sent(turn, self.sends_thinking)
             for at, turn in enumerate(self.history)
         ]
+        messages = [message.to_wire() for message in sent]
+        if self.history:
+            repeats = Repeats()
+            earlier = [repeats.without_in(text) for text in earlier]
+            messages = [repeats.without(message) for message in messages]
+        if self.instruction and messages:
+            messages[-1] = _with_text(messages[-1], self.instruction)
         parts = [text[1:-1] for text in (*earlier, json.dumps(messages)) if text != "[]"]
         parameters = json.dumps(self.parameters())
         return f'{parameters[:-1]}, "messages": [{", ".join(parts)}]}}'
+
+    def repeated_names(self) -> list[str]:
+        """Return the names of the data in the last message that is not sent again, for an earlier turn has it."""
+        if not self.history or "<data" not in self.messages[-1].text:
+            return []
+        repeats = Repeats()
+        for turn in self.history:
+            repeats.without_in(turn.wire)
+        return repeats.names_in(self.messages[-1].text)
 
     def parameters(self, mode: str = "") -> dict[str, Any]:
         """Return all of the body but the messages. mode: another way of asking for the form than the request's own."""
@@ -130,9 +150,9 @@ class Request:
 
     @property
     def instruction(self) -> str:
-        """What is said behind the last message of the form that the reply is to have; "" where nothing is."""
+        """What is said behind the last message of what the reply is to be; not in the key. "" for nothing."""
         if self.form is None or self.mode not in (TOOL, WORDS):
-            return ""
+            return CODE_TASK if self.makes_cell else ""
         return _BY_TOOL if self.mode == TOOL else _BY_WORDS + json.dumps(self.form.schema, ensure_ascii=False)
 
     def _output_config(self, mode: str) -> dict[str, Any]:

@@ -28,6 +28,20 @@ def current_cell(conversation: str) -> Cell:
     return Cell(name, cell_id(shell), number, run, not is_terminal(shell))
 
 
+def local_names(shell: Any) -> dict[str, Any]:
+    """Return the names of the user's function in which a magic is run; {} where it is run by a cell itself."""
+    frame: Any = sys._getframe(1)
+    while frame is not None and str(frame.f_globals.get("__name__", "")).split(".")[0] in _MACHINERY:
+        frame = frame.f_back
+    if frame is None or frame.f_locals is frame.f_globals:
+        return {}
+    others = {} if frame.f_globals is shell.user_ns else frame.f_globals
+    return {**others, **frame.f_locals}
+
+
+_MACHINERY = ("IPython", "ipykernel", "comet_magic", "contextlib")
+
+
 def is_terminal(shell: Any) -> bool:
     """Return whether it is IPython in a terminal, where nothing is run again as it stands."""
     terminal = sys.modules.get("IPython.terminal.interactiveshell")

@@ -20,6 +20,7 @@ from ..render.markdown import safe_markdown
 from ..render.message import displayed_part, notes, plain_account, plain_sources, to_markdown, to_plain, value_markdown
 from ..text import MARK, clean, escaped
 from .cell import current_shell, is_terminal
+from .next_cell import one_block
 
 PAINT_S = 0.1  # seconds between paints at least; faster only flickers
 PAINT_BYTES_PER_S = 40_000  # what JupyterLab keeps up with
@@ -94,9 +95,11 @@ class Notebook:
     """A screen that shows Markdown: one output, updated in place."""
 
     def __init__(
-        self, publish: Callable[..., None], *, show_usage: bool, remote_images: bool, bundle_of: BundleOf = plain_bundle
-    ) -> None:
-        """bundle_of: how Jupyter shows a value."""
+        self, publish: Callable[..., None], *, show_usage: bool, remote_images: bool,
+        bundle_of: BundleOf = plain_bundle, makes_cell: bool = False,
+    ) -> None:  # fmt: skip
+        """bundle_of: how Jupyter shows a value.        makes_cell: the reply's code will stand in a cell of its own."""
+        self._makes_cell = makes_cell
         self._publish = publish
         self._bundle_of = bundle_of
         self._show_usage = show_usage
@@ -123,8 +126,10 @@ class Notebook:
         if message.as_type and not message.incomplete:
             self._show_value(message)
             return
+        code = one_block(message) if self._makes_cell else ""
+        markdown = to_markdown(message, show_usage=self._show_usage, remote_images=self._remote_images, folded=code)
         bundle = {
-            "text/markdown": to_markdown(message, show_usage=self._show_usage, remote_images=self._remote_images),
+            "text/markdown": markdown,
             "text/plain": to_plain(message, show_usage=self._show_usage),
         }
         self._update(bundle, {"comet_magic": facts(message)})
@@ -212,8 +217,9 @@ def screen_for(shell: Any, plan: Plan) -> Screen:
     if _only_prints(shell):
         return Terminal(show_usage=show_usage, bundle_of=bundle_of, is_typed=bool(plan.options.output))
     return Notebook(
-        shell.display_pub.publish, show_usage=show_usage, remote_images=plan.remote_images, bundle_of=bundle_of
-    )
+        shell.display_pub.publish, show_usage=show_usage, remote_images=plan.remote_images, bundle_of=bundle_of,
+        makes_cell=plan.options.makes_cell,
+    )  # fmt: skip
 
 
 def facts(message: Message) -> dict[str, Any]:

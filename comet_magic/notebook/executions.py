@@ -82,6 +82,18 @@ class Plot:
         )
 
 
+class Outline:
+    """What the notebook has: names, kinds, columns, signatures, imports, versions. Never a value."""
+
+    def __init__(self, shell: Any) -> None:
+        self._shell = shell
+
+    def _describe_(self, limits: Limits) -> Description:
+        from .outline import describe_namespace  # not at the top: loading stays quick
+
+        return describe_namespace(self._shell.user_ns, self._shell.user_ns_hidden, limits)
+
+
 class _Displayed(NamedTuple):
     """What one message displayed, or that the output was cleared: behind how much of what IPython keeps."""
 
@@ -252,9 +264,9 @@ class Executions:
         return Execution._describe_list_(self[:], limits)
 
     def names(self) -> dict[str, Any]:
-        """Return what a prompt may refer to besides the user's names: cells, plot, and error once a cell has failed."""
+        """Return what a prompt may refer to besides the user's own names; error once a cell has failed."""
         failure = {"error": self.failure.error} if self.failure else {}
-        return {"cells": self, "plot": Plot(self), **failure}
+        return {"cells": self, "plot": Plot(self), "notebook": Outline(self._shell), **failure}
 
     def last_picture(self) -> tuple[str, Any] | None:
         """Return the last picture that a cell displayed; else the figure that is open, where none is displayed."""

@@ -21,14 +21,13 @@ from ..describe.question import Question, QuestionBuilder, limits_of
 from ..describe.registry import describe
 from ..describe.tracebacks import failure, is_users
 from ..errors import ConfigError
-from ..messages.message import Message
 from ..redaction import REDACTED, is_secret_name
 from ..render.message import quoted
 from ..settings import CometSettings
 from ..suggestions import missing
 from ..text import clean, lazy_pattern, many
 from .executions import Execution, Executions, first_line
-from .next_cell import python_blocks
+from .outline import version_of
 
 MOST_VARIABLES = 10
 MOST_DIFF = 40  # lines of the difference that are shown
@@ -125,11 +124,6 @@ def _add_variables(writing: QuestionBuilder, variables: list[Variable], limits: 
     if short:
         lines = "\n".join(f"{name} = {value}" for name, value in short.items())
         writing.add("variables", Description("values", lines, ", ".join(short)))
-
-
-def corrected(reply: Message) -> str:
-    """Return the corrected cell of a whole reply: its longest block of Python, or ""."""
-    return max(python_blocks(reply), key=len, default="")
 
 
 def replacement(code: str, failed: Execution, executions: Executions, hide: Callable[[str], str]) -> Replacement:
@@ -239,13 +233,5 @@ def _versions(error: BaseException, tree: ast.AST | None, scope: Mapping[str, An
     for library in dict.fromkeys(name.split(".")[0] for name in [*modules, *homes, *frames]):
         if library in sys.stdlib_module_names or library in ("__main__", "IPython", "ipykernel", "comet_magic"):
             continue
-        if version := _version(library):
+        if version := version_of(library):
             yield f"{library} {version}"
-
-
-def _version(library: str) -> str:
-    """Return the version of a module that is loaded; some have it only when it is asked for."""
-    try:
-        return str(getattr(sys.modules.get(library), "__version__", ""))
-    except Exception:  # noqa: BLE001  # a module may raise what it likes
-        return ""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 
-from ..describe.description import unframed
 from ..errors import ConfigError
 from ..exchange.cells import RUN
 from ..exchange.session import Session, current
 from ..messages.conversation import Turn
+from ..messages.framed import unframed
 from ..render.table import Table, about, counted
 from ..settings import CometSettings
 from ..store import conversations, requests, turns
@@ -99,7 +99,7 @@ def _state(turn: Turn, *, is_stale: bool) -> str:
 
 
 def first_line(text: str) -> str:
-    return one_line(unframed(text).strip().split("\n")[0], LONGEST)
+    return one_line(unframed(text), LONGEST)
 
 
 def _cell(session: Session, cell: str, of: str | None, execution: int | None) -> str:

@@ -123,7 +123,8 @@ class CometMagics(Magics):
         from ..describe.question import limits_of
         from ..exchange.plan import Options
         from .display import show
-        from .fix import corrected, fix_question, replacement
+        from .fix import fix_question, replacement
+        from .next_cell import one_block
 
         failed = self.executions.failure
         if failed is None:
@@ -135,7 +136,7 @@ class CometMagics(Magics):
         )
         cell = self._cell(None)
         reply = self._ask(question, Options(dry_run=hint != line), cell)
-        if reply and (code := corrected(reply)):
+        if reply and (code := one_block(reply)):
             replaced = replacement(code, failed, self.executions, limits_of(self.settings).hide)
             if replaced.diff:
                 show(self.shell, replaced)
@@ -149,12 +150,14 @@ class CometMagics(Magics):
         """Ask what a cell or a line says. Returns: the reply; None for a dry run."""
         from ..describe.question import question
         from ..exchange.plan import Options
+        from .cell import local_names
 
-        namespace = None
+        names, namespace = self.executions.names(), None
         if "{{" in prompt and not literal:
-            namespace = {**self.executions.names(), **self.shell.user_ns}
-        filled = question(prompt, self.settings, namespace, self.executions.name_of)
-        options = Options(flags, new, fresh, dry_run, cell_name=self.executions.name_of)
+            namespace = {**names, **self.shell.user_ns, **local_names(self.shell)}
+        context = {"notebook": names["notebook"]} if self.settings.context == "notebook" else {}
+        filled = question(prompt, self.settings, namespace, self.executions.name_of, context=context)
+        options = Options(flags, new, fresh, dry_run, cell_name=self.executions.name_of, makes_cell=code)
         if as_type:
             from .named import output_type_named
 
@@ -167,9 +170,9 @@ class CometMagics(Magics):
         cell = self._cell(chat, alone=alone)
         reply = self._ask(filled, options, cell)
         if code and reply:
-            from .next_cell import python_blocks
+            from .next_cell import one_block
 
-            self._insert_next_cell(cell, reply, "\n\n".join(python_blocks(reply)), again=fresh)
+            self._insert_next_cell(cell, reply, one_block(reply), again=fresh)
         return reply
 
     def _cell(self, chat: str | None, *, alone: bool = False) -> Cell:

@@ -27,6 +27,11 @@ def python_blocks(reply: Message) -> list[str]:
     return marked or [code for language, code in blocks if not language and _is_python(code)]
 
 
+def one_block(reply: Message) -> str:
+    """Return the longest block of Python: others are steps towards it, or alternatives; "" where there is none."""
+    return max(python_blocks(reply), key=len, default="")
+
+
 def _is_python(code: str) -> bool:
     """Return whether it may be, where nothing says so: outputs and shells' lines seldom are."""
     try:
@@ -72,6 +77,8 @@ def insert_next_cell(shell: Any, store: Store, cell: Cell, reply: Message, code:
     """
     said = _insert_next_cell(shell, store, cell, reply, code, again=again)
     look_at = code_warnings(code, reply.text) if code and reply.is_whole else ""
+    if (count := len(python_blocks(reply))) > 1:
+        said += f"; it is the longest of the reply's {count} blocks, which comet_magic.last.code_blocks has"
     return f"{said}; look at it: {look_at}" if look_at else said
 
 

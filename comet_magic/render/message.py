@@ -15,8 +15,11 @@ SHOWN_QUESTION = 20_000  # characters of what was sent that its line opens to
 SHOWN_CHARACTERS = 200_000  # beyond it, a browser needs seconds for one reply
 
 
-def to_markdown(message: Message, *, show_usage: bool = True, remote_images: bool = False) -> str:
-    """Return a reply as safe Markdown: collapsed thinking, text, how it ended, usage."""
+def to_markdown(message: Message, *, show_usage: bool = True, remote_images: bool = False, folded: str = "") -> str:
+    """Return a reply as safe Markdown: collapsed thinking, text, how it ended, usage.
+
+    folded: code that stands elsewhere, too, and is folded here.
+    """
     parts = []
     if message.thinking:
         thinking = safe_markdown(message.thinking[:SHOWN_CHARACTERS], remote_images=remote_images)
@@ -28,12 +31,21 @@ def to_markdown(message: Message, *, show_usage: bool = True, remote_images: boo
         elif step is message and message.as_type:  # not what it was to be
             parts.append(quoted(text, "json"))
         elif step is message and text:
-            parts.append(safe_markdown(text, remote_images=remote_images))
+            parts.append(_folded(safe_markdown(text, remote_images=remote_images), folded))
         elif step is not message and step.text.strip():
             parts.append(safe_markdown(step.text[:SHOWN_CHARACTERS].strip("\n"), remote_images=remote_images))
     parts += _sources(message)
     parts += [_note(note) for note in [*more, *notes(message)]]
     return "\n\n".join([*parts, *(_account(message) if show_usage else [])])
+
+
+def _folded(markdown: str, code: str) -> str:
+    """Return the Markdown with the block of that code behind a line that opens it."""
+    block = re.search(rf"(?m)^(`{{3,}}|~{{3,}})[^\n`]*\n{re.escape(code)}\n+\1[ \t]*$", markdown) if code else None
+    if block is None:
+        return markdown
+    head = f"<details><summary><small>{MARK} the code of the cell below</small></summary>"
+    return f"{markdown[: block.start()]}{head}\n\n{block[0]}\n\n</details>{markdown[block.end() :]}"
 
 
 def value_markdown(message: Message, *, show_usage: bool = True) -> str:

@@ -25,14 +25,13 @@ import math
 ls
 ~~~
 
-- then
-
-  ```py
-  print("```")
-  ```
+````py
+import math
+print("```", math.pi)
+````
 
 Done."""
-CODE = 'import math\n\nprint("```")'
+CODE = 'import math\nprint("```", math.pi)'
 
 
 @pytest.fixture
@@ -50,10 +49,15 @@ def server(put: list[str]) -> Iterator[WireServer]:
         yield server
 
 
-def test_all_its_python_goes_into_one_cell(server: WireServer, shell: Any, put: list[str]) -> None:
+def test_its_longest_block_goes_into_one_cell(server: WireServer, shell: Any, put: list[str]) -> None:
     done = Ran(shell, "%%claude --code\nHow?")
     assert put == [CODE]
     assert "the code is in a cell below" in done.printed
+    assert "it is the longest of the reply's 2 blocks" in done.printed
+    assert "One notebook cell will be made of the Python in your reply" in str(server.received[-1].json["messages"])
+    # Where it stands in the cell below, it is folded here.
+    assert f"the code of the cell below</small></summary>\n\n````py\n{CODE}\n````\n\n</details>" in done.markdown
+    assert done.markdown.count(CODE) == 1
     assert "math" not in shell.user_ns
 
 
