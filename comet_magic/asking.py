@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
 from .describe.description import no_cell_name
@@ -81,10 +81,10 @@ def ask(
     return message if options.output is None else message.value
 
 
-def _approve(name: str, arguments: Mapping[str, str], can_be_always: bool) -> str:
+def _approve(name: str, arguments: Mapping[str, str], can_be_always: bool, others: Sequence[Any] = ()) -> str:
     from .notebook.stdin import approve
 
-    return approve(name, arguments, can_be_always)
+    return approve(name, arguments, can_be_always, others)
 
 
 def _cell_name() -> Callable[[str], str]:

@@ -237,7 +237,20 @@ class CometSettings(SingletonConfigurable):
 
     def model_named(self, name: str) -> str:
         """Return the model behind an alias; any other name is its own."""
-        return {**ALIASES, **self.aliases}.get(name, name)
+        names = {**ALIASES, **self.aliases}
+        return names.get(name, name)
+
+    def _checked_model(self, name: str) -> str:
+        """Return the model of a name. Raises: ConfigError where that is nearly an alias; no model is one plain word."""
+        from .suggestions import did_you_mean  # not at the top: loading stays quick
+
+        names = {**ALIASES, **self.aliases}
+        if name not in names and name.isalpha() and (near := did_you_mean(name, names)):
+            raise ConfigError(
+                f"{name} is no alias of a model{near}",
+                f"nothing was sent; if a model has that name: CometSettings.aliases = {{'{name}': '{name}'}}",
+            )
+        return self.model_named(name)
 
     def request(self, messages: tuple[Message, ...], **flags: Any) -> Request:
         """Return what will be asked: a flag that is not None beats its setting. The only place where they meet.
@@ -257,7 +270,7 @@ class CometSettings(SingletonConfigurable):
                 "raise max_tokens (-t) or lower the budget (--think)",
             )
         return Request(
-            model=self.model_named(chosen("model")),
+            model=self._checked_model(chosen("model")),
             max_tokens=max_tokens,
             messages=messages,
             system=chosen("system") or None,

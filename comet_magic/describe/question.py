@@ -6,6 +6,7 @@ Values are never read again as a template. Whatever cannot be filled in stops th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -129,11 +130,19 @@ def _filled(
                 described = describe(value, limits)
             except ConfigError as error:
                 raise ConfigError(f"{piece}: {error.what}", error.hint) from error
+            name = piece.source
             if table_library(value):
-                tables[piece.source] = value
+                alias = name if name.isidentifier() else _alias(tables, scope)
+                tables[alias] = value
+                writing.alias(name, alias)
             for description in described:
-                writing.add(piece.source, description)
+                writing.add(name, description)
     return writing.question()._replace(tables=tables)
+
+
+def _alias(tables: Mapping[str, Any], scope: Mapping[str, Any]) -> str:
+    """Return a name for a table that an expression gives: for the model, and for the tool that queries it."""
+    return next(name for number in count(1) if (name := f"table_{number}") not in tables and name not in scope)
 
 
 def value_of(reference: Reference, scope: dict[str, Any]) -> Any:
@@ -160,6 +169,7 @@ class QuestionBuilder:
         self._text = ""
         self._is_behind_frame = False
         self._parts = [text]
+        self._aliases: dict[str, str] = {}
         self.known: dict[str, list[Description]] = {}
 
     def text(self, text: str) -> None:
@@ -177,20 +187,26 @@ class QuestionBuilder:
             self._parts.append(f"{label_of} ({label})" if label else label_of)
         self._write(name, description)
 
+    def alias(self, name: str, alias: str) -> None:
+        """Call a value by a plain name, too."""
+        if alias != name:
+            self._aliases[name] = alias
+
     def again(self, name: str) -> None:
         """A reference that has been filled in before."""
         for description in self.known[name]:
             if description.is_inline:
                 self._write(name, description)
             else:
-                self.text(f"{name} (given above)")
+                self.text(f"{self._aliases.get(name, name)} (given above)")
 
     def _write(self, name: str, description: Description) -> None:
         if description.is_inline:
             self.text(description.text)
         elif not description.attached:
             gap = "" if not self._text or self._text.endswith("\n") else "\n"
-            self.text(gap + framed(name, description.kind, description.text))
+            called = f"{self._aliases[name]} = {name}" if name in self._aliases else name
+            self.text(gap + framed(called, description.kind, description.text))
             self._is_behind_frame = True
         for block in description.attached:
             self.text(f"[{name}, the {block['type']} that follows: {description.text}]")

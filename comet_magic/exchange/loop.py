@@ -71,7 +71,8 @@ class Reply:
             return self._continued(self._stream.text)
         if self._typed:
             text = self._stream.text
-            return f"```json\n{text}" if text.lstrip().startswith(("{", "[")) else text
+            text = f"```json\n{text}" if text.lstrip().startswith(("{", "[")) else text
+            return "\n\n".join(filter(None, [self._typed.note, text]))
         if not self._tools or not (self._tools.calls or self._is_calling):
             return self._grown()
         message = self._message()

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ..text import clean, one_line
+from ..text import clean, many, one_line
 
 
 class ToolCall(NamedTuple):
@@ -24,9 +24,31 @@ class ToolCall(NamedTuple):
 
     @property
     def line(self) -> str:
-        """`query(sql='SELECT …') → 3 rows · 0.02 s`, on one line."""
+        """`query: SELECT … → 24 rows × 4 columns · 0.02 s`, on one line."""
         outcome = self.problem or " ".join(self.result.split())
-        return f"{one_line(clean(self.as_python), SHORT)} → {one_line(clean(outcome), SHORT)}{self._took()}"
+        call = self.as_python
+        if self.sql:
+            call = f"query: {self.sql}"
+            if table := self.table:
+                more = " or more" if self.result.endswith("there are more]\n") else ""
+                outcome = f"{many(len(table) - 1, 'row')}{more} × {many(len(table[0]), 'column')}"
+        return f"{one_line(clean(call), SHORT)} → {one_line(clean(outcome), SHORT)}{self._took()}"
+
+    @property
+    def sql(self) -> str:
+        """What the tool `query` was asked; "" of other tools."""
+        is_query = self.name == "query" and isinstance(self.arguments, Mapping)
+        return str(self.arguments.get("sql") or "") if is_query else ""
+
+    @property
+    def table(self) -> list[list[str]]:
+        """The rows that `query` returned, the names of the columns first; [] of other tools, and where it failed."""
+        if not self.sql or self.problem:
+            return []
+        import csv  # not at the top: few replies have calls
+
+        rows = [row for row in csv.reader(self.result.splitlines(keepends=True)) if row]
+        return [row for row in rows if len(row) == len(rows[0])]
 
     def _took(self) -> str:
         if self.took_s is None:

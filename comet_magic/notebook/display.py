@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import without_known_keys
 from ..exchange.loop import Reply
@@ -27,6 +27,9 @@ PAINT_BYTES_PER_S = 40_000  # what JupyterLab keeps up with
 PATIENCE_S = 0.3  # seconds without text until a placeholder says that something is going on
 
 
+if TYPE_CHECKING:
+    from ..tools.runner import Approve
+
 BundleOf = Callable[[Any], tuple[dict[str, Any], dict[str, Any]]]
 
 
@@ -38,6 +41,7 @@ class Screen(Protocol):
     """A place where a reply is painted."""
 
     def note(self, text: str) -> None: ...
+    def asking(self, approve: Approve) -> Approve: ...
     def paint(self, text: str) -> int: ...
     def finish(self, message: Message) -> None: ...
 
@@ -96,10 +100,14 @@ class Notebook:
 
     def __init__(
         self, publish: Callable[..., None], *, show_usage: bool, remote_images: bool,
-        bundle_of: BundleOf = plain_bundle, makes_cell: bool = False,
+        bundle_of: BundleOf = plain_bundle, makes_cell: bool = False, clear: Callable[..., None] | None = None,
     ) -> None:  # fmt: skip
-        """bundle_of: how Jupyter shows a value.        makes_cell: the reply's code will stand in a cell of its own."""
+        """bundle_of: how Jupyter shows a value.        makes_cell: the reply's code will stand in a cell of its own.
+
+        clear: clears the cell's output, where there is nothing in it but the reply; else None.
+        """
         self._makes_cell = makes_cell
+        self._clear, self._has_asked = clear, False
         self._publish = publish
         self._bundle_of = bundle_of
         self._show_usage = show_usage
@@ -122,7 +130,19 @@ class Notebook:
         self._update(bundle)
         return len(markdown.encode())
 
+    def asking(self, approve: Approve) -> Approve:
+        """Return the same, but that what was asked does not stay under the reply."""
+
+        def ask(*call: Any) -> str:
+            self._has_asked = True
+            return approve(*call)
+
+        return ask
+
     def finish(self, message: Message) -> None:
+        if self._has_asked and self._clear:
+            self._clear(wait=True)
+            self._is_open, self._id = False, os.urandom(16).hex()
         if message.as_type and not message.incomplete:
             self._show_value(message)
             return
@@ -161,6 +181,9 @@ class Terminal:
 
     def note(self, text: str) -> None:
         print(f"[{clean(text)}]", flush=True)
+
+    def asking(self, approve: Approve) -> Approve:
+        return approve
 
     def paint(self, text: str) -> int:
         if self._is_typed:
@@ -218,8 +241,14 @@ def screen_for(shell: Any, plan: Plan) -> Screen:
         return Terminal(show_usage=show_usage, bundle_of=bundle_of, is_typed=bool(plan.options.output))
     return Notebook(
         shell.display_pub.publish, show_usage=show_usage, remote_images=plan.remote_images, bundle_of=bundle_of,
-        makes_cell=plan.options.makes_cell,
+        makes_cell=plan.options.makes_cell, clear=shell.display_pub.clear_output if _is_alone(shell) else None,
     )  # fmt: skip
+
+
+def _is_alone(shell: Any) -> bool:
+    """Return whether the reply is all that the running cell shows, and a kernel can clear it."""
+    sources = shell.history_manager.input_hist_raw
+    return hasattr(shell.display_pub, "register_hook") and bool(sources) and sources[-1].lstrip().startswith("%%claude")
 
 
 def facts(message: Message) -> dict[str, Any]:

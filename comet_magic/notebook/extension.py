@@ -55,6 +55,7 @@ def load(shell: InteractiveShell) -> None:
         settings.ask_about_origin = _allow_origin
         shell.register_magics(magics)
         undo.callback(_forget_magics, shell, magics)
+        _append_name(shell, undo)
         magics.executions.watch()
         undo.callback(magics.executions.unwatch)
         learn_notebook_path(notebook_path)
@@ -76,6 +77,21 @@ def unload(shell: InteractiveShell) -> None:
     """Undo all that `load` did, and end the local model if it was started."""
     if magics := shell.magics_manager.registry.get(CometMagics.__name__):
         magics.undo.close()
+
+
+def _append_name(shell: InteractiveShell, undo: ExitStack) -> None:
+    """Put `comet_magic` into the namespace, for messages name `comet_magic.last`; the user's own name wins."""
+    package = sys.modules[__name__.split(".")[0]]
+    if "comet_magic" in shell.user_ns:
+        return
+    shell.push({"comet_magic": package}, interactive=False)
+
+    def forget() -> None:
+        for names in (shell.user_ns, shell.user_ns_hidden):
+            if names.get("comet_magic") is package:
+                del names["comet_magic"]
+
+    undo.callback(forget)
 
 
 def _append(to: list[Any], item: Any, undo: ExitStack) -> None:

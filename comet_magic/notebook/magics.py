@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from ..messages.message import Message
 
 
-def _approve(name: str, arguments: Mapping[str, str], can_be_always: bool) -> str:
+def _approve(name: str, arguments: Mapping[str, str], can_be_always: bool, others: Sequence[Any] = ()) -> str:
     from .stdin import approve  # not at the top: few cells have tools
 
-    return approve(name, arguments, can_be_always)
+    return approve(name, arguments, can_be_always, others)
 
 
 @magics_class
@@ -201,7 +201,7 @@ class CometMagics(Magics):
         screen = screen_for(self.shell, plan)
         live = LiveDisplay(screen)
         with brief_interrupt(), Journal(session, plan) as journal:
-            return live.show(run(plan, journal, session, announce=live.note, approve=_approve))
+            return live.show(run(plan, journal, session, announce=live.note, approve=screen.asking(_approve)))
 
     def _insert_next_cell(self, cell: Cell, reply: Message, code: str, *, again: bool = False) -> None:
         from ..exchange.session import current

@@ -86,6 +86,10 @@ class Panel(widgets.VBox):
             self._system(),
             heading("Reply"),
             self._switches(("stream", "Stream"), ("show_usage", "Usage line"), ("remote_images", "Remote images")),
+            heading("Data and money"),
+            self._switches(("share_values", "Share values")),
+            self._number("table_tokens", "Table tokens"),
+            self._budget(),
             heading("Endpoint and key"),
             self._combo("endpoint", "Endpoint", ["auto", "cometapi", "local"]),
             self._key_status,
@@ -147,6 +151,34 @@ class Panel(widgets.VBox):
         number.observe(typed, "value")
         slider.observe(lambda change: self._set("max_tokens", min(rounded(change["new"]), self._limit())), "value")
         return row(number, slider)
+
+    def _number(self, name: str, label: str) -> Any:
+        look = self._look(name)
+        box = widgets.IntText(description=label, continuous_update=False, style=look["style"], tooltip=look["tooltip"])
+        box.layout.width = "14em"
+        self._link(name, box)
+        return box
+
+    def _budget(self) -> Any:
+        look = self._look("budget")
+        box = widgets.Text(
+            description="Budget $", continuous_update=False, style=look["style"], tooltip=look["tooltip"],
+            placeholder="none: a number for the session, or session=1, day=5",
+        )  # fmt: skip
+        box.layout = look["layout"]
+
+        def show(value: object) -> None:
+            box.value = _budget_text(value)
+
+        def typed(change: dict[str, Any]) -> None:
+            try:
+                self._set("budget", _budget_of(change["new"]))
+            except ValueError:
+                self._refuse("budget", f"{change['new']!r} is no budget: a number, or session=1, day=5")
+
+        self._controls["budget"] = show
+        box.observe(typed, "value")
+        return box
 
     def _temperature(self) -> Any:
         tooltip = self._look("temperature")["tooltip"]
@@ -459,3 +491,17 @@ def close_panel() -> None:
     if _open is not None:
         _open.close()
         _open = None
+
+
+def _budget_text(value: Any) -> str:
+    if not isinstance(value, dict):
+        return "" if value is None else f"{value:g}"
+    return ", ".join(f"{span}={usd:g}" for span, usd in value.items())
+
+
+def _budget_of(text: str) -> Any:
+    """Return the budget that `5`, or `session=1, day=5`, means. Raises: ValueError."""
+    text = text.strip().lstrip("$")
+    if not text or "=" not in text:
+        return float(text) if text else None
+    return {name.strip(): float(usd) for name, _, usd in (part.partition("=") for part in text.split(","))}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from getpass import getpass
 from typing import TypeVar
 
@@ -12,7 +12,7 @@ from ..errors import ConfigError
 from ..keys import Key, keep, key_file, keyring_here
 from ..settings import CometSettings
 from ..text import spelled
-from ..tools.runner import ALWAYS, DENY, DENY_ALL, NOBODY, ONCE
+from ..tools.runner import ALWAYS, DENY, DENY_ALL, NOBODY, ONCE, ROUND, Asked
 from .cell import is_running_cell
 
 T = TypeVar("T")
@@ -68,23 +68,31 @@ _ANSWERS = {
 ATTEMPTS = 5  # at an answer that is none
 
 
-def approve(name: str, arguments: Mapping[str, str], can_be_always: bool) -> str:
+def approve(name: str, arguments: Mapping[str, str], can_be_always: bool, others: Sequence[Asked] = ()) -> str:
     """Ask the user whether a tool may run: through the kernel's input prompt, for a cell is running.
 
-    Returns: ONCE, ALWAYS (in this conversation), DENY, DENY_ALL (in this reply); or NOBODY, where nobody can answer.
+    others: the calls that would be asked about next, and can be allowed with it.
+    Returns: ONCE, ALWAYS (in this conversation), ROUND (with the others), DENY, DENY_ALL (in this reply); or NOBODY,
+    where nobody can answer.
     """
     always = " · [a]lways in this conversation" if can_be_always else ""
     # The tool's name stands in the last line, so that no argument can push it out of sight.
-    choices = f"Allow {name}? [y]es, once{always} · [s]how all · [N]o · [x] no to all: "
-    question = "\n".join(["Claude asks to run", *_lines(name, arguments), choices])
+    together = f" · [r] all {len(others) + 1} above" if others else ""
+    choices = f"Allow {name}? [y]es, once{always}{together} · [s]how all · [N]o · [x] no to all: "
+    calls = [(name, arguments), *others]
+    then = ["and then"] if others else []
+    following = [line for other in others for line in _lines(*other)]
+    question = "\n".join(["Claude asks to run", *_lines(name, arguments), *then, *following, choices])
     for _ in range(ATTEMPTS):
         answer = typed(input, question)
         if answer is None:
             return NOBODY
         answer = answer.strip().lower()
+        if answer in ("r", "round", "all") and others:
+            return ROUND
         if (chosen := _ANSWERS.get(answer)) and (can_be_always or chosen != ALWAYS):
             return chosen
-        details = _lines(name, arguments, shows_all=True) if answer in ("s", "show") else []
+        details = [line for call in calls for line in _lines(*call, shows_all=True)] if answer in ("s", "show") else []
         question = "\n".join([*details, choices])
     return DENY
 

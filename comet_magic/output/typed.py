@@ -15,6 +15,7 @@ from ..messages.message import ContentBlock, Message
 from ..messages.request import REPLY_TOOL, Form, Request
 from ..render.markdown import code_blocks
 from ..render.message import ending
+from ..text import one_line
 from .dataframes import frame_schema, is_frame_class, reader
 from .modes import OutputModes
 from .schema import Mismatch, plain_json, schema_of, strict
@@ -110,7 +111,7 @@ def _json_among(text: str) -> Iterator[Any]:
 class TypedReply:
     """The rounds in which a reply gets to be of the type: one to begin with, one to mend it. Lives for one question.
 
-    value: what came of it, once something has.
+    value: what came of it, once something has.        note: what did not fit, while it is asked for once more.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class TypedReply:
         """hide: as of `OutputType.value_of`."""
         self.output, self._hide = output, hide
         self.value: Any = None
+        self.note = ""
         self._modes = modes
         self._repairs = 0
 
@@ -135,6 +137,7 @@ class TypedReply:
             if self._repairs == REPAIRS:
                 raise self.failed(str(problem), "ask for less at once, or say more of what is wanted") from None
             self._repairs += 1
+            self.note = f"It did not fit: {one_line(str(problem), 200)}. It is asked for once more …"
             return replace(request, messages=(*request.messages, *self._to_mend(answer, problem)))
         self._modes.fits()
         return None

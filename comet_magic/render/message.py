@@ -8,9 +8,11 @@ from urllib.parse import quote
 
 from ..messages.message import WHOLE_REASONS, Message, Receipt
 from ..messages.tool_call import ToolCall
-from ..text import MARK, clean, dollars, escaped, one_line
+from ..text import MARK, clean, dollars, escaped, many, one_line
 from .markdown import safe_markdown, wrapped
+from .table import Table
 
+SHOWN_ROWS = 50  # of the table that a query returned
 SHOWN_QUESTION = 20_000  # characters of what was sent that its line opens to
 SHOWN_CHARACTERS = 200_000  # beyond it, a browser needs seconds for one reply
 
@@ -26,6 +28,8 @@ def to_markdown(message: Message, *, show_usage: bool = True, remote_images: boo
         parts.append(f"<details><summary>Thinking</summary>\n\n{thinking}\n\n</details>")
     text, more = displayed_part(message.text)
     for step in message.steps():
+        if parts and parts[-1].startswith(_CALL) and not isinstance(step, ToolCall):
+            parts.append("<p></p>")  # a gap: the lines of calls have none below them
         if isinstance(step, ToolCall):
             parts.append(_call(step))
         elif step is message and message.as_type:  # not what it was to be
@@ -91,9 +95,17 @@ def _account(message: Message) -> list[str]:
     return [f"<small>{MARK} {escaped(usage_line(message))}</small>", _proof(message.receipt)]
 
 
+_CALL = f"<details><summary><small>{MARK} "
+
+
 def _call(call: ToolCall) -> str:
     """Return the line of a call; it opens to show the arguments and the result."""
-    head = f"<details><summary><small>{MARK} {escaped(call.line)}</small></summary>"
+    head = f"{_CALL}{escaped(call.line)}</small></summary>"
+    if table := call.table:
+        rows = [tuple(row) for row in table[1 : SHOWN_ROWS + 1]]
+        left_out = [f"and {many(len(table) - 1 - SHOWN_ROWS, 'more row')}"] if len(table) - 1 > SHOWN_ROWS else []
+        shown = Table("", tuple(table[0]), rows, left_out).to_markdown()
+        return "\n\n".join([head, quoted(call.sql, "sql"), shown, "</details>"])
     outcome = "\n".join(filter(None, [call.problem, call.result]))
     return "\n\n".join([head, quoted(first_part(f"{call.given}\n\n→ {outcome}", SHOWN_QUESTION)), "</details>"])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -24,12 +24,15 @@ from .functions import LONGEST_NAME, Tool
 from .timeouts import TimedOut, within
 
 # Answers of a user. ALWAYS: in this conversation.        DENY_ALL: to all further calls of this reply, too.
-ONCE, ALWAYS, DENY, DENY_ALL, NOBODY = "once", "always", "deny", "deny all", "nobody"
-# Asks the user whether a tool may run: its name, its arguments as texts, whether it can be allowed for good.
-Approve = Callable[[str, Mapping[str, str], bool], str]
+# ROUND: it and the calls that are shown with it.
+ONCE, ALWAYS, DENY, DENY_ALL, NOBODY, ROUND = "once", "always", "deny", "deny all", "nobody", "round"
+Asked = tuple[str, Mapping[str, str]]  # a tool's name, and its arguments as texts
+# Asks the user whether a tool may run: its name, its arguments as texts, whether it can be allowed for good; and the
+# calls of the same round that would be asked about next.
+Approve = Callable[[str, Mapping[str, str], bool, Sequence[Asked]], str]
 
 
-def nobody(name: str, arguments: Mapping[str, str], can_be_always: bool) -> str:
+def nobody(name: str, arguments: Mapping[str, str], can_be_always: bool, others: Sequence[Asked] = ()) -> str:
     """Answer where there is nobody to ask."""
     return NOBODY
 
@@ -65,6 +68,7 @@ class ToolRunner:
         self._most_rounds, self._most_calls, self._limit_s = most_rounds, most_calls, limit_s
         self._round = 0
         self._denies_all = False
+        self._allowed_in_round: list[ContentBlock] = []
         self._answers: dict[str, tuple[ContentBlock, ToolCall]] = {}
         self.calls: list[ToolCall] = []
         self.before: tuple[Message, ...] = ()
@@ -95,12 +99,13 @@ class ToolRunner:
                 return None
         echo = self._echo(message, len(uses))
         results: list[ContentBlock] = []
-        for use, as_came in zip(echo.tool_uses, uses, strict=True):
+        self._allowed_in_round = []
+        for number, (use, as_came) in enumerate(zip(echo.tool_uses, uses, strict=True), 1):
             tool = self.tools.get(use["name"])
             yield CALL if tool is None or self._is_allowed(tool) else STEP
             # A gateway that repeats a call repeats its id, too; it is not run again.
             mark = json.dumps([as_came.get("id"), use["name"], as_came.get("input")]) if as_came.get("id") else ""
-            result, call = self._answers.get(mark) or self._answered(use, as_came)
+            result, call = self._answers.get(mark) or self._answered(use, as_came, echo.tool_uses[number:])
             if mark and "partial_json" not in as_came:
                 self._answers[mark] = result, call
             results.append({**result, "tool_use_id": use["id"]})
@@ -138,12 +143,15 @@ class ToolRunner:
 
     # ---- one call
 
-    def _answered(self, use: ContentBlock, as_came: ContentBlock) -> tuple[ContentBlock, ToolCall]:
-        """Return the result that goes back, and the call as it is shown."""
+    def _answered(
+        self, use: ContentBlock, as_came: ContentBlock, others: Sequence[ContentBlock]
+    ) -> tuple[ContentBlock, ToolCall]:
+        """Return the result that goes back, and the call as it is shown. others: the calls behind it in its round."""
         call = ToolCall(use["name"], use["input"])
         try:
             tool, arguments = self._checked(call, as_came)
-            self._ask_approval(tool, call)
+            if not any(use is one for one in self._allowed_in_round):
+                self._ask_approval(tool, call, others)
         except NotRun as why:
             texts = call._replace(arguments=as_came.get("partial_json") or call.arguments, problem=str(why))
             return _result(use["id"], why.for_model, is_error=True), texts
@@ -172,16 +180,26 @@ class ToolRunner:
         except Mismatch as error:
             raise NotRun(f"its arguments do not fit: {error}", f"The arguments do not fit: {error}") from None
 
-    def _ask_approval(self, tool: Tool, call: ToolCall) -> None:
+    def _asked(self, name: str, given: Mapping[str, Any]) -> Asked:
+        """Return a call as it is shown to the user.
+
+        Known secrets alone are hidden: what is only shaped like one may be what is to be run.
+        """
+        hide = getattr(self._limits.hide, "known", str)
+        return name, {str(parameter): hide(repr(value)) for parameter, value in given.items()}
+
+    def _ask_approval(self, tool: Tool, call: ToolCall, others: Sequence[ContentBlock]) -> None:
         """Raises: NotRun where the user does not give it, or nobody is there."""
         if self._is_allowed(tool):
             return
         if self._denies_all:
             raise NotRun(DENIED, "The user did not allow this call.")
-        # Known secrets alone are hidden: what is only shaped like one may be what is to be run.
-        hide = getattr(self._limits.hide, "known", str)
-        arguments = {str(name): hide(repr(value)) for name, value in call.arguments.items()}
-        answer = self._approve(call.name, arguments, bool(self._conversation))
+        waiting = [use for use in others if (other := self.tools.get(use["name"])) and not self._is_allowed(other)]
+        asked_next = [self._asked(use["name"], use["input"]) for use in waiting]
+        answer = self._approve(*self._asked(call.name, call.arguments), bool(self._conversation), asked_next)
+        if answer == ROUND and waiting:
+            self._allowed_in_round = waiting
+            return
         if answer == ALWAYS:
             self._allowed.append((self._conversation, tool.function))
         if answer == NOBODY:
