@@ -60,7 +60,6 @@ HELD_BY = {
     "describe/test_registry.py": "describe.dependencies describe.description describe.files describe.images describe.objects messages.image_size messages.tokens redaction",
     "describe/test_tables.py": "describe.columns describe.correlations describe.frames describe.scalars describe.texts",
     "describe/test_values.py": "describe.own_words describe.records",
-    "messages/test_conversation.py": "messages.framed",
     "describe/test_question.py": "describe.template exchange.dry_run suggestions",
     "notebook/test_fix.py": "describe.tracebacks",
     "exchange/test_usage.py": "exchange.budget messages.prices messages.models notebook.usage_report store.ledger render.table",

@@ -163,6 +163,34 @@ def test_tab_completes_flags_and_models(shell: Any) -> None:
     magics.offered = ["claude-x"]
     assert completions("%%claude -m cl", magics) == ["claude-x"]
     assert completions("claude --mo", magics) == []
+    shell.run_cell("class Order: pass\ndef orders(): pass\nold = 5")
+    assert "Order" in completions("%%claude --as ", magics)
+    assert completions("%%claude --as 'list[Or", magics) == ["'list[Order"]
+    assert completions("%%claude --tools orders,qu", magics) == ["orders,query"]
+    assert completions("%%claude --tools o", magics) == ["orders"]
+    assert completions("%%claude -o o", magics) == ["old", "orders"]
+
+
+def test_a_name_near_an_alias_is_asked_about(shell: Any) -> None:
+    with WireServer(canonical()) as server:
+        comet_magic.CometSettings.instance().endpoint = server.url
+        refused = Ran(shell, "%%claude -m opuss\nhi").error
+        assert isinstance(refused, ConfigError)
+        assert refused.what == "opuss is no alias of a model; did you mean opus?"
+        comet_magic.CometSettings.instance().aliases = {"opuss": "opuss"}
+        assert Ran(shell, "%%claude -m opuss\nhi").error is None
+        assert Ran(shell, "%%claude -m gpt-5-opus\nhi").error is None
+        assert len(server.received) == 2
+
+
+def test_the_package_is_there_by_its_name_and_goes_with_unload(shell: Any) -> None:
+    assert shell.user_ns["comet_magic"] is comet_magic
+    assert "comet_magic" in shell.user_ns_hidden
+    shell.run_line_magic("unload_ext", "comet_magic")
+    assert "comet_magic" not in shell.user_ns
+    shell.user_ns["comet_magic"] = "mine"
+    shell.run_line_magic("load_ext", "comet_magic")
+    assert shell.user_ns["comet_magic"] == "mine"
 
 
 def test_an_empty_prompt_is_refused(shell: Any, server: WireServer) -> None:

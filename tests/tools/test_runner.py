@@ -710,6 +710,37 @@ def test_no_to_all_asks_no_more_in_this_reply(serve: Callable[..., WireServer], 
     assert len(server.received) == 3
 
 
+def test_the_calls_of_a_round_can_be_allowed_at_once(
+    serve: Callable[..., WireServer], user: Answers, shell: Any
+) -> None:
+    uses = [use("add", {"a": number}, f"t{number}") for number in range(3)]
+    serve(calls(*uses), calls(use("add", {"a": 9}, "t9")), canonical("Done."))
+    ran = define(shell)
+    user.given = ["y", "r", "n"]
+    Ran(shell, "%%claude --tools add\nGo.")
+    assert ran == [(0, 1), (1, 1), (2, 1)]  # and what a later round calls is asked about anew
+    first, second, third = user.asked
+    assert first.count("    a = ") == 3
+    assert "[r] all 3 above" in first
+    assert "[r] all 2 above" in second
+    assert "[r]" not in third
+
+
+def test_a_query_s_line_says_its_rows_and_opens_to_a_table(serve: Callable[..., WireServer], shell: Any) -> None:
+    server = serve(
+        calls(use("query", {"sql": "SELECT city, n FROM table_1 ORDER BY n"}, "t1")), canonical("Two cities.")
+    )
+    shell.user_ns["sales"] = pd.DataFrame({"city": ["Oslo", "Ber|gen", "x"], "n": [2, 1, 0]})
+    done = Ran(shell, "%%claude --tools query\nWhich? {{sales.query('n > 0')}}")
+    asked = server.received[0].json
+    assert 'name="table_1 = sales.query(' in str(asked["messages"])
+    assert '"table_1"' in asked["tools"][0]["description"]
+    assert "query: SELECT city, n FROM table&#95;1 ORDER BY n → 2 rows × 2 columns" in done.markdown
+    assert "```sql\nSELECT city, n FROM table_1 ORDER BY n\n```" in done.markdown
+    assert "| Ber&#124;gen | 1 |" in done.markdown
+    assert done.markdown.index("</details>\n\n<p></p>\n\nTwo cities.") > 0
+
+
 def test_the_calls_of_a_reply_are_bounded(serve: Callable[..., WireServer], shell: Any) -> None:
     shell.run_cell(
         "import comet_magic\ncount = [0]\n@comet_magic.tool(safe=True)\ndef ping(x: int):\n    count[0] += 1"
