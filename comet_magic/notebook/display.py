@@ -7,6 +7,7 @@ queues. So the time between two paints grows with the text.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ PATIENCE_S = 0.3  # seconds without text until a placeholder says that something
 
 
 if TYPE_CHECKING:
+    from ..render.terminal import TerminalMarkdown
     from ..tools.runner import Approve
 
 BundleOf = Callable[[Any], tuple[dict[str, Any], dict[str, Any]]]
@@ -169,6 +171,15 @@ class Notebook:
         self._is_open = True
 
 
+def _drawer() -> TerminalMarkdown | None:
+    """Return what draws Markdown, where the terminal shows colours; else the text is printed as it stands."""
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return None
+    from ..render.terminal import TerminalMarkdown  # not at the top: notebooks have no terminal
+
+    return TerminalMarkdown(lambda text: print(text, end=""))
+
+
 class Terminal:
     """A screen that can only go on: text is printed as it comes, then how it ended and the usage."""
 
@@ -178,6 +189,7 @@ class Terminal:
         self._bundle_of = bundle_of
         self._is_typed = is_typed
         self._printed = ""
+        self._draw = _drawer()
 
     def note(self, text: str) -> None:
         print(f"[{clean(text)}]", flush=True)
@@ -191,13 +203,26 @@ class Terminal:
         # A replacement at the end may be the first half of a character.
         ready = clean(without_known_keys(text)).rstrip("\ufffd")
         self._begin_anew_unless(ready)
-        print(ready[len(self._printed) :], end="", flush=True)
+        self._print(ready[len(self._printed) :])
         self._printed = ready
         return 0
+
+    def _print(self, text: str) -> None:
+        if self._draw:
+            self._draw.feed(text)
+            sys.stdout.flush()
+        else:
+            print(text, end="", flush=True)
+
+    def _end_drawing(self) -> None:
+        if self._draw:
+            self._draw.close()
+            self._draw = _drawer()
 
     def _begin_anew_unless(self, text: str) -> None:
         """What is printed stays; where the endpoint began its reply anew, it is printed below."""
         if not text.startswith(self._printed):
+            self._end_drawing()
             print(f"\n[{MARK} the endpoint began its reply anew]", flush=True)
             self._printed = ""
 
@@ -206,6 +231,10 @@ class Terminal:
         rest = clean(message.full_text)[len(self._printed) :]
         if message.as_type and not message.incomplete:
             rest = clean(str(self._bundle_of(message.value)[0].get("text/plain", "")))
+        elif self._draw:
+            self._print(rest)
+            self._end_drawing()
+            rest = ""
         lines = _account(message, self._show_usage)
         print("\n".join([rest, *lines] if self._printed or rest else lines), flush=True)
 

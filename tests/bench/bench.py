@@ -652,8 +652,8 @@ def cards() -> list[Row]:
         rows += [
             row(f"card of 10M x 20, {library}", got["large"], got["exact"], "1 s", "s", 2),
             row("  extra memory", got["extra"], None, "100 MB", "MB", 0),
-            row("  of its first 1,000 rows", got["small"], None, "20 ms", "ms"),
-            row("  characters a column", got["characters"], None, "about 100", "", 0),
+            row("  of its first 1,000 rows", got["small"], None, "15 ms", "ms"),
+            row("  characters a column", got["characters"], None, "100", "", 0),
         ]
     return [*rows, row("a prompt of 1 MB without references", got["prompt"], None, "5 ms", "ms", 2)]
 

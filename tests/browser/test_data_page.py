@@ -46,12 +46,28 @@ def test_what_was_sent_opens_under_the_reply_and_runs_nothing(opened: Any) -> No
     assert [block["type"] for block in blocks] == ["text", "image", "text"]
 
 
+def test_the_picture_that_is_sent_is_the_one_on_the_screen(opened: Any) -> None:
+    with WireServer(canonical("A line.")) as server:
+        drawn = "figure.legend(['a long name'], bbox_to_anchor=(1.4, 1)); figure"
+        notebook: OpenNotebook = opened(SETUP.format(url=server.url), drawn, "%%claude\nWhat is odd about {{plot}}?")
+        notebook.run(0)
+        shown = notebook.run(1).locator("img")
+        expect(shown).to_have_count(1)
+        assert shown.evaluate(LOADED)
+        notebook.run(2)
+        blocks: Any = server.received[0].json["messages"][0]["content"]
+        sent = blocks[1]["source"]["data"]
+        assert shown.get_attribute("src") == f"data:image/png;base64,{sent}"
+
+
 def test_a_corrected_cell_is_put_below_and_not_run(opened: Any) -> None:
     with WireServer(canonical("No such column.\n\n```python\ndf.price\n```")) as server:
         notebook: OpenNotebook = opened(SETUP.format(url=server.url), "df.prise", "%claude_fix")
         for index in range(3):
             notebook.run(index)
-        below = notebook.cells.filter(has=notebook.page.locator(".cm-content", has_text=re.compile(r"^df\.price$")))
+        below = notebook.cells.filter(
+            has=notebook.page.locator(".cm-content", has_text=re.compile(r'^# replaces: "df\.prise"\s*df\.price$'))
+        )
         expect(below).to_have_count(1)
         expect(below.locator(".jp-InputPrompt")).to_have_text("[ ]:")
         expect(notebook.output(2)).to_contain_text("the code is in a cell below, not run: read it first")
