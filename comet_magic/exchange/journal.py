@@ -15,7 +15,7 @@ from ..messages import prices
 from ..messages.conversation import Turn
 from ..messages.message import Message, Receipt
 from ..messages.request import Request
-from ..messages.tool_call import REFUSED
+from ..messages.tool_call import NOBODY_THERE
 from ..messages.usage import Usage
 from ..render.message import ending
 from ..store import requests, turns
@@ -149,7 +149,8 @@ class Journal:
         turn = self._turn(message, plan.record.id, plan.record.at, cost_of_turn, tokens)
         why = "" if message.is_whole else ending(message) or "not whole"
         # A call that was refused may be allowed another time.
-        is_replayable = not any(call.problem in REFUSED for call in message.calls)
+        # What the user denied stays denied when the notebook is run again; where nobody could answer, somebody may now.
+        is_replayable = not any(call.problem == NOBODY_THERE for call in message.calls)
         requests.finish(plan.store, plan.record, Ending(message, why, turn, message.usage, cost, is_replayable))
         self._is_finished = True
         self._session.count(message.usage, cost)

@@ -72,5 +72,4 @@ class ToolCall(NamedTuple):
 
 
 NOBODY_THERE, DENIED = "nobody is here to allow it", "denied by you"
-REFUSED = (NOBODY_THERE, DENIED)  # a call's problems that are the user's own decision
 SHORT = 90  # characters of a call, and of its result, in the line that opens to show them

@@ -755,15 +755,32 @@ def test_the_calls_of_a_reply_are_bounded(serve: Callable[..., WireServer], shel
     assert server.received[-1].json.get("tool_choice") == {"type": "none"}
 
 
-def test_a_refused_call_is_not_replayed(serve: Callable[..., WireServer], user: Answers, shell: Any) -> None:
+def test_a_denial_holds_when_it_is_run_again_and_fresh_asks(
+    serve: Callable[..., WireServer], user: Answers, shell: Any
+) -> None:
     server = serve(calls(use("add", {"a": 1})), canonical("Then not."), calls(use("add", {"a": 1})), canonical("2."))
     ran = define(shell)
     CometSettings.instance().replay = "always"
     user.given = ["n", "y"]
     Ran(shell, "%%claude --tools add -c one\nGo.")
+    again = Ran(shell, "%%claude --tools add -c two\nGo.")
+    assert (ran, len(user.asked), len(server.received)) == ([], 1, 2)
+    assert "denied by you" in again.plain
+    assert "replayed from" in again.plain
+    Ran(shell, "%%claude --tools add -c two --fresh\nGo.")
+    assert (ran, len(server.received)) == ([(1, 1)], 4)
+
+
+def test_a_call_that_nobody_could_allow_is_not_replayed(
+    serve: Callable[..., WireServer], user: Answers, shell: Any
+) -> None:
+    server = serve(calls(use("add", {"a": 1})), canonical("Then not."), calls(use("add", {"a": 1})), canonical("2."))
+    ran = define(shell)
+    CometSettings.instance().replay = "always"
+    user.given = [EOFError(), "y"]
+    Ran(shell, "%%claude --tools add -c one\nGo.")
     Ran(shell, "%%claude --tools add -c two\nGo.")
-    assert ran == [(1, 1)]
-    assert len(server.received) == 4
+    assert (ran, len(server.received)) == ([(1, 1)], 4)
 
 
 def test_a_call_that_nobody_offered_makes_no_turn(serve: Callable[..., WireServer], user: Answers, shell: Any) -> None:
