@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import json
 import os
 import re
+import sys
 import warnings
 from collections.abc import Callable
 from functools import cache, lru_cache
@@ -170,14 +172,24 @@ class CometSettings(SingletonConfigurable):
                 continue
             name = variable.removeprefix("COMET_MAGIC_").lower()
             if name not in self.trait_names(config=True):
-                warnings.warn(f"{variable} is not used: there is no setting {name}", stacklevel=3)
+                _warn(f"{variable} is not used: there is no setting {name}")
                 continue
             try:
                 setattr(self, name, _from_text(os.environ[variable], self.traits()[name]))
             except (TraitError, ValueError, SyntaxError) as error:
-                warnings.warn(f"{variable} is not used: {error}", stacklevel=3)
+                _warn(f"{variable} is not used: {error}")
                 if name in MUST_HOLD:
                     self._refused[name] = str(error)
+        for name, value in sorted(_from_parent().items(), key=_allow_http_first):
+            try:
+                setattr(self, name, value)
+            except TraitError as error:
+                self._refused[name] = str(error)
+
+    @classmethod
+    def clear_instance(cls) -> None:
+        os.environ.pop(FROM_PARENT, None)
+        super().clear_instance()
 
     @validate("model", "endpoint")
     def _validate_words(self, proposal: dict[str, Any]) -> str:
@@ -413,6 +425,10 @@ class CometSettings(SingletonConfigurable):
         self._refused.pop(change["name"], None)
         if change["name"] == "endpoint":
             self._refused_origins.clear()
+        # A process that is started from here has none of these settings, and must not do what this one would not.
+        chosen = {name: getattr(self, name) for name in MUST_HOLD}
+        chosen = {name: value for name, value in chosen.items() if value != self.traits()[name].default_value}
+        os.environ[FROM_PARENT] = json.dumps([os.getpid(), chosen])
 
     @property
     def notebook_variable(self) -> str:
@@ -427,6 +443,29 @@ class CometSettings(SingletonConfigurable):
     def has_other_companys_key(self) -> bool:
         """Whether COMET_API_KEY is set, in which Comet ML, the experiment tracker, keeps its own key."""
         return bool(os.environ.get("COMET_API_KEY"))
+
+
+# The settings of the process that started this one. It is no COMET_MAGIC_… of the user's: an endpoint in it is not what
+# the user's own environment names, and gets no key that the user has not allowed.
+FROM_PARENT = "_COMET_MAGIC_FROM_PARENT"
+
+
+def _from_parent() -> dict[str, Any]:
+    """Return the settings that the process that started this one had, of those for which no default may stand in."""
+    try:
+        process, settings = json.loads(os.environ.get(FROM_PARENT, ""))
+    except (ValueError, TypeError):
+        return {}
+    is_own = process == os.getpid() or not isinstance(settings, dict)
+    return {} if is_own else {name: value for name, value in settings.items() if name in MUST_HOLD}
+
+
+def _warn(text: str) -> None:
+    """Warn; where warnings are errors, say it, for the settings are read all the same."""
+    try:
+        warnings.warn(text, stacklevel=5)
+    except UserWarning:
+        print(text, file=sys.stderr)
 
 
 @cache

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -130,3 +134,71 @@ def test_cometapi_without_a_key_never_means_the_toy() -> None:
 def test_an_endpoint_of_ones_own_needs_no_key() -> None:
     CometSettings.instance(endpoint="localhost:8080/v1")
     assert find_endpoint(CometSettings.instance()).key is None
+
+
+# ---- processes that are started from here
+
+CHILD = """
+import multiprocessing, sys
+import comet_magic
+
+def settings_of(_):
+    settings = comet_magic.CometSettings.instance()
+    return [settings.share_values, settings.budget, settings.endpoint, settings.replay, settings.keep, settings.model]
+
+if __name__ == "__main__":
+    settings = comet_magic.CometSettings.instance()
+    settings.share_values, settings.budget, settings.endpoint = False, 0.5, "http://127.0.0.1:9"
+    settings.replay, settings.keep, settings.model = "only", False, "opus"
+    with multiprocessing.get_context(sys.argv[1]).Pool(1) as pool:
+        print(pool.map(settings_of, [0])[0])
+    settings.share_values = True
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        print(pool.map(settings_of, [0])[0][0])
+"""
+
+
+@pytest.mark.parametrize("how", ["spawn", "forkserver"])
+def test_processes_have_the_settings_for_which_no_default_may_stand_in(how: str, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(CHILD)
+    done = subprocess.run([sys.executable, str(script), how], capture_output=True, text=True, check=True)
+    first, second = done.stdout.splitlines()
+    assert first == str([False, 0.5, "http://127.0.0.1:9", "only", False, "sonnet"])
+    assert second == "True"
+
+
+def test_an_endpoint_of_a_parent_gets_no_key_that_was_not_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMETAPI_KEY", "sk-test-0123456789abcdef")
+    monkeypatch.setenv("_COMET_MAGIC_FROM_PARENT", '[1, {"endpoint": "https://gateway.example", "model": "opus"}]')
+    CometSettings.clear_instance()
+    monkeypatch.setenv("_COMET_MAGIC_FROM_PARENT", '[1, {"endpoint": "https://gateway.example", "model": "opus"}]')
+    settings = CometSettings.instance()
+    assert (settings.endpoint, settings.model) == ("https://gateway.example", "sonnet")
+    with pytest.raises(ConfigError, match="nobody is here to allow it"):
+        settings.key_for("https://gateway.example/v1/messages", settings.key)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "[1]", "[1, 5]", '{"a": 1}', '[1, {"share_values": "perhaps"}]'])
+def test_a_parent_s_settings_that_make_no_sense(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    CometSettings.clear_instance()
+    monkeypatch.setenv("_COMET_MAGIC_FROM_PARENT", text)
+    settings = CometSettings.instance()
+    assert settings.share_values is True
+    if "perhaps" in text:
+        with pytest.raises(ConfigError, match="SHARE_VALUES"):
+            settings.check_environment()
+
+
+def test_where_warnings_are_errors_settings_are_read_all_the_same() -> None:
+    environment = {**os.environ, "COMET_MAGIC_MODLE": "opus", "COMET_MAGIC_MAX_TOKENS": "7"}
+    code = "import comet_magic; print(comet_magic.CometSettings.instance().max_tokens)"
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "7\n"
+    assert "COMET_MAGIC_MODLE is not used" in done.stderr

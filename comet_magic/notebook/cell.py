@@ -8,7 +8,7 @@ from typing import Any
 
 from ..exchange.cells import Cell
 from ..settings import CometSettings
-from ..text import from_home, whole_text
+from ..text import from_home, lazy_pattern, whole_text
 
 
 def current_shell() -> Any | None:
@@ -26,6 +26,27 @@ def current_cell(conversation: str) -> Cell:
     number = len(shell.history_manager.input_hist_parsed) - 1
     run = _parent_of(shell).get("header", {}).get("msg_id") or number
     return Cell(name, cell_id(shell), number, run, not is_terminal(shell))
+
+
+def as_typed(shell: Any, body: str) -> str:
+    """Return a cell's body as the user typed it: IPython takes `>>> `, `... ` and `In [1]: ` off its lines.
+
+    body: as a magic gets it; what is no body of the running cell is returned as it is.
+    """
+    code = _parent_of(shell).get("content", {}).get("code")
+    sources = shell.history_manager.input_hist_raw
+    source = code if isinstance(code, str) else sources[-1] if sources else ""
+    if not _PROMPT.search(source):
+        return body
+    typed, got = source.splitlines(), body.splitlines()
+    head, tail = typed[: len(typed) - len(got)], typed[len(typed) - len(got) :]
+    is_this_cell = bool(got and head) and "%%claude" in head[-1]
+    if not is_this_cell or not all(line.endswith(part) for line, part in zip(tail, got, strict=True)):
+        return body
+    return "\n".join(tail) + "\n"
+
+
+_PROMPT = lazy_pattern(r"(?m)^[ \t]*(?:>>>|\.\.\.|In \[\d+\]:)")
 
 
 def local_names(shell: Any) -> dict[str, Any]:

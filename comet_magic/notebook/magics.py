@@ -79,8 +79,10 @@ class CometMagics(Magics):
         if flags.pop("help"):
             print(f"{inspect.getdoc(self.claude_cell)}\n\nNothing was sent.")
             return
+        from .cell import as_typed
+
         into = flags.pop("into")
-        message = self._answer(cell, **flags)
+        message = self._answer(as_typed(self.shell, cell), **flags)
         if into and message:
             self.shell.user_ns[into] = message.value if message.as_type else message
 

@@ -171,6 +171,30 @@ def test_tab_completes_flags_and_models(shell: Any) -> None:
     assert completions("%%claude -o o", magics) == ["old", "orders"]
 
 
+TYPED = [
+    "Why does this fail?\n>>> f(1)\n... \nTraceback\n",
+    "Merge:\n<<<<<<< ours\na = 1\n=======\na = 2\n>>>>>>> theirs\n",
+    ">>> he wrote this\n>> she wrote that\nWho is right?\n",
+    "In [1]: x = 1\n\nIn [2]: x\nOut[2]: 1\nExplain.\n",
+    "Fix this:\n\n    def f():\n        return 1\n\n    >>> f()\n",
+    "... and then?\n",
+]
+
+
+@pytest.mark.parametrize("body", TYPED)
+@pytest.mark.parametrize("around", ["%%claude --alone\n", "%%time\n%%claude --alone\n", "\n\n%%claude --alone\n"])
+def test_what_was_typed_is_what_is_sent(shell: Any, body: str, around: str) -> None:
+    with WireServer(canonical()) as server:
+        settings = comet_magic.CometSettings.instance()
+        settings.endpoint, settings.replay = server.url, "never"
+        for cell in (around + body, (around + body).replace("\n", "\r\n")):
+            assert Ran(shell, cell).error is None
+            assert server.received[-1].json["messages"][0]["content"] == body
+        Ran(shell, f"get_ipython().run_cell_magic('claude', '--alone', {body!r})")
+        assert server.received[-1].json["messages"][0]["content"] == body
+        assert len(server.received) == 3
+
+
 def test_a_name_near_an_alias_is_asked_about(shell: Any) -> None:
     with WireServer(canonical()) as server:
         comet_magic.CometSettings.instance().endpoint = server.url
