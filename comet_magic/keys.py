@@ -178,9 +178,11 @@ def key_in_environment(environ: Mapping[str, str]) -> Key | None:
     return None
 
 
-def find_kept_key() -> Key | None:
-    """Return the first key in: `.env` beside the notebook, Colab's secrets, the system keyring, our own file."""
-    for find in (_in_dotenv, _in_colab, _in_keyring, _in_file):
+def find_kept_key(folder: Path = Path()) -> Key | None:
+    """Return the first key in: `.env` in that folder, Colab's secrets, the system keyring, our own file."""
+    if key := _in_dotenv(folder):
+        return key
+    for find in (_in_colab, _in_keyring, _in_file):
         if key := find():
             return key
     return None
@@ -210,8 +212,8 @@ def _text_of(path: Path) -> str | None:
     return data.decode("utf-16" if is_wide else "utf-8-sig", "replace")
 
 
-def _in_dotenv() -> Key | None:
-    text = _text_of(Path(".env"))
+def _in_dotenv(folder: Path) -> Key | None:
+    text = _text_of(folder / ".env")
     if text is None:
         return None
     name, value = "|".join(KEY_NAMES), r"'([^'\n]*)'|\"([^\"\n]*)\"|(.*?)"

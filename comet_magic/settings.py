@@ -126,6 +126,8 @@ class CometSettings(SingletonConfigurable):
         self._refused_origins: set[str] = set()  # until the kernel ends, or the endpoint is set anew
         self._note_of_key: str | None = None
         self._latest_key: Key | None = None
+        self.has_used_key = False  # for a question that was sent
+        self.folder = Path()  # the notebook's, in which a `.env` is looked for, wherever %cd has gone
         # Asks the user whether the key may go to an origin; None: nobody can answer.
         self.ask_about_origin: Callable[[str], bool | None] = lambda origin: None
         super().__init__(**kwargs)
@@ -313,7 +315,7 @@ class CometSettings(SingletonConfigurable):
         """The key in use: this session's, the environment's, or one that was kept. None when there is none."""
         from .keys import find_kept_key
 
-        self._latest_key = self.key_at_hand or find_kept_key()
+        self._latest_key = self.key_at_hand or find_kept_key(self.folder)
         return self._latest_key
 
     def _without_key(self, text: str) -> str:
@@ -466,6 +468,11 @@ def _warn(text: str) -> None:
         warnings.warn(text, stacklevel=5)
     except UserWarning:
         print(text, file=sys.stderr)
+
+
+def terminal_shows_colours() -> bool:
+    """Return whether what is printed goes to a terminal that draws. Source: no-color.org."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 @cache

@@ -15,6 +15,7 @@ from cells import Ran
 from wire_server import RESET, WireServer, canonical, delta, reply, start, stream
 
 from comet_magic.api.client import connect
+from comet_magic.api.endpoint import find_endpoint
 from comet_magic.errors import CometError, ConfigError
 from comet_magic.keys import Key, find_kept_key, keep, key_file
 from comet_magic.notebook.stdin import ask_for_key
@@ -342,3 +343,36 @@ def test_a_screen_that_is_painted_by_itself_shows_no_key(
     CometSettings.instance()
     Terminal(show_usage=True).paint(f"your key is {SECRET} and")
     assert "SECRETSECRET" not in capsys.readouterr().out
+
+
+def test_a_dotenv_is_looked_for_beside_the_notebook_wherever_cd_went(
+    shell: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    for folder in (project, elsewhere):
+        folder.mkdir()
+    (project / ".env").write_text("COMETAPI_KEY=sk-test-0123456789abcdef\n")
+    monkeypatch.chdir(project)
+    shell.run_line_magic("reload_ext", "comet_magic")
+    monkeypatch.chdir(elsewhere)
+    assert CometSettings.instance().key is not None
+    shell.run_line_magic("reload_ext", "comet_magic")
+    assert CometSettings.instance().key is None
+    monkeypatch.setenv("JPY_SESSION_NAME", str(project / "notebook.ipynb"))
+    shell.run_line_magic("reload_ext", "comet_magic")
+    assert CometSettings.instance().key is not None
+
+
+def test_a_session_that_had_a_key_does_not_change_to_the_local_model(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("comet_magic.api.local.is_installed", lambda name: True)
+    settings = CometSettings.instance()
+    assert find_endpoint(settings).local_model is not None
+    monkeypatch.setenv("COMETAPI_KEY", "sk-test-0123456789abcdef")
+    assert find_endpoint(settings).local_model is None
+    monkeypatch.delenv("COMETAPI_KEY")
+    with pytest.raises(ConfigError, match="does not change to the local model by itself"):
+        find_endpoint(settings)
+    settings.endpoint = "local"
+    assert find_endpoint(settings).local_model is not None

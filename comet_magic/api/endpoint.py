@@ -70,9 +70,10 @@ def find_endpoint(settings: CometSettings, *, offline: bool = False) -> Endpoint
         url = base_url(address or COMETAPI, source, allow_http=settings.allow_http)
         if not offline:
             key = settings.key_for(url, key)
+        settings.has_used_key = settings.has_used_key or (bool(key) and not offline)
         direct = is_loopback(urlsplit(url).hostname or "")
         return Endpoint(url, key, direct=direct, publishes_prices=not is_custom or url == COMETAPI)
-    if name == "auto" and local.is_installed(settings.local_model):
+    if name == "auto" and not settings.has_used_key and local.is_installed(settings.local_model):
         return _local(settings)
     if offline:
         return Endpoint(COMETAPI)
@@ -80,6 +81,8 @@ def find_endpoint(settings: CometSettings, *, offline: bool = False) -> Endpoint
     if name == "auto":
         hint += f"; or try a small local model: {local.INSTALL}; or set CometSettings.endpoint"
     what = "no API key was found"
+    if settings.has_used_key:
+        what += " any more; this session has used one, and does not change to the local model by itself"
     if settings.has_other_companys_key:
         what += "; COMET_API_KEY is not read, for it is the name of Comet ML's own key"
     raise ConfigError(what, hint)

@@ -19,6 +19,7 @@ from ..exchange.plan import Plan
 from ..messages.message import Message
 from ..render.markdown import safe_markdown
 from ..render.message import displayed_part, notes, plain_account, plain_sources, to_markdown, to_plain, value_markdown
+from ..settings import terminal_shows_colours
 from ..text import MARK, clean, escaped
 from .cell import current_shell, is_terminal
 from .next_cell import one_block
@@ -173,7 +174,7 @@ class Notebook:
 
 def _drawer() -> TerminalMarkdown | None:
     """Return what draws Markdown, where the terminal shows colours; else the text is printed as it stands."""
-    if not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+    if not terminal_shows_colours():
         return None
     from ..render.terminal import TerminalMarkdown  # not at the top: notebooks have no terminal
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.inputtransformer2 import EscapedCommand
@@ -58,6 +59,7 @@ def load(shell: InteractiveShell) -> None:
         _append_name(shell, undo)
         magics.executions.watch()
         undo.callback(magics.executions.unwatch)
+        settings.folder = _notebook_folder(settings)
         learn_notebook_path(notebook_path)
         undo.callback(learn_notebook_path, no_path)
         _append(shell.configurables, settings, undo)
@@ -77,6 +79,12 @@ def unload(shell: InteractiveShell) -> None:
     """Undo all that `load` did, and end the local model if it was started."""
     if magics := shell.magics_manager.registry.get(CometMagics.__name__):
         magics.undo.close()
+
+
+def _notebook_folder(settings: CometSettings) -> Path:
+    """Return the folder of the notebook, where the front end says which it is; else the one in which this is loaded."""
+    folder = Path(settings.notebook_variable).expanduser().parent
+    return folder if settings.notebook_variable and folder.is_absolute() and folder.is_dir() else Path.cwd()
 
 
 def _append_name(shell: InteractiveShell, undo: ExitStack) -> None:

@@ -126,7 +126,7 @@ def test_an_alias_that_moves_is_followed(settings: CometSettings) -> None:
 
 def test_the_key_is_not_looked_up_after_every_cell(settings: CometSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     panel = Panel(settings)
-    monkeypatch.setattr("comet_magic.keys.find_kept_key", lambda: pytest.fail("looked up"))
+    monkeypatch.setattr("comet_magic.keys.find_kept_key", lambda folder: pytest.fail("looked up"))
     panel.refresh()
 
 
