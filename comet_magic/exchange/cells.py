@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 class Cell(NamedTuple):
     """The cell that asks. conversation: "" for none.
 
-    id: the front end's id of the cell, "" where it gives none.        execution: the cell's In[] number.
+    id: the cell's id in the notebook's file, "" where the front end gives none.  execution: the cell's In[].
+    handle: what a front end calls the cell instead, as long as it has the notebook open.
     run: what is the same for all questions of one execution.
     is_notebook: its cells are run again as they stand, which is what replays are for.
     """
@@ -20,6 +21,7 @@ class Cell(NamedTuple):
     execution: int | None = None
     run: object = None
     is_notebook: bool = False
+    handle: str = ""
 
 
 def no_path(settings: object) -> str:
@@ -58,6 +60,7 @@ class CellKeys:
         self._run: object = None  # the execution that asked last
         self._execution_count = 0  # how many have asked
         self._questions = 0  # how many the last one has asked
+        self._by_handle: dict[tuple[str, str, int], str] = {}  # by conversation, handle, and number of the question
 
     def next_key(self, cell: Cell) -> str:
         """Return the key of the next question: the second question of one cell has another than the first."""
@@ -70,6 +73,19 @@ class CellKeys:
         if self._is_fork and cell.id:
             key += f"/{self._kernel}"  # the children of one cell are not one another
         return key if count == 1 else f"{key}/{count}"
+
+    def of_handle(self, cell: Cell) -> str:
+        """Return the key that the cell has in this process, by its handle; "" where it has none yet."""
+        return self._by_handle.get((cell.conversation, cell.handle, self._questions), "") if cell.handle else ""
+
+    def remember(self, cell: Cell, key: str) -> None:
+        if cell.handle:
+            self._by_handle[cell.conversation, cell.handle, self._questions] = key
+
+    @property
+    def taken(self) -> set[str]:
+        """The keys of the cells that this process knows by a handle."""
+        return set(self._by_handle.values())
 
     def times_run(self, key: str) -> int:
         """Count a run. Return how often the cell has been run in this kernel, this time included."""

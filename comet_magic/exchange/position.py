@@ -76,7 +76,13 @@ def find_position(
             cell = cell._replace(conversation=former)
             conversation = turns.conversation(store, former, cell=key, window=window)
     if not is_known and cell.is_notebook and not cell.id:
-        key = _key_of_rerun(session, conversation, question) or key
+        key = (
+            session.cells.of_handle(cell)
+            or _key_of_same(session, cell, conversation, question)
+            or _key_of_rerun(session, conversation, question)
+            or key
+        )
+        session.cells.remember(cell, key)
     # Run All runs `--new` cells, too: one that begins the conversation already is run in its place.
     is_new = new and bool(conversation.turns) and conversation.turns[0].cell != key
     if is_new:
@@ -91,6 +97,34 @@ def find_position(
 
 
 _NONE = Conversation()
+NEAR = 0.8  # of two questions, as difflib measures it: the same one, mended
+SHORT = 40  # characters of a question that another one may be alike to by chance
+
+
+def _key_of_same(session: Session, cell: Cell, conversation: Conversation, question: Message) -> str:
+    """Return the key of the turn that asked the same, or nearly; "" where none did.
+
+    For cells of a front end that names them anew whenever it opens the notebook, as VS Code does: their names tell in
+    another kernel nothing of the turns that there are.
+    """
+    if not cell.handle:
+        return ""
+    taken = session.cells.taken
+    free = [turn for turn in conversation.turns if turn.cell not in taken]
+    same = [turn.cell for turn in free if turn.messages[0] == question]
+    near = [turn.cell for turn in free if not same and _is_near(turn.question, question.text)]
+    return next(iter([*same, *near]), "")
+
+
+def _is_near(one: str, other: str) -> bool:
+    one, other = one.strip(), other.strip()
+    if one and other and (one.startswith(other) or other.startswith(one)):
+        return True
+    if min(len(one), len(other)) < SHORT:
+        return False
+    from difflib import SequenceMatcher  # not at the top: few notebooks have such cells
+
+    return SequenceMatcher(None, one[:2000], other[:2000]).ratio() >= NEAR
 
 
 def _key_of_rerun(session: Session, conversation: Conversation, question: Message) -> str:

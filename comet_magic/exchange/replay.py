@@ -21,7 +21,7 @@ def find_stored(
     if replay == "only" and fresh:
         raise ConfigError("nothing is asked anew while CometSettings.replay = 'only'", "set it to 'auto' for that")
     # A cell is known by its id; without one, its request is what it does, and how often.
-    has_id = bool(position.cell.id)
+    has_id = bool(position.cell.id or position.cell.handle)
     times = session.cells.times_run(position.key if has_id else f"{endpoint} {request.key}")
     is_first = not has_id or times == 1
     if fresh or replay == "never" or (replay == "auto" and not (position.cell.is_notebook and is_first)):

@@ -25,7 +25,14 @@ def current_cell(conversation: str) -> Cell:
     # Its execution_count is the cell's own number in some versions, and the next one's in others.
     number = len(shell.history_manager.input_hist_parsed) - 1
     run = _parent_of(shell).get("header", {}).get("msg_id") or number
-    return Cell(name, cell_id(shell), number, run, not is_terminal(shell))
+    id, is_notebook = cell_id(shell), not is_terminal(shell)
+    if _IN_FILE.fullmatch(id):
+        return Cell(name, id, number, run, is_notebook)
+    return Cell(name, "", number, run, is_notebook, handle=id)
+
+
+# Source: the notebook format, cell ids. VS Code's hold as long as it has the notebook open.
+_IN_FILE = lazy_pattern(r"[a-zA-Z0-9_-]{1,64}")
 
 
 def as_typed(shell: Any, body: str) -> str:
