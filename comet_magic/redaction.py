@@ -71,7 +71,7 @@ def is_secret_name(name: str) -> bool:
 
 def is_secret_field(name: str) -> bool:
     """Return whether the texts of a column or a field of this name are taken for secrets, as they are in a source."""
-    return bool(_FIELD.search(name))
+    return bool(_FIELD.search(name)) or name.strip().casefold() in ("pass", "pwd", "pw")
 
 
 def looks_like_secret(text: str) -> bool:

@@ -69,7 +69,7 @@ HELD_BY = {
     "notebook/test_executions.py": "notebook.execution_text",
     "notebook/test_magics.py": "notebook.completion notebook.extension notebook.flags",
     "notebook/test_panel.py": "notebook.controls notebook.settings_table",
-    "exchange/test_turns.py": "notebook.history_magic notebook.history_table",
+    "exchange/test_turns.py": "notebook.history_magic notebook.history_table notebook.stale_notes",
     "notebook/test_next_cell.py": "store.code_cells",
     "render/test_markdown.py": "render.inline text",
     "store/test_database.py": "store.connection store.conversations store.requests store.schema store.turns",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
+from ..redaction import REDACTED, is_secret_field
 from .columns import HEAD, Column, Figures
 from .dependencies import has, home, type_name
 from .description import Description, Limits
@@ -36,12 +37,15 @@ def array(value: Any, limits: Limits) -> Description:
     head = f"shape ({shape}), dtype {value.dtype}"
     if not has(value, "flat", "flags"):
         return Description(type_name(value), head, shape)
-    columns = [_column(name, part) for name, part in _parts(value)]
+    parts = list(_parts(value))
+    distinct = DISTINCT if sum(part.size for _, part in parts) <= 4 * DISTINCT else DISTINCT // 10
+    columns = [_column(name, part, distinct) for name, part in parts]
     lines = [head, HEAD.replace("column", "part", 1), *(column.line(limits) for column in columns)]
     if any(mark in line for line in lines for mark in "~≥"):
         lines.append(f"Figures marked ~ or ≥ are of {PARTS:,} of them, one in each of as many equal parts.")
     is_readable = value.ndim <= 2 or value.size <= READABLE
-    if limits.share_values and value.size and is_readable and value.dtype.kind != "O":
+    is_secret = any(map(is_secret_field, value.dtype.names or ()))
+    if limits.share_values and value.size and is_readable and value.dtype.kind != "O" and not is_secret:
         lines.append(f"values: {_corner(value, limits)}")
     return Description(type_name(value), limits.fitted("\n".join(lines), limits.table_tokens), shape)
 
@@ -61,7 +65,7 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
         yield from ((f"{every}{number}]", value[..., number]) for number in range(value.shape[-1]))
 
 
-def _column(name: str, part: Any) -> Column:
+def _column(name: str, part: Any, distinct: int) -> Column:
     import numpy
 
     size, dtype = part.size, part.dtype
@@ -73,7 +77,7 @@ def _column(name: str, part: Any) -> Column:
         edges = [size * number // PARTS for number in range(PARTS + 1)]
         places = random.Random(SEED)
         chosen = [places.randrange(low, high) for low, high in pairwise(edges)]
-        elements, exact = part[numpy.unravel_index(chosen, part.shape)], _exact(part, numpy)
+        elements, exact = part[numpy.unravel_index(chosen, part.shape)], _exact(part, numpy, distinct)
     values = elements.tolist()
     if dtype.kind in "mM":
         values = elements.astype(f"{dtype.kind}8[us]").tolist()
@@ -82,8 +86,8 @@ def _column(name: str, part: Any) -> Column:
     return Column(name, str(dtype), size, values, is_sample=size > WHOLE, exact=exact)
 
 
-def _exact(part: Any, numpy: Any) -> Figures:
-    """Return the figures of all elements; infinite ones spoil none."""
+def _exact(part: Any, numpy: Any, distinct: int) -> Figures:
+    """Return the figures of all elements; infinite ones spoil none. distinct: up to how many elements it is counted."""
     kind = part.dtype.kind
     if kind not in "iufb":
         return Figures()
@@ -111,7 +115,11 @@ def _exact(part: Any, numpy: Any) -> Figures:
         if amounts.size <= COUNTED:
             q1, median, q3 = (float(part) for part in numpy.quantile(amounts, (0.25, 0.5, 0.75)))
             figures = figures._replace(q1=q1, median=median, q3=q3)
-        if amounts.size <= DISTINCT:
+        if kind in "iu" and figures.high - figures.low < LEVELS:
+            times = numpy.bincount((amounts - figures.low).astype(numpy.int64).ravel())
+            pairs = [(figures.low + at, int(count)) for at, count in enumerate(times) if count]
+            figures = figures._replace(distinct=len(pairs), counts=sorted(pairs, key=lambda pair: -pair[1]))
+        elif amounts.size <= distinct:
             found, times = numpy.unique(amounts, return_counts=True)
             figures = figures._replace(distinct=len(found))
             if len(found) <= LEVELS:
@@ -135,13 +143,16 @@ def labelled(value: Any, limits: Limits) -> Description:
     for name, coordinate in value.coords.items():
         lines.append(f"coordinate {name} ({', '.join(map(str, coordinate.dims))}) {coordinate.dtype}")
         index = value.indexes.get(name)  # already in memory, as other coordinates may not be
-        if limits.share_values and index is not None and len(index):
+        if limits.share_values and index is not None and len(index) and not is_secret_field(str(name)):
             lines[-1] += f": {limits.short(str(index[0]))} … {limits.short(str(index[-1]))}"
     variables = value.data_vars.items() if hasattr(value, "data_vars") else [(value.name or "values", value)]
     for name, variable in variables:
         dims = ", ".join(map(str, variable.dims))
         lines.append(f"variable {name} ({dims}) {variable.dtype}{_attributes(variable.attrs, limits)}")
-        lines += [f"  {line}" for line in _contents(variable, limits)]
+        if is_secret_field(str(name)):
+            lines.append(f"  {REDACTED}, for its name is a secret's")
+        else:
+            lines += [f"  {line}" for line in _contents(variable, limits)]
     if hasattr(value, "data_vars"):
         lines.append(f"dataset{_attributes(value.attrs, limits)}")
     return Description(type_name(value), limits.fitted("\n".join(lines), limits.table_tokens), sizes)
@@ -168,6 +179,9 @@ def _contents(variable: Any, limits: Limits) -> list[str]:
 
 def _attributes(attributes: Any, limits: Limits) -> str:
     formatted = [
-        f"{name} = {limits.short(value)}" if limits.share_values else str(name) for name, value in attributes.items()
+        f"{name} = {REDACTED if is_secret_field(str(name)) else limits.short(value)}"
+        if limits.share_values
+        else str(name)
+        for name, value in attributes.items()
     ]
     return f"; {', '.join(formatted)}" if formatted else ""

@@ -10,13 +10,15 @@ import math
 from bisect import bisect_left, bisect_right
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from decimal import Decimal
+from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
 from numbers import Real
 from typing import Any, NamedTuple
 
-from ..redaction import REDACTED, is_secret_field
+from ..redaction import REDACTED, is_secret_field, is_secret_name
 from .description import Limits
 from .scalars import Scale, formatted, is_null, percent
 from .texts import held_in
@@ -85,6 +87,8 @@ class Column:
         self._exact = exact
         self._categories, self._is_ordered, self._notes = categories, is_ordered, tuple(notes)
         self._present = _present(values)
+        if not self._present and exact.counts:  # so few that no sample meets one
+            self._present = [value for value, _ in exact.counts]
 
     @cached_property
     def kind(self) -> str:
@@ -100,6 +104,8 @@ class Column:
 
     @property
     def is_secret(self) -> bool:
+        if self.kind == "nested":
+            return is_secret_name(self.name)
         return self.kind in ("text", "mixed", "other") and is_secret_field(self.name)
 
     @property
@@ -220,7 +226,8 @@ class Column:
     def _held(self, limits: Limits, style: Style) -> Iterator[str]:
         counts = self._counts if self._exact.counts is None else Counter(dict(self._exact.counts))
         if empty := sum(count for text, count in counts.items() if not text.strip()):
-            yield f"{self._about}{percent(empty, len(self._present))} empty" if self._about else f"{empty} empty"
+            about = self._about_of("counts")
+            yield f"{about}{percent(empty, sum(counts.values()))} empty" if about else f"{empty} empty"
         if (held := self._text_values) is None:
             return
         about = "~" if held.is_part else self._about_of("counts")
@@ -349,7 +356,7 @@ class Column:
 def _present(values: Sequence[Any]) -> list[Any]:
     try:
         return [value for value in values if value is not None and value == value]  # the quick way of `is_null`
-    except (TypeError, ValueError, ArithmeticError):
+    except Exception:  # noqa: BLE001  # arrays, and a user's class, which may raise what it likes
         return [value for value in values if not is_null(value)]
 
 
@@ -361,8 +368,12 @@ def _quantile(ordered: list[Any], part: float) -> float:
         return low  # type: ignore[no-any-return]
     try:
         return float(low) + share * (float(high) - float(low))
-    except OverflowError:
-        return math.inf
+    except OverflowError:  # integers that no float can hold
+        return low + int((high - low) * Fraction(share)) if _are_integers([low, high]) else math.inf
+
+
+def _are_integers(values: list[Any]) -> bool:
+    return all(isinstance(value, int) for value in values)
 
 
 def _middle(ordered: list[Any]) -> Any:
@@ -380,14 +391,14 @@ def _mean(values: list[Any]) -> float:
     try:
         return math.fsum(values) / len(values)
     except OverflowError:  # integers that no float can hold
-        return math.inf
+        return sum(values) // len(values) if _are_integers(values) else math.inf
 
 
 def _deviation(values: list[Any], mean: float) -> float | None:
     """Return the standard deviation of a sample, as statistics libraries do; None of a single value."""
-    if len(values) < 2 or not math.isfinite(mean):
-        return None
     try:
+        if len(values) < 2 or not math.isfinite(mean):
+            return None
         return math.sqrt(math.fsum([(float(value) - mean) ** 2 for value in values]) / (len(values) - 1))
     except OverflowError:
         return None
@@ -446,11 +457,17 @@ def _types(values: list[Any], about: str) -> str:
 
 def _nested(values: list[Any], limits: Limits, about: str) -> Iterable[str]:
     yield _types(values, about)
-    sizes = [len(value) for value in values if hasattr(value, "__len__")]
+    sizes = list(_sizes(values))
     if sizes:
         yield f"{about}{min(sizes)} … {about}{max(sizes)} items"
     if limits.share_values:
         yield f"e.g. {formatted(values[0], limits)}"
+
+
+def _sizes(values: list[Any]) -> Iterator[int]:
+    for value in values:
+        with suppress(Exception):  # a user's class raises what it likes
+            yield len(value)
 
 
 def _share(count: int, total: int) -> str:

@@ -36,7 +36,10 @@ def strongest(columns: Mapping[str, Sequence[Any]]) -> list[tuple[str, str, floa
 def _number(value: Any) -> float:
     if isinstance(value, dt.date) and value == value:  # pandas' NaT is a date that is not
         moment = value if isinstance(value, dt.datetime) else dt.datetime(value.year, value.month, value.day)
-        return float(moment.toordinal() * 86_400 + moment.hour * 3600 + moment.minute * 60 + moment.second)
+        return (
+            float(moment.toordinal() * 86_400 + moment.hour * 3600 + moment.minute * 60 + moment.second)
+            + moment.microsecond / 1e6
+        )
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError):

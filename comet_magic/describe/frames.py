@@ -6,6 +6,7 @@ What is lazy is read for its schema, and never computed; but for a DuckDB relati
 from __future__ import annotations
 
 import datetime as dt
+import math
 import random
 import re
 import sys
@@ -15,7 +16,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import ConfigError
-from ..text import many
+from ..redaction import is_secret_field
+from ..text import lazy_pattern, many
 from .columns import Figures
 from .dependencies import has, is_series_like, plain, table_library
 from .description import Limits, stable_repr
@@ -30,7 +32,8 @@ COLUMNS = 60  # most that are described in full; about what a bound of some thou
 WHOLE = 50_000  # cells of these columns, up to which Python looks at all of them: about 20 ms
 COUNTED = 10_000_000  # cells, up to which the library finds quartiles and distinct values of all rows; about 0.5 s
 LEVELS = 20_000  # distinct values, up to which each is counted in all rows
-COMPARED = 10_000_000  # cells, up to which rows are looked at for duplicates; PyArrow needs more time for it
+COMPARED = 3_000_000  # cells, up to which rows are looked at for duplicates; PyArrow needs more time for it
+COMPARED_OBJECTS = 1000  # cells that are Python objects, up to which that is done
 SAMPLE = 10_000  # rows of a larger table
 RUNS = 250  # of neighbouring rows that a sample consists of; single rows would make pandas 3 copy whole columns of text
 SCANNED = 300_000_000  # cells in which nulls, min, max and mean are looked for; about 0.5 s
@@ -84,6 +87,27 @@ class FrameSample(NamedTuple):
         return cls(labels, dtypes, _first(labels, named), named, rows, frame, range(rows))
 
 
+def _column_labels(names: Sequence[Any], axis: str, limits: Limits) -> list[str]:
+    labels = _labels(names, limits)
+    # A pivot table's columns are values.
+    hides = axis and (not limits.share_values or is_secret_field(axis))
+    return [f"column {number}" for number in range(1, len(labels) + 1)] if hides else labels
+
+
+def _read_wide(value: Any, limits: Limits, narwhals: Any, notes: list[str]) -> FrameSample:
+    """Read the columns of a wide frame that are described: pandas needs seconds for thousands of others."""
+    axis = _axis(value, limits)
+    labels = _column_labels(list(value.columns), axis, limits)
+    named = _named(labels, limits.about)
+    chosen = _first(labels, named)
+    part = _plain(value.iloc[:, chosen], "DataFrame").copy(deep=False)
+    part.columns = [str(number) for number in chosen]
+    part.attrs = {}
+    dtypes = [_dtype(dtype, limits) for dtype in value.dtypes]
+    outline = FrameSample(labels, dtypes, chosen, named, index=value.index, axis=axis, notes=notes)
+    return _read(outline, narwhals.from_native(part), narwhals)
+
+
 class _Column(list[Any]):
     def to_list(self) -> list[Any]:
         return self
@@ -121,6 +145,8 @@ def read(value: Any, limits: Limits) -> FrameSample:
     elif has(value, "serialize", "num_columns"):  # one of pyarrow's batches
         value = sys.modules["pyarrow"].Table.from_batches([value])
     index = value.index if table_library(value) in WITH_INDEX else None
+    if index is not None and len(value.columns) > COLUMNS:
+        return _read_wide(value, limits, narwhals, notes)
     native, names = _renamed(value)
     frame: Any = narwhals.from_native(native)
     schema = frame.collect_schema()
@@ -128,14 +154,16 @@ def read(value: Any, limits: Limits) -> FrameSample:
     if renamed := {name: str(number) for number, name in enumerate(schema.names()) if name != str(number)}:
         frame = frame.rename(renamed)
     axis = _axis(value, limits) if index is not None else ""
-    labels = _labels(names, limits)
-    if axis and not limits.share_values:  # a pivot table's columns are values
-        labels = [f"column {number}" for number in range(1, len(labels) + 1)]
+    labels = _column_labels(names, axis, limits)
+    if is_series and not limits.share_values:  # a row's name is a value
+        labels = ["values"]
     named = _named(labels, limits.about)
     outline = FrameSample(
         labels, _dtypes(native, schema, limits), _first(labels, named), named, index=index, axis=axis, notes=notes,
         is_series=is_series,
     )  # fmt: skip
+    if len(labels) > COLUMNS and isinstance(frame, narwhals.DataFrame):
+        frame = frame.select([str(number) for number in outline.chosen])
     if isinstance(frame, narwhals.DataFrame):
         return _read(outline, frame, narwhals)
     return _related(outline, frame.to_native(), narwhals) if frame.implementation.is_duckdb() else outline
@@ -158,7 +186,7 @@ def values_of(frame: Any, number: int) -> list[Any]:
     """Return a column's values; where Python has no type for one, such as a year 99999, the library's text of each."""
     column = frame[str(number)]
     try:
-        return column.to_list()  # type: ignore[no-any-return]
+        return _readable(column.to_list())
     except Exception as error:  # noqa: BLE001  # each library has its own
         import narwhals
 
@@ -166,6 +194,24 @@ def values_of(frame: Any, number: int) -> list[Any]:
             return column.cast(narwhals.String).to_list()  # type: ignore[no-any-return]
         except Exception:  # noqa: BLE001
             return [f"({type(error).__name__})"] * len(column)
+
+
+def _readable(values: list[Any]) -> list[Any]:
+    """Return values as they can be compared: moments by the clock of the world, and spans of days as spans."""
+    first = next((value for value in values if value is not None), None)
+    if type(first) is dt.datetime and first.tzinfo is not None:
+        # Of one zone, Python compares the clocks on the wall, of which an hour in autumn is there twice.
+        return [value and value.astimezone(dt.timezone(value.utcoffset())) for value in values]
+    return list(map(_as_span, values)) if type(first).__name__ == "MonthDayNano" else values
+
+
+def _as_span(value: Any) -> Any:
+    """Return a span of Arrow's as Python's own; one with months, which have no length, as words."""
+    if type(value).__name__ != "MonthDayNano":
+        return value
+    months, days, nanoseconds = value
+    span = dt.timedelta(days=days, microseconds=nanoseconds // 1000)
+    return f"{months} months {span}" if months else span
 
 
 def _named(labels: Sequence[str], about: str) -> list[int]:
@@ -265,18 +311,22 @@ def _dtypes(value: Any, schema: Any, limits: Limits) -> list[str]:
 
 
 def _dtype(dtype: Any, limits: Limits) -> str:
-    # An Enum's categories are values, and so is what a sparse column is filled with.
-    text = re.sub(r"(?i)\benum\(.*", "Enum", str(dtype), flags=re.S)
-    return limits.short(re.sub(r"(?s)(\bSparse\[\w+),.*\]", r"\1]", text), 50)
+    return limits.short(dtype_text(str(dtype)), 50)
+
+
+def dtype_text(dtype: str) -> str:
+    """Return a dtype's name without the values in it: an Enum's categories, and what a sparse column is filled with."""
+    dtype = re.sub(r"(?i)\benum\(.*", "Enum", dtype, flags=re.S)
+    return re.sub(r"(?s)(\bSparse\[(?:[^,\[\]]|\[[^\]]*\])+),.*\]", r"\1]", dtype)
 
 
 def _read(outline: FrameSample, frame: nw.DataFrame[Any], narwhals: Any) -> FrameSample:
     """Read all of a table, or a sample of it."""
-    rows, columns = frame.shape
+    rows, columns = len(frame), len(outline.names)
     outline = outline._replace(
         rows=rows,
         categories=_categories(frame, outline.chosen, narwhals),
-        duplicates=_duplicates(frame),
+        duplicates=_duplicates(frame) if columns <= COLUMNS else None,
     )
     some = _affordable(frame, columns)
     if rows * min(columns, COLUMNS) > WHOLE:
@@ -297,6 +347,9 @@ def _duplicates(frame: nw.DataFrame[Any]) -> int | None:
     rows, columns = frame.shape
     if not columns or rows * columns > COMPARED / (4 if frame.implementation.is_pyarrow() else 1):
         return None
+    objects = sum(dtype.is_nested() or type(dtype).__name__ in ("Object", "Unknown") for dtype in frame.schema.dtypes())
+    if objects * rows > COMPARED_OBJECTS:  # which some libraries compare each with all others
+        return None
     try:
         return rows - len(frame.unique())
     except Exception:  # noqa: BLE001  # lists have no hash, and each library has its own error for that
@@ -306,9 +359,9 @@ def _duplicates(frame: nw.DataFrame[Any]) -> int | None:
 def _categories(frame: Any, chosen: Sequence[int], narwhals: Any) -> dict[int, tuple[Sequence[Any], bool]]:
     """Return the categories of pandas' categorical columns and of enumerations, which no other row may have."""
     found: dict[int, tuple[Sequence[Any], bool]] = {}
-    dtypes = frame.schema.dtypes()
+    schema = frame.schema
     for number in chosen:
-        dtype = dtypes[number]
+        dtype = schema[str(number)]
         is_fixed = isinstance(dtype, narwhals.Enum) or frame.implementation.is_pandas_like()
         if isinstance(dtype, narwhals.Categorical | narwhals.Enum) and is_fixed:
             column = frame[str(number)]
@@ -368,57 +421,105 @@ def _exact(frame: Any, schema: Any, outline: FrameSample, narwhals: Any) -> dict
     """Return what is known of all rows: nulls, min, max and mean as far as it stays cheap, and more of fewer rows."""
     rows = outline.rows or 0
     is_counted = rows * min(len(outline.names), COLUMNS) <= COUNTED
-    dtypes = schema.dtypes()
+    dtypes = {number: schema[str(number)] for number in outline.chosen}
     expressions: dict[int, list[Any]] = {}
     left = SCANNED
-    for number in outline.chosen:
-        is_object = isinstance(dtypes[number], narwhals.Object | narwhals.Unknown) or dtypes[number].is_nested()
+    for number, dtype in dtypes.items():
+        is_object = isinstance(dtype, narwhals.Object | narwhals.Unknown) or dtype.is_nested()
+        if _PANDAS_MOMENT.match(outline.dtypes[number]) and frame.implementation.is_pandas_like():
+            is_object, dtype = False, narwhals.Datetime  # narwhals knows no zone with a sign in its name
         cost = rows * (OBJECT if is_object else 1)
         if cost <= left:
             left -= cost
             column = narwhals.col(str(number))
-            if is_counted and dtypes[number].is_float() and not frame.implementation.is_pandas_like():
-                column = column.fill_nan(None)  # pandas' NaN is null
-            expressions[number] = _expressions(column, number, dtypes[number], is_counted and not is_object)
+            has_nan = "pyarrow" in outline.dtypes[number] or not frame.implementation.is_pandas_like()
+            if is_counted and dtype.is_float() and has_nan:
+                column = column.fill_nan(None)  # pandas' own NaN is null
+            if is_counted and isinstance(dtype, narwhals.Float32):
+                column = column.cast(narwhals.Float64)  # else sums are short of digits
+            of = outline.dtypes[number] if dtype is narwhals.Datetime else dtype
+            expressions[number] = _expressions(column, number, of, is_counted and not is_object)
     computed = _figures(frame, [figure for figures in expressions.values() for figure in figures], narwhals)
     if computed is None:  # there is a column that a library cannot do it for
         computed = {}
         for number, figures in expressions.items():
-            basic = figures[: len(_expressions(narwhals.col(str(number)), number, dtypes[number], False))]
-            computed.update(_figures(frame, figures, narwhals) or _figures(frame, basic, narwhals) or {})
+            computed |= _figures(frame, figures, narwhals) or _fewer(
+                frame, number, dtypes[number], is_counted, narwhals
+            )
     if not is_counted and not frame.implementation.is_pandas_like():
         for number in expressions:
             if dtypes[number].is_float() and computed.get(f"mean {number}") is None:
                 without = narwhals.col(str(number)).fill_nan(None)
-                computed.update(_figures(frame, _expressions(without, number, dtypes[number], False), narwhals) or {})
-    known = {number: _known(computed, number) for number in expressions}
-    for number, found in known.items():
+                computed |= _figures(frame, _expressions(without, number, dtypes[number], False), narwhals) or {}
+    known: dict[int, Figures] = {}
+    for number in expressions:
+        found = _known(computed, number)
+        if found.nulls is None:
+            continue
+        if dtypes[number].is_float() and not (_is_finite(found.low) and _is_finite(found.high)):
+            found = _finite(frame, number, dtypes[number], is_counted, narwhals)._replace(nulls=found.nulls)
         if found.distinct is not None and found.distinct <= LEVELS:
-            known[number] = found._replace(counts=_counts(frame, number))
-    return {number: found for number, found in known.items() if found.nulls is not None}
+            found = found._replace(counts=_counts(frame, number, dtypes[number]))
+        known[number] = found
+    return known
+
+
+def _fewer(frame: Any, number: int, dtype: Any, is_counted: bool, narwhals: Any) -> dict[str, Any]:
+    """Return the figures of a column for which a library cannot compute all: what is cheap, and distinct values."""
+    column = narwhals.col(str(number))
+    found = _figures(frame, _expressions(column, number, dtype, False), narwhals) or {}
+    if is_counted:
+        counts = {"nulls": column.null_count(), "distinct": column.n_unique()}
+        named = [figure.alias(f"{name} {number}") for name, figure in counts.items()]
+        found = {**(_figures(frame, named, narwhals) or {}), **found}
+    return found
+
+
+def _finite(frame: Any, number: int, dtype: Any, is_counted: bool, narwhals: Any) -> Figures:
+    """Return the figures of a column without its infinite values, and how many those are."""
+    column = narwhals.col(str(number))
+    amounts = narwhals.when(column.is_finite()).then(column)
+    infinite = (~column.is_finite() & ~column.is_nan()).sum().alias("infinite")
+    found = _known(_figures(frame, _expressions(amounts, number, dtype, is_counted), narwhals) or {}, number)
+    return found._replace(infinite=(_figures(frame, [infinite], narwhals) or {}).get("infinite"))
+
+
+def _is_finite(value: Any) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _expressions(column: Any, number: int, dtype: Any, is_counted: bool) -> list[Any]:
-    """Return what computes the figures of a column; the first ones are those that are cheap."""
+    """Return what computes the figures of a column. dtype: narwhals', or pandas' own text of a moment with a zone."""
     figures = {"nulls": column.null_count()}
-    if dtype.is_numeric() or dtype.is_temporal():
+    is_pandas_moment = isinstance(dtype, str)
+    is_numeric = not is_pandas_moment and dtype.is_numeric()
+    if is_numeric or is_pandas_moment or dtype.is_temporal():
         figures |= {"low": column.min(), "high": column.max()}
-    if dtype.is_numeric():
+    if is_numeric:
         figures["mean"] = column.mean()
     if is_counted:
         figures["distinct"] = column.n_unique()  # and one more where there is a null
         ticks = _ticks(column, dtype)
         if ticks is not None:
             figures |= {"first tick": ticks.min(), "median tick": ticks.quantile(0.5, interpolation="linear")}
-        elif dtype.is_numeric():
+        elif is_numeric:
             parts = {"q1": 0.25, "median": 0.5, "q3": 0.75}
             figures |= {"sd": column.std(), "zeros": (column == 0).sum()}
             figures |= {name: column.quantile(part, interpolation="linear") for name, part in parts.items()}
     return [figure.alias(f"{name} {number}") for name, figure in figures.items()]
 
 
+_PANDAS_MOMENT = lazy_pattern(r"datetime64\[\w+, ")
+_MICROSECONDS = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
+
+
 def _ticks(column: Any, dtype: Any) -> Any:
     """Return moments or spans as microseconds, which have a median; None of other things."""
+    if isinstance(dtype, str):  # pandas' moments of a zone are whole numbers of their unit
+        import narwhals
+
+        unit = dtype.removeprefix("datetime64[").split(",")[0].rstrip("]")
+        return column.cast(narwhals.Int64) * 1.0 * _MICROSECONDS[unit]
     kind = type(dtype).__name__
     if kind == "Datetime":
         return column.dt.timestamp("us")
@@ -431,19 +532,31 @@ def _known(computed: Mapping[str, Any], number: int) -> Figures:
     figures = {name: computed.get(f"{name} {number}") for name in Figures._fields if name not in ("infinite", "counts")}
     first, middle = (computed.get(f"{name} tick {number}") for name in ("first", "median"))
     if first is not None and middle is not None and figures["low"] is not None:
-        figures["median"] = figures["low"] + dt.timedelta(microseconds=int(middle - first))
+        figures["median"] = _later(figures["low"], dt.timedelta(microseconds=int(middle - first)))
     if figures["distinct"] is not None:
         figures["distinct"] -= bool(figures["nulls"])
     return Figures(**figures)
 
 
-def _counts(frame: Any, number: int) -> list[tuple[Any, int]] | None:
+def _later(moment: Any, span: dt.timedelta) -> Any:
+    """Return a moment that much later, by the clock of the world and not of its wall; None where there is none."""
+    try:
+        if type(moment) is dt.datetime and moment.tzinfo is not None:
+            return (moment.astimezone(dt.timezone.utc) + span).astimezone(moment.tzinfo)
+        return moment + span
+    except (TypeError, OverflowError):  # months have no length
+        return None
+
+
+def _counts(frame: Any, number: int, dtype: Any) -> list[tuple[Any, int]] | None:
     """Count each value of a column that has few, the most frequent first; None where the library cannot."""
     import narwhals
 
     name = str(number)
     try:
-        counted = frame.select(name).drop_nulls().group_by(name).agg(narwhals.len().alias("count"))
+        column = frame.select(name).drop_nulls()
+        column = column.filter(narwhals.col(name).is_finite()) if dtype.is_float() else column
+        counted = column.group_by(name).agg(narwhals.len().alias("count"))
         counted = counted if isinstance(counted, narwhals.DataFrame) else counted.collect()
         pairs = zip(counted[name].to_list(), counted["count"].to_list(), strict=True)
         # Of values as frequent as one another, the order is that of their texts: a library's may be another each time.
@@ -463,7 +576,7 @@ def _figures(frame: Any, expressions: list[Any], narwhals: Any) -> dict[str, Any
         values = {name: computed[name].item(0) for name in computed.columns}
     except Exception:  # noqa: BLE001  # each library has its own; the sample's figures will do
         return None
-    return {name: None if is_null(value) else value for name, value in values.items()}
+    return {name: None if is_null(value) else _as_span(value) for name, value in values.items()}
 
 
 def _size(count: float) -> str:

@@ -158,7 +158,10 @@ def _shape(value: Any) -> str:
 def record(value: Any, limits: Limits) -> Description:
     """Return a dataclass, a named tuple, a model, an Enum's member: fields and values."""
     if isinstance(value, Enum):
-        return Description(type_name(value), f"{value}: {brief(value.value, limits)}", is_value=True)
+        text = f"{type_name(value)}.{value.name}"
+        if limits.share_values:
+            text = f"{value}: {brief(value.value, limits)}"
+        return Description(type_name(value), text, is_value=True)
     found = fields_of(value) or {}
     room = TokenBudget(limits.table_tokens)
     for name, item in found.items():

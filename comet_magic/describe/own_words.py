@@ -13,6 +13,7 @@ from ..messages.image_size import media_type
 from ..text import cut, lazy_pattern, many
 from .dependencies import has, home, table_library, type_name
 from .description import Description, Limits, TokenBudget, stable_repr, without_addresses
+from .frames import dtype_text
 from .images import image
 
 # A default repr says the class alone; without its address it is the same for each of them.
@@ -131,11 +132,13 @@ def _held_table(value: Any) -> Any:
 
 
 def _keys(value: Any) -> str:
+    """Return the names of the columns that a table is grouped by; of other keys, which may be values, the kind."""
     attributes = vars(value)
     keys = attributes.get("keys", attributes.get("by"))
-    if callable(keys) or table_library(keys):
-        return type_name(keys)
-    return "" if keys is None else keys if isinstance(keys, str) else stable_repr(keys)
+    if keys is None:
+        return ""
+    parts = keys if isinstance(keys, list | tuple) else [keys]
+    return ", ".join(part if isinstance(part, str) else type_name(part) for part in parts[:10])
 
 
 def _connection(connection: Any, limits: Limits) -> Description:
@@ -150,7 +153,7 @@ def _connection(connection: Any, limits: Limits) -> Description:
     tables: dict[str, list[str]] = {}
     try:
         for table, column, kind in connection.cursor().execute(query).fetchall():
-            tables.setdefault(str(table), []).append(f"{column} {kind}".strip())
+            tables.setdefault(str(table), []).append(f"{column} {dtype_text(str(kind))}".strip())
     except Exception as error:  # noqa: BLE001  # as of one that is closed
         return Description(type_name(connection), f"a connection that cannot be read: {type(error).__name__}")
     room = TokenBudget(limits.table_tokens)

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from ..messages.tokens import estimated_tokens
+from ..redaction import REDACTED, is_secret_field
 from ..text import many
 from .columns import HEAD, Column, Figures, Style, step_of
 from .correlations import ROWS, strongest
@@ -152,7 +153,7 @@ class _Card:
         yield f"index: {' '.join(filter(None, [*names, kind]))}"
         if len(index) > 1:
             yield "unique" if index.is_unique else "not unique"
-        if self._limits.share_values and len(index):
+        if self._limits.share_values and len(index) and not self._hides_index:
             yield f"from {self._row_name(0)} to {self._row_name(len(index) - 1)}"
             if 2 < len(index) <= STEPS and kind.startswith(("Datetime", "Timedelta")):
                 yield step_of(sorted(set(index.dropna())))
@@ -162,10 +163,16 @@ class _Card:
         index = self._sample.index
         if index is None or type(index).__name__ == "RangeIndex":
             return str(position)
+        if self._hides_index:
+            return REDACTED
         name = index[position]
         parts = name if isinstance(name, tuple) else (name,)
         limits = self._limits
         return " / ".join(limits.short(part) if isinstance(part, str) else formatted(part, limits) for part in parts)
+
+    @cached_property
+    def _hides_index(self) -> bool:
+        return any(is_secret_field(str(name)) for name in self._sample.index.names)
 
     def _names(self, numbers: Iterable[int], before: list[str]) -> list[str]:
         """Return the lines that name columns without figures, as many as there is room for behind `before`."""

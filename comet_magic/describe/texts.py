@@ -19,6 +19,7 @@ _NUMBER = lazy_pattern(
 )
 _DATE = lazy_pattern(r"\d[/.:-]\d|\d{8}|(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[ -]\d")
 _DIGITS = lazy_pattern(r"\D")
+_DECIMAL_COMMA = lazy_pattern(r"^[^,]*\d,(?:\d{1,2}|\d{4,})(?!\d)[^,]*$")
 _FORMATS = (
     "%Y/%m/%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%d/%m/%y", "%m/%d/%y", "%Y-%m",
     "%b %d %Y", "%b %d, %Y", "%B %d, %Y", "%d %b %Y", "%d %B %Y",
@@ -49,8 +50,9 @@ def held_in(counts: Counter[str]) -> Held | None:
     some = texts[:TRIED]
     if len(some) < 2:
         return None
-    if _share(some, counts, _number) >= ENOUGH and not all(len(text) == 8 and _date("%Y%m%d")(text) for text in some):
-        return _held("numbers", texts, counts, _number, "")
+    read = _comma_number if any(map(_DECIMAL_COMMA.search, texts)) else _number
+    if _share(some, counts, read) >= ENOUGH and not all(len(text) == 8 and _date("%Y%m%d")(text) for text in some):
+        return _held("numbers", texts, counts, read, "")
     if _share(some, counts, _iso) >= ENOUGH:
         return _held("dates", texts, counts, _iso, "")
     if not any(map(_DATE.search, some[:3])):
@@ -87,6 +89,11 @@ def _number(text: str) -> float | None:
         return None
     number = float(f"{_DIGITS.sub('', match[1] or '0')}{(match[2] or '').replace(',', '.')}{match[3] or ''}")
     return -number if text[0] in "-−(" else number
+
+
+def _comma_number(text: str) -> float | None:
+    """Read a number whose comma is before its decimals, as `1.234,5`."""
+    return _number(text.replace(".", "").replace(",", ".")) if "," in text else _number(text)
 
 
 def _iso(text: str) -> dt.datetime | None:

@@ -13,6 +13,7 @@ from ..errors import CometError
 from ..keys import without_key
 from ..messages import prices
 from ..messages.conversation import Turn
+from ..messages.framed import unframed
 from ..messages.message import Message, Receipt
 from ..messages.request import Request
 from ..messages.tool_call import NOBODY_THERE
@@ -22,7 +23,7 @@ from ..store import requests, turns
 from ..store.connection import Connection
 from ..store.conversations import shrink
 from ..store.requests import Ending, RequestRecord, StoredReply
-from ..text import dollars
+from ..text import dollars, one_line
 from . import budget
 from .plan import Plan
 from .session import Session
@@ -43,6 +44,7 @@ class Journal:
         self._reply: Reply | None = None
         self._is_finished = False
         self._due = 0.0
+        self._stale: tuple[tuple[str, str], ...] = ()  # later cells that the reply outdates
         self._lost_usd = 0.0  # of tries that broke off before an answer, and may have been billed
         self._most_usd = plan.record.most_usd or 0.0  # what the request that is being sent may cost
 
@@ -195,9 +197,9 @@ class Journal:
         self._session.cells.ran_in(position.cell.conversation, turn.cell)
         if not self._plan.share_values:
             self._session.without_values.add(turn.digest)
-        if stale := position.stale_after(turn):
-            later = "1 later turn" if stale == 1 else f"{stale} later turns"
-            self.note(f"{later} answered what stood here before: %claude_history shows which")
+        # What this kernel has not run is run again when cells run from the top, and is stale until then.
+        stale = [later for later in position.stale_after(turn) if later.session == self._session.id]
+        self._stale = tuple((later.cell, _called(later)) for later in stale)
         return turn
 
     def _not_a_turn(self, message: Message) -> str:
@@ -208,7 +210,7 @@ class Journal:
 
     def _receipt(self, cost: float | None) -> Receipt:
         plan = self._plan
-        receipt = Receipt(cost, self._session.totals.money, plan.sent_line, host=plan.endpoint.host)
+        receipt = Receipt(cost, self._session.totals.money, plan.sent_line, host=plan.endpoint.host, stale=self._stale)
         if not plan.question.has_data:
             return receipt
         from ..describe.images import thumbnails
@@ -239,3 +241,8 @@ def _total(usage: Usage) -> int | None:
 def _sum(a: float | None, b: float | None) -> Any:
     """Return the sum of the known amounts; None if neither is known."""
     return b if a is None else a if b is None else a + b
+
+
+def _called(turn: Turn) -> str:
+    """Return what a turn's cell is called: by its question, for its number is another one at each run."""
+    return one_line(unframed(turn.question), 40) if turn.wire else f"[{turn.execution}]"

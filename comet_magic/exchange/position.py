@@ -36,11 +36,11 @@ class Position(NamedTuple):
     def digest_before(self) -> str:
         return self.conversation.before(self.key).digest
 
-    def stale_after(self, turn: Turn) -> int:
-        """Return how many later turns answer something else than what stands before them, with `turn` in its place."""
+    def stale_after(self, turn: Turn) -> list[Turn]:
+        """Return the later turns that answer something else than what stands before them, with `turn` in its place."""
         index = self.conversation.index_of(turn.cell)
         later = {after.cell for after in self.conversation.turns[index + 1 :]}
-        return sum(stale.cell in later for stale in self.conversation.with_turn(turn).stale()) if later else 0
+        return [stale for stale in self.conversation.with_turn(turn).stale() if stale.cell in later] if later else []
 
     def sent_line(self, parts: Iterable[str]) -> str:
         """Return `your text · df (1,000 × 3, card of 212 tokens) · 2 earlier turns`; "" where the text is sent alone.

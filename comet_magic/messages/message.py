@@ -72,6 +72,7 @@ class Receipt(NamedTuple):
     thumbnails: data: addresses of its pictures.
     host: of the endpoint, where it is not the usual one.
     store: the file of a replay, where it is not the user's own.
+    stale: the later cells that answered what stood here before: (key, what each is called).
     replayed: when the reply was first asked for, in seconds since 1970, if it came from the store.
     """
 
@@ -83,6 +84,7 @@ class Receipt(NamedTuple):
     host: str = ""
     replayed: float | None = None
     store: str = ""
+    stale: tuple[tuple[str, str], ...] = ()
 
 
 NO_RECEIPT = Receipt()

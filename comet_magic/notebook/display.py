@@ -41,7 +41,9 @@ def plain_bundle(value: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 class Screen(Protocol):
-    """A place where a reply is painted."""
+    """A place where a reply is painted. can_update: also later, from another cell."""
+
+    can_update: bool
 
     def note(self, text: str) -> None: ...
     def asking(self, approve: Approve) -> Approve: ...
@@ -100,6 +102,8 @@ class LiveDisplay:
 
 class Notebook:
     """A screen that shows Markdown: one output, updated in place."""
+
+    can_update = True
 
     def __init__(
         self, publish: Callable[..., None], *, show_usage: bool, remote_images: bool,
@@ -183,6 +187,8 @@ def _drawer() -> TerminalMarkdown | None:
 
 class Terminal:
     """A screen that can only go on: text is printed as it comes, then how it ended and the usage."""
+
+    can_update = False
 
     def __init__(self, *, show_usage: bool, bundle_of: BundleOf = plain_bundle, is_typed: bool = False) -> None:
         """is_typed: the reply is to be a value, and shown when it is one."""

@@ -152,6 +152,8 @@ class Executions:
         plain, picture = data.get("text/plain"), _picture(data)
         if plain or picture:
             key = content.get("transient", {}).get("display_id") or f"output {len(self._displayed)}"
+            if message.get("header", {}).get("msg_type") == "update_display_data" and key not in self._displayed:
+                return message  # of another cell's output
             if "comet_magic" in content.get("metadata", {}):  # a reply; how long it took is another time at each run
                 plain = str(plain).rpartition("\n\n")[0]
             self._keep(key, Output(str(plain or ""), picture))
@@ -204,7 +206,10 @@ class Executions:
                 clears = False
                 shown.append(item._replace(text=item.text[: MOST_OUTPUT + MARGIN]))
         half = MOST_OUTPUTS // 2
-        return tuple(shown if len(shown) <= MOST_OUTPUTS else [*shown[:half], *shown[-half:]])
+        if len(shown) <= MOST_OUTPUTS:
+            return tuple(shown)
+        left_out = Output(f"[… {len(shown) - 2 * half} outputs left out …]")
+        return (*shown[:half], left_out, *shown[-half:])
 
     def _items(self, number: int) -> Iterator[Output | _Displayed]:
         """Yield what was printed, displayed and returned; and, as itself, what cleared all that before."""

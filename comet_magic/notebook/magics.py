@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..exchange.cells import Cell
     from ..exchange.plan import Options
     from ..messages.message import Message
+    from .stale_notes import StaleNotes
 
 
 def _approve(name: str, arguments: Mapping[str, str], can_be_always: bool, others: Sequence[Any] = ()) -> str:
@@ -38,6 +39,14 @@ class CometMagics(Magics):
         self.settings = settings
         self.offered: list[str] = []  # models that the endpoint has named, for Tab
         self.executions = Executions(shell)
+        self._stale_notes: StaleNotes | None = None
+
+    @property
+    def stale_notes(self) -> StaleNotes:
+        from .stale_notes import StaleNotes
+
+        self._stale_notes = self._stale_notes or StaleNotes()
+        return self._stale_notes
 
     @no_var_expand
     @cell_magic("claude")
@@ -203,7 +212,11 @@ class CometMagics(Magics):
         screen = screen_for(self.shell, plan)
         live = LiveDisplay(screen)
         with brief_interrupt(), Journal(session, plan) as journal:
-            return live.show(run(plan, journal, session, announce=live.note, approve=screen.asking(_approve)))
+            reply = live.show(run(plan, journal, session, announce=live.note, approve=screen.asking(_approve)))
+        conversation = plan.position.cell.conversation
+        self.stale_notes.keep(conversation, plan.position.key, screen, reply)
+        self.stale_notes.mend(plan.store, conversation)
+        return reply
 
     def _insert_next_cell(self, cell: Cell, reply: Message, code: str, *, again: bool = False) -> None:
         from ..exchange.session import current

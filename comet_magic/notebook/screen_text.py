@@ -29,6 +29,7 @@ class _Screen:
     def __init__(self) -> None:
         self.lines = [""]
         self._row = self._column = 0
+        self._saved = (0, 0)
 
     def take(self, text: str | None, control: str | None, command: str | None, numbers: str | None) -> None:
         if text is not None:
@@ -61,6 +62,14 @@ class _Screen:
                 self._move(row, column + steps)
             case "D":
                 self._move(row, column - steps)
+            case "H" | "f":
+                self._move(steps - 1, max(1, numbers[1] if len(numbers) > 1 else 1) - 1)
+            case "P":
+                self.lines[row] = self.lines[row][:column] + self.lines[row][column + steps :]
+            case "s":
+                self._saved = row, column
+            case "u":
+                self._move(*self._saved)
             case "G":
                 self._move(row, steps - 1)
             case "K":

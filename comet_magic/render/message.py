@@ -92,7 +92,8 @@ def _note(text: str) -> str:
 def _account(message: Message) -> list[str]:
     if message.receipt.question is None:
         return ["<br>".join(f"<small>{MARK} {escaped(line)}</small>" for line in account(message))]
-    return [f"<small>{MARK} {escaped(usage_line(message))}</small>", _proof(message.receipt)]
+    stale = [f"<small>{MARK} {escaped(line)}</small>" for line in stale_line(message)]
+    return [f"<small>{MARK} {escaped(usage_line(message))}</small>", _proof(message.receipt), *stale]
 
 
 _CALL = f"<details><summary><small>{MARK} "
@@ -205,8 +206,23 @@ def usage_line(message: Message) -> str:
 
 
 def account(message: Message) -> list[str]:
-    """Return the lines under a reply: what it cost, and what was sent besides the question."""
-    return [usage_line(message), *([f"sent: {message.receipt.sent}"] if message.receipt.sent else [])]
+    """Return the lines under a reply: what it cost, what was sent besides the question, and which cells it outdates."""
+    sent = [f"sent: {message.receipt.sent}"] if message.receipt.sent else []
+    return [usage_line(message), *sent, *stale_line(message)]
+
+
+MOST_STALE = 3  # cells that are named
+
+
+def stale_line(message: Message) -> list[str]:
+    """Return the line that names the later cells that answered what stood here before; [] where there is none."""
+    names = [f"“{name}”" for _, name in message.receipt.stale]
+    if not names:
+        return []
+    more = f" and {len(names) - MOST_STALE} more" if len(names) > MOST_STALE else ""
+    cells = "later cell" if len(names) == 1 else "later cells"
+    again = "it" if len(names) == 1 else "them"
+    return [f"{cells} {', '.join(names[:MOST_STALE])}{more} answered what stood here before: run {again} again"]
 
 
 def notes(message: Message) -> list[str]:

@@ -34,12 +34,16 @@ def test_restart_and_run_all_is_free_and_a_cell_run_again_is_a_turn_in_its_place
 
         notebook.run(1)
         expect(notebook.output(1)).to_contain_text("answer 3")
-        expect(notebook.output(1)).to_contain_text("1 later turn answered what stood here before")
+        expect(notebook.output(1)).to_contain_text("later cell “two” answered what stood here before: run it again")
         assert [message["content"] for message in server.received[-1].json["messages"]] == ["one\n"]
         notebook.run(3)
         expect(notebook.output(3)).to_contain_text("stale: it answered an older text")
         notebook.run(2)
         notebook.run(3)
         expect(notebook.output(3)).not_to_contain_text("stale")
+        # The note would stay in the file, and is not true any more.
+        expect(notebook.output(1)).to_contain_text("answer 3")
+        expect(notebook.output(1)).not_to_contain_text("answered what stood here before")
         saved = notebook.save()
     assert "answer 4" in saved
+    assert "answered what stood here before" not in str(saved)

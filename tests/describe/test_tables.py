@@ -6,6 +6,7 @@ import datetime as dt
 import math
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from decimal import Decimal
@@ -363,6 +364,8 @@ def test_medians_of_dates_and_spans_are_medians() -> None:
         (["1,200", "$3.50", "99", "-7"] * 5, "numbers as text: -7 … 1,200"),
         (["12 %", "7.5 %", "100 %"] * 5, "numbers as text: 7.5 % … 100 %"),
         (["1,5", "2,25", "0,75"] * 5, "numbers as text: 0,75 … 2,25"),
+        (["1,234", "12,5", "0,25", "100,75"], "numbers as text: 0,25 … 100,75"),
+        (["1.234,5", "99,5"] * 5, "numbers as text: 99,5 … 1.234,5"),
         ([*map(str, range(200)), "?", "?"], 'numbers as text: 0 … 199, but for "?"'),
     ],
 )
@@ -476,6 +479,92 @@ def test_quartiles_of_ordered_rows_are_near() -> None:
     quartiles = [float(cell.removeprefix("~")) / len(frame) for cell in cells[4:7]]
     assert cells[4].startswith("~")
     assert all(abs(found - true) < 0.003 for found, true in zip(quartiles, (0.25, 0.5, 0.75), strict=True))
+
+
+# ---- what was found wrong, each a kind of its own
+
+
+def test_what_is_rare_in_a_large_table_is_told() -> None:
+    few = np.full(300_000, np.nan)
+    few[[5, 6, 7]] = 1.0, 2.0, 5.0
+    far = np.arange(300_000.0)
+    far[[500, 7]] = np.inf, -np.inf
+    for maker in (pd.DataFrame, pl.DataFrame):
+        text = card(maker({"few": few if maker is pd.DataFrame else [None if v != v else v for v in few], "far": far}))
+        assert line(text, "few").endswith("|299997 (>99.9 %)|3|1|1.5|2|3.5|5|2.6667|2.0817|0")
+        assert line(text, "far").endswith("|1 (<0.1 %)|2 infinite") or line(text, "far").endswith("|1|2 infinite")
+        assert "|0|75001|" in line(text, "far")
+    words = pl.DataFrame({"w": [None] * 299_997 + ["a", "b", "b"], "e": [""] * 299_999 + ["zzz"]})
+    assert line(card(words), "w").endswith('|299997 (>99.9 %)|2|"b" ×2, "a" ×1')
+    assert "|0|2|299999 empty; " in line(card(words), "e")
+
+
+@pytest.mark.parametrize("maker", [pd.DataFrame, lambda columns: pl.from_pandas(pd.DataFrame(columns))])
+def test_moments_of_a_zone_are_those_of_the_world_s_clock(maker: Callable[[Any], Any]) -> None:
+    for start, end, count in (("2024-10-26", "2024-10-29", 74), ("2024-03-30", "2024-04-02", 72)):
+        hours = pd.date_range(start, end, freq="h", tz="Europe/Berlin")
+        assert f"|0|all {count}|" in card(maker({"t": hours}))
+        assert "every 1:00:00, without a gap" in card(maker({"t": hours}))
+    for zone in ("America/New_York", "Europe/Berlin"):
+        minutes = pd.Series(pd.date_range("2024-01-01", "2024-08-31", freq="min", tz=zone))
+        cells = line(card(maker({"t": minutes})), "t").split(")|")[1].split("|")
+        assert cells[1] == f"all {len(minutes)}"
+        assert cells[4] == str(minutes.median()).removesuffix(" 00:00:00")
+
+
+def test_single_precision_and_arrow_s_nan_are_as_they_should_be() -> None:
+    values = np.random.default_rng(0).normal(1000, 3, 100_000)
+    for dtype in ("float32", "Float32"):
+        column = pd.Series(values).astype(dtype)
+        mean = column.astype("float64").mean()
+        assert f"|{mean:.3f}".rstrip("0") in line(card(pd.DataFrame({"x": column})), "x")
+    mixed = pd.Series([1.0, math.nan, None] * 50_000).astype("double[pyarrow]")
+    assert line(card(pd.DataFrame({"x": mixed})), "x").endswith("|100000 (66.7 %)|1|1 ×50000; mean 1")
+
+
+def test_what_costs_much_is_left() -> None:
+    began = time.perf_counter()
+    card(pd.DataFrame({"x": [[n] for n in range(100_000)]}))
+    card(pd.DataFrame({"x": [{"a": n} for n in range(60_000)]}))
+    wide = card(pd.DataFrame(np.zeros((10, 30_000))))
+    assert "… and " in wide
+    assert time.perf_counter() - began < 60  # it was minutes
+
+
+def test_odd_values_do_not_refuse_the_card() -> None:
+    class Odd:
+        def __eq__(self, other: object) -> bool:
+            raise RuntimeError
+
+        __hash__ = object.__hash__
+
+        def __len__(self) -> int:
+            raise RuntimeError
+
+    text = card(pd.DataFrame({"odd": [Odd()] * 3, "n": pd.Series([10**400, 1, 2], dtype=object)}))
+    assert "|0|1|" in line(text, "odd")
+    assert "|0|all 3|1|1.5|2|" in line(text, "n")
+    spans = card(duckdb.sql("select interval (i) day d from range(60000) t(i)"))
+    assert "|0|all 60000|0:00:00||29999 days, 12:00:00||59999 days, 0:00:00" in spans
+    assert "24 days, 0:00:00" in card(duckdb.sql("select interval (i) day d from range(60) t(i)"))
+
+
+def test_values_do_not_leave_by_other_names() -> None:
+    secret = pd.DataFrame({"v": ["SECRETVAL"] * 3, "n": range(3)})
+    row = secret.set_index("v").loc[["SECRETVAL"]].iloc[0]
+    sparse = pd.arrays.SparseArray(np.array(["2077-01-01"] * 3, "M8[us]"), fill_value=np.datetime64("2077-01-01"))
+    for value in (row, secret.set_index("v"), pd.DataFrame({"s": sparse})):
+        text = card(value, share_values=False)
+        assert "SECRETVAL" not in text
+        assert "2077" not in text
+
+
+def test_an_index_and_a_pivot_named_like_secrets_are_hidden() -> None:
+    frame = pd.DataFrame({"password": ["hunter2", "swordfish"], "n": [1, 2]})
+    assert "hunter2" not in card(frame.set_index("password"))
+    assert "hunter2" not in card(frame.set_index(["password", "n"]).assign(m=1))
+    assert "hunter2" not in card(frame.assign(k=1).pivot(index="k", columns="password", values="n"))
+    assert "hunter2" not in card(frame.rename(columns={"password": "pwd"}))
 
 
 # ---- values that must not leave

@@ -250,6 +250,18 @@ def test_pipelines_and_searches_tell_what_they_learned() -> None:
 def test_what_is_not_shared_is_not_said() -> None:
     from comet_magic.errors import ConfigError
 
+    frame = pd.DataFrame({"v": ["SECRETVAL", "b"], "n": [1, 2]})
+    for value in (
+        frame.groupby(frame.v),
+        frame.groupby(np.array(["SECRETVAL", "b"])),
+        pl.DataFrame(frame.to_dict("list")).group_by(pl.col("v") == "SECRETVAL"),
+    ):
+        assert "SECRETVAL" not in text(value, share_values=False)
+    connection = duckdb.connect()
+    connection.execute("create type e as enum ('SECRETVAL'); create table t (a e)")
+    assert "SECRETVAL" not in text(connection, share_values=False)
+    connection.close()
+    assert text(Size.SMALL, share_values=False).endswith("Size.SMALL")
     for value in (Graph(), Rendered(), HTML("x"), b"bytes"):
         with pytest.raises(ConfigError, match="share_values"):
             text(value, share_values=False)

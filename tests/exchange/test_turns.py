@@ -69,7 +69,7 @@ def test_a_cell_that_is_run_again_replaces_its_turn(notebooks: Any, server: Wire
     assert notebook.sent() == ["one", "answer 1", "two"]
     again = notebook.run("a", "%%claude\nONE")
     assert notebook.sent() == ["ONE"]
-    assert "[◈ 1 later turn answered what stood here before: %claude_history shows which]" in again.plain
+    assert "◈ later cell “two” answered what stood here before: run it again" in again.plain
     assert "sent:" not in again.plain
     history = notebook.history()
     assert history.startswith("Conversation /somewhere/analysis.ipynb\n")
@@ -79,8 +79,13 @@ def test_a_cell_that_is_run_again_replaces_its_turn(notebooks: Any, server: Wire
     assert notebook.sent() == ["ONE", "answer 3", "two", "answer 2", "three"]
     mended = notebook.run("b", "%%claude\ntwo")
     assert notebook.sent() == ["ONE", "answer 3", "two"]
-    assert "1 later turn answered" in mended.plain
-    assert mended.plain.endswith("◈ sent: your text · 1 earlier turn")
+    reply, note = [bundle["text/plain"] for bundle in mended.bundles()][-2:]
+    assert reply.endswith(
+        "◈ sent: your text · 1 earlier turn\n◈ later cell “three” answered what stood here before: run it again"
+    )
+    # The note under the first cell is taken back, now that the second one has been run again.
+    assert note.startswith("answer 3")
+    assert "answered what stood here before" not in note
 
 
 def test_91_a_failure_costs_no_turn_and_leaves_no_half_of_one(notebooks: Any, server: WireServer) -> None:
