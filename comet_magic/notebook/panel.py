@@ -163,7 +163,7 @@ class Panel(widgets.VBox):
         look = self._look("budget")
         box = widgets.Text(
             description="Budget $", continuous_update=False, style=look["style"], tooltip=look["tooltip"],
-            placeholder="none: a number for the session, or session=1, day=5",
+            placeholder="none; a number, or session=1, day=5",
         )  # fmt: skip
         box.layout = look["layout"]
 
