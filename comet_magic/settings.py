@@ -126,6 +126,7 @@ class CometSettings(SingletonConfigurable):
         self._refused_origins: set[str] = set()  # until the kernel ends, or the endpoint is set anew
         self._note_of_key: str | None = None
         self._latest_key: Key | None = None
+        self._of_parent = _from_parent()  # before a setting of this process takes its place
         self.has_used_key = False  # for a question that was sent
         self.folder = Path()  # the notebook's, in which a `.env` is looked for, wherever %cd has gone
         # Asks the user whether the key may go to an origin; None: nobody can answer.
@@ -182,7 +183,7 @@ class CometSettings(SingletonConfigurable):
                 _warn(f"{variable} is not used: {error}")
                 if name in MUST_HOLD:
                     self._refused[name] = str(error)
-        for name, value in sorted(_from_parent().items(), key=_allow_http_first):
+        for name, value in sorted(self._of_parent.items(), key=_allow_http_first):
             try:
                 setattr(self, name, value)
             except TraitError as error:

@@ -179,6 +179,16 @@ def test_an_endpoint_of_a_parent_gets_no_key_that_was_not_allowed(monkeypatch: p
         settings.key_for("https://gateway.example/v1/messages", settings.key)
 
 
+def test_a_parent_s_settings_hold_beside_variables_and_after_a_reset(monkeypatch: pytest.MonkeyPatch) -> None:
+    CometSettings.clear_instance()
+    monkeypatch.setenv("_COMET_MAGIC_FROM_PARENT", '[1, {"share_values": false, "budget": 1.0}]')
+    monkeypatch.setenv("COMET_MAGIC_ENDPOINT", "local")
+    settings = CometSettings.instance()
+    assert (settings.share_values, settings.budget, settings.endpoint) == (False, 1.0, "local")
+    settings.reset()
+    assert (settings.share_values, settings.budget, settings.endpoint) == (False, 1.0, "local")
+
+
 @pytest.mark.parametrize("text", ["", "[]", "[1]", "[1, 5]", '{"a": 1}', '[1, {"share_values": "perhaps"}]'])
 def test_a_parent_s_settings_that_make_no_sense(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     CometSettings.clear_instance()

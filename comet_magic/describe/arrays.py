@@ -115,8 +115,8 @@ def _exact(part: Any, numpy: Any, distinct: int) -> Figures:
         if amounts.size <= COUNTED:
             q1, median, q3 = (float(part) for part in numpy.quantile(amounts, (0.25, 0.5, 0.75)))
             figures = figures._replace(q1=q1, median=median, q3=q3)
-        if kind in "iu" and figures.high - figures.low < LEVELS:
-            times = numpy.bincount((amounts - figures.low).astype(numpy.int64).ravel())
+        if kind in "iu" and figures.high < 2**62 and figures.high - figures.low < LEVELS:
+            times = numpy.bincount((amounts.astype(numpy.int64) - figures.low).ravel())
             pairs = [(figures.low + at, int(count)) for at, count in enumerate(times) if count]
             figures = figures._replace(distinct=len(pairs), counts=sorted(pairs, key=lambda pair: -pair[1]))
         elif amounts.size <= distinct:

@@ -74,18 +74,18 @@ class Column:
     """One column. rows: of the whole table.
 
     values: of all rows, or of a sample's, those that are null included.        is_sample: whether it is that.
-    exact: what is known of all rows.        categories: of a categorical column, in order.        notes: in words.
+    exact: what is known of all rows.        categories, is_ordered: of a categorical column.
     """
 
     def __init__(
         self, name: str, dtype: str, rows: int, values: Sequence[Any], *, is_sample: bool = False,
-        exact: Figures = UNKNOWN, categories: Sequence[Any] = (), is_ordered: bool = False, notes: Iterable[str] = (),
+        exact: Figures = UNKNOWN, categories: Sequence[Any] = (), is_ordered: bool = False,
     ) -> None:  # fmt: skip
         self.name, self.dtype, self.rows, self.values = name, dtype, rows, values
         self.is_sample = is_sample
         self._about = "~" if is_sample else ""
         self._exact = exact
-        self._categories, self._is_ordered, self._notes = categories, is_ordered, tuple(notes)
+        self._categories, self._is_ordered = categories, is_ordered
         self._present = _present(values)
         if not self._present and exact.counts:  # so few that no sample meets one
             self._present = [value for value, _ in exact.counts]
@@ -141,7 +141,6 @@ class Column:
     def _cells(self, limits: Limits, style: Style) -> Iterator[str]:
         yield self._null_count(style)
         if not self._present:
-            yield from filter(None, self._notes)
             return
         yield self._distinct_count()
         if self.is_secret:
@@ -155,7 +154,6 @@ class Column:
             yield "; ".join(_nested(self._present, limits, self._about))
         else:
             yield "; ".join(filter(None, self._words(limits, style)))
-        yield from filter(None, self._notes)
 
     def _null_count(self, style: Style) -> str:
         if self._exact.nulls is not None:
@@ -183,7 +181,8 @@ class Column:
         distinct, has_amounts = self._exact.distinct or len(self._counts), self.is_numeric
         if not limits.share_values:
             # Rounded, and only of several: the mean of one value is the value.
-            yield f"mean ≈ {self._figure('mean'):.2g}" if distinct >= TELLING and has_amounts else ""
+            mean = self._figure("mean") if distinct >= TELLING and has_amounts else None
+            yield f"mean ≈ {mean:.2g}" if isinstance(mean, float) else ""
             return
         counts = self._top(limits, style)
         if has_amounts and distinct <= CODES and counts and not self._about_of("counts"):
@@ -224,7 +223,7 @@ class Column:
         yield self._top(limits, style)
 
     def _held(self, limits: Limits, style: Style) -> Iterator[str]:
-        counts = self._counts if self._exact.counts is None else Counter(dict(self._exact.counts))
+        counts = self._all_counts
         if empty := sum(count for text, count in counts.items() if not text.strip()):
             about = self._about_of("counts")
             yield f"{about}{percent(empty, sum(counts.values()))} empty" if about else f"{empty} empty"
@@ -239,8 +238,12 @@ class Column:
 
     @cached_property
     def _text_values(self) -> Any:
-        exact = self._exact.counts
-        return held_in(self._counts if exact is None else Counter(dict(exact)))
+        return held_in(self._all_counts)
+
+    @cached_property
+    def _all_counts(self) -> Counter[Any]:
+        """Of all rows where they are known, else of the values at hand."""
+        return self._counts if self._exact.counts is None else Counter(dict(self._exact.counts))
 
     def _levels(self, limits: Limits, style: Style) -> Iterator[str]:
         """Yield the order of categories, and those that no row has."""
@@ -266,6 +269,8 @@ class Column:
         def named(value: Any) -> str:
             return formatted(value, limits, ROW_DIGITS, self._scale, style.text)
 
+        if not counts:
+            return ""
         if counts[0][1] == 1 or (self._about and about and len(counts) == len(self._present)):
             is_told = self.kind == "number" or self._text_values_told
             return "" if is_told else f"e.g. {', '.join(named(value) for value, _ in counts[:2])}"

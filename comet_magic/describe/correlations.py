@@ -23,14 +23,18 @@ def strongest(columns: Mapping[str, Sequence[Any]]) -> list[tuple[str, str, floa
         import numpy
     except ImportError:
         return []
-    try:
-        table = numpy.array([values[:ROWS] for values in columns.values()], dtype=float)
-    except (TypeError, ValueError, OverflowError):  # missing values of pandas' own, and integers that no float holds
-        table = numpy.array([[_number(value) for value in values[:ROWS]] for values in columns.values()])
+    table = numpy.array([_numbers(values[:ROWS], numpy) for values in columns.values()])
     r = _correlations(table, numpy)
     upper = numpy.argwhere(numpy.triu(numpy.abs(r) >= LEAST, 1))
     pairs = [(names[one], names[other], float(r[one, other])) for one, other in upper]
     return sorted(pairs, key=lambda pair: -abs(pair[2]))
+
+
+def _numbers(values: Sequence[Any], numpy: Any) -> Any:
+    try:
+        return numpy.array(values, dtype=float)
+    except (TypeError, ValueError, OverflowError):  # moments, missing values of pandas' own, what no float holds
+        return numpy.array([_number(value) for value in values])
 
 
 def _number(value: Any) -> float:

@@ -1,4 +1,4 @@
-"""What a value becomes in a prompt: a `Description`, within `Limits`; and the frame that tells it from the user's text.
+"""What a value becomes in a prompt: a `Description`, within `Limits`.
 
 Descriptions are the same each time for the same value, or replays would not find it again: sampling is seeded, and no
 address in memory is in them.
@@ -28,7 +28,7 @@ EDGE = 1000  # characters; a secret that a cut went through is hardly longer
 SHORTENED = 10_000  # characters of a value that are looked at to show a few of them
 
 
-CellName = Callable[[str], str]  # "In[3]" for the file name of a cell's code, "" for other files
+CellName = Callable[[str], str]  # a cell's first line, for the file name of its code; "" for other files
 
 
 def no_cell_name(filename: str) -> str:

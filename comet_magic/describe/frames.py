@@ -170,11 +170,11 @@ def read(value: Any, limits: Limits) -> FrameSample:
 
 
 def column_names(value: Any, limits: Limits) -> list[str]:
-    """Return the names of a table's columns, as they are shown; nothing is computed."""
+    """Return the names of a table's columns, which are no values; nothing is computed."""
     if is_series_like(value):
         name = getattr(value, "name", None)
         return [] if name is None else [as_label(name, limits)]
-    if table_library(value) in WITH_INDEX and _axis(value, limits) and not limits.share_values:
+    if table_library(value) in WITH_INDEX and _axis(value, limits):
         return ["a pivot table's, which are values"]
     if has(value, "collect_schema"):
         return [as_label(name, limits) for name in value.collect_schema().names()]

@@ -97,7 +97,6 @@ class _Card:
         style, names = STYLES[-1][0], self._sample.names
         limit = self._limits.table_tokens
         lines, others = [*head, HEAD], list(range(len(names)))
-        named = self._names(others, head)
         in_full: list[int] = []
         for number in self._sample.chosen:
             rest = [other for other in others if other not in in_full and other != number]
@@ -111,8 +110,7 @@ class _Card:
         if not in_full:
             lines = head
         rest = [other for other in others if other not in in_full]
-        named = self._names(rest, lines)
-        return "\n".join([*lines, *named])
+        return "\n".join([*lines, *self._names(rest, lines)])
 
     def _head(self) -> Iterator[str]:
         sample = self._sample

@@ -150,7 +150,6 @@ class Journal:
             cost_of_turn = cost
         turn = self._turn(message, plan.record.id, plan.record.at, cost_of_turn, tokens)
         why = "" if message.is_whole else ending(message) or "not whole"
-        # A call that was refused may be allowed another time.
         # What the user denied stays denied when the notebook is run again; where nobody could answer, somebody may now.
         is_replayable = not any(call.problem == NOBODY_THERE for call in message.calls)
         requests.finish(plan.store, plan.record, Ending(message, why, turn, message.usage, cost, is_replayable))

@@ -118,8 +118,9 @@ def _key_of_same(session: Session, cell: Cell, conversation: Conversation, quest
 
 def _is_near(one: str, other: str) -> bool:
     one, other = one.strip(), other.strip()
-    if one and other and (one.startswith(other) or other.startswith(one)):
-        return True
+    shorter, longer = sorted((one, other), key=len)
+    if shorter and longer.startswith(shorter) and not longer[len(shorter) :][:1].isspace():
+        return True  # as `Plot it` and `Plot it, in red`; but not `Plot` and `Plot sales`
     if min(len(one), len(other)) < SHORT:
         return False
     from difflib import SequenceMatcher  # not at the top: few notebooks have such cells

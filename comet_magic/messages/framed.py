@@ -95,7 +95,7 @@ class Repeats:
         return [frame.name for frame in frames_in(text) if text[frame.start : frame.end] in self._seen]
 
     def without_in(self, messages: str) -> str:
-        """The same for the messages of a turn, as JSON."""
+        """Return a turn's messages, as JSON, without the frames that were sent before."""
         if "<data" not in messages:
             return messages
         read = json.loads(messages)

@@ -148,6 +148,7 @@ class Notebook:
 
     def finish(self, message: Message) -> None:
         if self._has_asked and self._clear:
+            self._has_asked = False
             self._clear(wait=True)
             self._is_open, self._id = False, os.urandom(16).hex()
         if message.as_type and not message.incomplete:

@@ -112,6 +112,7 @@ class Executions:
         self._displayed: dict[str, _Displayed] = {}  # by display id
         self.failure: Execution | None = None  # the latest one that has not been mended
         self._has_thread_failed = False  # while the cell ran
+        self._cell_now = ""
         self._former_hook: Any = None
 
     def watch(self) -> None:
@@ -142,6 +143,7 @@ class Executions:
     def _begin(self, info: Any) -> None:
         self._displayed.clear()
         self._has_thread_failed = False
+        self._cell_now = str(info.cell_id or "")
 
     def _display(self, message: Any) -> Any:
         content = message.get("content", {})
@@ -189,7 +191,9 @@ class Executions:
         if error is not None and not isinstance(error, SystemExit | CometError):
             sources = self._shell.history_manager.input_hist_raw
             failed = f"{type(error).__name__}: {_reason(error)} (in a thread)"
-            self.failure = Execution(len(sources) - 1, sources[-1], error=error, failed=failed)
+            ran = self._ran[-1] if self._ran and self._ran[-1].number == len(sources) - 1 else None
+            now = ran or Execution(len(sources) - 1, sources[-1], self._cell_now)
+            self.failure = now._replace(error=error, failed=failed)
             self._has_thread_failed = True
         self._former_hook(args)
 
@@ -257,7 +261,9 @@ class Executions:
         return execution
 
     def _with_error(self, run: Execution) -> Execution:
-        return self.failure if self.failure and self.failure.number == run.number else run
+        if self.failure and self.failure.number == run.number:
+            return run._replace(error=self.failure.error, failed=self.failure.failed)
+        return run
 
     def __len__(self) -> int:
         return len(self._ran)
@@ -300,7 +306,9 @@ def first_line(source: str) -> str:
     """Return the line of a cell by which it is called: its first one with something in it, in quotes."""
     from ..text import one_line  # not at the top: loading stays quick
 
-    lines = [line.strip() for line in source.splitlines() if line.strip()]
+    lines = [
+        line.strip() for line in source.splitlines() if line.strip() and not line.lstrip().startswith("# replaces:")
+    ]
     return f'"{one_line(lines[0], 50)}"' if lines else '""'
 
 

@@ -69,10 +69,10 @@ def fix_question(
     writing = QuestionBuilder(limits, "what to do, and your hint" if hint else "what to do")
     writing.text(f"{TASK}\n" + (f"{hint}\n" if hint else ""))
     lines = many(len(failed.source.splitlines()), "line")
-    writing.add("the failed cell", Description("notebook cell", limits.hide(limits.fitted(failed.source)), lines))
+    writing.add("the failed cell", Description("notebook cell", limits.fitted(failed.source), lines))
     for source in _other_cells(failed, executions):
         lines = many(len(source.splitlines()), "line")
-        writing.add("another cell", Description("notebook cell", limits.hide(limits.fitted(source)), lines))
+        writing.add("another cell", Description("notebook cell", limits.fitted(source), lines))
     if printed := "\n".join(failed.hidden_texts(limits.hide)).strip("\n"):
         if limits.share_values:
             writing.add("what it printed", Description("output", limits.fitted(printed, OUTPUT_TOKENS)))
@@ -135,7 +135,7 @@ def replacement(code: str, failed: Execution, executions: Executions, hide: Call
     body = code[: named.start()] + code[named.end() :].lstrip("\n") if named else code
     wanted = named[1].strip().strip("\"'`") if named else ""
     sources = [failed.source, *_other_cells(failed, executions)]
-    alike = [source for source in sources if wanted and wanted in (source.strip().splitlines() or [""])[0]]
+    alike = [source for source in sources if wanted and first_line(source).strip('"…').startswith(wanted.rstrip("…"))]
     replaced = alike[0] if alike else failed.source
     comment = f"{REPLACES} {hide(first_line(replaced))}"
     magic, rest = [*body.split("\n", 1), ""][:2] if body.startswith("%%") else ("", body)

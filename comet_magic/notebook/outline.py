@@ -12,6 +12,7 @@ from ..describe.dependencies import has, home, table_library, type_name
 from ..describe.description import Description, Limits, TokenBudget
 from ..describe.frames import column_names
 from ..describe.objects import brief
+from ..messages.tokens import estimated_tokens
 from ..redaction import is_secret_name
 from ..text import many
 
@@ -28,23 +29,32 @@ def describe_namespace(namespace: Mapping[str, Any], hidden: Mapping[str, Any], 
     names = {name: namespace[name] for name in sorted(own)}
     room = TokenBudget(limits.table_tokens)
     sections = _sections(names, limits)
-    for title, lines in sections.items():
-        if lines and not room.add(f"{title}:"):
-            break
-        for number, line in enumerate(lines):
-            if not room.add(f"- {line}"):
-                room.lines.append(f"… {len(lines) - number:,} more")
-                break
-    room.add(f"versions: {', '.join(_versions(names))}")
+    versions = f"versions: {', '.join(_versions(names))}"
+    room.tokens -= estimated_tokens(versions)
+    left_out = sum(not _add(room, title, lines) for title, lines in sections.items() if lines)
+    if left_out:
+        room.lines.append("… and more")
+    room.lines.append(versions[: 4 * limits.table_tokens])
     return Description("outline of the notebook", str(room), many(sum(map(len, sections.values())), "name"))
+
+
+def _add(room: TokenBudget, title: str, lines: list[str]) -> bool:
+    """Add a section, or as much of it as there is room for. Returns: whether there was room for any of it."""
+    if not room.add(f"{title}:"):
+        return False
+    for number, line in enumerate(lines):
+        if not room.add(f"- {line}"):
+            room.lines.append(f"… {len(lines) - number:,} more")
+            break
+    return True
 
 
 def _sections(names: Mapping[str, Any], limits: Limits) -> dict[str, list[str]]:
     sections: dict[str, list[str]] = {"tables": [], "variables": [], "functions and classes": [], "imports": []}
     for name, value in names.items():
-        if _is_secret(name, value, limits):
-            continue
         try:
+            if _is_secret(name, value, limits):
+                continue
             section, line = _line(name, value, limits)
         except Exception:  # noqa: BLE001  # a proxy may raise what it likes
             section, line = "variables", f"{name}: {type_name(value)}"
@@ -107,10 +117,15 @@ _ANY = _Any()
 def _versions(names: Mapping[str, Any]) -> Iterator[str]:
     """Yield the versions of Python and of the libraries of the names."""
     yield f"Python {sys.version.split()[0]}"
-    homes = [value.__name__ if isinstance(value, types.ModuleType) else home(value) for value in names.values()]
+    homes = [_home(value) for value in names.values()]
     for library in sorted({name.split(".")[0] for name in homes} - {"__main__", "builtins", *OURS}):
         if library not in sys.stdlib_module_names and (version := version_of(library)):
             yield f"{library} {version}"
+
+
+def _home(value: Any) -> str:
+    """Return the module that a value is, or is of. By its class: a proxy may raise when it is asked."""
+    return str(value.__name__) if issubclass(type(value), types.ModuleType) else home(value)
 
 
 def version_of(library: str) -> str:

@@ -46,7 +46,7 @@ class TerminalMarkdown:
     def _end_line(self, newline: str = "\n") -> None:
         line, shown = self._line.rstrip("\n"), self._shown
         self._line, self._shown = "", 0
-        if shown or (self._marks and shown):
+        if shown:
             self._flow(line, shown, ends=True)
             self._write(self._closed() + newline)
             return

@@ -70,7 +70,7 @@ def exact_alone(table: Any) -> None:
     frame: Any = narwhals.from_native(table)
     names = {name: str(place) for place, name in enumerate(frame.collect_schema().names())}
     frame = frame.rename(names)
-    outline = frames.FrameSample([], [], range(len(names)), rows=ROWS)
+    outline = frames.FrameSample(list(names), [""] * len(names), range(len(names)), rows=ROWS)
     frames._exact(frame, frame.collect_schema(), outline, narwhals)
 
 

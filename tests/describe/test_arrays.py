@@ -76,6 +76,8 @@ def test_odd_arrays_are_what_they_are() -> None:
     assert line(infinite).startswith("20000 (33.3 %)|1|1 ×20000; mean 1")
     assert line(infinite).endswith("|20000 infinite")
     assert line(np.array([np.nan] * 30_000)) == "all"
+    assert line(np.array([-128, 127] * 20_000, np.int8)).startswith("0|2|-128 ×20000, 127 ×20000")
+    assert line(np.array([2**64 - 1, 5] * 20_000, np.uint64)).startswith("0|2|")
     assert line(np.array([True, False] * 20_000)) == "0|2|true ×20000, false ×20000"
     assert "(1+2j)" in line(np.array([1 + 2j, 3]))
     assert line(np.arange("2020", "2030", dtype="M8[D]")).endswith("|every 1 day, without a gap")

@@ -531,6 +531,12 @@ def test_what_costs_much_is_left() -> None:
     assert time.perf_counter() - began < 60  # it was minutes
 
 
+def test_a_column_of_infinite_values_alone() -> None:
+    for rows in (5, 100_000):
+        for frame in (pd.DataFrame({"x": [math.inf] * rows}), pl.DataFrame({"x": [math.inf] * rows})):
+            assert "infinite" in line(card(frame), "x")
+
+
 def test_odd_values_do_not_refuse_the_card() -> None:
     class Odd:
         def __eq__(self, other: object) -> bool:

@@ -54,6 +54,11 @@ def test_after_reopening_a_turn_is_the_cell_s_that_asked_it(session: Any) -> Non
     assert session((2, "question B, mended")) == [["question A", "question B, mended"]]
 
 
+def test_a_question_that_begins_as_another_one_is_a_new_one(session: Any) -> None:
+    session((0, "Plot"), (1, "Plot sales"))
+    assert session((1, "Plot sales by city")) == [["Plot", "Plot sales", "Plot sales by city"]]
+
+
 def test_a_new_question_takes_no_other_cell_s_place(session: Any) -> None:
     session((0, "question A"), (1, "question B"))
     assert session((0, "What else is there to know?")) == [["question A", "question B", "What else is there to know?"]]

@@ -65,6 +65,11 @@ def test_names_kinds_columns_signatures_imports_and_versions(
     assert [value for value in values if value in text] == []
     assert "password" not in text
     assert "note" not in text.split("tables:")[1]
+    shell.user_ns["pivoted"] = pd.crosstab(pd.Series(["a", "b"]), pd.Series(["Ann Lee", "Bob Ray"], name="who"))
+    shell.user_ns["proxy"] = type("Proxy", (), {"__class__": property(lambda self: 1 / 0)})()
+    Ran(shell, "%%claude --alone\n{{notebook}}")
+    assert "Ann Lee" not in sent(server)
+    assert "pivoted: pandas DataFrame 2 × 2: a pivot table's, which are values" in sent(server)
 
 
 def test_the_setting_adds_it_to_every_question_and_says_so(
@@ -100,6 +105,7 @@ def test_it_is_bounded(shell: Any, server: WireServer) -> None:
     shell.user_ns.update({f"variable_{n}": n for n in range(5000)})
     Ran(shell, "%%claude\n{{notebook}}")
     assert "more\n" in sent(server)
+    assert "versions: Python" in sent(server)
     assert estimated_tokens(sent(server)) < 1700
 
 
