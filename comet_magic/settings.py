@@ -431,7 +431,7 @@ class CometSettings(SingletonConfigurable):
         # A process that is started from here has none of these settings, and must not do what this one would not.
         chosen = {name: getattr(self, name) for name in MUST_HOLD}
         chosen = {name: value for name, value in chosen.items() if value != self.traits()[name].default_value}
-        os.environ[FROM_PARENT] = json.dumps([os.getpid(), chosen])
+        os.environ[FROM_PARENT] = json.dumps([os.getpid(), chosen, _variables()])
 
     @property
     def notebook_variable(self) -> str:
@@ -456,11 +456,24 @@ FROM_PARENT = "_COMET_MAGIC_FROM_PARENT"
 def _from_parent() -> dict[str, Any]:
     """Return the settings that the process that started this one had, of those for which no default may stand in."""
     try:
-        process, settings = json.loads(os.environ.get(FROM_PARENT, ""))
-    except (ValueError, TypeError):
+        process, settings, variables = json.loads(os.environ.get(FROM_PARENT, ""))
+        if process == os.getpid():
+            return {}
+        # A variable that the parent did not have was given to this process, and says what is meant for it.
+        now = _variables()
+        return {
+            name: value
+            for name, value in settings.items()
+            if name in MUST_HOLD and (name not in now or now[name] == variables.get(name))
+        }
+    except (ValueError, TypeError, AttributeError):
         return {}
-    is_own = process == os.getpid() or not isinstance(settings, dict)
-    return {} if is_own else {name: value for name, value in settings.items() if name in MUST_HOLD}
+
+
+def _variables() -> dict[str, str]:
+    """Return the variables that name one of these settings, by the setting."""
+    variables = {name: os.environ.get(f"COMET_MAGIC_{name.upper()}") for name in MUST_HOLD}
+    return {name: value for name, value in variables.items() if value is not None}
 
 
 def _warn(text: str) -> None:

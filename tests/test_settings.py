@@ -170,9 +170,9 @@ def test_processes_have_the_settings_for_which_no_default_may_stand_in(how: str,
 
 def test_an_endpoint_of_a_parent_gets_no_key_that_was_not_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMETAPI_KEY", "sk-test-0123456789abcdef")
-    monkeypatch.setenv("_COMET_MAGIC_FROM_PARENT", '[1, {"endpoint": "https://gateway.example", "model": "opus"}]')
+    monkeypatch.setenv("_COMET_MAGIC_FROM_PARENT", '[1, {"endpoint": "https://gateway.example", "model": "opus"}, {}]')
     CometSettings.clear_instance()
-    monkeypatch.setenv("_COMET_MAGIC_FROM_PARENT", '[1, {"endpoint": "https://gateway.example", "model": "opus"}]')
+    monkeypatch.setenv("_COMET_MAGIC_FROM_PARENT", '[1, {"endpoint": "https://gateway.example", "model": "opus"}, {}]')
     settings = CometSettings.instance()
     assert (settings.endpoint, settings.model) == ("https://gateway.example", "sonnet")
     with pytest.raises(ConfigError, match="nobody is here to allow it"):
@@ -181,15 +181,22 @@ def test_an_endpoint_of_a_parent_gets_no_key_that_was_not_allowed(monkeypatch: p
 
 def test_a_parent_s_settings_hold_beside_variables_and_after_a_reset(monkeypatch: pytest.MonkeyPatch) -> None:
     CometSettings.clear_instance()
-    monkeypatch.setenv("_COMET_MAGIC_FROM_PARENT", '[1, {"share_values": false, "budget": 1.0}]')
+    monkeypatch.setenv(
+        "_COMET_MAGIC_FROM_PARENT", '[1, {"share_values": false, "budget": 1.0, "replay": "only"}, {"replay": "never"}]'
+    )
     monkeypatch.setenv("COMET_MAGIC_ENDPOINT", "local")
+    monkeypatch.setenv("COMET_MAGIC_REPLAY", "never")  # which the parent had, too, and had set to another value since
     settings = CometSettings.instance()
-    assert (settings.share_values, settings.budget, settings.endpoint) == (False, 1.0, "local")
-    settings.reset()
-    assert (settings.share_values, settings.budget, settings.endpoint) == (False, 1.0, "local")
+    for _ in range(2):
+        assert (settings.share_values, settings.budget, settings.endpoint) == (False, 1.0, "local")
+        assert settings.replay == "only"
+        settings.reset()
+    CometSettings.clear_instance()
+    monkeypatch.setenv("_COMET_MAGIC_FROM_PARENT", '[1, {"replay": "only"}, {}]')
+    assert CometSettings.instance().replay == "never"  # which was given to this process
 
 
-@pytest.mark.parametrize("text", ["", "[]", "[1]", "[1, 5]", '{"a": 1}', '[1, {"share_values": "perhaps"}]'])
+@pytest.mark.parametrize("text", ["", "[]", "[1]", "[1, 5, 5]", '{"a": 1}', '[1, {"share_values": "perhaps"}, {}]'])
 def test_a_parent_s_settings_that_make_no_sense(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     CometSettings.clear_instance()
     monkeypatch.setenv("_COMET_MAGIC_FROM_PARENT", text)

@@ -71,6 +71,9 @@ def test_leave_for_a_call_is_asked_while_the_cell_runs(opened: Any) -> None:
         call.locator("summary").click()
         expect(call.locator("pre").first).to_have_text(re.compile("item = tea"))
         expect(notebook.output(1)).to_contain_text("It costs 2.50.")
+        # What was asked is answered, and does not stay above the reply.
+        expect(notebook.output(1)).not_to_contain_text("Claude asks to run")
+        expect(notebook.cells.nth(1).locator(".jp-Stdin-prompt")).to_have_count(0)
         assert results(server.received[1])[0]["content"] == "2.5"
         notebook.run(2)
         notebook.run(2)

@@ -348,3 +348,60 @@ def test_code_blocks_are_those_of_a_markdown_parser(lines: list[str]) -> None:
     assert [(language, code.rstrip("\n")) for language, code in code_blocks(text)] == [
         (language, code.rstrip("\n")) for language, code in expected
     ]
+
+
+# ---- what the cell worked with
+
+
+def test_a_typo_in_a_function_is_near_to_that_function_s_names(shell: Any, server: WireServer) -> None:
+    Ran(shell, "pric = 'global'\ndef total(prices):\n    return sum(price)\n")
+    Ran(shell, "total([1, 2])")
+    text = fixed(shell, server)
+    assert "the namespace has no 'price'; the nearest: prices" in text
+    assert "return sum(price)" in text  # the cell that defines it goes along
+    assert 'name="another cell"' in text
+
+
+def test_axes_have_their_shape_and_versions_are_asked_for(shell: Any, server: WireServer) -> None:
+    Ran(
+        shell,
+        "import matplotlib; matplotlib.use('agg'); import matplotlib.pyplot as plt\nfig, axes = plt.subplots(2, 3)",
+    )
+    Ran(shell, "axes[5].plot([1, 2]); matplotlib.nothing")
+    text = fixed(shell, server)
+    assert "axes = (numpy ndarray of shape (2, 3), not shown)" in text
+    assert "matplotlib 3." in text.rpartition("Versions: ")[2]
+    Ran(shell, "plt.close('all')")
+
+
+def test_a_shell_s_words_go_along(shell: Any, server: WireServer) -> None:
+    Ran(shell, "%%bash\necho before\necho 'no such thing' >&2\nexit 3")
+    text = fixed(shell, server)
+    assert "no such thing" in text
+    assert "exit 3" in text
+
+
+def test_the_columns_that_the_cell_names_have_their_figures(shell: Any, server: WireServer) -> None:
+    shell.user_ns["wide"] = pd.DataFrame({f"column_{n}": [n, n + 1.5] for n in range(200)})
+    Ran(shell, "wide['column_150'] / 0 + wide.column_77 + wide['column_x']")
+    text = fixed(shell, server)
+    for name in ("column_150", "column_77"):
+        assert f"\n{name} (float64)|0|" in text
+
+
+def test_a_corrected_cell_of_a_function_names_the_cell_that_it_replaces(
+    shell: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMETAPI_KEY", "sk-test-0123456789abcdef")
+    put: list[str] = []
+    shell.set_next_input = put.append
+    reply = "A typo.\n\n```python\n# replaces: def total(prices):\ndef total(prices):\n    return sum(prices)\n```"
+    with WireServer(canonical(reply)) as server:
+        CometSettings.instance().endpoint = server.url
+        Ran(shell, "def total(prices):\n    return sum(price)")
+        Ran(shell, "total([1])")
+        ran = Ran(shell, "%claude_fix")
+    assert put == ['# replaces: "def total(prices):"\ndef total(prices):\n    return sum(prices)']
+    assert ran.markdown == (
+        "```diff\n@@ -1,2 +1,2 @@\n def total(prices):\n-    return sum(price)\n+    return sum(prices)\n```"
+    )

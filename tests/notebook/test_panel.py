@@ -78,6 +78,31 @@ def test_temperature_is_sent_only_when_its_switch_is_on(settings: CometSettings)
     assert switch.value is False
 
 
+def box_of(panel: Panel, description: str) -> Any:
+    from comet_magic.notebook.controls import all_widgets
+
+    return next(one for one in all_widgets(panel) if getattr(one, "description", "") == description)
+
+
+def test_data_and_money(settings: CometSettings) -> None:
+    panel = Panel(settings)
+    shares, tokens, budget = (box_of(panel, name) for name in ("Share values", "Table tokens", "Budget $"))
+    shares.value, tokens.value = False, 300
+    assert (settings.share_values, settings.table_tokens) == (False, 300)
+    for typed, meant in (("5", 5.0), ("session=1, day=5", {"session": 1.0, "day": 5.0}), ("$0.5", 0.5), ("", None)):
+        budget.value = typed
+        assert settings.budget == meant
+    settings.budget = {"day": 2}
+    assert budget.value == "day=2"
+    budget.value = "much"
+    assert (budget.value, settings.budget) == ("day=2", {"day": 2})
+    assert "is no budget: a number" in text(panel._message_box)
+    budget.value = "-1"
+    assert settings.budget == {"day": 2}
+    tokens.value = 5
+    assert (tokens.value, settings.table_tokens) == (300, 300)
+
+
 def test_a_thinking_budget(settings: CometSettings) -> None:
     panel = Panel(settings)
     kind, budget = panel._thinking_parts
