@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from cells import Ran
 from hypothesis import HealthCheck, given, settings
@@ -730,10 +731,10 @@ def test_a_query_s_line_says_its_rows_and_opens_to_a_table(serve: Callable[..., 
     server = serve(
         calls(use("query", {"sql": "SELECT city, n FROM table_1 ORDER BY n"}, "t1")), canonical("Two cities.")
     )
-    shell.user_ns["sales"] = pd.DataFrame({"city": ["Oslo", "Ber|gen", "x"], "n": [2, 1, 0]})
-    done = Ran(shell, "%%claude --tools query\nWhich? {{sales.query('n > 0')}}")
+    shell.user_ns["sales"] = pa.table({"city": ["Oslo", "Ber|gen", "x"], "n": [2, 1, 0]})
+    done = Ran(shell, "%%claude --tools query\nWhich? {{sales.slice(0, 2)}}")
     asked = server.received[0].json
-    assert 'name="table_1 = sales.query(' in str(asked["messages"])
+    assert 'name="table_1 = sales.slice(' in str(asked["messages"])
     assert '"table_1"' in asked["tools"][0]["description"]
     assert "query: SELECT city, n FROM table&#95;1 ORDER BY n → 2 rows × 2 columns" in done.markdown
     assert "```sql\nSELECT city, n FROM table_1 ORDER BY n\n```" in done.markdown
