@@ -34,6 +34,11 @@ def _numbers(values: Sequence[Any], numpy: Any) -> Any:
     try:
         return numpy.array(values, dtype=float)
     except (TypeError, ValueError, OverflowError):  # moments, missing values of pandas' own, what no float holds
+        pass
+    try:
+        moments = numpy.array(values, dtype="datetime64[us]")
+        return numpy.where(numpy.isnat(moments), numpy.nan, moments.astype(numpy.int64) / 1e6)
+    except (TypeError, ValueError, OverflowError):
         return numpy.array([_number(value) for value in values])
 
 

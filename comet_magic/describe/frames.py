@@ -11,7 +11,8 @@ import random
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -45,6 +46,10 @@ BLOCKS = 200_000  # rows of DuckDB's blocks, of which the sample is
 SEED = 0
 
 
+def no_count() -> None:
+    return None
+
+
 class FrameSample(NamedTuple):
     """names, dtypes: as they are shown.        rows: None where only the schema is known.
 
@@ -53,7 +58,7 @@ class FrameSample(NamedTuple):
     frame: with the columns "0", "1", …, of all rows or of a sample's; None where only the schema is known.
     positions: of the frame's rows in the whole table; None where it has no order.
     how: what the sample is, in words; "" if it is no sample.        exact: by column: what is known of all rows.
-    duplicates: rows that are there before; None where that was not looked for.
+    duplicates: counts the rows that are there before; None where that would take too long.
     categories: by column: the categories, and whether they have an order.
     index, axis: of pandas and its kin.        notes: more about the table, in words.
     """
@@ -67,7 +72,7 @@ class FrameSample(NamedTuple):
     positions: Sequence[int] | None = None
     how: str = ""
     exact: dict[int, Figures] = {}
-    duplicates: int | None = None
+    duplicates: Callable[[], int | None] = no_count
     categories: dict[int, tuple[Sequence[Any], bool]] = {}
     memory: str = ""
     index: Any = None
@@ -326,7 +331,7 @@ def _read(outline: FrameSample, frame: nw.DataFrame[Any], narwhals: Any) -> Fram
     outline = outline._replace(
         rows=rows,
         categories=_categories(frame, outline.chosen, narwhals),
-        duplicates=_duplicates(frame) if columns <= COLUMNS else None,
+        duplicates=partial(_duplicates, frame) if columns <= COLUMNS else no_count,
     )
     some = _affordable(frame, columns)
     if rows * min(columns, COLUMNS) > WHOLE:

@@ -118,14 +118,11 @@ class _Card:
             size = many(len(sample.names), "column")
             yield f"{size}; rows not counted: it is lazy, and was not computed. Name (dtype):"
             return
-        repeated = f"{many(sample.duplicates or 0, 'row')} repeat{'s' if sample.duplicates == 1 else ''} an earlier one"
-        same = repeated if sample.duplicates else "no row repeats another"
-        is_told = sample.duplicates is not None and len(sample.names) > 1 and (sample.rows or 0) > 1
         parts = [
             f"{many(sample.rows, 'row')} × {many(len(sample.names), 'column')}",
             f"columns named {sample.axis}" if sample.axis else "",
             sample.memory,
-            same if is_told else "",
+            self._repeated(),
             *sample.notes,
             *self._index(),
         ]
@@ -134,6 +131,22 @@ class _Card:
             yield f"Figures are exact unless marked; those marked ~ or ≥, and the rows below, are of {sample.how}."
         if not self._limits.share_values:
             yield "Schema and statistics only; cell values are not shared."
+
+    def _repeated(self) -> str:
+        """Return how many rows are there before, in words; "" where that is not known, or says nothing."""
+        sample = self._sample
+        if len(sample.names) < 2 or (sample.rows or 0) < 2:
+            return ""
+        is_whole = not sample.how and len(sample.names) <= COLUMNS
+        has_key = is_whole and any(self._column(number).is_unique for number in sample.chosen)
+        count = 0 if has_key else sample.duplicates()
+        if count is None:
+            return ""
+        return (
+            f"{many(count, 'row')} repeat{'s' if count == 1 else ''} an earlier one"
+            if count
+            else "no row repeats another"
+        )
 
     def _index(self) -> Iterator[str]:
         """Yield the lines about the index of pandas and its kin, unless it only counts."""
