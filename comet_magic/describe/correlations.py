@@ -31,14 +31,13 @@ def strongest(columns: Mapping[str, Sequence[Any]]) -> list[tuple[str, str, floa
 
 
 def _numbers(values: Sequence[Any], numpy: Any) -> Any:
+    first = next((value for value in values if value is not None), None)
     try:
-        return numpy.array(values, dtype=float)
-    except (TypeError, ValueError, OverflowError):  # moments, missing values of pandas' own, what no float holds
-        pass
-    try:
+        if not isinstance(first, dt.date):
+            return numpy.array(values, dtype=float)
         moments = numpy.array(values, dtype="datetime64[us]")
         return numpy.where(numpy.isnat(moments), numpy.nan, moments.astype(numpy.int64) / 1e6)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError):  # missing values of pandas' own, and what no float holds
         return numpy.array([_number(value) for value in values])
 
 

@@ -191,6 +191,8 @@ def values_of(frame: Any, number: int) -> list[Any]:
     """Return a column's values; where Python has no type for one, such as a year 99999, the library's text of each."""
     column = frame[str(number)]
     try:
+        if moments := _plain_moments(column):
+            return moments
         return _readable(column.to_list())
     except Exception as error:  # noqa: BLE001  # each library has its own
         import narwhals
@@ -199,6 +201,15 @@ def values_of(frame: Any, number: int) -> list[Any]:
             return column.cast(narwhals.String).to_list()  # type: ignore[no-any-return]
         except Exception:  # noqa: BLE001
             return [f"({type(error).__name__})"] * len(column)
+
+
+def _plain_moments(column: Any) -> list[Any]:
+    """Return pandas' moments without a zone as Python's own, which take a fraction of the time; [] for other columns."""
+    native: Any = column.to_native() if hasattr(column, "to_native") else None
+    if not re.fullmatch(r"datetime64\[\w+\]", str(getattr(native, "dtype", ""))):
+        return []
+    moments: list[Any] = native.to_numpy().astype("datetime64[us]").tolist()
+    return [] if any(isinstance(moment, int) for moment in moments) else moments  # a year that Python cannot hold
 
 
 def _readable(values: list[Any]) -> list[Any]:
