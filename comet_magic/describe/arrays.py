@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Any
 
 from ..redaction import REDACTED, is_secret_field
 from .columns import HEAD, Column, Figures
 from .dependencies import has, home, type_name
 from .description import Description, Limits
-from .frames import LEVELS
+from .frames import LEVELS, seeded_places
 
 COLUMNS = 20  # of a matrix, up to which each has a line; a picture's channels are such columns
 COUNTED = 10_000_000  # elements, up to which quartiles are of all; about 0.3 s
@@ -19,7 +17,6 @@ DISTINCT = 1_000_000  # up to which distinct values are
 WHOLE = 20_000  # elements that become Python's own, up to which all do
 PARTS = 2000  # of a larger array; one element at a random place of each is looked at
 READABLE = 60  # elements, up to which any array is shown whole
-SEED = 0
 
 
 def is_array(value: Any) -> bool:
@@ -74,9 +71,7 @@ def _column(name: str, part: Any, distinct: int) -> Column:
     if size <= WHOLE:
         elements, exact = part.ravel(), Figures()
     else:
-        edges = [size * number // PARTS for number in range(PARTS + 1)]
-        places = random.Random(SEED)
-        chosen = [places.randrange(low, high) for low, high in pairwise(edges)]
+        chosen = seeded_places(size, PARTS)
         elements, exact = part[numpy.unravel_index(chosen, part.shape)], _exact(part, numpy, distinct)
     values = elements.tolist()
     if dtype.kind in "mM":

@@ -394,12 +394,17 @@ def _chosen(frame: nw.DataFrame[Any], some: int, narwhals: Any) -> tuple[nw.Data
     """
     length = max(1, min(SAMPLE, some) // RUNS)
     parts = min(RUNS, some, len(frame) // length)
-    edges = [len(frame) * part // parts for part in range(parts + 1)]
-    places = random.Random(SEED)
-    starts = [places.randint(low, max(low, high - length)) for low, high in pairwise(edges)]
+    starts = seeded_places(len(frame), parts, length)
     sample = narwhals.concat([frame[start : start + length] for start in starts])
     positions = [start + step for start in starts for step in range(length)]
     return sample, positions, f"{parts} seeded runs of {many(length, 'row')}"
+
+
+def seeded_places(size: int, parts: int, length: int = 1) -> list[int]:
+    """Return where runs of so many begin: one at a random place in each of equal parts, the same ones each time."""
+    edges = [size * part // parts for part in range(parts + 1)]
+    places = random.Random(SEED)
+    return [places.randint(low, max(low, high - length)) for low, high in pairwise(edges)]
 
 
 def _affordable(frame: nw.DataFrame[Any], columns: int) -> int:

@@ -81,8 +81,7 @@ def _columns(value: Sequence[Any]) -> dict[str, list[Any]]:
 
 
 def _cell(value: Any) -> Any:
-    value = value.value if isinstance(value, Enum) else plain(value)
-    return value
+    return value.value if isinstance(value, Enum) else plain(value)
 
 
 def _kinds(values: Sequence[Any]) -> str:

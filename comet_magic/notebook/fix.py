@@ -27,7 +27,7 @@ from ..settings import CometSettings
 from ..suggestions import missing
 from ..text import clean, lazy_pattern, many
 from .executions import Execution, Executions, first_line
-from .outline import version_of
+from .outline import versions_of
 
 MOST_VARIABLES = 10
 MOST_DIFF = 40  # lines of the difference that are shown
@@ -230,8 +230,4 @@ def _versions(error: BaseException, tree: ast.AST | None, scope: Mapping[str, An
     used: list[Any] = [scope.get(node.id) for node in ast.walk(tree) if isinstance(node, ast.Name)] if tree else []
     modules = [str(module.__name__) for module in used if issubclass(type(module), types.ModuleType)]
     frames = [str(frame.f_globals.get("__name__", "")) for frame, _ in traceback.walk_tb(error.__traceback__)]
-    for library in dict.fromkeys(name.split(".")[0] for name in [*modules, *homes, *frames]):
-        if library in sys.stdlib_module_names or library in ("__main__", "IPython", "ipykernel", "comet_magic"):
-            continue
-        if version := version_of(library):
-            yield f"{library} {version}"
+    yield from versions_of([*modules, *homes, *frames])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..describe.dependencies import has, home, table_library, type_name
@@ -17,7 +17,7 @@ from ..redaction import is_secret_name
 from ..text import many
 
 MOST_COLUMNS = 40  # of a table that are named
-OURS = ("comet_magic", "IPython", "ipykernel", "ipywidgets")
+OURS = ("__main__", "comet_magic", "IPython", "ipykernel")
 
 
 def describe_namespace(namespace: Mapping[str, Any], hidden: Mapping[str, Any], limits: Limits) -> Description:
@@ -118,8 +118,14 @@ def _versions(names: Mapping[str, Any]) -> Iterator[str]:
     """Yield the versions of Python and of the libraries of the names."""
     yield f"Python {sys.version.split()[0]}"
     homes = [_home(value) for value in names.values()]
-    for library in sorted({name.split(".")[0] for name in homes} - {"__main__", "builtins", *OURS}):
-        if library not in sys.stdlib_module_names and (version := version_of(library)):
+    yield from versions_of(sorted(name for name in homes if name.split(".")[0] != "ipywidgets"))
+
+
+def versions_of(modules: Iterable[str]) -> Iterator[str]:
+    """Yield `pandas 3.1.1` for each library of these modules, but for those that run the notebook."""
+    for library in dict.fromkeys(name.split(".")[0] for name in modules):
+        is_told = library not in sys.stdlib_module_names and library not in OURS
+        if is_told and (version := _version_of(library)):
             yield f"{library} {version}"
 
 
@@ -128,7 +134,7 @@ def _home(value: Any) -> str:
     return str(value.__name__) if issubclass(type(value), types.ModuleType) else home(value)
 
 
-def version_of(library: str) -> str:
+def _version_of(library: str) -> str:
     """Return the version of a module that is loaded; some have it only when it is asked for."""
     try:
         return str(getattr(sys.modules.get(library), "__version__", ""))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,8 @@ from comet_magic.settings import CometSettings
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WireServer]:
-    monkeypatch.setenv("COMETAPI_KEY", "sk-test-0123456789abcdef")
-    with WireServer(canonical("A reply.")) as server:
-        CometSettings.instance().endpoint = server.url
-        yield server
+def server(serve: Callable[..., WireServer]) -> WireServer:
+    return serve(canonical("A reply."))
 
 
 def sent(server: WireServer) -> str:
