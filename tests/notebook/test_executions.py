@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import matplotlib as mpl
@@ -28,12 +28,9 @@ keeps_outputs = pytest.mark.skipif(not hasattr(HistoryManager, "outputs"), reaso
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WireServer]:
-    monkeypatch.setenv("COMETAPI_KEY", KEY)
+def server(serve: Callable[..., WireServer]) -> Iterator[WireServer]:
     plt.close("all")
-    with WireServer(canonical("A reply.")) as server:
-        CometSettings.instance().endpoint = server.url
-        yield server
+    yield serve(canonical("A reply."))
     plt.close("all")
 
 
