@@ -36,24 +36,22 @@ _IN_FILE = lazy_pattern(r"[a-zA-Z0-9_-]{1,64}")
 
 
 def as_typed(shell: Any, body: str) -> str:
-    """Return a cell's body as the user typed it: IPython takes `>>> `, `... ` and `In [1]: ` off its lines.
+    """Return a cell's body as the user typed it.
 
-    body: as a magic gets it; what is no body of the running cell is returned as it is.
+    IPython takes `>>> `, `... ` and `In [1]: ` off its lines, and puts a newline at its end.
+    body: as a magic gets it; what is no body of the running cell keeps its lines as they are.
     """
+    body = body.replace("\r\n", "\n").removesuffix("\n")
     code = _parent_of(shell).get("content", {}).get("code")
     sources = shell.history_manager.input_hist_raw
     source = code if isinstance(code, str) else sources[-1] if sources else ""
-    if not _PROMPT.search(source):
-        return body
-    typed, got = source.splitlines(), body.splitlines()
+    text = body.rstrip("\n")  # as IPython's history keeps it
+    typed, got = source.replace("\r\n", "\n").rstrip("\n").split("\n"), text.split("\n")
     head, tail = typed[: len(typed) - len(got)], typed[len(typed) - len(got) :]
-    is_this_cell = bool(got and head) and "%%claude" in head[-1]
+    is_this_cell = bool(head) and "%%claude" in head[-1]
     if not is_this_cell or not all(line.endswith(part) for line, part in zip(tail, got, strict=True)):
         return body
-    return "\n".join(tail) + "\n"
-
-
-_PROMPT = lazy_pattern(r"(?m)^[ \t]*(?:>>>|\.\.\.|In \[\d+\]:)")
+    return "\n".join(tail) + body[len(text) :]
 
 
 def local_names(shell: Any) -> dict[str, Any]:

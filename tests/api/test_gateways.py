@@ -152,7 +152,7 @@ def test_thinking_before_calls_is_sent_back_where_it_is_wanted(serve: Callable[.
     wanted = "The `content[].thinking` in the thinking mode must be passed back to the API."
 
     def picky(received: Any) -> Any:
-        if received.json["messages"][-1]["content"] == "Go.\n":
+        if received.json["messages"][-1]["content"] == "Go.":
             return called
         for message in received.json["messages"]:
             kinds = [part["type"] for part in message["content"]] if isinstance(message["content"], list) else []
@@ -173,7 +173,7 @@ def test_thinking_is_left_out_otherwise_and_where_it_is_refused(serve: Callable[
     called = stream(start(), *thought, call("t1", 1), json_delta('{"item": "lamp"}', 1), stop("tool_use"))
 
     def strict(received: Any) -> Any:
-        if received.json["messages"][-1]["content"] == "Go.\n":
+        if received.json["messages"][-1]["content"] == "Go.":
             return called
         if '"thinking"' in json.dumps(received.json["messages"]):
             return reply({"error": {"message": "messages.1: Invalid `signature` in `thinking` block"}}, status=400)

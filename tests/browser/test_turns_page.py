@@ -35,7 +35,7 @@ def test_restart_and_run_all_is_free_and_a_cell_run_again_is_a_turn_in_its_place
         notebook.run(1)
         expect(notebook.output(1)).to_contain_text("answer 3")
         expect(notebook.output(1)).to_contain_text("later cell “two” answered what stood here before: run it again")
-        assert [message["content"] for message in server.received[-1].json["messages"]] == ["one\n"]
+        assert [message["content"] for message in server.received[-1].json["messages"]] == ["one"]
         notebook.run(3)
         expect(notebook.output(3)).to_contain_text("stale: it answered an older text")
         notebook.run(2)

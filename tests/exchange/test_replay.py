@@ -188,14 +188,14 @@ def test_without_cell_ids_a_notebook_that_is_run_again_is_replayed(shell: Any, s
     assert len(server.received) == 2
     Ran(shell, "%%claude -c nb\none")
     Ran(shell, "%%claude -c nb\nTWO")  # the second cell was edited: its turn is replaced
-    assert texts(server) == ["one\n", "answer 1", "TWO\n"]
+    assert texts(server) == ["one", "answer 1", "TWO"]
     restart()
     for number in range(3):
         Ran(shell, "%%claude -c nb\nONE")  # the first was: a new run begins, and is the one that is run again
         Ran(shell, "%%claude -c nb\nTWO")
         assert len(server.received) == 5, number
         restart()
-    assert [turn.question for turn in comet_magic.conversations.get("nb").turns] == ["one\n", "TWO\n", "ONE\n", "TWO\n"]
+    assert [turn.question for turn in comet_magic.conversations.get("nb").turns] == ["one", "TWO", "ONE", "TWO"]
 
 
 def texts(server: WireServer) -> list[str]:
@@ -232,10 +232,10 @@ def test_run_all_with_a_conversation_begun_afresh_in_the_middle(shell: Any, serv
         assert len(server.received) == 3
         restart()
     in_cell(shell, "c1", "%%claude -c nb\nONE")
-    assert texts(server) == ["ONE\n"]
+    assert texts(server) == ["ONE"]
     in_cell(shell, "c2", "%%claude -c nb --new\nTWO")  # edited: in its place
     in_cell(shell, "c4", "%%claude -c nb\nfour")
-    assert texts(server) == ["TWO\n", "answer 5", "three\n", "answer 3", "four\n"]
+    assert texts(server) == ["TWO", "answer 5", "three", "answer 3", "four"]
     assert comet_magic.conversations.names() == ["nb", "nb.1"]
 
 
@@ -247,7 +247,7 @@ def test_a_beginning_that_fails_costs_nothing(shell: Any, server: WireServer) ->
     assert comet_magic.conversations.names() == ["nb"]
     server.scripts[:] = [canonical("lo")]
     in_cell(shell, "c3", "%claude_continue -c nb")
-    assert [message["content"] for message in server.received[-1].json["messages"]][:2] == ["two\n", "Hel"]
+    assert [message["content"] for message in server.received[-1].json["messages"]][:2] == ["two", "Hel"]
     assert comet_magic.conversations.names() == ["nb", "nb.1"]
     assert comet_magic.conversations.get("nb").turns[0].reply == "Hello"
     server.scripts[:] = good

@@ -34,7 +34,7 @@ class Notebook:
 
     def sent(self) -> list[str]:
         """The texts of the latest request, without the newline that IPython puts at the end of a cell."""
-        return [message["content"].removesuffix("\n") for message in self.server.received[-1].json["messages"]]
+        return [message["content"] for message in self.server.received[-1].json["messages"]]
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def test_a_cell_is_sent_as_it_stands_and_its_reply_shown(shell: Any, server: Wir
     body = "What is {x} of $y, {'a': 1}?\n  \\n! %magic\n?"
     ran = Ran(shell, f"%%claude\n{body}\n")
     assert ran.error is None
-    assert sent(server) == f"{body}\n"
+    assert sent(server) == body
     assert ran.markdown.startswith("4\n\n<small>◈ m · 11 in · 5 out · ")
     assert ran.plain.startswith("4\n\n◈ m · 11 in · 5 out · ")
     assert ran.outputs[-1].metadata["comet_magic"] == {
@@ -189,9 +189,9 @@ def test_what_was_typed_is_what_is_sent(shell: Any, body: str, around: str) -> N
         settings.endpoint, settings.replay = server.url, "never"
         for cell in (around + body, (around + body).replace("\n", "\r\n")):
             assert Ran(shell, cell).error is None
-            assert server.received[-1].json["messages"][0]["content"] == body
+            assert server.received[-1].json["messages"][0]["content"] == body.removesuffix("\n")
         Ran(shell, f"get_ipython().run_cell_magic('claude', '--alone', {body!r})")
-        assert server.received[-1].json["messages"][0]["content"] == body
+        assert server.received[-1].json["messages"][0]["content"] == body.removesuffix("\n")
         assert len(server.received) == 3
 
 

@@ -73,11 +73,11 @@ def test_the_setting_adds_it_to_every_question_and_says_so(
     shell: Any, server: WireServer, names: dict[str, Any]
 ) -> None:
     Ran(shell, "%%claude\nplain")
-    assert sent(server) == "plain\n"
+    assert sent(server) == "plain"
     CometSettings.instance().context = "notebook"
     ran = Ran(shell, "%%claude\nplain")
     assert sent(server).startswith('<data name="notebook" type="outline of the notebook"')
-    assert sent(server).endswith("</data>\nplain\n")
+    assert sent(server).endswith("</data>\nplain")
     assert "sent: your text · notebook (" in ran.plain
     assert "sales: pandas DataFrame" in Ran(shell, "%%claude --dry-run\nplain").plain
     Ran(shell, "%%claude --alone\n{{limit}} {{notebook}}")

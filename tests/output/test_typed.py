@@ -248,7 +248,7 @@ def test_one_repair_then_an_error_with_all_that_was_paid_for(serve: Callable[...
     assert "five" in ran.markdown
     assert len(server.received) == 2
     Ran(shell, "%%claude\nGo on.")
-    assert [m["content"] for m in server.received[-1].json["messages"]] == ["Go on.\n"]  # it was no turn
+    assert [m["content"] for m in server.received[-1].json["messages"]] == ["Go on."]  # it was no turn
 
 
 def test_json_that_was_cut_says_by_what(serve: Callable[..., WireServer]) -> None:
@@ -323,7 +323,7 @@ def test_however_it_came_the_turn_is_text(serve: Callable[..., WireServer], shel
     assert Ran(shell, "%%claude --as dict[str,int] -o d\nWhat?").error is None
     assert shell.user_ns["d"] == {"a": 1}
     Ran(shell, "%%claude\nThanks.")
-    assert [m["content"] for m in server.received[-1].json["messages"]] == ["What?\n", '{"a": 1}', "Thanks.\n"]
+    assert [m["content"] for m in server.received[-1].json["messages"]] == ["What?", '{"a": 1}', "Thanks."]
     assert "tools" not in server.received[-1].json
 
 

@@ -115,7 +115,7 @@ def test_keep_false_writes_nothing_and_the_conversation_goes_on(shell: Any, serv
 def test_memory_is_a_path(shell: Any, server: WireServer, tmp_path: Path) -> None:
     shell.run_line_magic("config", 'CometSettings.store = ":memory:"')
     Ran(shell, "%%claude\none")
-    assert conversations.get().turns[0].question == "one\n"
+    assert conversations.get().turns[0].question == "one"
     assert list(tmp_path.glob("**/*memory*")) == []
 
 
@@ -364,7 +364,7 @@ def test_a_store_that_is_mended_is_used_again_with_what_was_asked_meanwhile(
     ran = Ran(shell, "%%claude -c talk\nthree")
     assert "[◈ s.sqlite is being kept again, with what was asked meanwhile]" in ran.plain
     session.reset()
-    assert questions(Store(path), "talk") == ["one\n", "two\n", "three\n"]
+    assert questions(Store(path), "talk") == ["one", "two", "three"]
 
 
 def test_a_store_that_is_removed_under_a_kernel_is_told(shell: Any, server: WireServer, tmp_path: Path) -> None:
@@ -375,7 +375,7 @@ def test_a_store_that_is_removed_under_a_kernel_is_told(shell: Any, server: Wire
     ran = Ran(shell, "%%claude -c talk\ntwo")
     assert "[◈ s.sqlite was moved or removed while it was in use: a new one is begun]" in ran.plain
     session.reset()
-    assert questions(Store(tmp_path / "s.sqlite"), "talk") == ["two\n"]
+    assert questions(Store(tmp_path / "s.sqlite"), "talk") == ["two"]
 
 
 def test_a_setting_may_change_while_a_reply_is_on_its_way(server: WireServer, tmp_path: Path) -> None:
@@ -432,7 +432,7 @@ def test_a_full_disk_is_told_and_the_conversation_goes_on(shell: Any, server: Wi
     server.scripts[:] = [canonical("short")]
     Ran(shell, "%%claude\nthree")
     sent = [message["content"] for message in server.received[-1].json["messages"]]
-    assert [sent[0], sent[1], sent[2], sent[4]] == ["one\n", "4", "two\n", "three\n"]
+    assert [sent[0], sent[1], sent[2], sent[4]] == ["one", "4", "two", "three"]
 
 
 QUOTA = """
@@ -591,7 +591,7 @@ def test_what_another_kernel_did_meanwhile_is_not_undone(shell: Any, server: Wir
     other.close()
     Ran(shell, "%%claude -c talk\nmine, too")
     session.reset()
-    assert questions(Store(path), "talk") == ["new", "mine\n", "mine, too\n"]
+    assert questions(Store(path), "talk") == ["new", "mine", "mine, too"]
 
 
 def test_a_fork_keeps_its_replies_when_its_parent_goes_and_takes_them_when_it_goes(tmp_path: Path) -> None:
@@ -628,7 +628,7 @@ def test_a_lock_that_never_ends_is_told_and_work_goes_on(
     said = warned(Ran(shell, "%%claude\ntwo"))
     other.close()
     assert f"another program has kept {path} locked for 0.2 s" in said
-    assert [m["content"] for m in server.received[-1].json["messages"]] == ["one\n", "4", "two\n"]
+    assert [m["content"] for m in server.received[-1].json["messages"]] == ["one", "4", "two"]
 
 
 # ---- versions
@@ -876,4 +876,4 @@ def test_a_file_system_without_locks_is_named_at_once_and_read(
     said = warned(Ran(shell, "%%claude -c talk\ntwo"))
     assert "has no locks" in said
     assert "damaged" not in said
-    assert [message["content"] for message in server.received[-1].json["messages"]] == ["one\n", "4", "two\n"]
+    assert [message["content"] for message in server.received[-1].json["messages"]] == ["one", "4", "two"]

@@ -353,7 +353,7 @@ def test_the_most_rounds(serve: Callable[..., WireServer], user: Answers, shell:
     assert len(ids) == 6
     assert len(set(ids)) == len(ids)  # a gateway that gives the same id again
     Ran(shell, "%%claude\nNext.")
-    assert not any(m["content"] == "Again.\n" for m in endless.received[-1].json["messages"])  # that was no turn
+    assert not any(m["content"] == "Again." for m in endless.received[-1].json["messages"])  # that was no turn
 
 
 def test_calls_that_were_cut_are_not_run(serve: Callable[..., WireServer], user: Answers, shell: Any) -> None:
@@ -405,7 +405,7 @@ def test_an_interrupt_in_the_middle_costs_no_turn(serve: Callable[..., WireServe
     assert "stopped by you" in done.plain
     assert len(server.received) == 1
     Ran(shell, "%%claude\nNext.")
-    assert [m["content"] for m in server.received[-1].json["messages"]] == ["Next.\n"]
+    assert [m["content"] for m in server.received[-1].json["messages"]] == ["Next."]
 
 
 def test_a_replay_runs_nothing(serve: Callable[..., WireServer], user: Answers, shell: Any) -> None:
@@ -596,7 +596,7 @@ def test_any_interleaving_leaves_a_valid_conversation(
     Ran(shell, "%%claude\nIs it whole?")
     messages = server.received[0].json["messages"]
     check(messages)
-    assert sum(message["content"] == "Go.\n" for message in messages) == whole
+    assert sum(message["content"] == "Go." for message in messages) == whole
 
 
 # ---- a real kernel
@@ -789,7 +789,7 @@ def test_a_call_that_nobody_offered_makes_no_turn(serve: Callable[..., WireServe
     done = Ran(shell, "%%claude\nGo.")
     assert "a tool call is pending: look" in done.plain
     Ran(shell, "%%claude\nNext.")
-    assert [m["content"] for m in server.received[-1].json["messages"]] == ["Next.\n"]
+    assert [m["content"] for m in server.received[-1].json["messages"]] == ["Next."]
     server = serve(calls(use("reply", {}), use('bad "name"!\n', {}, "t2")), canonical("Well."), canonical("Yes."))
     define(shell)
     Ran(shell, "%%claude --tools look\nGo.")
@@ -881,6 +881,6 @@ def test_in_a_kernel_an_interrupt_ends_a_call_at_once(serve: Callable[..., WireS
         assert ran.ended - ran.interrupted < 40  # it sleeps for 50 s; the query would run for hours
         assert ran.error[0].startswith("KeyboardInterrupt")
         kernel.run("%%claude\nAre you there?")
-        assert [m["content"] for m in server.received[-1].json["messages"]] == ["Are you there?\n"]
+        assert [m["content"] for m in server.received[-1].json["messages"]] == ["Are you there?"]
     finally:
         kernel.close()
