@@ -46,7 +46,7 @@ def as_typed(shell: Any, body: str) -> str:
     sources = shell.history_manager.input_hist_raw
     source = code if isinstance(code, str) else sources[-1] if sources else ""
     text = body.rstrip("\n")  # as IPython's history keeps it
-    typed, got = source.replace("\r\n", "\n").rstrip("\n").split("\n"), text.split("\n")
+    typed, got = source.replace("\r\n", "\n").rstrip("\r\n").split("\n"), text.split("\n")
     head, tail = typed[: len(typed) - len(got)], typed[len(typed) - len(got) :]
     is_this_cell = bool(head) and "%%claude" in head[-1]
     if not is_this_cell or not all(line.endswith(part) for line, part in zip(tail, got, strict=True)):
