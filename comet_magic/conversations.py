@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from .errors import ConfigError
+from .exchange.cells import IMPORTED
 from .exchange.session import current
 from .messages.conversation import Conversation, Turn, has_address
 from .messages.message import ContentBlock, Message
@@ -175,7 +176,7 @@ def _imported(messages: list[Message], number: int) -> Turn:
         raise ValueError(f"turn {number} has no reply")
     if any(map(has_address, messages)):
         raise ValueError(f"turn {number} has a picture or a document by its address, which would be fetched")
-    return Turn.of(f"imported/{number}", messages, at=time.time())
+    return Turn.of(f"{IMPORTED}{number}", messages, at=time.time())
 
 
 def _reason(error: Exception) -> str:

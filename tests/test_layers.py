@@ -72,6 +72,7 @@ HELD_BY = {
     "exchange/test_turns.py": "notebook.history_magic notebook.history_table notebook.stale_notes",
     "notebook/test_next_cell.py": "store.code_cells",
     "render/test_markdown.py": "render.inline text",
+    "exchange/test_following.py": "notebook.deleted_cells notebook.saved_notebook store.left_out store.places",
     "store/test_database.py": "store.connection store.conversations store.requests store.schema store.turns",
 }
 MODULES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}

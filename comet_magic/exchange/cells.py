@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
+
+
+class Notebook(NamedTuple):
+    """What is known of the notebook in which a cell asks. path: "" where it is not known.
+
+    cells: the ids of its cells in order, as it was saved; none where that is not known.
+    saved_at: when that was, in seconds since 1970.
+    deleted: when the front end told that a cell was deleted, by its id.
+    """
+
+    path: str = ""
+    cells: tuple[str, ...] = ()
+    saved_at: float = 0.0
+    deleted: Mapping[str, float] = {}
 
 
 class Cell(NamedTuple):
@@ -14,6 +29,7 @@ class Cell(NamedTuple):
     handle: what a front end calls the cell instead, as long as it has the notebook open.
     run: what is the same for all questions of one execution.
     is_notebook: its cells are run again as they stand, which is what replays are for.
+    notebook: the one that it is in.
     """
 
     conversation: str = ""
@@ -22,6 +38,7 @@ class Cell(NamedTuple):
     run: object = None
     is_notebook: bool = False
     handle: str = ""
+    notebook: Notebook = Notebook()
 
 
 def no_path(settings: object) -> str:
@@ -38,6 +55,12 @@ def learn_notebook_path(find: Callable[[Any], str]) -> None:
 
 
 RUN = "run:"  # begins the key of a cell without an id: run:KERNEL:NUMBER
+IMPORTED = "imported/"  # begins the key of a turn that was no cell's
+
+
+def id_of(key: str) -> str:
+    """Return the id of the cell whose key it is, "" where it has none."""
+    return "" if key.startswith((RUN, IMPORTED)) else key.split("/")[0]
 
 
 def kernel_of(key: str) -> str:
@@ -57,6 +80,7 @@ class CellKeys:
         self._lock = threading.Lock()
         self._counts: dict[str, int] = {}  # of cells, or of requests where cells have no id
         self._last: dict[str, str] = {}  # by conversation: the key of the cell that ran last
+        self._ran_at: dict[str, float] = {}  # when a cell ran last, by its key
         self._run: object = None  # the execution that asked last
         self._execution_count = 0  # how many have asked
         self._questions = 0  # how many the last one has asked
@@ -99,6 +123,11 @@ class CellKeys:
 
     def ran_in(self, conversation: str, key: str) -> None:
         self._last[conversation] = key
+        self._ran_at[key] = time.time()
+
+    def ran_at(self, key: str) -> float:
+        """Return when this process ran the cell last, in seconds since 1970; 0 where it did not."""
+        return self._ran_at.get(key, 0.0)
 
     def is_own(self, key: str) -> bool:
         """Say whether a cell without an id, which has that key, was run by this process."""

@@ -152,7 +152,11 @@ class Journal:
         why = "" if message.is_whole else ending(message) or "not whole"
         # What the user denied stays denied when the notebook is run again; where nobody could answer, somebody may now.
         is_replayable = not any(call.problem == NOBODY_THERE for call in message.calls)
-        requests.finish(plan.store, plan.record, Ending(message, why, turn, message.usage, cost, is_replayable))
+        requests.finish(
+            plan.store,
+            plan.record,
+            Ending(message, why, turn, message.usage, cost, is_replayable, plan.position.placing),
+        )
         self._is_finished = True
         self._session.count(message.usage, cost)
         if why and plan.position.cell.conversation:
@@ -167,7 +171,7 @@ class Journal:
         self._session.count_replay()
         turn = self._turn(stored.message, stored.request, stored.at, stored.cost_usd, stored.tokens)
         if turn:
-            turns.keep_turn(plan.store, position.cell.conversation, turn, is_new=position.is_new)
+            turns.keep_turn(plan.store, position.cell.conversation, turn, position.placing)
         return self._finished(
             replace(
                 stored.message, receipt=Receipt(host=plan.endpoint.host, replayed=stored.at, store=plan.named_store)

@@ -8,10 +8,12 @@ from typing import NamedTuple
 from ..messages.conversation import Conversation, Turn
 from ..messages.message import Message
 from ..settings import CometSettings
-from ..store import turns
+from ..store import left_out, turns
 from ..store.database import Store
+from ..store.turns import Placing
 from ..text import many
-from .cells import Cell, kernel_of
+from .cells import Cell, id_of, kernel_of
+from .following import follow, turn_below
 from .session import Session
 
 
@@ -22,6 +24,8 @@ class Position(NamedTuple):
     sent: the turns that are sent before the question.        left_out: number of older turns that are not.
     is_new: what there is under the conversation's name is to be set aside first.
     withheld: number of earlier turns left out because they may contain values.
+    below: the cell of the turn that stands below it in the notebook, where it has no turn yet; "" for none.
+    deleted: number of turns that have just been left out, for their cells were deleted.
     """
 
     cell: Cell
@@ -31,16 +35,23 @@ class Position(NamedTuple):
     left_out: int = 0
     is_new: bool = False
     withheld: int = 0
+    below: str = ""
+    deleted: int = 0
 
     @property
     def digest_before(self) -> str:
-        return self.conversation.before(self.key).digest
+        return self.conversation.before(self.below or self.key).digest
+
+    @property
+    def placing(self) -> Placing:
+        return Placing(self.below, self.is_new, self.cell.notebook.path)
 
     def stale_after(self, turn: Turn) -> list[Turn]:
         """Return the later turns that answer something else than what stands before them, with `turn` in its place."""
-        index = self.conversation.index_of(turn.cell)
-        later = {after.cell for after in self.conversation.turns[index + 1 :]}
-        return [stale for stale in self.conversation.with_turn(turn).stale() if stale.cell in later] if later else []
+        index = self.conversation.index_of(self.below or turn.cell)
+        changed = self.conversation.with_turn(turn, index)
+        later = {after.cell for after in changed.turns[index + 1 :]}
+        return [stale for stale in changed.stale() if stale.cell in later] if later else []
 
     def sent_line(self, parts: Iterable[str]) -> str:
         """Return `your text · df (1,000 × 3, card of 212 tokens) · 2 earlier turns`; "" where the text is sent alone.
@@ -52,6 +63,9 @@ class Position(NamedTuple):
             parts.append(many(count, "earlier turn"))
         if self.left_out:
             parts.append(f"left out: {many(self.left_out, 'older turn')} (history_turns, history_tokens)")
+        if self.deleted:
+            whose = "a deleted cell" if self.deleted == 1 else "deleted cells"
+            parts.append(f"left out: {many(self.deleted, 'turn')} of {whose}")
         if self.withheld:
             parts.append(f"left out: {many(self.withheld, 'earlier turn')} that may show values (share_values)")
         return " · ".join(parts) if len(parts) > 1 else ""
@@ -69,12 +83,10 @@ def find_position(
     most_turns = settings.history_turns
     # Where cells have no id, their questions tell which is which, so all are read.
     window = most_turns if cell.id else None
+    below, deleted = "", follow(store, session, cell.conversation, cell.notebook) if cell.id else 0
     conversation = turns.conversation(store, cell.conversation, cell=key, window=window)
-    if not is_known and not new and cell.id and conversation.turns and not conversation.has(key):
-        if former := turns.former_name(store, cell.conversation, key):
-            # A cell above a `--new` one has its turn in what that set aside, and is run there.
-            cell = cell._replace(conversation=former)
-            conversation = turns.conversation(store, former, cell=key, window=window)
+    if not is_known and not new and cell.id and not conversation.has(key):
+        cell, conversation, below = _place(store, cell, key, conversation, window)
     if not is_known and cell.is_notebook and not cell.id:
         key = (
             session.cells.of_handle(cell)
@@ -87,13 +99,37 @@ def find_position(
     is_new = new and bool(conversation.turns) and conversation.turns[0].cell != key
     if is_new:
         conversation = Conversation(cell.conversation)
-    sent, left_out = conversation.before(key).bounded(most_turns, settings.history_tokens)
+    sent, older = conversation.before(below or key).bounded(most_turns, settings.history_tokens)
     withheld = 0
     if not settings.share_values:
         allowed = tuple(turn for turn in sent.turns if turn.digest in session.without_values)
         withheld = len(sent.turns) - len(allowed)
         sent = sent._replace(turns=allowed)
-    return Position(cell, conversation, key, sent, left_out, is_new, withheld)
+    return Position(cell, conversation, key, sent, older, is_new, withheld, below, deleted)
+
+
+def _place(
+    store: Store, cell: Cell, key: str, conversation: Conversation, window: int | None
+) -> tuple[Cell, Conversation, str]:
+    """Find where a cell without a turn asks: in which conversation, and above which turn; "" for below all."""
+    if left_out.bring_back(store, conversation.name, key):
+        return cell, turns.conversation(store, conversation.name, cell=key, window=window), ""
+    ids, first = cell.notebook.cells, conversation.turns[0].cell if conversation.turns else ""
+    below = turn_below(conversation, key, ids)
+    formers = []
+    if first and below == first:
+        formers = turns.former_names(store, conversation.name)
+    elif first and not {id_of(key), id_of(first)} <= set(ids):
+        # Where the order is not known, its turn is above the `--new` one, for it was asked before that.
+        formers = turns.former_names(store, conversation.name, key)
+    if formers:
+        # A cell above a `--new` one is run in what that set aside.
+        cell = cell._replace(conversation=formers[0])
+        conversation = turns.conversation(store, cell.conversation, cell=key, window=window)
+        below = "" if conversation.has(key) else turn_below(conversation, key, cell.notebook.cells)
+    if below:  # then other turns are sent than before a cell that is the last
+        conversation = turns.conversation(store, cell.conversation, cell=below, window=window)
+    return cell, conversation, below
 
 
 _NONE = Conversation()

@@ -171,9 +171,11 @@ class Conversation(NamedTuple):
         """Return the turns that a run of `cell` is asked after."""
         return self._replace(turns=self.turns[: self.index_of(cell)])
 
-    def with_turn(self, turn: Turn) -> Conversation:
-        index = self.index_of(turn.cell)
-        return self._replace(turns=(*self.turns[:index], turn, *self.turns[index + 1 :]))
+    def with_turn(self, turn: Turn, at: int | None = None) -> Conversation:
+        """Return it with a turn in its cell's place. at: where a new one goes; None: at the end."""
+        is_there = self.has(turn.cell)
+        at = self.index_of(turn.cell) if at is None or is_there else at
+        return self._replace(turns=(*self.turns[:at], turn, *self.turns[at + is_there :]))
 
     def without(self, cell: str) -> Conversation:
         return self._replace(turns=tuple(turn for turn in self.turns if turn.cell != cell))

@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..exchange.cells import Cell
+from ..exchange.cells import Cell, Notebook
 from ..settings import CometSettings
 from ..text import from_home, lazy_pattern, whole_text
+from .executions import current_executions
+from .saved_notebook import saved_notebook
 
 
 def current_shell() -> Any | None:
@@ -26,9 +28,20 @@ def current_cell(conversation: str) -> Cell:
     number = len(shell.history_manager.input_hist_parsed) - 1
     run = _parent_of(shell).get("header", {}).get("msg_id") or number
     id, is_notebook = cell_id(shell), not is_terminal(shell)
-    if _IN_FILE.fullmatch(id):
-        return Cell(name, id, number, run, is_notebook)
+    notebook, has_ids = notebook_now() if id else (Notebook(), True)
+    if _IN_FILE.fullmatch(id) and has_ids:
+        return Cell(name, id, number, run, is_notebook, notebook=notebook)
     return Cell(name, "", number, run, is_notebook, handle=id)
+
+
+def notebook_now() -> tuple[Notebook, bool]:
+    """Return what is known of the notebook now; and whether ids of its cells stay when it is opened again."""
+    path = notebook_path(CometSettings.instance())
+    file, deleted = saved_notebook(path), dict[str, float]()
+    if executions := current_executions():
+        executions.deleted.former = file
+        deleted |= executions.deleted.told
+    return Notebook(path, file.ids, file.saved_at, deleted), not file.cells or bool(file.ids)
 
 
 # Source: the notebook format, cell ids. VS Code's hold as long as it has the notebook open.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
@@ -11,6 +12,7 @@ from ..errors import CometError, ConfigError
 
 if TYPE_CHECKING:
     from ..describe.description import Description, Limits
+    from .deleted_cells import DeletedCells
 
 MOST_RUNS = 1000
 MOST_OUTPUTS, MOST_OUTPUT = 50, 20_000  # that are kept of a cell, and characters of each
@@ -113,6 +115,8 @@ class Executions:
         self.failure: Execution | None = None  # the latest one that has not been mended
         self._has_thread_failed = False  # while the cell ran
         self._cell_now = ""
+        self._ended_at = 0.0  # when the latest execution did, in seconds since 1970
+        self._deleted: DeletedCells | None = None
         self._former_hook: Any = None
 
     def watch(self) -> None:
@@ -143,7 +147,27 @@ class Executions:
     def _begin(self, info: Any) -> None:
         self._displayed.clear()
         self._has_thread_failed = False
-        self._cell_now = str(info.cell_id or "")
+        parent = self._shell.get_parent() if hasattr(self._shell, "get_parent") else {}
+        metadata = parent.get("metadata") or {}
+        self._cell_now = str(info.cell_id or metadata.get("cellId") or "")
+        self._note_deleted(metadata.get("deletedCells"))
+
+    def _note_deleted(self, deleted: Any) -> None:
+        """Take note of the cells that were deleted since the last execution, as JupyterLab and Notebook 7 tell."""
+        if isinstance(deleted, list) and (deleted or self._deleted):
+            from ..exchange import cells  # not at the top: loading stays quick
+            from ..settings import CometSettings
+            from .saved_notebook import saved_notebook
+
+            path = cells.notebook_path(CometSettings.instance())
+            self.deleted.tell(map(str, deleted), self._cell_now, self._ended_at, lambda: saved_notebook(path))
+
+    @property
+    def deleted(self) -> DeletedCells:
+        from .deleted_cells import DeletedCells  # not at the top: loading stays quick
+
+        self._deleted = self._deleted or DeletedCells()
+        return self._deleted
 
     def _display(self, message: Any) -> Any:
         content = message.get("content", {})
@@ -169,6 +193,7 @@ class Executions:
         self._displayed[key] = _Displayed(*place, output, waits)
 
     def _end(self, result: Any) -> None:
+        self._ended_at = time.time()
         if not result.info or not result.info.store_history:
             return
         # There is no number where IPython could not even print the failure.

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 from ..errors import ConfigError
 from ..exchange.cells import RUN
+from ..exchange.following import follow
 from ..exchange.session import Session, current
 from ..messages.conversation import Turn
 from ..messages.framed import unframed
+from ..messages.message import Message
 from ..render.table import Table, about, counted
 from ..settings import CometSettings
-from ..store import conversations, requests, turns
+from ..store import conversations, left_out, requests, turns
 from ..store.requests import Attempt
 from ..suggestions import nearest
 from ..text import one_line, shown_path
+from .cell import notebook_now
 
 LONGEST = 60  # characters of a question's first line
 
@@ -24,6 +28,7 @@ def history(settings: CometSettings, name: str) -> Table:
     session = current()
     store = session.store(settings)
     session.sweep()
+    follow(store, session, name, notebook_now()[0])
     conversation = turns.conversation(store, name)
     stale = {turn.cell for turn in conversation.stale()}
     rows = [
@@ -37,6 +42,11 @@ def history(settings: CometSettings, name: str) -> Table:
         )
         for number, turn in enumerate(conversation.turns, 1)
     ]
+    for one in left_out.find(store, name):
+        cell, question = _cell(session, one.cell, one.session, one.execution), _question(one.wire)
+        where = repr(one.asks_in) if one.asks_in else "no conversation"
+        why = "was deleted" if one.asks_in is None else f"asks in {where} now"
+        rows.append(("", cell, question, counted(one.tokens), about(one.cost_usd), f"left out: its cell {why}"))
     for attempt in requests.attempts(store, name):
         cell = _cell(session, attempt.cell, attempt.session, attempt.execution)
         state = "in flight" if attempt.state == requests.IN_FLIGHT else f"{attempt.state}: {attempt.why.split(': ')[0]}"
@@ -96,6 +106,14 @@ def _state(turn: Turn, *, is_stale: bool) -> str:
     if is_stale:
         return "stale: it answered an older text"
     return "imported" if turn.request is None and not turn.session else ""
+
+
+def _question(wire: str) -> str:
+    """Return the first line of a turn's question. wire: its messages, as JSON."""
+    try:
+        return first_line(Message.from_wire(json.loads(wire)[0]).text)
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError):
+        return ""  # a row that this program did not write
 
 
 def first_line(text: str) -> str:

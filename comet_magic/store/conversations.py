@@ -9,7 +9,7 @@ from ..errors import ConfigError
 from ..messages.conversation import Turn
 from .connection import Connection, Row
 from .database import Store
-from .turns import conversation_id, find_conversation_id, is_number, put_turn, turns_of
+from .turns import STANDS, conversation_id, find_conversation_id, is_number, put_turn, turns_of
 
 OF_NO_TURN = "NOT EXISTS (SELECT 1 FROM turns WHERE turns.request = requests.id)"
 
@@ -30,7 +30,8 @@ def conversations(store: Store) -> list[Summary]:
     def act(db: Connection) -> list[Row]:
         return db.execute(
             "SELECT name, count(cell) AS turns, began, coalesce(max(at), began) AS latest, sum(cost_usd) AS cost_usd"
-            " FROM conversations LEFT JOIN turns ON conversation = id GROUP BY id ORDER BY latest DESC, id DESC"
+            f" FROM conversations LEFT JOIN turns ON conversation = id AND {STANDS} GROUP BY id"
+            " ORDER BY latest DESC, id DESC"
         ).fetchall()
 
     rows = [row for row in store.find_all(act) if isinstance(row["name"], str)]
@@ -80,7 +81,7 @@ def fork(store: Store, name: str, new: str) -> None:
         made = conversation_id(store, db, new)
         db.execute("UPDATE conversations SET forked_from = ? WHERE id = ?", (old, made))
         columns = "cell, place, digest, size, asked_after, request, at, session, execution, cost_usd, tokens, wire"
-        db.execute(f"INSERT INTO turns SELECT ?, {columns} FROM turns WHERE conversation = ?", (made, old))
+        db.execute(f"INSERT INTO turns SELECT ?, {columns} FROM turns WHERE conversation = ? AND {STANDS}", (made, old))
 
     store.write(act)
 

@@ -20,7 +20,17 @@ from ..strict_json import json_or_none
 from ..text import whole_text
 from .connection import Connection, Row
 from .database import Store
-from .turns import conversation_id, find_conversation_id, put_turn, set_aside, turns_of, update_cache
+from .places import leave_former
+from .turns import (
+    LAST,
+    Placing,
+    conversation_id,
+    find_conversation_id,
+    put_turn,
+    set_aside,
+    turns_of,
+    update_cache,
+)
 
 IN_FLIGHT, WHOLE, PARTIAL, FAILED = "in flight", "whole", "partial", "failed"
 
@@ -125,6 +135,7 @@ class Ending(NamedTuple):
     """How a request ended. message: what arrived, None if nothing did.
 
     why: what it lacks to be whole, "" if nothing.        turn: the turn that it makes, if it makes one.
+    placing: where that goes.
     is_replayable: whether another run may be answered with it.
     """
 
@@ -134,6 +145,7 @@ class Ending(NamedTuple):
     usage: Usage = Usage()
     cost_usd: float | None = None
     is_replayable: bool = True
+    placing: Placing = LAST
 
 
 def finish(store: Store, record: RequestRecord, ending: Ending) -> None:
@@ -156,8 +168,11 @@ def finish(store: Store, record: RequestRecord, ending: Ending) -> None:
             _put_reply(db, record.id, message)
         if message is not None or ending.cost_usd:
             _put_entry(db, record, ending.usage, ending.cost_usd)
-        if turn is not None and not put_turn(db, record.conversation, turn):
-            put_turn(db, conversation_id(store, db, record.conversation), turn)
+        if turn is not None and not put_turn(db, record.conversation, turn, ending.placing):
+            put_turn(db, conversation_id(store, db, record.conversation), turn, ending.placing)
+        if state == WHOLE:
+            left = leave_former(db, record.cell, record.conversation, ending.placing.notebook, but=record.id)
+            store.cache.pop(left, None)
         if record.continues and message is not None and not why:  # then that one is whole, too, and can be replayed
             db.execute("UPDATE requests SET state = 'whole', why = '' WHERE id = ?", (record.continues,))
             _put_reply(db, record.continues, message)
@@ -166,7 +181,7 @@ def finish(store: Store, record: RequestRecord, ending: Ending) -> None:
     with store.locked():
         store.write(act, keeps_turns=keeps_turns)
         if turn is not None and keeps_turns:
-            update_cache(store, record.conversation, turn)
+            update_cache(store, record.conversation, turn, ending.placing)
 
 
 def _put_entry(db: Connection, record: RequestRecord, usage: Usage, cost_usd: float | None) -> None:

@@ -67,4 +67,12 @@ MIGRATIONS = (
     UPDATE sessions SET payer = id;
     CREATE INDEX sessions_by_payer ON sessions (payer);
     """,
+    # Turns whose cells were deleted (asks_in is NULL), or ask in another conversation by now.
+    """
+    CREATE TABLE left_out (
+        conversation INTEGER NOT NULL REFERENCES conversations ON DELETE CASCADE, cell TEXT NOT NULL,
+        asks_in TEXT, at REAL NOT NULL, PRIMARY KEY (conversation, cell)
+    );
+    CREATE INDEX requests_by_cell ON requests (cell, at);
+    """,
 )

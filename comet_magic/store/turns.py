@@ -9,11 +9,17 @@ import time
 from typing import NamedTuple, cast
 
 from ..messages.conversation import Conversation, Turn
+from . import places
 from .connection import Connection
 from .database import Store
 
 END = 2**62  # beyond any place
 MOST_CACHED = 8  # conversations
+# Of a turn that is not left out of its conversation.
+STANDS = (
+    "NOT EXISTS (SELECT 1 FROM left_out WHERE left_out.conversation = turns.conversation"
+    " AND left_out.cell = turns.cell)"
+)
 
 
 class Cached(NamedTuple):
@@ -66,24 +72,42 @@ def _has_messages(known: Conversation, cell: str, window: int | None) -> bool:
     return all(turn.wire for turn in known.turns[first:end])
 
 
-def update_cache(store: Store, name: str, turn: Turn) -> None:
+class Placing(NamedTuple):
+    """Where a turn goes. before: the cell of the turn that it goes before, where it is new; "": it is the last.
+
+    is_new: the conversation begins with it.        notebook: the path of its cell's notebook, "" where it is not known.
+    """
+
+    before: str = ""
+    is_new: bool = False
+    notebook: str = ""
+
+
+LAST = Placing()
+
+
+def update_cache(store: Store, name: str, turn: Turn, placing: Placing) -> None:
     """Note a turn that this process has just written."""
     if known := store.cache.get(name):
-        _cached(store, known.data_version, known.conversation.with_turn(turn))
+        at = known.conversation.index_of(placing.before)
+        _cached(store, known.data_version, known.conversation.with_turn(turn, at))
 
 
-def keep_turn(store: Store, name: str, turn: Turn, *, is_new: bool = False) -> None:
-    """Write a turn whose reply is not new. is_new: the conversation begins with it."""
+def keep_turn(store: Store, name: str, turn: Turn, placing: Placing = LAST) -> None:
+    """Write a turn whose reply is not new."""
 
     def act(db: Connection) -> None:
-        if is_new:
+        if placing.is_new:
             set_aside(store, db, name)
-        put_turn(db, conversation_id(store, db, name), turn)
+        conversation_id(store, db, name)
+        put_turn(db, name, turn, placing)
+        left = places.leave_former(db, turn.cell, name, placing.notebook, but=turn.request or "")
+        store.cache.pop(left, None)
 
     with store.locked():
-        store.write(act, keeps_turns=not is_new)
-        if not is_new:
-            update_cache(store, name, turn)
+        store.write(act, keeps_turns=not placing.is_new)
+        if not placing.is_new:
+            update_cache(store, name, turn, placing)
 
 
 def set_aside(store: Store, db: Connection, name: str) -> None:
@@ -96,42 +120,49 @@ def set_aside(store: Store, db: Connection, name: str) -> None:
     db.execute("INSERT INTO conversations (name, began) VALUES (?, ?)", (name, time.time()))
 
 
-def former_name(store: Store, name: str, cell: str) -> str:
-    """Return the latest name under which the conversation was set aside with a turn of that cell; "" for none."""
+def former_names(store: Store, name: str, cell: str = "") -> list[str]:
+    """Return the names under which the conversation was set aside, the latest first. cell: with a turn of that cell."""
 
-    def act(db: Connection) -> str:
+    def act(db: Connection) -> list[str]:
+        having = " JOIN turns ON conversation = id AND cell = ?" if cell else ""
         rows = db.execute(
-            "SELECT name FROM conversations JOIN turns ON conversation = id WHERE cell = ? AND name GLOB ?"
-            " ORDER BY id DESC",
-            (cell, _literal(name) + ".[0-9]*"),
+            f"SELECT name FROM conversations{having} WHERE name GLOB ? ORDER BY id DESC",
+            (*([cell] if cell else []), _literal(name) + ".[0-9]*"),
         )
-        return next((row[0] for row in rows if row[0][len(name) + 1 :].isdigit()), "")
+        return [row[0] for row in rows if row[0][len(name) + 1 :].isdigit()]
 
-    return store.find(act) or ""
+    return store.find(act) or []
 
 
 def _literal(text: str) -> str:
     return "".join(f"[{char}]" if char in "*?[" else char for char in text)
 
 
-def put_turn(db: Connection, conversation: int | str, turn: Turn) -> bool:
-    """Write a turn in its cell's place, or at the end. conversation: its name, or its row.
+def put_turn(db: Connection, conversation: int | str, turn: Turn, placing: Placing = LAST) -> bool:
+    """Write a turn in its cell's place, or where a new one goes. conversation: its name, or its row.
 
     Returns: whether there is such a conversation.
     """
-    column = "name" if isinstance(conversation, str) else "id"
-    done = db.execute(
+    id = find_conversation_id(db, conversation) if isinstance(conversation, str) else conversation
+    if id is None:
+        return False
+    there = "SELECT 1 FROM turns WHERE conversation = ? AND cell = ?"
+    is_there = db.execute(there, (id, turn.cell)).fetchone() is not None
+    db.execute("DELETE FROM left_out WHERE conversation = ? AND cell = ?", (id, turn.cell))
+    db.execute(
         "INSERT INTO turns SELECT c.id, ?, (SELECT coalesce(max(place), 0) + 1 FROM turns"
         " WHERE conversation = c.id AND typeof(place) = 'integer'),"
-        f" ?,?,?, (SELECT id FROM requests WHERE id = ?), ?,?,?,?,?,? FROM conversations c WHERE c.{column} = ?"
+        " ?,?,?, (SELECT id FROM requests WHERE id = ?), ?,?,?,?,?,? FROM conversations c WHERE c.id = ?"
         " ON CONFLICT (conversation, cell) DO UPDATE SET"
         " wire = excluded.wire, digest = excluded.digest, size = excluded.size, asked_after = excluded.asked_after,"
         " request = excluded.request, at = excluded.at, session = excluded.session, execution = excluded.execution,"
         " cost_usd = excluded.cost_usd, tokens = excluded.tokens",
         (turn.cell, turn.digest, turn.size, turn.asked_after, turn.request, turn.at, turn.session, turn.execution,
-         turn.cost_usd, turn.tokens, turn.wire, conversation),
+         turn.cost_usd, turn.tokens, turn.wire, id),
     )  # fmt: skip
-    return done.rowcount > 0
+    if placing.before and not is_there:
+        places.put_before(db, id, turn.cell, placing.before)
+    return True
 
 
 def find_conversation_id(db: Connection, name: str) -> int | None:
@@ -159,7 +190,7 @@ def turns_of(db: Connection, conversation: int | None, cell: str = "", window: i
     cursor.execute(
         "SELECT cell, CASE WHEN place >= ? AND place < ? THEN wire END, digest, size, asked_after, request, at,"
         " session, execution, cost_usd, tokens FROM turns WHERE conversation = ? AND typeof(place) = 'integer'"
-        " ORDER BY place",
+        f" AND {STANDS} ORDER BY place",
         (first, end, conversation),
     )
     return tuple(turn._replace(wire=turn.wire or "") for turn in map(Turn._make, cursor) if _is_sound(turn))
@@ -183,6 +214,6 @@ def _window(db: Connection, conversation: int, cell: str, window: int) -> tuple[
     """Return the places from which on, and before which, so many turns stand before the cell's."""
     here = db.execute("SELECT place FROM turns WHERE conversation = ? AND cell = ?", (conversation, cell)).fetchone()
     end = here[0] if here else END
-    newest = "SELECT place FROM turns WHERE conversation = ? AND place < ? ORDER BY place DESC LIMIT ?"
+    newest = f"SELECT place FROM turns WHERE conversation = ? AND place < ? AND {STANDS} ORDER BY place DESC LIMIT ?"
     (first,) = db.execute(f"SELECT min(place) FROM ({newest})", (conversation, end, window)).fetchone()
     return (END if first is None else first), end

@@ -171,6 +171,7 @@ def test_a_file_that_cannot_be_opened_is_closed(connections: list[sqlite3.Connec
     for path, statement in (
         (newer, "PRAGMA user_version = 99"), (others, "CREATE TABLE mine (x)"),
         (older, "PRAGMA user_version = 1; DROP TABLE ways; DROP TABLE code_cells; DROP INDEX sessions_by_payer;"
+         " DROP TABLE left_out; DROP INDEX requests_by_cell;"
          " ALTER TABLE sessions DROP COLUMN payer"),
     ):  # fmt: skip
         db = sqlite3.connect(path)
@@ -691,8 +692,8 @@ def test_what_is_old_goes_and_what_it_cost_stays(tmp_path: Path) -> None:
     put(kept, "very old", "a", "old", at=now - 1000)
     put(kept, "old", "a", "mixed", at=now - 1000)
     put(kept, "new", "b", "mixed", at=now)
-    put(kept, "replaced", "b", "other", at=now - 1000)
-    put(kept, "in its place", "b", "other", at=now)
+    put(kept, "replaced", "c", "other", at=now - 1000)
+    put(kept, "in its place", "c", "other", at=now)
     assert archive.prune(kept, now - 500) == (2, 1)
     assert [summary.name for summary in archive.conversations(kept)] == ["other", "mixed"]
     assert questions(kept, "mixed") == ["old", "new"]  # a conversation goes whole, or stays whole

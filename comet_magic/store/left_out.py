@@ -1,0 +1,76 @@
+"""The turns that are left out of their conversations: of deleted cells, and of cells that ask elsewhere by now.
+
+They stay in the store with their places, and come back when their cell is run again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from . import places
+from .connection import Connection
+from .database import Store
+from .turns import conversation_id, find_conversation_id
+
+
+class LeftOut(NamedTuple):
+    """A turn that is left out. wire, session, execution, tokens, cost_usd: as of `Turn`.
+
+    asks_in: the conversation in which its cell asks now, "" for none; None: the cell was deleted.
+    at: since when, in seconds since 1970.
+    """
+
+    cell: str
+    asks_in: str | None
+    at: float
+    wire: str
+    session: str | None
+    execution: int | None
+    tokens: int | None
+    cost_usd: float | None
+
+
+def find(store: Store, name: str) -> list[LeftOut]:
+    """Return what is left out of a conversation, in its order."""
+
+    def act(db: Connection) -> list[LeftOut]:
+        rows = db.execute(
+            "SELECT t.cell, asks_in, l.at, wire, session, execution, tokens, cost_usd"
+            " FROM left_out l JOIN turns t ON t.conversation = l.conversation AND t.cell = l.cell"
+            " WHERE l.conversation = ? ORDER BY place",
+            (find_conversation_id(db, name),),
+        )
+        return [LeftOut(*row) for row in rows]
+
+    return store.find(act) or []
+
+
+def cells(store: Store, name: str) -> list[str]:
+    """Return the cells of all turns of a conversation in order, those that are left out among them."""
+    return store.find(lambda db: places.cells(db, find_conversation_id(db, name))) or []
+
+
+def bring_back(store: Store, name: str, cell: str) -> bool:
+    """Bring the turn of a cell back that is run again. Returns: whether there was one."""
+    if all(one.cell != cell for one in find(store, name)):
+        return False
+    change(store, name, (), (cell,), cells(store, name))
+    return True
+
+
+def change(store: Store, name: str, deleted: Iterable[str], back: Iterable[str], order: Sequence[str]) -> None:
+    """Leave the turns of deleted cells out, bring others back, and put all into an order.
+
+    order: the cells of all turns, those that are left out among them.
+    """
+
+    def act(db: Connection) -> None:
+        id, now = conversation_id(store, db, name), time.time()
+        db.executemany("INSERT OR REPLACE INTO left_out VALUES (?,?,NULL,?)", [(id, cell, now) for cell in deleted])
+        db.executemany("DELETE FROM left_out WHERE conversation = ? AND cell = ?", [(id, cell) for cell in back])
+        if places.cells(db, id) != order:
+            places.put_in_order(db, id, order)
+
+    store.write(act)

@@ -1,0 +1,61 @@
+"""Where turns stand in their conversations, and which conversation a cell has left."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+
+from .connection import Connection
+
+
+def cells(db: Connection, conversation: int | None) -> list[str]:
+    """Return the cells of all turns in order, those that are left out among them."""
+    rows = db.execute("SELECT cell FROM turns WHERE conversation = ? ORDER BY place", (conversation,))
+    return [row[0] for row in rows]
+
+
+def put_in_order(db: Connection, conversation: int, order: Sequence[str]) -> None:
+    """Put the turns into an order. order: the cells of all of them."""
+    moved = [(place, conversation, cell) for place, cell in enumerate(order, 1)]
+    db.execute("UPDATE turns SET place = -1 - place WHERE conversation = ?", (conversation,))  # each place is unique
+    db.executemany("UPDATE turns SET place = ? WHERE conversation = ? AND cell = ?", moved)
+
+
+def put_before(db: Connection, conversation: int, cell: str, other: str) -> None:
+    """Put a cell's turn right before that of another cell."""
+    rest = [one for one in cells(db, conversation) if one != cell]
+    if other in rest:
+        at = rest.index(other)
+        put_in_order(db, conversation, [*rest[:at], cell, *rest[at:]])
+
+
+def leave_former(db: Connection, cell: str, asks_in: str, notebook: str, but: str = "") -> str:
+    """Leave a cell's turn out of the conversation in which it asked last, where that is another one: return its name.
+
+    asks_in: the conversation in which it asks now, "" for none.        but: the id of the request that it asks there.
+    notebook: the path of its notebook: copies of a notebook have the same cells, and conversations of their own.
+    """
+    former = db.execute(
+        "SELECT c.id, c.name FROM requests r JOIN conversations c ON c.id = r.conversation"
+        " WHERE r.cell = ? AND r.id <> ? ORDER BY r.at DESC LIMIT 1",
+        (cell, but),
+    ).fetchone()
+    if former and former[1] != asks_in and not _keeps(former[1], asks_in, notebook):
+        db.execute(
+            "INSERT OR IGNORE INTO left_out SELECT conversation, cell, ?, ? FROM turns"
+            " WHERE conversation = ? AND cell = ?",
+            (asks_in, time.time(), former[0], cell),
+        )
+        return str(former[1])
+    return ""
+
+
+def _keeps(name: str, asks_in: str, notebook: str) -> bool:
+    """Return whether a conversation keeps the turns of cells that ask elsewhere.
+
+    What `--new` has set aside does, as NAME.1 of NAME; and so does what belongs to another notebook, or another kernel.
+    """
+    whole = re.sub(r"\.\d+$", "", name)
+    is_set_aside = whole == asks_in or re.sub(r"\.\d+$", "", asks_in) == name
+    return is_set_aside or (whole.endswith(".ipynb") and whole != notebook) or name.startswith("kernel-")
