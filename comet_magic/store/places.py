@@ -30,25 +30,20 @@ def put_before(db: Connection, conversation: int, cell: str, other: str) -> None
         put_in_order(db, conversation, [*rest[:at], cell, *rest[at:]])
 
 
-def leave_former(db: Connection, cell: str, asks_in: str, notebook: str, but: str = "") -> str:
-    """Leave a cell's turn out of the conversation in which it asked last, where that is another one: return its name.
+def leave_others(db: Connection, cell: str, asks_in: str, notebook: str) -> list[str]:
+    """Leave a cell's turns out of the other conversations in which it asked: return their names.
 
-    asks_in: the conversation in which it asks now, "" for none.        but: the id of the request that it asks there.
+    asks_in: the conversation in which it asks now, "" for none. What a fork has copied was not asked in it, and stays.
     notebook: the path of its notebook: copies of a notebook have the same cells, and conversations of their own.
     """
-    former = db.execute(
-        "SELECT c.id, c.name FROM requests r JOIN conversations c ON c.id = r.conversation"
-        " WHERE r.cell = ? AND r.id <> ? ORDER BY r.at DESC LIMIT 1",
-        (cell, but),
-    ).fetchone()
-    if former and former[1] != asks_in and not _keeps(former[1], asks_in, notebook):
-        db.execute(
-            "INSERT OR IGNORE INTO left_out SELECT conversation, cell, ?, ? FROM turns"
-            " WHERE conversation = ? AND cell = ?",
-            (asks_in, time.time(), former[0], cell),
-        )
-        return str(former[1])
-    return ""
+    others = db.execute(
+        "SELECT c.id, c.name FROM requests r JOIN turns t ON t.request = r.id AND t.conversation = r.conversation"
+        " JOIN conversations c ON c.id = t.conversation WHERE r.cell = ? AND t.cell = r.cell AND c.name <> ?",
+        (cell, asks_in),
+    ).fetchall()
+    left = [(id, cell, asks_in, time.time(), name) for id, name in others if not _keeps(name, asks_in, notebook)]
+    db.executemany("INSERT OR IGNORE INTO left_out VALUES (?,?,?,?)", [row[:4] for row in left])
+    return [row[4] for row in left]
 
 
 def _keeps(name: str, asks_in: str, notebook: str) -> bool:

@@ -20,7 +20,7 @@ from ..strict_json import json_or_none
 from ..text import whole_text
 from .connection import Connection, Row
 from .database import Store
-from .places import leave_former
+from .places import leave_others
 from .turns import (
     LAST,
     Placing,
@@ -171,8 +171,8 @@ def finish(store: Store, record: RequestRecord, ending: Ending) -> None:
         if turn is not None and not put_turn(db, record.conversation, turn, ending.placing):
             put_turn(db, conversation_id(store, db, record.conversation), turn, ending.placing)
         if state == WHOLE:
-            left = leave_former(db, record.cell, record.conversation, ending.placing.notebook, but=record.id)
-            store.cache.pop(left, None)
+            for left in leave_others(db, record.cell, record.conversation, ending.placing.notebook):
+                store.cache.pop(left, None)
         if record.continues and message is not None and not why:  # then that one is whole, too, and can be replayed
             db.execute("UPDATE requests SET state = 'whole', why = '' WHERE id = ?", (record.continues,))
             _put_reply(db, record.continues, message)

@@ -101,8 +101,8 @@ def keep_turn(store: Store, name: str, turn: Turn, placing: Placing = LAST) -> N
             set_aside(store, db, name)
         conversation_id(store, db, name)
         put_turn(db, name, turn, placing)
-        left = places.leave_former(db, turn.cell, name, placing.notebook, but=turn.request or "")
-        store.cache.pop(left, None)
+        for left in places.leave_others(db, turn.cell, name, placing.notebook):
+            store.cache.pop(left, None)
 
     with store.locked():
         store.write(act, keeps_turns=not placing.is_new)
@@ -124,7 +124,7 @@ def former_names(store: Store, name: str, cell: str = "") -> list[str]:
     """Return the names under which the conversation was set aside, the latest first. cell: with a turn of that cell."""
 
     def act(db: Connection) -> list[str]:
-        having = " JOIN turns ON conversation = id AND cell = ?" if cell else ""
+        having = f" JOIN turns ON conversation = id AND cell = ? AND {STANDS}" if cell else ""
         rows = db.execute(
             f"SELECT name FROM conversations{having} WHERE name GLOB ? ORDER BY id DESC",
             (*([cell] if cell else []), _literal(name) + ".[0-9]*"),

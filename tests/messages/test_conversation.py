@@ -161,6 +161,8 @@ class Talking(RuleBasedStateMachine):
         self.settings.retries = 0
         self.settings.store = f"talking-{id(self)}.sqlite"
         self.model: dict[str, list[Entry]] = {}
+        self.asked: set[tuple[int, str]] = set()  # in which of those lists a cell has asked itself
+        self.left: set[tuple[int, str]] = set()  # which it has left, for another one
         self.outcome = "whole"
         self.count = 0
 
@@ -195,8 +197,11 @@ class Talking(RuleBasedStateMachine):
         question = f"question {self.count}"
         home = name if new else self.home_of(name, cell)
         turns = self.model[home]
+        standing = self.standing(home)
+        if not new:
+            self.left.discard((id(turns), cell))
         place = next((at for at, entry in enumerate(turns) if entry[0] == cell), len(turns))
-        afresh = new and bool(turns) and turns[0][0] != cell
+        afresh = new and bool(standing) and standing[0][0] != cell
         if afresh:
             turns, place = [], 0
         where = Cell(name, cell, 1, object(), True)
@@ -213,7 +218,8 @@ class Talking(RuleBasedStateMachine):
         except CometError:
             assert outcome in ("failed", "cut")
         wire = self.server.received[received].json["messages"]
-        expected = [text for entry in turns[:place] for text in entry[1:]] + [question]
+        before = [entry for entry in turns[:place] if (id(turns), entry[0]) not in self.left]
+        expected = [text for entry in before for text in entry[1:]] + [question]
         assert [message["content"] for message in wire] == expected
         assert [message["role"] for message in wire] == ["user", "assistant"] * (len(wire) // 2) + ["user"]
         if outcome == "whole":
@@ -221,12 +227,21 @@ class Talking(RuleBasedStateMachine):
                 number = next(n for n in range(1, 1000) if f"{home}.{n}" not in self.model)
                 self.model[f"{home}.{number}"], self.model[home] = self.model[home], turns
             turns[place : place + 1] = [(cell, question, f"answer {self.count}")]
+            self.left.discard((id(turns), cell))
+            self.asked.add((id(turns), cell))
+            for other, entries in self.model.items():
+                if (id(entries), cell) in self.asked and other.split(".")[0] != home.split(".")[0]:
+                    self.left.add((id(entries), cell))
+
+    def standing(self, name: str) -> list[Entry]:
+        turns = self.model[name]
+        return [entry for entry in turns if (id(turns), entry[0]) not in self.left]
 
     def home_of(self, name: str, cell: str) -> str:
         """A cell that was set aside with a former self of its conversation is run there."""
         former = [f"{name}.{n}" for n in range(999, 0, -1) if f"{name}.{n}" in self.model]
-        held = [other for other in former if cell in [entry[0] for entry in self.model[other]]]
-        here = not self.model[name] or cell in [entry[0] for entry in self.model[name]]
+        held = [other for other in former if cell in [entry[0] for entry in self.standing(other)]]
+        here = not self.standing(name) or cell in [entry[0] for entry in self.model[name]]
         return name if here or not held else held[0]
 
     @rule()
@@ -237,27 +252,29 @@ class Talking(RuleBasedStateMachine):
     def fork(self, name: str) -> str:
         self.count += 1
         new = f"fork {self.count}"
-        if not self.model[name]:
+        if not self.model[name]:  # one whose turns are all left out is there
             with pytest.raises(ConfigError) if not _exists(name) else nullcontext():
                 conversations.fork(new, name=name)
         else:
             conversations.fork(new, name=name)
-        self.model[new] = list(self.model[name])
+        self.model[new] = self.standing(name)
         return new
 
-    @precondition(lambda self: any(self.model.values()))
+    @precondition(lambda self: any(map(self.standing, self.model)))
     @rule(data=st.data())
     def forget(self, data: st.DataObject) -> None:
-        name = data.draw(st.sampled_from([name for name, turns in self.model.items() if turns]))
-        number = data.draw(st.integers(1, len(self.model[name])))
+        name = data.draw(st.sampled_from([name for name in self.model if self.standing(name)]))
+        number = data.draw(st.integers(1, len(self.standing(name))))
         conversations.forget(number, name=name)
-        del self.model[name][number - 1]
+        gone = self.standing(name)[number - 1]
+        self.model[name].remove(gone)
+        self.asked.discard((id(self.model[name]), gone[0]))
 
     @invariant()
     def what_is_kept_is_what_the_model_says(self) -> None:
-        for name, turns in self.model.items():
+        for name in self.model:
             kept = conversations.get(name)
-            assert [(turn.cell, *(m.text for m in turn.messages)) for turn in kept.turns] == turns
+            assert [(turn.cell, *(m.text for m in turn.messages)) for turn in kept.turns] == self.standing(name)
             assert all(isinstance(json.loads(turn.wire), list) for turn in kept.turns)
 
 
@@ -267,5 +284,9 @@ def _exists(name: str) -> bool:
 
 class TestTalking(Talking.TestCase):  # type: ignore[misc, name-defined]  # hypothesis makes it
     settings = settings(
-        max_examples=30, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
+        max_examples=300,
+        stateful_step_count=20,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        print_blob=True,
     )
