@@ -51,6 +51,5 @@ def _keeps(name: str, asks_in: str, notebook: str) -> bool:
 
     What `--new` has set aside does, as NAME.1 of NAME; and so does what belongs to another notebook, or another kernel.
     """
-    whole = re.sub(r"\.\d+$", "", name)
-    is_set_aside = whole == asks_in or re.sub(r"\.\d+$", "", asks_in) == name
-    return is_set_aside or (whole.endswith(".ipynb") and whole != notebook) or name.startswith("kernel-")
+    whole, here = (re.sub(r"\.\d+$", "", one) for one in (name, asks_in))
+    return whole == here or (whole.endswith(".ipynb") and whole != notebook) or name.startswith("kernel-")
