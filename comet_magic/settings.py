@@ -13,6 +13,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable
+from copy import copy
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -128,6 +129,7 @@ class CometSettings(SingletonConfigurable):
         self._latest_key: Key | None = None
         self._of_parent = _from_parent()  # before a setting of this process takes its place
         self.has_used_key = False  # for a question that was sent
+        self._is_copy = False
         self.folder = Path()  # the notebook's, in which a `.env` is looked for, wherever %cd has gone
         # Asks the user whether the key may go to an origin; None: nobody can answer.
         self.ask_about_origin: Callable[[str], bool | None] = lambda origin: None
@@ -147,6 +149,15 @@ class CometSettings(SingletonConfigurable):
         for name, trait in self.traits(config=True).items():
             setattr(self, name, trait.default(self))
         self.apply(self._configuration)
+
+    def at_start(self) -> CometSettings:
+        """Return a copy, set as the settings will be when the kernel is restarted; it changes nothing of this one."""
+        made = copy(self)
+        made._is_copy, made._refused, made._refused_origins = True, dict(self._refused), set(self._refused_origins)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is wrong with the environment was said at the start
+            made.reset()
+        return made
 
     @property
     def configured_names(self) -> set[str]:
@@ -425,6 +436,8 @@ class CometSettings(SingletonConfigurable):
 
     @observe(*MUST_HOLD)
     def _chosen(self, change: Any) -> None:
+        if self._is_copy:
+            return
         self._refused.pop(change["name"], None)
         if change["name"] == "endpoint":
             self._refused_origins.clear()

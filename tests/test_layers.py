@@ -39,7 +39,7 @@ DOORS = {
     "urllib3": {"api.transport"},
     "ipywidgets": {"notebook.panel", "notebook.controls"},
     "IPython": {"notebook.magics", "notebook.extension", "notebook.completion"},
-    "traitlets": {"settings", "notebook.panel"},
+    "traitlets": {"settings", "notebook.panel", "notebook.forecast"},
     "sqlite3": {"store.connection", "store.database"},
     "xllamacpp": {"api.local"},
     "keyring": {"keys"},
@@ -72,6 +72,7 @@ HELD_BY = {
     "exchange/test_turns.py": "notebook.history_magic notebook.history_table notebook.stale_notes",
     "notebook/test_next_cell.py": "store.code_cells",
     "render/test_markdown.py": "render.inline text",
+    "exchange/test_forecast.py": "describe.changes notebook.forecast",
     "exchange/test_following.py": "notebook.deleted_cells notebook.saved_notebook store.left_out store.places",
     "store/test_database.py": "store.connection store.conversations store.requests store.schema store.turns",
 }

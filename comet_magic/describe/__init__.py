@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from .registry import describe, register, unregister
 
 __all__ = [
+    "changes",
     "dependencies",
     "describe",
     "description",

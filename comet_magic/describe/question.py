@@ -85,6 +85,14 @@ def question(
     return filled
 
 
+def fill(
+    pieces_of: list[str | Reference], prompt: str, settings: CometSettings, namespace: Mapping[str, Any]
+) -> Message:
+    """Return a question of which some references may have been filled in already. Raises: ConfigError."""
+    limits = limits_of(settings)._replace(about=prompt)
+    return _filled(pieces_of, _scope(namespace), limits, NOTHING).message
+
+
 def as_before(message: Message, settings: CometSettings) -> Question:
     """Return a question that was asked already, with its data. Raises: ConfigError where that may not be shared."""
     if not settings.share_values:

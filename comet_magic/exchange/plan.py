@@ -116,7 +116,7 @@ def make_plan(question: Question, options: Options, cell: Cell, settings: CometS
     limits = limits_of(settings, options.cell_name) if options.tools or options.output else NO_LIMITS
     key = part.cell if part else ""
     position = find_position(store, session, settings, question.message, cell, key=key, new=options.new)
-    request = _request(question, options, settings, position, limits)
+    request = build_request(question, options, settings, position, limits)
     question = question.with_repeats(request.repeated_names())
     replay = "never" if options.dry_run else settings.replay
     endpoint = find_endpoint(settings, offline=options.dry_run or replay == "only")
@@ -152,7 +152,7 @@ def _extras(options: Options) -> tuple[str, ...]:
     return (*names, *form, *task)
 
 
-def _request(
+def build_request(
     question: Question, options: Options, settings: CometSettings, position: Position, limits: Limits
 ) -> Request:
     messages: tuple[Message, ...] = (question.message,)

@@ -85,7 +85,7 @@ def find_position(
     window = most_turns if cell.id else None
     below, deleted = "", follow(store, session, cell.conversation, cell.notebook) if cell.id else 0
     conversation = turns.conversation(store, cell.conversation, cell=key, window=window)
-    if not is_known and not new and cell.id and not conversation.has(key):
+    if not new and cell.id and not conversation.has(key):
         cell, conversation, below = _place(store, cell, key, conversation, window)
     if not is_known and cell.is_notebook and not cell.id:
         key = (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 from .. import conversations
 from ..errors import ConfigError
@@ -29,7 +31,9 @@ def history_parser() -> Flags:
     return parser
 
 
-def history_command(settings: CometSettings, line: str, here: str, help_text: str) -> Table | None:
+def history_command(
+    settings: CometSettings, line: str, here: str, help_text: str, namespace: Mapping[str, Any]
+) -> Table | None:
     """here: the conversation that is meant where none is named. Raises: ConfigError."""
     flags = vars(history_parser().flags_of(line))
     if flags.pop("help"):
@@ -46,7 +50,7 @@ def history_command(settings: CometSettings, line: str, here: str, help_text: st
     if chat and "load" not in actions:
         existing(settings, chat)
     if not actions:
-        return history(settings, chat or here)
+        return history(settings, chat or here, namespace)
     print(_done(actions, chat or here, named=bool(chat), overwrite=overwrite))
     return None
 

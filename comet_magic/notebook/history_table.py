@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from ..errors import ConfigError
 from ..exchange.cells import RUN
@@ -19,16 +21,21 @@ from ..store.requests import Attempt
 from ..suggestions import nearest
 from ..text import one_line, shown_path
 from .cell import notebook_now
+from .forecast import forecast
 
 LONGEST = 60  # characters of a question's first line
 
 
-def history(settings: CometSettings, name: str) -> Table:
-    """Return the turns of a conversation, and the attempts that made none."""
+def history(settings: CometSettings, name: str, namespace: Mapping[str, Any]) -> Table:
+    """Return the turns of a conversation, and the attempts that made none.
+
+    namespace: the user's, in which it is looked up what questions refer to.
+    """
     session = current()
     store = session.store(settings)
     session.sweep()
     follow(store, session, name, notebook_now()[0])
+    foreseen = {line.key: line.foreseen.why for line in forecast(settings, namespace)}
     conversation = turns.conversation(store, name)
     stale = {turn.cell for turn in conversation.stale()}
     rows = [
@@ -38,7 +45,7 @@ def history(settings: CometSettings, name: str) -> Table:
             first_line(turn.question),
             counted(turn.tokens),
             about(turn.cost_usd),
-            _state(turn, is_stale=turn.cell in stale),
+            _state(turn, foreseen.get(turn.cell, ""), is_stale=turn.cell in stale),
         )
         for number, turn in enumerate(conversation.turns, 1)
     ]
@@ -102,7 +109,9 @@ def to_continue(settings: CometSettings, name: str) -> Attempt | None:
     return parts[-1] if parts else None
 
 
-def _state(turn: Turn, *, is_stale: bool) -> str:
+def _state(turn: Turn, why_again: str, *, is_stale: bool) -> str:
+    if why_again:
+        return f"would be asked again: {why_again}"
     if is_stale:
         return "stale: it answered an older text"
     return "imported" if turn.request is None and not turn.session else ""

@@ -245,7 +245,21 @@ class CometMagics(Magics):
         from .history_magic import history_command
 
         here = self._cell(None).conversation
-        return history_command(self.settings, line, here, inspect.getdoc(self.claude_history) or "")
+        help_text = inspect.getdoc(self.claude_history) or ""
+        return history_command(self.settings, line, here, help_text, self.shell.user_ns)
+
+    @no_var_expand
+    @line_magic
+    def claude_forecast(self, line: str) -> object:
+        """Say which questions Restart & Run All would ask again, why, and what they cost the last time.
+
+        It reads the notebook as it was saved last, and the store. It runs nothing and sends nothing: what a question
+        refers to is looked up in this kernel, where that is a name, an attribute or an item; else it is taken to be
+        what it was. `ask(…)` in your code is not looked at.
+        """
+        from .forecast import forecast_table
+
+        return forecast_table(self.settings, self.shell.user_ns)
 
     @no_var_expand
     @line_magic

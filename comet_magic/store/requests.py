@@ -314,8 +314,11 @@ def why_not_whole(store: Store, endpoint: str, request: Request) -> str:
     return store.find(act) or ""
 
 
+_COST = "ledger.cost_usd, input + ifnull(output, 0) + ifnull(cached, 0) + ifnull(written, 0) AS tokens"
+
+
 class Attempt(NamedTuple):
-    """A request that made no turn. message: what had arrived of its reply.        why: what it lacks to be whole.
+    """A request, and what came of it. message: what had arrived of its reply.        why: what it lacks to be whole.
 
     cost_usd, tokens: what it took, where that is known.        is_new: a conversation was to begin with it.
     """
@@ -333,6 +336,23 @@ class Attempt(NamedTuple):
     cost_usd: float | None
     tokens: int | None
     is_new: bool
+    endpoint: str
+
+
+def latest_of(store: Store, cell: str) -> Attempt | None:
+    """Return the latest request of a cell that has ended, whatever came of it, in whatever conversation."""
+
+    def act(db: Connection) -> Row | None:
+        row: Row | None = db.execute(
+            f"SELECT r.*, message, {_COST} FROM requests r LEFT JOIN replies ON replies.request = r.id"
+            f" LEFT JOIN ledger ON ledger.request = r.id WHERE r.cell = ? AND r.state <> '{IN_FLIGHT}'"
+            " ORDER BY r.at DESC LIMIT 1",
+            (cell,),
+        ).fetchone()
+        return row
+
+    row = store.find(act)
+    return _attempt(row) if row else None
 
 
 def attempts(store: Store, conversation: str) -> list[Attempt]:
@@ -340,9 +360,7 @@ def attempts(store: Store, conversation: str) -> list[Attempt]:
 
     def act(db: Connection) -> list[Row]:
         return db.execute(
-            "SELECT r.*, message, ledger.cost_usd,"
-            " input + ifnull(output, 0) + ifnull(cached, 0) + ifnull(written, 0) AS tokens"
-            " FROM requests r JOIN conversations c ON c.id = r.conversation"
+            f"SELECT r.*, message, {_COST} FROM requests r JOIN conversations c ON c.id = r.conversation"
             " LEFT JOIN replies ON replies.request = r.id LEFT JOIN ledger ON ledger.request = r.id"
             " LEFT JOIN turns t ON t.conversation = c.id AND t.cell = r.cell"
             " WHERE c.name = ? AND r.state <> 'whole' AND (t.at IS NULL OR t.at < r.at)"
@@ -364,7 +382,7 @@ def _attempt(row: Row) -> Attempt | None:
     return Attempt(
         row["id"], row["at"], row["cell"], row["execution"], row["session"], question,
         parameters if isinstance(parameters, dict) else {}, from_json(row["message"]), row["state"], row["why"],
-        row["cost_usd"], row["tokens"], bool(row["afresh"]),
+        row["cost_usd"], row["tokens"], bool(row["afresh"]), row["endpoint"],
     )  # fmt: skip
 
 
