@@ -178,7 +178,7 @@ def test_where_the_kernel_gets_no_ids_of_the_file_questions_are_known_by_their_t
     notebook.shell.user_ns["__vsc_ipynb_file__"] = str(path)
     notebook.path = path
     notebook.cells = [
-        (f"vscode-notebook-cell:nb#{id}", source)
+        (f"vscode-notebook-cell:nb#{id}", source.replace("side", "other"))
         for id, source in notebook.cells
         if not re.search("one line|len", source)
     ]
