@@ -37,13 +37,59 @@ def test_restart_and_run_all_is_free_and_a_cell_run_again_is_a_turn_in_its_place
         expect(notebook.output(1)).to_contain_text("later cell “two” answered what stood here before: run it again")
         assert [message["content"] for message in server.received[-1].json["messages"]] == ["one"]
         notebook.run(3)
-        expect(notebook.output(3)).to_contain_text("stale: it answered an older text")
+        expect(notebook.output(3)).to_contain_text("would be asked again: what stands before it changed")
         notebook.run(2)
         notebook.run(3)
-        expect(notebook.output(3)).not_to_contain_text("stale")
+        expect(notebook.output(3)).not_to_contain_text("would be asked again")
         # The note would stay in the file, and is not true any more.
         expect(notebook.output(1)).to_contain_text("answer 3")
         expect(notebook.output(1)).not_to_contain_text("answered what stood here before")
         saved = notebook.save()
     assert "answer 4" in saved
     assert "answered what stood here before" not in str(saved)
+
+
+def sent(server: WireServer) -> list[str]:
+    """The questions of the latest request."""
+    return [message["content"] for message in server.received[-1].json["messages"][::2]]
+
+
+def command(notebook: OpenNotebook, index: int, name: str) -> None:
+    """Run a command of JupyterLab's with a cell as the active one."""
+    notebook.cells.nth(index).locator(".jp-InputPrompt").click()
+    notebook.page.evaluate(f"async () => {{ await window.jupyterapp.commands.execute('notebook:{name}') }}")
+
+
+def test_deleted_undone_and_moved_cells_are_followed(opened: Any) -> None:
+    with WireServer() as server:
+        server.scripts[:] = [lambda received: canonical(f"answer {len(server.received)}")]
+        load = f"%load_ext comet_magic\n%config CometSettings.endpoint = {server.url!r}\n%config CometSettings.replay = 'auto'"
+        cells = ["%%claude\none", "%%claude\ntwo", "%%claude\nthree", "%claude_history", "%claude_forecast"]
+        notebook: OpenNotebook = opened(load, *cells)
+        notebook.save()
+        for index in range(4):
+            notebook.run(index)
+        command(notebook, 2, "delete-cell")
+        notebook.run(2)
+        assert sent(server) == ["one", "three"]
+        expect(notebook.output(2)).to_contain_text("left out: 1 turn of a deleted cell")
+        notebook.run(3)
+        expect(notebook.output(3)).to_contain_text("left out: its cell was deleted")
+
+        command(notebook, 2, "undo-cell-action")
+        expect(notebook.cells).to_have_count(6)
+        notebook.run(2)
+        assert sent(server) == ["one", "two"]
+        notebook.run(3)
+        assert sent(server) == ["one", "two", "three"]
+
+        command(notebook, 2, "cut-cell")
+        command(notebook, 2, "paste-cell-below")
+        notebook.save()
+        notebook.run(2)
+        assert sent(server) == ["one", "three"]  # it stands above `two` now
+        notebook.run(3)
+        assert sent(server) == ["one", "three", "two"]
+        notebook.save()
+        notebook.run(5)
+        expect(notebook.output(5)).to_contain_text("Restart & Run All would ask nothing again")
