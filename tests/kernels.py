@@ -24,14 +24,15 @@ class Kernel:
         self.client.stop_channels()
         self.manager.shutdown_kernel(now=True)
 
-    def send(self, code: str, cell: str | None = None) -> str:
-        """Ask the kernel to run a cell, as a front end does that names its cells. Returns: the message's id."""
-        if cell is None:
-            return str(self.client.execute(code))
-        content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
-        message = self.client.session.msg(
-            "execute_request", {**content, "stop_on_error": True}, metadata={"cellId": cell}
-        )
+    def send(self, code: str, cell: str | None = None, *, deleted: tuple[str, ...] = (), stdin: bool = False) -> str:
+        """Ask the kernel to run a cell, as a notebook's front end does. Returns: the message's id.
+
+        cell: its id, where the front end names its cells.        deleted: those that it says were deleted.
+        stdin: whether the user can be asked.
+        """
+        content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": stdin}
+        metadata = {"cellId": cell, "deletedCells": list(deleted)} if cell else {}
+        message = self.client.session.msg("execute_request", {**content, "stop_on_error": True}, metadata=metadata)
         self.client.shell_channel.send(message)
         return str(message["header"]["msg_id"])
 

@@ -26,7 +26,7 @@ def current_cell(conversation: str) -> Cell:
         return Cell(name, run="a script")
     # Its execution_count is the cell's own number in some versions, and the next one's in others.
     number = len(shell.history_manager.input_hist_parsed) - 1
-    run = _parent_of(shell).get("header", {}).get("msg_id") or number
+    run = parent_of(shell).get("header", {}).get("msg_id") or number
     id, is_notebook = cell_id(shell), not is_terminal(shell)
     notebook, has_ids = notebook_now() if id else (Notebook(), True)
     if _IN_FILE.fullmatch(id) and has_ids:
@@ -55,7 +55,7 @@ def as_typed(shell: Any, body: str) -> str:
     body: as a magic gets it; what is no body of the running cell keeps its lines as they are.
     """
     body = body.replace("\r\n", "\n").removesuffix("\n")
-    code = _parent_of(shell).get("content", {}).get("code")
+    code = parent_of(shell).get("content", {}).get("code")
     sources = shell.history_manager.input_hist_raw
     source = code if isinstance(code, str) else sources[-1] if sources else ""
     text = body.rstrip("\n")  # as IPython's history keeps it
@@ -87,6 +87,19 @@ def is_terminal(shell: Any) -> bool:
     return terminal is not None and isinstance(shell, terminal.TerminalInteractiveShell)
 
 
+def is_console(shell: Any) -> bool:
+    """Return whether the kernel is asked by a console, as jupyter console and qtconsole: what they show stays.
+
+    They are jupyter_client's, which numbers its messages; they name no cells, and let the user be asked.
+    """
+    parent = parent_of(shell)
+    asks = parent.get("content", {}).get("allow_stdin") is True and not parent.get("metadata", {}).get("cellId")
+    return asks and bool(_NUMBERED.search(str(parent.get("header", {}).get("msg_id"))))
+
+
+_NUMBERED = lazy_pattern(r"_\d+_\d+$")
+
+
 def notebook_path(settings: CometSettings) -> str:
     """Return the path of the notebook whose cell is run, "" where it is not known."""
     shell = current_shell()
@@ -96,7 +109,7 @@ def notebook_path(settings: CometSettings) -> str:
     return from_home(path) if Path(path).suffix else ""
 
 
-def _parent_of(shell: Any) -> dict[str, Any]:
+def parent_of(shell: Any) -> dict[str, Any]:
     """Return the message that asked for the execution; none outside kernels."""
     return shell.get_parent() if hasattr(shell, "get_parent") else {}
 
@@ -104,10 +117,10 @@ def _parent_of(shell: Any) -> dict[str, Any]:
 def is_running_cell() -> bool:
     """Return whether a cell or a line is run now, and not a widget's callback: only then can the user be asked."""
     shell = current_shell()
-    kind = _parent_of(shell).get("header", {}).get("msg_type") if shell else None
+    kind = parent_of(shell).get("header", {}).get("msg_type") if shell else None
     return shell is not None and kind in (None, "execute_request")
 
 
 def cell_id(shell: Any | None) -> str:
     """Return the front end's id of the cell that is run, "" where it gives none."""
-    return str(_parent_of(shell).get("metadata", {}).get("cellId") or "") if shell else ""
+    return str(parent_of(shell).get("metadata", {}).get("cellId") or "") if shell else ""

@@ -21,7 +21,7 @@ from ..render.markdown import safe_markdown
 from ..render.message import displayed_part, notes, plain_account, plain_sources, to_markdown, to_plain, value_markdown
 from ..settings import terminal_shows_colours
 from ..text import MARK, clean, escaped
-from .cell import current_shell, is_terminal
+from .cell import current_shell, is_console, is_terminal, parent_of
 from .next_cell import one_block
 
 PAINT_S = 0.1  # seconds between paints at least; faster only flickers
@@ -101,18 +101,19 @@ class LiveDisplay:
 
 
 class Notebook:
-    """A screen that shows Markdown: one output, updated in place."""
-
-    can_update = True
+    """A screen that shows Markdown: one output, updated in place; where updates are not applied, shown at the end."""
 
     def __init__(
         self, publish: Callable[..., None], *, show_usage: bool, remote_images: bool,
         bundle_of: BundleOf = plain_bundle, makes_cell: bool = False, clear: Callable[..., None] | None = None,
+        can_update: bool = True,
     ) -> None:  # fmt: skip
         """bundle_of: how Jupyter shows a value.        makes_cell: the reply's code will stand in a cell of its own.
 
         clear: clears the cell's output, where there is nothing in it but the reply; else None.
+        can_update: whether what is shown can be shown anew in its place.
         """
+        self.can_update = can_update
         self._makes_cell = makes_cell
         self._clear, self._has_asked = clear, False
         self._publish = publish
@@ -124,11 +125,15 @@ class Notebook:
         self._notes: list[str] = []
 
     def note(self, text: str) -> None:
+        if not self.can_update:
+            return
         self._notes.append(text)
         lines = "\n\n".join(f"*{escaped(note)}*" for note in self._notes)
         self._update({"text/markdown": lines, "text/plain": "\n".join(map(clean, self._notes))})
 
     def paint(self, text: str) -> int:
+        if not self.can_update:
+            return 0
         part, notes = displayed_part(text)
         markdown = safe_markdown(part, remote_images=self._remote_images, is_growing=True)
         bundle = {"text/markdown": "\n\n".join([markdown, *notes])}
@@ -274,12 +279,35 @@ def show(shell: Any, value: Any) -> None:
 def screen_for(shell: Any, plan: Plan) -> Screen:
     """Return a notebook's output where there is one (also one that is being captured), else the terminal."""
     bundle_of, show_usage = shell.display_formatter.format, plan.show_usage
-    if _only_prints(shell):
+    if _only_prints(shell) or is_console(shell):
         return Terminal(show_usage=show_usage, bundle_of=bundle_of, is_typed=bool(plan.options.output))
     return Notebook(
         shell.display_pub.publish, show_usage=show_usage, remote_images=plan.remote_images, bundle_of=bundle_of,
         makes_cell=plan.options.makes_cell, clear=shell.display_pub.clear_output if _is_alone(shell) else None,
+        can_update=_applies_updates(shell),
     )  # fmt: skip
+
+
+def _applies_updates(shell: Any) -> bool:
+    """Return whether what is shown now can be shown anew in its place.
+
+    Outputs that are captured are collected, each update as one more; Output widgets and the engines of ipyparallel pass
+    over updates; and a shell without a front end prints each.
+    """
+    publisher, kernel = type(shell.display_pub), type(getattr(shell, "kernel", None))
+    is_plain = publisher.__module__ == "IPython.core.displaypub"
+    is_captured = publisher.__name__.startswith("Capturing")
+    return not (is_plain or is_captured or kernel.__module__.startswith("ipyparallel.") or _is_in_widget(shell))
+
+
+def _is_in_widget(shell: Any) -> bool:
+    """Return whether an Output widget takes what is shown now."""
+    widgets, outputs = (sys.modules.get(f"ipywidgets.widgets.{name}") for name in ("widget", "widget_output"))
+    if widgets is None or outputs is None:
+        return False
+    asked = parent_of(shell).get("header", {}).get("msg_id")
+    here = [widget for widget in list(widgets._instances.values()) if isinstance(widget, outputs.Output)]
+    return bool(asked) and any(widget.msg_id == asked for widget in here)
 
 
 def _is_alone(shell: Any) -> bool:

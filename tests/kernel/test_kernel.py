@@ -62,7 +62,7 @@ def test_66_an_interrupt_ends_the_cell_at_once(kernel: Kernel, script: Any, seen
 def test_an_interrupt_before_any_answer(kernel: Kernel) -> None:
     with WireServer([HOLD], canonical()) as server:
         use(kernel, server)
-        asked = kernel.client.execute("%%claude\nhi")
+        asked = kernel.send("%%claude\nhi")
         while not server.received:
             time.sleep(0.01)
         began = time.monotonic()

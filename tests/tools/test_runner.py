@@ -607,7 +607,7 @@ def test_in_a_kernel_the_user_is_asked_through_its_input_prompt(serve: Callable[
     kernel = Kernel(COMETAPI_KEY=KEY, COMET_MAGIC_ENDPOINT=server.url)
     try:
         kernel.run("%load_ext comet_magic\ndef add(a: int) -> int:\n    return a + 1")
-        asked = kernel.client.execute("%%claude --tools add\nGo.", allow_stdin=True)
+        asked = kernel.send("%%claude --tools add\nGo.", "asking", stdin=True)
         prompt = kernel.client.get_stdin_msg(timeout=20)
         assert "a = 2" in prompt["content"]["prompt"]
         kernel.client.input("y")
