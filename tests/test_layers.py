@@ -71,7 +71,7 @@ HELD_BY = {
     "notebook/test_panel.py": "notebook.controls notebook.settings_table",
     "exchange/test_turns.py": "notebook.history_magic notebook.history_table notebook.stale_notes",
     "notebook/test_next_cell.py": "store.code_cells",
-    "render/test_markdown.py": "render.inline text",
+    "render/test_markdown.py": "render.emphasis render.inline text",
     "exchange/test_forecast.py": "describe.changes notebook.forecast",
     "exchange/test_following.py": "notebook.deleted_cells notebook.saved_notebook store.left_out store.places",
     "store/test_database.py": "store.connection store.conversations store.requests store.schema store.turns",

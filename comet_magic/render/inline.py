@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 
 from ..text import clean, escaped, lazy_pattern
+from .emphasis import with_emphasis
 
 # Harmless with nothing inside the angle brackets but the name, and never the start of a block that Markdown skips.
 HARMLESS_TAGS = frozenset(
@@ -87,15 +88,20 @@ class Inline:
         self.lone_dollar = False
         self.in_row = False
 
-    def row(self, line: str) -> str:
-        """Return a table's row: a cell ends at a bar, whatever stands around it."""
-        cells = re.split(r"(?<!\\)\|", line)
+    def row(self, line: str, columns: int) -> str:
+        """Return a table's row: a cell ends at a bar, whatever stands around it.
+
+        columns: how many bars divide the table's cells; where there are more, those in code are meant as code.
+        """
+        line, spans = _without_bars_in_code(line, columns)
+        cells = _BAR.split(line)
         self.in_row = len(cells) > 1
         row = "|".join(map(self.text, cells))
         self.in_row = False
-        return row
+        return re.sub("\0(\\d+)\0", lambda place: spans[int(place[1])], row)
 
     def text(self, text: str) -> str:
+        text = with_emphasis(text)
         return "".join(self.pieces(text)) if _SPECIAL.search(text) else text
 
     def pieces(self, text: str) -> Iterator[str]:
@@ -285,6 +291,35 @@ def _tex(tex: str) -> str:
         tex = " ".join(unquoted(line).strip() for line in tex.split("\n"))  # JupyterLab would typeset the quote's marks
     tex = re.sub(r"\\label\s*\{[^{}]*\}", "", tex)  # a page has each label but once
     return re.sub(r"<(?=[A-Za-z/!?])", r"\\lt ", tex)
+
+
+_BAR = lazy_pattern(r"(?<!\\)\|")
+_SPAN = lazy_pattern(r"(?<!`)(`+)(?!`)[^\n]*?(?<!`)\1(?!`)")
+
+
+def bars(line: str) -> int:
+    """Return how many bars of a row divide cells, without those at its ends."""
+    return len(_BAR.findall(line.strip().removeprefix("|").removesuffix("|")))
+
+
+def _without_bars_in_code(line: str, most: int) -> tuple[str, list[str]]:
+    """Return a row that has more bars than it should without the code spans that have some; and those as HTML.
+
+    All parsers read that alike; a bar that is escaped keeps its backslash in some. In the row stands where each was.
+    """
+    spans: list[str] = []
+    if bars(line) <= most or "`" not in line:
+        return line, spans
+
+    def place(span: re.Match[str]) -> str:
+        if "|" not in span[0]:
+            return span[0]
+        code = span[0].strip("`").replace(r"\|", "|").strip()
+        spans.append(f"<code>{spelled_code(code)}</code>")
+        return f"\0{len(spans) - 1}\0"
+
+    placed = _SPAN.sub(place, line)
+    return (placed, spans) if bars(placed) <= most else (line, [])
 
 
 def _paired_tags(text: str) -> dict[int, bool]:

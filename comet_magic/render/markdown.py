@@ -16,7 +16,7 @@ import textwrap
 from typing import NamedTuple
 
 from ..text import clean, lazy_pattern
-from .inline import HTML_LIKE, QUOTES, Inline, spelled_code, unquoted
+from .inline import HTML_LIKE, QUOTES, Inline, bars, spelled_code, unquoted
 
 
 def wrapped(text: str, width: int | None = None) -> str:
@@ -77,6 +77,7 @@ class _Fence(NamedTuple):
 
 _MARKER = lazy_pattern(r"(?:[-+*]|\d{1,9}[.)])(?: {1,4}(?! )|$)")
 _FENCE = lazy_pattern(r"(`{3,})([^`]*)$|(~{3,})(.*)$")
+_NOTE = lazy_pattern(r"\[!([A-Za-z]{2,20})\][+-]?[ \t]*([^*]*)")  # GitHub's alerts, which other parsers show as text
 _HEADING = lazy_pattern(r"#{1,6}(?: |$)")
 _BLOCK_TEX = lazy_pattern(r"\$\$|\\\\[(\[]|\\begin\{")
 
@@ -186,6 +187,9 @@ class _Scanner:
             self.indented.append(body)
             return
         self.flush_indented()
+        if prefix and not self.run and (note := _NOTE.fullmatch(body.strip())):
+            self.out += [f"{prefix}**{self.inline.text(note[2] or note[1].capitalize())}**", prefix.rstrip()]
+            return
         self.read_block(prefix, body, indent)
 
     def is_indented_code(self, indent: int) -> bool:
@@ -241,7 +245,8 @@ class _Scanner:
         text, table = run[: max(delimiter - 1, 0)], run[max(delimiter - 1, 0) :]
         if text:
             self.out += self.inline.text("\n".join(text)).split("\n")
-        self.out += [self.inline.row(line) for line in table]
+        columns = bars(unquoted(table[1])) if len(table) > 1 else 0
+        self.out += [self.inline.row(line, columns) for line in table]
 
     def flush_indented(self) -> None:
         code, self.indented = self.indented, []

@@ -325,3 +325,55 @@ def test_joiners_do_not_hide_behind_one_another() -> None:
     assert clean("pay\ufe0f\u200dpal") == "paypal"
     assert clean("☺" + "\ufe0f" * 20) == "☺\ufe0f"
     assert clean("a\U0001d159\U00013430\U0001bca0\U00016fe4b") == "ab"
+
+
+EMPHASIS = {
+    "**注意：**请先备份": "<strong>注意：</strong>请先备份",
+    "这是**“引用”**的文字": "<strong>“引用”</strong>",
+    "还有**`代码`**。": "<strong><code>代码</code></strong>",
+    "日本語の**強調（かっこ）**です。**太字。**次の文。": "<strong>太字。</strong>次の文",
+    "한국어 **강조(괄호)**입니다.": "<strong>강조(괄호)</strong>입니다",
+    "这*（重要）*吗": "<em>（重要）</em>",
+    "| a |\n|---|\n| 中**“b”**文 |": "<strong>“b”</strong>",
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), EMPHASIS.items())
+def test_emphasis_beside_letters_that_set_no_spaces(text: str, expected: str) -> None:
+    for html in rendered(safe_markdown(text)).values():
+        assert expected in html
+        assert "*" not in html
+
+
+@pytest.mark.parametrize(
+    "text", ["中文 2 * 3 * 4", "`**“a”**的`", r"\*\*“a”**的", "中 a**b", "2**3**4 中", "```\n是**“a”**的\n```"]
+)
+def test_other_asterisks_stay(text: str) -> None:
+    assert safe_markdown(text) == text
+
+
+@pytest.mark.parametrize(
+    ("row", "cells"),
+    [
+        ("| `a || b` | or |", ["a || b", "or"]),
+        ("| ``a | ` | b`` | or |", ["a | ` | b", "or"]),
+        ("| `a` | `b` |", ["a", "b"]),
+    ],
+)
+def test_a_row_with_bars_in_its_code_keeps_its_columns(row: str, cells: list[str]) -> None:
+    for html in rendered(safe_markdown(f"| code | means |\n|---|---|\n{row}\n")).values():
+        found = re.findall(r"<td[^>]*>(.*?)</td>", html)
+        assert [unescape(re.sub("<[^>]*>", "", cell)) for cell in found] == cells
+
+
+def test_an_alert_is_a_note() -> None:
+    shown = safe_markdown("> [!NOTE]\n> Mind `x`.\n\n> [!warning]- Look out\n> Two.\n\n[!TIP] in text, > [!TIP] too")
+    for html in rendered(shown).values():
+        assert "<p><strong>Note</strong></p>" in html
+        assert "<p><strong>Look out</strong></p>" in html
+        assert html.count("[!") == 2
+
+
+def test_an_entity_for_a_dollar_is_money() -> None:
+    for html in rendered(safe_markdown("It costs &#36;5 or &dollar;6, &#x24;7.")).values():
+        assert re.sub("<[^>]*>", "", html).strip() in ("It costs $5 or $6, $7.", "It costs &#36;5 or &#36;6, &#36;7.")
