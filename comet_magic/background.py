@@ -23,5 +23,8 @@ def in_background(function: Callable[[], T]) -> Future[T]:
         except BaseException as error:  # noqa: BLE001  # it is raised again, where the future is asked
             future.set_exception(error)
 
-    threading.Thread(target=run, daemon=True).start()
+    try:
+        threading.Thread(target=run, daemon=True).start()
+    except RuntimeError as error:  # there is no thread to be had
+        future.set_exception(error)
     return future

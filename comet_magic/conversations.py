@@ -24,7 +24,7 @@ from .render.message import quoted
 from .settings import CometSettings
 from .store import conversations, turns
 from .store.database import Store
-from .text import escaped, whole_text
+from .text import escaped, expanded, whole_text
 
 __all__ = ["delete", "export", "forget", "fork", "get", "load", "names", "prune", "rename"]
 
@@ -79,7 +79,7 @@ def export(path: str | Path, *, name: str = "", overwrite: bool = False) -> Path
     The Markdown is as safe as the output in the notebook. overwrite: also where there is such a file.
     Raises: ConfigError when there is nothing to write, or it cannot be written.
     """
-    conversation, target = get(name), Path(path).expanduser()
+    conversation, target = get(name), expanded(path)
     if not conversation.turns:
         raise ConfigError(f"there are no turns in {conversation.name!r}", "%claude_history --all lists what there is")
     text = to_lines(conversation) if target.suffix == ".jsonl" else to_markdown(conversation)
@@ -100,7 +100,7 @@ def load(path: str | Path, name: str) -> Conversation:
 
     Raises: ConfigError when they are no whole turns, or the name is taken.
     """
-    source = Path(path).expanduser()
+    source = expanded(path)
     try:
         turns = from_lines(source.read_text("utf-8"))
     except OSError as error:

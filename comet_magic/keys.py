@@ -9,11 +9,12 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
 
 from .errors import CometError, ConfigError
-from .text import without_unseen
+from .text import check_home, user_folder, without_unseen
 
 T = TypeVar("T")
 
@@ -228,13 +229,16 @@ def _in_dotenv(folder: Path) -> Key | None:
 def _in_colab() -> Key | None:
     if "google.colab" not in sys.modules:
         return None
-    userdata = sys.modules["google.colab"].userdata
-    for name in KEY_NAMES:
-        try:
-            return Key(userdata.get(name), f"Colab's secret {name}")
-        except Exception:  # noqa: BLE001  # Colab has one exception for "no such secret" and one for "not allowed"
-            continue
-    return None
+    return next(filter(None, map(_colab_secret, KEY_NAMES)), None)
+
+
+@cache
+def _colab_secret(name: str) -> Key | None:
+    """Return a secret of Colab's; None where there is none, or it may not be read. Colab asks the user, so: once."""
+    try:
+        return Key(sys.modules["google.colab"].userdata.get(name), f"Colab's secret {name}")
+    except Exception:  # noqa: BLE001  # there is one exception for "no such secret", one for "not allowed", and time-outs
+        return None
 
 
 def keyring_here() -> Any | None:
@@ -262,9 +266,7 @@ def _in_keyring() -> Key | None:
 
 
 def key_file() -> Path:
-    from platformdirs import user_config_path
-
-    return user_config_path("comet_magic") / "key"
+    return user_folder("config") / "key"
 
 
 def _in_file() -> Key | None:
@@ -299,6 +301,7 @@ def _write_to_keyring(key: Key) -> str:
 def _write_to_file(key: Key) -> str:
     path = key_file()
     try:
+        check_home(path)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         path.touch(mode=0o600)

@@ -11,6 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from .text import check_home, user_folder
+
 
 def origin_of(url: str) -> str:
     """Return `https://gateway.example:8443`; the port only where it is not the scheme's own."""
@@ -43,12 +45,11 @@ def is_allowed(origin: str) -> bool:
 def allow(origin: str) -> None:
     """Remember that the user's key may go there; where that cannot be written, it is asked again another day."""
     with contextlib.suppress(OSError):
+        check_home(_file())
         _file().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _file().open("a", encoding="utf-8") as file:
             file.write(f"{origin}\n")
 
 
 def _file() -> Path:
-    from platformdirs import user_config_path
-
-    return user_config_path("comet_magic") / "origins"
+    return user_folder("config") / "origins"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import os
 import re
@@ -138,9 +139,41 @@ def shown_path(path: Path | str) -> str:
     return from_home(str(path))
 
 
+def home() -> str:
+    """Return the user's folder, "" where there is none: no HOME, and no entry in the password file."""
+    folder = os.path.expanduser("~")
+    return "" if folder.startswith("~") else folder.rstrip(os.sep)
+
+
+def user_folder(kind: str) -> Path:
+    """Return where this program keeps what is the user's; a path from `~` on, where nothing is, without a home.
+
+    kind: "data" or "config".
+    """
+    import platformdirs
+
+    try:
+        if kind == "data":
+            return platformdirs.user_data_path("comet_magic", appauthor=False)
+        return platformdirs.user_config_path("comet_magic")
+    except RuntimeError:  # there is none; older versions return such a path
+        return Path("~", ".comet_magic")
+
+
+def check_home(path: Path) -> None:
+    """Raises: FileNotFoundError for a path that begins with the folder of a user who has none."""
+    if path.parts[:1] and path.parts[0].startswith("~"):
+        raise FileNotFoundError(errno.ENOENT, "this user has no home folder", str(path))
+
+
+def expanded(path: str | Path) -> Path:
+    """Return a path with the user's folder for its `~`, where there is one."""
+    return Path(os.path.expanduser(path))
+
+
 def from_home(path: str) -> str:
-    home = str(Path.home())
-    return whole_text(f"~{path[len(home) :]}" if path.startswith(home + os.sep) else path)
+    folder = home()
+    return whole_text(f"~{path[len(folder) :]}" if folder and path.startswith(folder + os.sep) else path)
 
 
 def dollars(usd: float) -> str:

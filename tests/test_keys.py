@@ -17,7 +17,7 @@ from wire_server import RESET, WireServer, canonical, delta, reply, start, strea
 from comet_magic.api.client import connect
 from comet_magic.api.endpoint import find_endpoint
 from comet_magic.errors import CometError, ConfigError
-from comet_magic.keys import Key, find_kept_key, keep, key_file
+from comet_magic.keys import KEY_NAMES, Key, _colab_secret, find_kept_key, keep, key_file
 from comet_magic.notebook.stdin import ask_for_key
 from comet_magic.settings import CometSettings
 from comet_magic.text import clean
@@ -80,7 +80,24 @@ def test_http_clients_debugging_does_not_print_the_key(shell: Any, monkeypatch: 
 def test_colabs_secrets_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     userdata = types.SimpleNamespace(get={"COMETAPI_KEY": SECRET}.__getitem__)
     monkeypatch.setitem(sys.modules, "google.colab", types.SimpleNamespace(userdata=userdata))  # type: ignore[arg-type]
+    _colab_secret.cache_clear()
     assert find_kept_key().source == "Colab's secret COMETAPI_KEY"  # type: ignore[union-attr]
+    _colab_secret.cache_clear()
+
+
+def test_colab_is_asked_once_for_each_secret_and_a_failure_is_a_no(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def get(name: str) -> str:
+        asked.append(name)
+        raise TimeoutError(name)
+
+    userdata = types.SimpleNamespace(get=get)
+    monkeypatch.setitem(sys.modules, "google.colab", types.SimpleNamespace(userdata=userdata))  # type: ignore[arg-type]
+    _colab_secret.cache_clear()
+    assert [find_kept_key() for _ in range(3)] == [None] * 3
+    assert sorted(asked) == sorted(KEY_NAMES)
+    _colab_secret.cache_clear()
 
 
 def test_a_real_keyring_is_used_and_a_false_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,7 +259,7 @@ def test_a_key_that_is_said_back_is_hidden_in_every_field(
     stored = b"".join(path.read_bytes() for path in tmp_path.rglob("store.sqlite*"))
     assert SECRET not in seen
     assert SECRET.encode() not in stored
-    assert "f3a9" in seen  # its hint shows that it stood there
+    assert "f3a9" in seen or "……" in seen  # its hint, or those of its halves, show that it stood there
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the environment is text there")

@@ -139,31 +139,55 @@ def test_an_endpoint_of_ones_own_needs_no_key() -> None:
 # ---- processes that are started from here
 
 CHILD = """
-import multiprocessing, sys
+import multiprocessing, os, sys
 import comet_magic
 
 def settings_of(_):
+    import comet_magic
+
     settings = comet_magic.CometSettings.instance()
     return [settings.share_values, settings.budget, settings.endpoint, settings.replay, settings.keep, settings.model]
+
+def in_child(how):
+    if how == "executor":
+        from concurrent.futures import ProcessPoolExecutor
+
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            return pool.submit(settings_of, 0).result()
+    if how == "loky":
+        from joblib import Parallel, delayed
+
+        return Parallel(2, backend="loky")(delayed(settings_of)(number) for number in range(2))[0]
+    if how == "dask":
+        from distributed import Client, LocalCluster
+
+        with LocalCluster(1, processes=True, dashboard_address=None) as cluster, Client(cluster) as client:
+            return client.submit(settings_of, 0).result()
+    if how == "ipyparallel":
+        import ipyparallel
+
+        with ipyparallel.Cluster(n=1, log_level=50) as clients:
+            return clients[0].apply_sync(settings_of, 0)
+    with multiprocessing.get_context(how).Pool(1) as pool:
+        return pool.map(settings_of, [0])[0]
 
 if __name__ == "__main__":
     settings = comet_magic.CometSettings.instance()
     settings.share_values, settings.budget, settings.endpoint = False, 0.5, "http://127.0.0.1:9"
     settings.replay, settings.keep, settings.model = "only", False, "opus"
-    with multiprocessing.get_context(sys.argv[1]).Pool(1) as pool:
-        print(pool.map(settings_of, [0])[0])
+    print(in_child(sys.argv[1]))
     settings.share_values = True
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         print(pool.map(settings_of, [0])[0][0])
 """
 
 
-@pytest.mark.parametrize("how", ["spawn", "forkserver"])
+@pytest.mark.parametrize("how", ["spawn", "forkserver", "executor", "loky", "dask", "ipyparallel"])
 def test_processes_have_the_settings_for_which_no_default_may_stand_in(how: str, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(CHILD)
     done = subprocess.run([sys.executable, str(script), how], capture_output=True, text=True, check=True)
-    first, second = done.stdout.splitlines()
+    first, second = done.stdout.splitlines()[-2:]
     assert first == str([False, 0.5, "http://127.0.0.1:9", "only", False, "sonnet"])
     assert second == "True"
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import ConfigError
 from ..keys import Key
+from ..text import expanded
 
 if TYPE_CHECKING:
     import subprocess
@@ -44,7 +45,7 @@ def model_path(local_model: str) -> Path:
     if find_spec("xllamacpp") is None:
         raise ConfigError("the local model's server, xllamacpp, is not installed", INSTALL)
     if local_model:
-        path = Path(local_model).expanduser()
+        path = expanded(local_model)
         if not path.is_file():
             raise ConfigError(f"there is no model at {path}", "set CometSettings.local_model to a GGUF file")
         return path

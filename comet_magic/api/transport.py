@@ -9,6 +9,7 @@ from __future__ import annotations
 import _thread
 import contextlib
 import os
+import re
 import socket
 import threading
 import time
@@ -142,7 +143,12 @@ class _Exchange:
         self.deadline = time.monotonic() + request.deadline_s
         self._adapter = adapter
         # Not threading.Thread: its start() waits until the thread runs, which costs as much as the request.
-        _thread.start_new_thread(self._read, ())
+        try:
+            _thread.start_new_thread(self._read, ())
+        except RuntimeError:
+            what = "nothing was sent: the system gives this kernel no further thread"
+            hint = "end programs that you do not need, or restart the kernel"
+            raise TransportError(what, hint, kind="thread") from None
 
     # ---- the reader thread
 
@@ -324,7 +330,7 @@ def _failure(error: Exception, request: HTTPRequest, answered: bool) -> Transpor
     if isinstance(error, requests.exceptions.ProxyError):
         return TransportError(f"the proxy for {where} cannot be reached", _PROXY, kind="proxy")
     if isinstance(error, requests.exceptions.SSLError):
-        return TransportError(f"the TLS connection to {where} failed: {_reason(error)}", _TLS, kind="tls")
+        return TransportError(f"the TLS connection to {where} failed: {_tls_reason(error)}", _TLS, kind="tls")
     if isinstance(error, requests.exceptions.ConnectTimeout):
         what = f"cannot connect to {where}: no connection within {request.connect_s:g} s"
         return TransportError(what, _CONNECT, kind="connect")
@@ -360,6 +366,20 @@ def _reason(error: BaseException) -> str:
         if mark in text:
             return words
     return text.rsplit(":", 1)[-1].strip(" ')\">") or type(error).__name__
+
+
+def _tls_reason(error: BaseException) -> str:
+    """Return what OpenSSL says: its reason's name and words, without the line of its source."""
+    text = re.sub(r"\s*\(_ssl\.c:\d+\)", "", str(error))
+    if untrusted := re.search(r"certificate verify failed: ([^'\"()]+)", text):
+        return f"its certificate is not trusted: {untrusted[1].strip(' .')}"
+    if mismatch := re.search(r"hostname '[^']*' doesn't match [^)\"]*|Hostname mismatch[^\"()]*", text):
+        return f"its certificate is not trusted: {mismatch[0].strip(' .')}"
+    if named := re.search(r"\[SSL(?:: ([A-Z0-9_]+))?\] ([^'\"()\[\]]+)", text):
+        is_plain = named[1] in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST")
+        what = f"{named[2].strip(' .')} ({named[1]})" if named[1] else named[2].strip(" .")
+        return what + ("; it seems to answer without TLS, as http://" if is_plain else "")
+    return _reason(error)
 
 
 def _timed_out(seconds: float, *, answered: bool, silent: bool = False) -> TransportError:

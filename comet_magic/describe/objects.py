@@ -19,6 +19,7 @@ from itertools import islice
 from numbers import Number
 from typing import Any
 
+from ..docstrings import docstring
 from ..messages.tokens import estimated_tokens
 from ..text import many
 from .dependencies import has, home, is_collection, plain, table_library, type_name
@@ -179,7 +180,7 @@ def _whole(value: Any, limits: Limits, tokens: int) -> str:
 def function(value: Any, limits: Limits) -> Description:
     """Return its source; where there is none, its signature and docstring."""
     source = _source(value)
-    body = source or "\n".join(filter(None, [_head(value), _docstring(value)]))
+    body = source or "\n".join(filter(None, [_head(value), docstring(value)]))
     formatted = limits.fitted(body)
     return Description(
         f"{type_name(value)} {getattr(value, '__name__', '')}".strip(), formatted, _lines(source, formatted)
@@ -197,7 +198,7 @@ def class_(value: type, limits: Limits) -> Description:
         if inspect.isroutine(member) and not name.startswith("_")
     ]
     bases = ", ".join(base.__name__ for base in value.__bases__)
-    parts = [f"class {value.__qualname__}({bases})", _docstring(value), *methods]
+    parts = [f"class {value.__qualname__}({bases})", docstring(value), *methods]
     return Description(f"class {value.__qualname__}", limits.fitted("\n".join(filter(None, parts))), "a class")
 
 
@@ -208,7 +209,7 @@ def module(value: types.ModuleType, limits: Limits) -> Description:
     names = list(known.get("__all__") or [name for name in known if not name.startswith("_")])
     room = TokenBudget(limits.text_tokens)
     room.add(f"module {value.__name__} {version}".strip())
-    room.add(limits.hide(_docstring(value))[:1000])
+    room.add(limits.hide(docstring(value))[:1000])
     for number, name in enumerate(names):
         member = known.get(name)
         formatted = (
@@ -312,10 +313,6 @@ def _head(value: Any) -> str:
     with contextlib.suppress(ValueError, TypeError):
         return without_addresses(f"{name}{inspect.signature(value)}")
     return f"{name}(…)"
-
-
-def _docstring(value: Any) -> str:
-    return inspect.getdoc(value) or ""
 
 
 def _is_installed(value: type) -> bool:

@@ -8,11 +8,10 @@ import sysconfig
 import traceback
 from collections.abc import Iterator
 from itertools import groupby
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ..text import exception_text, shown_path
+from ..text import exception_text, home, shown_path
 from .dependencies import type_name
 from .description import CellName, Description, Limits, without_addresses
 
@@ -66,8 +65,8 @@ def _one(error: BaseException, limits: Limits, seen: set[int]) -> Iterator[str]:
 def message(error: BaseException, limits: Limits) -> str:
     """Return `KeyError: 'prise'`, with its notes; without what may be a value where values are not shared."""
     kind = type(error)
-    home = "" if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}."
-    name = f"{home}{kind.__qualname__}"
+    module = "" if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}."
+    name = f"{module}{kind.__qualname__}"
     if not limits.share_values:
         return f"{name}{_without_values(error)}"
     notes = getattr(error, "__notes__", ())
@@ -75,7 +74,9 @@ def message(error: BaseException, limits: Limits) -> str:
     text = "\n".join([f"{name}: {reason}" if reason else name, *(map(str, notes) if isinstance(notes, list) else ())])
     for folder in _INSTALLED:
         text = text.replace(folder + os.sep, "")
-    return limits.fitted(without_addresses(text.replace(str(Path.home()) + os.sep, "~" + os.sep)), 500)
+    if folder := home():
+        text = text.replace(folder + os.sep, "~" + os.sep)
+    return limits.fitted(without_addresses(text), 500)
 
 
 def _without_values(error: BaseException) -> str:
@@ -125,8 +126,8 @@ def frames(trace: TracebackType | None, cell_name: CellName) -> Iterator[str]:
 
 def _is_machinery(frame: Any) -> bool:
     """Return whether it is what runs the user's cells: IPython, and this library."""
-    home = str(frame.f_globals.get("__name__", "")).split(".")[0]
-    return home in ("IPython", "ipykernel", "comet_magic")
+    package = str(frame.f_globals.get("__name__", "")).split(".")[0]
+    return package in ("IPython", "ipykernel", "comet_magic")
 
 
 def is_users(filename: str, cell_name: CellName) -> bool:

@@ -18,7 +18,7 @@ from ..settings import CometSettings
 from ..store import ledger, requests
 from ..store.connection import MEMORY
 from ..store.database import Store
-from ..text import dollars, whole_text
+from ..text import dollars, expanded, user_folder, whole_text
 from . import cells
 from .cells import CellKeys
 
@@ -187,10 +187,8 @@ class Session:
 
 def store_path(settings: CometSettings) -> Path:
     if settings.store:
-        return Path(os.path.expanduser(settings.store))  # which leaves a home that is not there as it is
-    from platformdirs import user_data_path
-
-    return user_data_path("comet_magic", appauthor=False) / "store.sqlite"
+        return expanded(settings.store)
+    return user_folder("data") / "store.sqlite"
 
 
 def _is_dead(here: str, host: str | None, pid: int | None, since: float) -> bool:

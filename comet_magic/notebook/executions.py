@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -105,16 +106,23 @@ class _Displayed(NamedTuple):
     waits: bool = False
 
 
+class _Here(threading.local):
+    """What runs on this thread. displayed: by display id.        cell: the front end's id, "" where it gives none."""
+
+    def __init__(self) -> None:
+        self.displayed: dict[str, _Displayed] = {}
+        self.cell = ""
+
+
 class Executions:
     """The latest ones of one shell. It is told of each by the shell's events, and holds them in memory alone."""
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
         self._ran: deque[Execution] = deque(maxlen=MOST_RUNS)
-        self._displayed: dict[str, _Displayed] = {}  # by display id
+        self._here = _Here()
         self.failure: Execution | None = None  # the latest one that has not been mended
         self._has_thread_failed = False  # while the cell ran
-        self._cell_now = ""
         self._ended_at = 0.0  # when the latest execution did, in seconds since 1970
         self._deleted: DeletedCells | None = None
         self._former_hook: Any = None
@@ -126,13 +134,9 @@ class Executions:
         self._shell.events.register("post_run_cell", self._end)
         if hasattr(self._shell.display_pub, "register_hook"):  # a kernel's; a terminal's keeps what it displays
             self._shell.display_pub.register_hook(self._display)
-        import threading  # not at the top: loading stays quick
-
         self._former_hook, threading.excepthook = threading.excepthook, self._thread_failed
 
     def unwatch(self) -> None:
-        import threading
-
         global _watched
         _watched = None
         self._shell.events.unregister("pre_run_cell", self._begin)
@@ -145,11 +149,14 @@ class Executions:
     # ---- what the shell tells
 
     def _begin(self, info: Any) -> None:
-        self._displayed.clear()
         self._has_thread_failed = False
         parent = self._shell.get_parent() if hasattr(self._shell, "get_parent") else {}
         metadata = parent.get("metadata") or {}
-        self._cell_now = str(info.cell_id or metadata.get("cellId") or "")
+        self._here.displayed = {}
+        self._here.cell = str(info.cell_id or metadata.get("cellId") or "")
+        # Each thread has hooks of its own, and a subshell's cells run on another one.
+        if hasattr(self._shell.display_pub, "register_hook") and self._display not in self._shell.display_pub._hooks:
+            self._shell.display_pub.register_hook(self._display)
         self._note_deleted(metadata.get("deletedCells"))
 
     def _note_deleted(self, deleted: Any) -> None:
@@ -160,7 +167,7 @@ class Executions:
             from .saved_notebook import saved_notebook
 
             path = cells.notebook_path(CometSettings.instance())
-            self.deleted.tell(map(str, deleted), self._cell_now, self._ended_at, lambda: saved_notebook(path))
+            self.deleted.tell(map(str, deleted), self._here.cell, self._ended_at, lambda: saved_notebook(path))
 
     @property
     def deleted(self) -> DeletedCells:
@@ -172,13 +179,13 @@ class Executions:
     def _display(self, message: Any) -> Any:
         content = message.get("content", {})
         if message.get("header", {}).get("msg_type") == "clear_output":
-            self._keep(f"clear {len(self._displayed)}", None, waits=bool(content.get("wait")))
+            self._keep(f"clear {len(self._here.displayed)}", None, waits=bool(content.get("wait")))
             return message
         data = content.get("data", {})
         plain, picture = data.get("text/plain"), _picture(data)
         if plain or picture:
-            key = content.get("transient", {}).get("display_id") or f"output {len(self._displayed)}"
-            if message.get("header", {}).get("msg_type") == "update_display_data" and key not in self._displayed:
+            key = content.get("transient", {}).get("display_id") or f"output {len(self._here.displayed)}"
+            if message.get("header", {}).get("msg_type") == "update_display_data" and key not in self._here.displayed:
                 return message  # of another cell's output
             if "comet_magic" in content.get("metadata", {}):  # a reply; how long it took is another time at each run
                 plain = str(plain).rpartition("\n\n")[0]
@@ -188,9 +195,9 @@ class Executions:
     def _keep(self, key: str, output: Output | None, *, waits: bool = False) -> None:
         kept = self._ipython_outputs(self._shell.execution_count - 1)
         place = (len(kept), len(_printed(kept[-1])) if kept else 0)
-        if key in self._displayed:  # an update stands where the first one stood
-            place = self._displayed[key][:2]
-        self._displayed[key] = _Displayed(*place, output, waits)
+        if key in self._here.displayed:  # an update stands where the first one stood
+            place = self._here.displayed[key][:2]
+        self._here.displayed[key] = _Displayed(*place, output, waits)
 
     def _end(self, result: Any) -> None:
         self._ended_at = time.time()
@@ -217,7 +224,7 @@ class Executions:
             sources = self._shell.history_manager.input_hist_raw
             failed = f"{type(error).__name__}: {_reason(error)} (in a thread)"
             ran = self._ran[-1] if self._ran and self._ran[-1].number == len(sources) - 1 else None
-            now = ran or Execution(len(sources) - 1, sources[-1], self._cell_now)
+            now = ran or Execution(len(sources) - 1, sources[-1], self._here.cell)
             self.failure = now._replace(error=error, failed=failed)
             self._has_thread_failed = True
         self._former_hook(args)
@@ -242,7 +249,7 @@ class Executions:
 
     def _items(self, number: int) -> Iterator[Output | _Displayed]:
         """Yield what was printed, displayed and returned; and, as itself, what cleared all that before."""
-        displayed = sorted(self._displayed.values(), key=lambda one: one[:2])
+        displayed = sorted(self._here.displayed.values(), key=lambda one: one[:2])
         for position, kept in enumerate([None, *self._ipython_outputs(number)]):
             text, at = _printed(kept), 0
             for one in displayed:

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.inputtransformer2 import EscapedCommand
+from IPython.core.magic import no_var_expand
 
+from ..docstrings import IS_DROPPED, docstring
 from ..errors import hide_in_errors
 from ..exchange.cells import learn_notebook_path, no_path
 from ..settings import CometSettings
+from ..text import expanded
 from .cell import notebook_path
 
 if TYPE_CHECKING:
@@ -49,6 +52,8 @@ def load(shell: InteractiveShell) -> None:
     """Register everything. What was registered is undone at once if loading fails half-way, and by `unload`."""
     settings = CometSettings.configured(shell.config)
     magics = CometMagics(shell, settings)
+    if IS_DROPPED:
+        _restore_help()
     with ExitStack() as undo:
         undo.callback(_forget_process)
         undo.callback(CometSettings.clear_instance)
@@ -66,7 +71,44 @@ def load(shell: InteractiveShell) -> None:
         _append(shell.input_transformer_manager.token_transformers, QuestionLine, undo)
         if completer := getattr(shell, "Completer", None):
             _append(completer.custom_matchers, matcher(magics), undo)
+        _answer_in_this_cell(shell, undo)
         magics.undo = undo.pop_all()
+
+
+def _answer_in_this_cell(shell: InteractiveShell, undo: ExitStack) -> None:
+    """Answer `%claude …?` also in the cell that loads the extension: IPython has read it as a call for help by then.
+
+    Of `%claude what is a list?` it makes one for `list`; so the question is taken from the cell as it was typed.
+    """
+    sources = shell.history_manager.input_hist_raw
+    asked = [line.strip() for line in (sources[-1] if sources else "").splitlines() if _is_question(line.strip())]
+    former = shell.find_line_magic("pinfo") if asked else None
+    if former is None:
+        return
+    lines = shell.magics_manager.magics["line"]
+
+    @no_var_expand
+    def pinfo(line: str) -> object:
+        if asked and asked[0].rstrip("? ").endswith(line):
+            name, text = asked.pop(0)[1:].split(None, 1)
+            return shell.run_line_magic(name, text)
+        return former(line)
+
+    def end(*_: object) -> None:
+        if lines.get("pinfo") is pinfo:
+            lines["pinfo"] = former
+            shell.events.unregister("post_run_cell", end)
+
+    lines["pinfo"] = pinfo
+    shell.events.register("post_run_cell", end)
+    undo.callback(end)
+
+
+def _restore_help() -> None:
+    """Give the magics the docstrings that Python has dropped: `%%claude?` shows them."""
+    for function in vars(CometMagics).values():
+        if callable(function) and not function.__doc__:
+            function.__doc__ = docstring(function)
 
 
 def _allow_origin(origin: str) -> bool | None:
@@ -83,7 +125,7 @@ def unload(shell: InteractiveShell) -> None:
 
 def _notebook_folder(settings: CometSettings) -> Path:
     """Return the folder of the notebook, where the front end says which it is; else the one in which this is loaded."""
-    folder = Path(settings.notebook_variable).expanduser().parent
+    folder = expanded(settings.notebook_variable).parent
     return folder if settings.notebook_variable and folder.is_absolute() and folder.is_dir() else Path.cwd()
 
 

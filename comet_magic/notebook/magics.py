@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
+from ..docstrings import docstring
 from ..errors import ConfigError
 from ..settings import ALIASES, CometSettings
 from .executions import Executions
@@ -86,7 +86,7 @@ class CometMagics(Magics):
 
         flags = parse_flags(line)
         if flags.pop("help"):
-            print(f"{inspect.getdoc(self.claude_cell)}\n\nNothing was sent.")
+            print(f"{docstring(self.claude_cell)}\n\nNothing was sent.")
             return
         from .cell import as_typed
 
@@ -245,7 +245,7 @@ class CometMagics(Magics):
         from .history_magic import history_command
 
         here = self._cell(None).conversation
-        help_text = inspect.getdoc(self.claude_history) or ""
+        help_text = docstring(self.claude_history)
         return history_command(self.settings, line, here, help_text, self.shell.user_ns)
 
     @no_var_expand
@@ -268,7 +268,7 @@ class CometMagics(Magics):
         from .usage_report import usage
 
         if line.strip() in ("-h", "--help"):
-            print(inspect.getdoc(self.claude_usage))
+            print(docstring(self.claude_usage))
             return None
         if line.strip() not in ("", "--all"):
             raise ConfigError(

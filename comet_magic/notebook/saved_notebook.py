@@ -8,6 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from ..text import expanded
+
 MOST_BYTES = 100_000_000  # of a file that is read; it takes a second
 
 
@@ -34,7 +36,7 @@ class SavedNotebook(NamedTuple):
 
 def saved_notebook(path: str) -> SavedNotebook:
     """Return the notebook that is at `path` now; an empty one for "", and for what is no notebook."""
-    file = Path(path).expanduser()
+    file = expanded(path)
     if not path or not file.is_absolute():
         return SavedNotebook()
     try:

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ..text import check_home
 from .schema import MIGRATIONS
 
 Row = sqlite3.Row
@@ -25,16 +26,22 @@ class NewerStore(Exception):
     """The file's schema is newer than this version knows."""
 
 
-def open_file(path: Path) -> Connection:
+def open_file(path: Path, wait_s: float = LOCKED_S) -> Connection:
+    """Open a store, and make it where there is none. wait_s: how long a lock of another's is waited for.
+
+    Raises: sqlite3.Error, OSError or NewerStore.
+    """
+    check_home(path)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     _check_locks(path.parent)
     # Made here, for SQLite would make it readable for others; its side files take its mode.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    with _closed_on_failure(_connected(str(path))) as connection:
+    with _closed_on_failure(_connected(str(path), wait_s)) as connection:
         with transaction(connection, "BEGIN"):  # another kernel may be bringing it to this version's schema
             _check(connection)
         _configure(connection)
         _migrate(connection, path)
+        connection.execute(f"PRAGMA busy_timeout = {LOCKED_S * 1000:.0f}")
     return connection
 
 
@@ -54,10 +61,10 @@ def _check_locks(folder: Path) -> None:
                 raise sqlite3.OperationalError("locking protocol") from error
 
 
-def _connected(name: str, **options: Any) -> Connection:
+def _connected(name: str, wait_s: float = LOCKED_S, **options: Any) -> Connection:
     # Transactions are our own; and a lock of ours keeps the threads apart.
     connection: Connection = sqlite3.connect(
-        name, timeout=LOCKED_S, isolation_level=None, check_same_thread=False, **options
+        name, timeout=wait_s, isolation_level=None, check_same_thread=False, **options
     )
     connection.row_factory = Row
     # An interrupt is heard while SQLite works: it has Python look up every now and then.

@@ -30,6 +30,7 @@ from .connection import (
 )
 
 T = TypeVar("T")
+AGAIN_S = 0.2  # seconds to wait for a lock that was waited for before
 ROOM = 20_000_000  # bytes; with less, a disk counts as full still
 
 
@@ -47,6 +48,7 @@ class Store:
         self.problem = ""
         self.cache: dict[str, Any] = {}  # by name, the conversations that have been read: see `turns`
         self._read_only = read_only
+        self._was_locked = False
         self._lock = threading.RLock()
         self._open = _Connections()
         _stores.add(self)
@@ -145,6 +147,7 @@ class Store:
         """Go on in memory."""
         self.cache.clear()
         self.problem = f"nothing is being kept: {_why(error, Path(self.path))}"
+        self._was_locked = _is_locked(error)
         self._open.close()
         self._open.behind = None if isinstance(error, NewerStore | ValueError) else open_for_reading(Path(self.path))
         self._open.main = open_memory()
@@ -164,11 +167,11 @@ class Store:
                 self._open.close()
                 self._connect()
                 return f"{self.path} was moved or removed while it was in use: {self.problem or 'a new one is begun'}"
-            if _signs(Path(self.path)) == self._signs:
+            if _signs(Path(self.path)) == self._signs and not self._was_locked:
                 return ""
             self._signs = _signs(Path(self.path))
             try:
-                file = open_file(Path(self.path))
+                file = open_file(Path(self.path), wait_s=AGAIN_S)
             except (sqlite3.Error, OSError, ValueError, NewerStore):
                 return ""
             try:
@@ -294,6 +297,10 @@ def _signs(path: Path) -> tuple[object, ...]:
         return ()
 
 
+def _is_locked(error: Exception) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and ("locked" in str(error) or "busy" in str(error))
+
+
 def _why(error: Exception, path: Path) -> str:
     """Return what is wrong with the file, then how to mend it."""
     if isinstance(error, NewerStore):
@@ -302,7 +309,12 @@ def _why(error: Exception, path: Path) -> str:
     if isinstance(error, ValueError):
         return f"{str(path)!r} is no path: set CometSettings.store to another one"
     if isinstance(error, OSError):
-        return f"{path}: {error.strerror or reason}: make it writable, or set CometSettings.store to another path"
+        mend = (
+            "set CometSettings.store to"
+            if str(path).startswith("~")
+            else "make it writable, or set CometSettings.store to"
+        )
+        return f"{path}: {error.strerror or reason}: {mend} another path"
     if "locking protocol" in reason or "LOCK" in getattr(error, "sqlite_errorname", "").removeprefix("SQLITE_LOCKED"):
         return (
             f"the file system of {path} has no locks, which several kernels need:"
@@ -316,8 +328,11 @@ def _why(error: Exception, path: Path) -> str:
         return f"the disk of {path} fails, or is full: free some space, then restart the kernel"
     if "readonly" in reason or "unable to open" in reason:
         return f"{path} cannot be written: make it writable, or set CometSettings.store to another path"
-    if "locked" in reason or "busy" in reason:
-        return f"another program has kept {path} locked for {connections.LOCKED_S:g} s: end it, then restart the kernel"
+    if _is_locked(error):
+        return (
+            f"another program has kept {path} locked for {connections.LOCKED_S:g} s: end it;"
+            " the store is used again once it is free"
+        )
     if "another program" in reason or "did not make" in reason:
         return f"{path}: {reason}: set CometSettings.store to another path"
     return f"{path} is damaged ({reason}): move it away, and a new one is begun"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
+from ..docstrings import docstring
 from ..errors import ConfigError
 from ..messages.request import REPLY_TOOL
 from ..output.schema import Schema, signature_of
@@ -94,5 +95,5 @@ def _tool(function: Any, name: str, tables: Mapping[str, Any], limit_s: float) -
         raise ConfigError(f"a tool cannot be called {REPLY_TOOL}: typed replies are", "nothing was sent; rename it")
     if isinstance(function, Query):
         function = function.over(tables, limit_s)
-    described = inspect.getdoc(getattr(function, "func", function)) or ""
+    described = docstring(getattr(function, "func", function))
     return Tool(name, described, signature_of(function, name), function, bool(getattr(function, _SAFE, False)))

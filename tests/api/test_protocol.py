@@ -5,17 +5,27 @@ Each test names its case. 66 is in test_kernel.py (a real kernel), 86 and 94 als
 
 from __future__ import annotations
 
+import _thread
+import contextlib
 import gzip
 import json
+import socket
+import ssl
 import threading
 import time
 import tracemalloc
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from email.utils import formatdate
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from wire_server import (
     CLOSE,
     HOLD,
@@ -713,9 +723,65 @@ def test_83_no_connection() -> None:
         Asking("http://no-such-host.invalid").ask()
     with WireServer(greeting=b"not TLS at all\r\n\r\n") as server:
         asking = Asking(server.url.replace("http", "https"))
-        with pytest.raises(TransportError, match="TLS"):
+        with pytest.raises(TransportError, match=r"WRONG_VERSION_NUMBER\); it seems to answer without TLS") as raised:
             asking.ask()
+        assert "_ssl.c" not in str(raised.value)
         assert asking.waits == []
+
+
+def test_83_a_request_for_which_there_is_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(_thread, "start_new_thread", refuse)
+    asking = Asking("http://127.0.0.1:9")
+    with pytest.raises(TransportError, match="nothing was sent: the system gives this kernel no further thread"):
+        asking.ask()
+    assert asking.waits == []
+
+
+@pytest.mark.parametrize(
+    ("days", "host", "trusts", "words"),
+    [
+        (-1, "127.0.0.1", True, "its certificate is not trusted: certificate has expired"),
+        (1, "10.0.0.1", True, "IP address mismatch|is not valid for"),
+        (1, "127.0.0.1", False, "its certificate is not trusted: self-signed certificate"),
+    ],
+)
+def test_83_a_certificate_that_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int, host: str, trusts: bool, words: str
+) -> None:
+    both = certificate(tmp_path, days, host)
+    if trusts:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(both))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(both)
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                context.wrap_socket(listener.accept()[0], server_side=True).close()
+
+        threading.Thread(target=serve, daemon=True).start()
+        with pytest.raises(TransportError, match=words) as raised:
+            Asking(f"https://127.0.0.1:{listener.getsockname()[1]}").ask()
+    assert "_ssl.c" not in str(raised.value)
+
+
+def certificate(folder: Path, days: int, host: str) -> Path:
+    """A file with a key, and a certificate of its own for an address, which ends in so many days."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
+    now = datetime.now(timezone.utc)
+    made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    made = made.not_valid_before(now - timedelta(9)).not_valid_after(now + timedelta(days))
+    made = made.add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(host))]), critical=False)
+    made = made.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    form = serialization.Encoding.PEM
+    secret = key.private_bytes(form, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path = folder / "both.pem"
+    path.write_bytes(secret + made.sign(key, hashes.SHA256()).public_bytes(form))
+    return path
 
 
 # ---- E: the client's side

@@ -124,3 +124,26 @@ def test_a_terminal_streams_without_escape_codes(monkeypatch: pytest.MonkeyPatch
     assert "Hello \ufffd[31mred\ufffd[0m $5\n◈ m · 11 in · 5 out · " in done.stdout
     assert "\x1b[31mred" not in done.stdout
     assert "IPython.core.display" not in done.stdout
+
+
+def test_a_cell_of_a_subshell_is_seen_with_what_it_displayed(kernel: Kernel) -> None:
+    """Its outputs come on another thread, which has hooks of its own. Source: ipykernel 7, JEP 91."""
+    with WireServer(canonical()) as server:
+        use(kernel, server)
+        control, session = kernel.client.control_channel, kernel.client.session
+        control.send(session.msg("create_subshell_request", {}))
+        answer = control.get_msg(timeout=10)["content"]
+        if answer.get("status") != "ok":
+            pytest.skip("ipykernel before 7 has no subshells")
+        content = {"code": "print('printed')\ndisplay({'shown': 1})\n2 + 3", "silent": False, "store_history": True,
+                   "user_expressions": {}, "allow_stdin": False, "stop_on_error": True}  # fmt: skip
+        message = session.msg("execute_request", content, metadata={"cellId": "sub"})
+        message["header"]["subshell_id"] = answer["subshell_id"]
+        kernel.client.shell_channel.send(message)
+        kernel.until_idle(message["header"]["msg_id"])
+        kernel.run("%%claude --alone\nWhat of {{cells[-1]}}?")
+        text = server.received[-1].json["messages"][-1]["content"]
+        text = text if isinstance(text, str) else "".join(block.get("text", "") for block in text)
+    assert "printed" in text
+    assert "{'shown': 1}" in text
+    assert text.count("'shown': 1}") == 2  # in the code, and on the screen

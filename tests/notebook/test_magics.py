@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -235,9 +239,19 @@ def test_a_cut_reply_fails_the_cell_and_stays(shell: Any, server: WireServer) ->
 
 def test_a_wait_is_announced_in_the_output(shell: Any, server: WireServer) -> None:
     server.scripts[:] = [reply("{}", status=429, retry_after_ms="20"), canonical()]
-    ran = Ran(shell, "%%claude\nhi")
-    assert ran.outputs[0].data["text/plain"] == "429: waiting 0.02 s, try 2 of 3"
-    assert ran.plain.startswith("4\n")
+    shown: list[str] = []
+
+    class Updated(type(shell.display_pub)):  # type: ignore[misc]  # whatever class it is
+        """A publisher whose front end shows updates in their place."""
+
+        def publish(self, data: dict[str, str], *_: object, **__: object) -> None:
+            shown.append(data.get("text/plain", ""))
+
+    former, shell.display_pub = shell.display_pub, Updated()
+    assert shell.run_cell("%%claude\nhi").success
+    shell.display_pub = former
+    assert shown[0] == "429: waiting 0.02 s, try 2 of 3"
+    assert shown[-1].startswith("4\n")
 
 
 def test_the_reply_can_come_in_one_piece(shell: Any, server: WireServer) -> None:
@@ -341,3 +355,43 @@ def test_stop_reasons_are_told(shell: Any, server: WireServer) -> None:
     assert ran.error is None
     assert "> ◈ **cut at max&#95;tokens = 3" in ran.markdown
     assert "[◈ cut at max_tokens = 3: raise it with -t]" in ran.plain
+
+
+RUN = """
+import sys
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+for cell in sys.argv[1:]:
+    shell.run_cell(cell, store_history=True)
+"""
+
+
+def in_new_shell(*cells: str, **environment: str) -> str:
+    """What the cells print in an IPython of their own."""
+    command = [sys.executable, "-c", RUN, *cells]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
+    assert not done.stderr
+    return done.stdout
+
+
+def test_the_cell_that_loads_the_extension_can_ask(nobody_home: Path) -> None:
+    """IPython has read `%claude what is a list?` as a call for help before there is a %claude."""
+    with WireServer(canonical()) as server:
+        load = f"%load_ext comet_magic\n%config CometSettings.endpoint = {server.url!r}\n"
+        printed = in_new_shell(f"{load}%claude what is a list?\n%claude {{{{1 + 1}}}} and?\nlist?", "dict?")
+        asked = [received.json["messages"][-1]["content"] for received in server.received]
+    assert asked == ["what is a list?", "2 and?"]
+    assert "Built-in mutable sequence" in printed  # list?
+    assert "dict() -> new empty dictionary" in printed
+
+
+def test_without_docstrings_there_is_help_and_tools_are_described(nobody_home: Path) -> None:
+    function = 'def f(a: int) -> int:\n    "Adds one."\n    return a + 1'
+    helps = ("%%claude -h\nx", "%%claude?", "%claude_history -h", "%claude_usage -h")
+    printed = in_new_shell(
+        "%load_ext comet_magic", *helps, function, "%%claude --dry-run --tools f\nhi", PYTHONOPTIMIZE="2"
+    )
+    assert printed.count("Flags, each for this cell alone") == 2
+    assert "Show the turns of this notebook's conversation" in printed
+    assert "Show what this session has used and cost" in printed
+    assert '"description": "Adds one."' in printed

@@ -627,9 +627,13 @@ def test_a_lock_that_never_ends_is_told_and_work_goes_on(
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     said = warned(Ran(shell, "%%claude\ntwo"))
-    other.close()
     assert f"another program has kept {path} locked for 0.2 s" in said
+    assert "is used again once it is free" in said
     assert [m["content"] for m in server.received[-1].json["messages"]] == ["one", "4", "two"]
+    assert "nothing is being kept" in Ran(shell, "%%claude\nthree").plain
+    other.close()
+    assert "is being kept again, with what was asked meanwhile" in Ran(shell, "%%claude\nfour").plain
+    assert questions(Store(path), conversations.names()[0]) == ["one", "two", "three", "four"]
 
 
 # ---- versions
