@@ -39,7 +39,7 @@ DOORS = {
     "urllib3": {"api.transport"},
     "ipywidgets": {"notebook.panel", "notebook.controls"},
     "IPython": {"notebook.magics", "notebook.extension", "notebook.completion"},
-    "traitlets": {"settings", "notebook.panel", "notebook.forecast"},
+    "traitlets": {"settings", "notebook.panel"},
     "sqlite3": {"store.connection", "store.database"},
     "xllamacpp": {"api.local"},
     "keyring": {"keys"},

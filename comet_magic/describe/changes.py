@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import ConfigError
+from ..messages.lasting import lasting
 from ..messages.message import Message
 from ..settings import CometSettings
 from .question import fill, value_of
@@ -15,46 +16,68 @@ from .template import Reference, pieces
 
 YOUR_TEXT = "your text changed"
 _RUNS = (ast.Call, ast.Await, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.NamedExpr, ast.Yield)
+_OUTLINE = re.compile(r'<data name="notebook" type="outline[^\n]*>\n.*?\n</data[^>]*>\n?', re.DOTALL)
+_UNKNOWN = "\ue0ff"  # stands for what is not known; no text of a question has it
 
 
-def change_since(
-    prompt: str, former: Message, settings: CometSettings, namespace: Mapping[str, Any]
-) -> tuple[str, Message]:
-    """Return what has changed, in words, "" where nothing is known to have; and the question as it is now.
+class Change(NamedTuple):
+    """why: what has changed, in words, "" where nothing is known to have.        question: as it is now.
 
-    former: the question as it was asked. Only references that call nothing are looked up in the namespace; of others,
-    and of names that are not there, it is taken that they are worth what they were.
+    is_exact: all of it is known.
+    """
+
+    why: str
+    question: Message
+    is_exact: bool = False
+
+
+def change_since(prompt: str, former: Message, settings: CometSettings, namespace: Mapping[str, Any]) -> Change:
+    """Compare a question with how it was asked.
+
+    former: as it was asked. Only references that call nothing are looked up in the namespace; of others, and of names
+    that are not there, it is taken that they are worth what they were.
     Raises: ConfigError for a prompt that could not be sent.
     """
-    parts = pieces(prompt)
+    parts, was = pieces(prompt), lasting(former.text)
+    outline = _OUTLINE.match(was)
+    if bool(outline) != (settings.context == "notebook"):
+        return Change("the context setting changed", former)
+    was = was[outline.end() :] if outline else was
     references = [part for part in parts if isinstance(part, Reference)]
-    was = former.text
-    if settings.context == "notebook":
-        was = re.sub(r'^<data name="notebook" .*?\n</data[^>]*>\n?', "", was, count=1, flags=re.DOTALL)
-    form = re.compile("".join("(.*?)" if isinstance(part, Reference) else re.escape(part) for part in parts), re.DOTALL)
-    then = form.fullmatch(was)
-    if then is None:
-        return YOUR_TEXT, Message.user("".join(map(str, parts)))
     known = [reference for reference in references if is_readable(reference, namespace)]
-    if not known:
-        return "", former
-    texts = dict(zip(_places(parts), then.groups(), strict=True))
-    filled = [part if isinstance(part, str) or part in known else texts[at] for at, part in enumerate(parts)]
     try:
-        now = fill(filled, prompt, settings, namespace)
-    except ConfigError:  # it cannot be described
-        return "", former
-    again = form.fullmatch(now.text)
-    worth = zip(references, then.groups(), again.groups(), strict=True) if again else ()
-    changed = next((reference for reference, one, other in worth if one != other), None)
-    if changed is None and now.text == was and len(known) == len(references) and was == former.text:
-        pictures = [block for block in now.content if block["type"] != "text"]
-        changed = known[0] if pictures != [block for block in former.content if block["type"] != "text"] else None
-    return (f"`{changed.source}` changed", now) if changed else ("", former)
+        now = _filled(parts, known, prompt, settings, namespace)
+        is_exact = len(known) == len(references) and not outline
+        if _matches(now.text, was):
+            is_same = not is_exact or _pictures(now) == _pictures(former)
+            return Change("" if is_same else f"`{known[0].source}` changed", former if is_same else now, is_exact)
+        if not _matches(_filled(parts, [], prompt, settings, namespace).text, was):
+            return Change(YOUR_TEXT, now, is_exact)
+        for one in known:  # which of them is another by itself
+            others = [reference for reference in known if reference != one]
+            if _matches(_filled(parts, others, prompt, settings, namespace).text, was):
+                return Change(f"`{one.source}` changed", now, is_exact)
+        return Change(f"`{known[0].source}` changed", now, is_exact)
+    except ConfigError:  # it cannot be described; when the notebook is run, it may be
+        return Change("", former)
 
 
-def _places(parts: list[str | Reference]) -> list[int]:
-    return [at for at, part in enumerate(parts) if isinstance(part, Reference)]
+def _filled(
+    parts: list[str | Reference], known: list[Reference], prompt: str, settings: CometSettings,
+    namespace: Mapping[str, Any],
+) -> Message:  # fmt: skip
+    filled = [part if isinstance(part, str) or part in known else _UNKNOWN for part in parts]
+    return fill(filled, prompt, settings, namespace)
+
+
+def _matches(now: str, was: str) -> bool:
+    """Return whether a text is what it was. now: with a mark for each part that is not known."""
+    form = "(?:.*?)".join(map(re.escape, lasting(now).split(_UNKNOWN)))
+    return re.fullmatch(form, was, re.DOTALL) is not None
+
+
+def _pictures(message: Message) -> list[Any]:
+    return [block for block in message.content if block["type"] != "text"]
 
 
 def is_readable(reference: Reference, namespace: Mapping[str, Any]) -> bool:

@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from ..errors import ConfigError
+from ..messages.lasting import with_sorted_sets
 from ..messages.message import ContentBlock
 from ..messages.tokens import block_tokens, estimated_tokens
 from ..text import cut, lazy_pattern, whole_text
@@ -22,7 +23,10 @@ from .dependencies import plain, type_name
 
 INLINE = 200  # characters; a longer value, and one of several lines, stands in a frame of its own
 CELL = 40  # characters of a text in a table
-_ADDRESS = lazy_pattern(r" at 0x[0-9A-Fa-f]{6,}| id='\d{9,}'")
+_ADDRESS = lazy_pattern(
+    r" at 0x[0-9A-Fa-f]{6,}| id='\d{9,}'|\b0x[0-9A-Fa-f]{11,16}\b|(?<=, started )\d{9,}|(?<=, started daemon )\d{9,}"
+    r"|(?<=\bThread)-\d+"
+)
 _MIDDLE = "\n…\n"
 EDGE = 1000  # characters; a secret that a cut went through is hardly longer
 SHORTENED = 10_000  # characters of a value that are looked at to show a few of them
@@ -143,7 +147,7 @@ def in_one_order(texts: Iterable[str], most: int) -> list[str]:
 def stable_repr(value: object) -> str:
     """Return a bounded `repr` that is the same at every run."""
     try:
-        return without_addresses(_Repr().repr(value))
+        return with_sorted_sets(without_addresses(_Repr().repr(value)))
     except Exception as error:  # noqa: BLE001  # a repr may raise what it likes
         return f"<{type_name(value)}, whose repr fails: {type(error).__name__}>"
 

@@ -206,7 +206,8 @@ def module(value: types.ModuleType, limits: Limits) -> Description:
     """Name, version, docstring, and its public names with their signatures."""
     known = vars(value)  # never getattr: a lazy module would import what is behind the name
     version = known.get("__version__", "")
-    names = list(known.get("__all__") or [name for name in known if not name.startswith("_")])
+    # Some make `__all__` of a set, whose order is another one in each process.
+    names = sorted(known.get("__all__") or [name for name in known if not name.startswith("_")])
     room = TokenBudget(limits.text_tokens)
     room.add(f"module {value.__name__} {version}".strip())
     room.add(limits.hide(docstring(value))[:1000])

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..messages.image_size import media_type
+from ..messages.lasting import with_sorted_sets
 from ..text import cut, lazy_pattern, many
 from .dependencies import has, home, table_library, type_name
 from .description import Description, Limits, TokenBudget, stable_repr, without_addresses
@@ -54,7 +55,7 @@ def _called(value: Any, name: str) -> Any:
 
 def _said(value: Any, text: str, limits: Limits) -> Description:
     limits.refuse_values(f"what {type_name(value)} says of itself")
-    text = _WHEN.sub(r"\1…", without_addresses(text)).strip("\n")
+    text = _WHEN.sub(r"\1…", with_sorted_sets(without_addresses(text))).strip("\n")
     formatted = limits.fitted(text)
     return Description(type_name(value), formatted, is_value=len(formatted) <= 80)
 

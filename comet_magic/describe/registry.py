@@ -19,6 +19,7 @@ from typing import Any
 
 from ..errors import CometError, ConfigError
 from ..messages.image_size import PDF, media_type
+from ..messages.message import Message
 from ..text import exception_text
 from . import arrays, files, images, objects, own_words, records, tables
 from .dependencies import has, home, is_collection, plain, type_name
@@ -108,6 +109,8 @@ def _describer(value: Any) -> Callable[[Any, Limits], Any]:
     match value:
         case str():
             return objects.text
+        case Message():
+            return _reply
         case Enum():
             return objects.record
         case (
@@ -185,6 +188,14 @@ def _numpy_scalar(value: Any, limits: Limits) -> Description:
     converted = plain(value)
     describer = objects.simple if converted is value else _describer(converted)
     return describer(converted, limits)
+
+
+def _reply(message: Message, limits: Limits) -> Description:
+    """Describe a reply as what it says: what it cost and when it came is another thing at each run."""
+    if message.as_type and message.value is not None:
+        described = _describer(message.value)(message.value, limits)
+        return described[0] if isinstance(described, list) else described  # type: ignore[no-any-return]
+    return objects.text(message.full_text, limits)
 
 
 def _pandas_values(values: Any, limits: Limits) -> Description:

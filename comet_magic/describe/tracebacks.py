@@ -11,6 +11,7 @@ from itertools import groupby
 from types import TracebackType
 from typing import Any
 
+from ..messages.lasting import with_sorted_sets
 from ..text import exception_text, home, shown_path
 from .dependencies import type_name
 from .description import CellName, Description, Limits, without_addresses
@@ -76,7 +77,7 @@ def message(error: BaseException, limits: Limits) -> str:
         text = text.replace(folder + os.sep, "")
     if folder := home():
         text = text.replace(folder + os.sep, "~" + os.sep)
-    return limits.fitted(without_addresses(text), 500)
+    return limits.fitted(with_sorted_sets(without_addresses(text)), 500)
 
 
 def _without_values(error: BaseException) -> str:

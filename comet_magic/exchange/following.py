@@ -11,16 +11,17 @@ from .cells import Notebook, id_of
 from .session import Session
 
 
-def follow(store: Store, session: Session, name: str, notebook: Notebook) -> int:
-    """Bring the conversation's turns in the store to what the notebook is now. Returns: how many were left out."""
+def follow(store: Store, session: Session, name: str, notebook: Notebook) -> None:
+    """Bring the conversation's turns in the store to what the notebook is now."""
+    session.saved.update(notebook.cells)
     state = (notebook.cells, notebook.saved_at, tuple(notebook.deleted.items()))
     if not (notebook.cells or notebook.deleted) or session.followed.get((store, name)) == state:
-        return 0
+        return
     session.followed[store, name] = state
     with store.locked():
         conversation = turns.conversation(store, name, window=0)
         if not conversation.turns and not left_out.cells(store, name):
-            return 0
+            return
         deleted = [turn.cell for turn in conversation.turns if _is_deleted(turn, name, notebook, session)]
         back = [
             one.cell
@@ -32,7 +33,7 @@ def follow(store: Store, session: Session, name: str, notebook: Notebook) -> int
         order = [*began_anew, *in_order(cells[len(began_anew) :], notebook.cells)]
         if deleted or back or order != cells:
             left_out.change(store, name, deleted, back, order)
-    return len(deleted)
+            session.unsaid[store, name] = session.unsaid.get((store, name), 0) + len(deleted)
 
 
 def _is_deleted(turn: Turn, name: str, notebook: Notebook, session: Session) -> bool:
@@ -43,6 +44,8 @@ def _is_deleted(turn: Turn, name: str, notebook: Notebook, session: Session) -> 
         return not (is_saved and notebook.saved_at > told)
     if not id or not notebook.cells or is_saved:
         return False
+    if turn.session == session.id and id not in session.saved:
+        return False  # it is no cell of the file, as one of a console beside the notebook
     is_of_notebook = name == notebook.path or turn.session == session.id
     return is_of_notebook and max(turn.at, session.cells.ran_at(turn.cell)) < notebook.saved_at
 

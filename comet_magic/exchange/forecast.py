@@ -11,17 +11,18 @@ from ..errors import CometError
 from ..messages.conversation import Conversation
 from ..messages.request import Request
 from ..settings import CometSettings
-from ..store import left_out, requests
+from ..store import requests
 from ..store.database import Store
 from ..store.requests import WHOLE, Attempt
 from .cells import Cell
 from .plan import Options, build_request
-from .position import find_position
+from .position import Position, find_position
 from .session import Session
 
 if TYPE_CHECKING:
     from ..describe.description import Limits
 
+_NEVER = "it has not been asked yet"
 BEFORE_IT = "what stands before it changed"
 # For fields of the API that are no settings.
 _CHANGED = {
@@ -33,9 +34,10 @@ _CHANGED = {
 
 
 class Asked(NamedTuple):
-    """A question as the notebook has it. key: its cell's.        cell: without one where it asks alone.
+    """A question as the notebook has it. key: its cell's, "" where that is not known.
 
     change: what of it has changed since it was asked, "" for nothing.
+    is_known: whether the question is known as it will be asked.
     is_exact: whether the request can be built: its type and its tools are there.
     """
 
@@ -43,7 +45,9 @@ class Asked(NamedTuple):
     options: Options
     cell: Cell
     key: str
+    former: Attempt | None
     change: str = ""
+    is_known: bool = True
     is_exact: bool = True
 
 
@@ -51,49 +55,59 @@ class Foreseen(NamedTuple):
     """why: why it would be asked again, "" where it would be answered from the store.
 
     cost_usd: what it cost the last time; None where that is not known.
+    joins: its cell has no turn in the conversation now.        returns: it has one that is left out now.
     """
 
     why: str
     cost_usd: float | None = None
+    joins: bool = False
+    returns: bool = False
 
 
 def foresee(
-    asked: Asked, limits: Limits, settings: CometSettings, session: Session, *, is_after_news: bool
-) -> Foreseen:
-    """Return what would become of a question. is_after_news: one before it would be asked again."""
+    asked: Asked, limits: Limits, settings: CometSettings, session: Session, *, is_after_news: bool,
+    also: tuple[str, ...] = (),
+) -> Foreseen:  # fmt: skip
+    """Return what would become of a question.
+
+    is_after_news: one before it would be asked again.        also: cells whose turns will stand there by then.
+    """
     store = session.store(settings)
-    former = requests.latest_of(store, asked.key)
-    cost = former.cost_usd if former else None
+    cost = asked.former.cost_usd if asked.former else None
     if settings.replay == "never":
         return Foreseen("CometSettings.replay is 'never'", cost)
+    if not settings.keep:
+        return Foreseen("CometSettings.keep is False", cost)
     if asked.options.fresh:
         return Foreseen("--fresh asks again", cost)
-    if asked.change:
-        return Foreseen(asked.change, cost)
+    if not asked.key and asked.cell.conversation:
+        return Foreseen(_NEVER)
+    key, new, message = asked.key or "none", asked.options.new, asked.question.message
     try:
-        why = _why(asked, former, limits, settings, session, store, is_after_news)
+        position = find_position(
+            store, session, settings, message, asked.cell, key=key, new=new, withholds=False, also=also
+        )
+        why = _why(asked, position, limits, settings, store, is_after_news)
     except CometError as error:
-        why = error.what
-    return Foreseen(why, cost)
+        return Foreseen(error.what, cost)
+    joins = bool(asked.cell.conversation) and not position.conversation.has(key)
+    return Foreseen(why, cost, joins, position.is_back)
 
 
 def _why(
-    asked: Asked, former: Attempt | None, limits: Limits, settings: CometSettings, session: Session, store: Store,
-    is_after_news: bool,
-) -> str:  # fmt: skip
-    cell, name = asked.cell, asked.cell.conversation
-    if any(one.cell == asked.key for one in left_out.find(store, name)):
-        return "it asks in another conversation now"
-    position = find_position(
-        store, session, settings, asked.question.message, cell, key=asked.key, new=asked.options.new
-    )
+    asked: Asked, position: Position, limits: Limits, settings: CometSettings, store: Store, is_after_news: bool
+) -> str:
+    former = asked.former
     endpoint = find_endpoint(settings, offline=True)
     request = build_request(asked.question, asked.options, settings, position, limits)
     request = replace(request, model=endpoint.model) if endpoint.model else request
-    if not is_after_news and asked.is_exact and requests.find_reply(store, endpoint.name, request, cell=asked.key):
+    can_be_found = not is_after_news and asked.is_exact and (asked.is_known or not asked.change)
+    if can_be_found and requests.find_reply(store, endpoint.name, request, cell=asked.key):
         return ""
     if former is None:
-        return "it has not been asked yet"
+        return _NEVER
+    if asked.change:
+        return asked.change
     if changed := _changed_setting(former.parameters, request, is_exact=asked.is_exact):
         return changed
     if former.endpoint != endpoint.name:

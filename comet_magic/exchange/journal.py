@@ -169,6 +169,7 @@ class Journal:
         """Note that a stored reply answered. Returns: the message, with what is to be said under it."""
         plan, position = self._plan, self._plan.position
         self._session.count_replay()
+        self._question = stored.question  # it stays in the conversation as it was asked
         turn = self._turn(stored.message, stored.request, stored.at, stored.cost_usd, stored.tokens)
         if turn:
             turns.keep_turn(plan.store, position.cell.conversation, turn, position.placing)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ..messages.conversation import Conversation, Turn
 from ..messages.message import Message
 from ..settings import CometSettings
-from ..store import left_out, turns
+from ..store import turns
 from ..store.database import Store
 from ..store.turns import Placing
 from ..text import many
@@ -26,6 +26,7 @@ class Position(NamedTuple):
     withheld: number of earlier turns left out because they may contain values.
     below: the cell of the turn that stands below it in the notebook, where it has no turn yet; "" for none.
     deleted: number of turns that have just been left out, for their cells were deleted.
+    is_back: the cell has a turn that was left out, and stands in its place again once this is answered.
     """
 
     cell: Cell
@@ -37,6 +38,7 @@ class Position(NamedTuple):
     withheld: int = 0
     below: str = ""
     deleted: int = 0
+    is_back: bool = False
 
     @property
     def digest_before(self) -> str:
@@ -44,7 +46,7 @@ class Position(NamedTuple):
 
     @property
     def placing(self) -> Placing:
-        return Placing(self.below, self.is_new, self.cell.notebook.path)
+        return Placing(self.below, self.is_new, self.is_back, self.cell.notebook.path)
 
     def stale_after(self, turn: Turn) -> list[Turn]:
         """Return the later turns that answer something else than what stands before them, with `turn` in its place."""
@@ -73,9 +75,13 @@ class Position(NamedTuple):
 
 def find_position(
     store: Store, session: Session, settings: CometSettings, question: Message, cell: Cell, *, key: str = "",
-    new: bool = False,
+    new: bool = False, withholds: bool = True, also: tuple[str, ...] = (),
 ) -> Position:  # fmt: skip
-    """Find the position of `question`. key: the cell's, where it is known.        new: begin the conversation anew."""
+    """Find the position of `question`. key: the cell's, where it is known.        new: begin the conversation anew.
+
+    withholds: leave out turns that may show values, where those are not shared.
+    also: cells whose turns stand there, though they are left out still.
+    """
     is_known = bool(key)
     key = key or session.cells.next_key(cell)
     if not cell.conversation:
@@ -83,10 +89,17 @@ def find_position(
     most_turns = settings.history_turns
     # Where cells have no id, their questions tell which is which, so all are read.
     window = most_turns if cell.id else None
-    below, deleted = "", follow(store, session, cell.conversation, cell.notebook) if cell.id else 0
+    below, deleted, is_back = "", 0, False
+    if cell.id:
+        follow(store, session, cell.conversation, cell.notebook)
+        deleted = session.unsaid.pop((store, cell.conversation), 0)
     conversation = turns.conversation(store, cell.conversation, cell=key, window=window)
+    conversation = turns.with_left_out(store, conversation.name, *also) or conversation if also else conversation
     if not new and cell.id and not conversation.has(key):
-        cell, conversation, below = _place(store, cell, key, conversation, window)
+        if whole := turns.with_left_out(store, conversation.name, key, *also):
+            conversation, is_back = whole, True
+        else:
+            cell, conversation, below = _place(store, cell, key, conversation, window)
     if not is_known and cell.is_notebook and not cell.id:
         key = (
             session.cells.of_handle(cell)
@@ -101,19 +114,17 @@ def find_position(
         conversation = Conversation(cell.conversation)
     sent, older = conversation.before(below or key).bounded(most_turns, settings.history_tokens)
     withheld = 0
-    if not settings.share_values:
+    if withholds and not settings.share_values:
         allowed = tuple(turn for turn in sent.turns if turn.digest in session.without_values)
         withheld = len(sent.turns) - len(allowed)
         sent = sent._replace(turns=allowed)
-    return Position(cell, conversation, key, sent, older, is_new, withheld, below, deleted)
+    return Position(cell, conversation, key, sent, older, is_new, withheld, below, deleted, is_back)
 
 
 def _place(
     store: Store, cell: Cell, key: str, conversation: Conversation, window: int | None
 ) -> tuple[Cell, Conversation, str]:
     """Find where a cell without a turn asks: in which conversation, and above which turn; "" for below all."""
-    if left_out.bring_back(store, conversation.name, key):
-        return cell, turns.conversation(store, conversation.name, cell=key, window=window), ""
     ids, first = cell.notebook.cells, conversation.turns[0].cell if conversation.turns else ""
     below = turn_below(conversation, key, ids)
     formers = []

@@ -5,6 +5,7 @@ __all__ = [
     "conversation",
     "framed",
     "image_size",
+    "lasting",
     "message",
     "models",
     "prices",

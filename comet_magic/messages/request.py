@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from .conversation import Turn
 from .framed import Repeats
+from .lasting import lasting
 from .message import Message
 
 FORMAT, FORCED, TOOL, WORDS, GRAMMAR = "format", "forced", "tool", "words", "grammar"  # how a form is asked for
@@ -71,9 +72,12 @@ class Request:
 
     @cached_property
     def key(self) -> str:
-        """The same for the same model, parameters and messages, however the reply travels or its form is asked for."""
+        """The same for the same model, parameters and messages, however the reply travels or its form is asked for.
+
+        Of data, only that counts which lasts from one run to the next.
+        """
         parameters = {**self.parameters(FORCED), "stream": False}
-        messages = [message.to_wire() for message in self.messages]
+        messages = [_lasting(message.to_wire()) for message in self.messages]
         digest = sha256(json.dumps([parameters, messages], sort_keys=True).encode())
         digest.update("".join(turn.digest for turn in self.history).encode())
         return digest.hexdigest()
@@ -179,6 +183,16 @@ class Request:
             return {"type": "tool", "name": REPLY_TOOL}
         is_offered = (self.tools and self.may_call) or (self.form and mode == TOOL)
         return None if is_offered else {"type": "none"}
+
+
+def _lasting(message: dict[str, Any]) -> dict[str, Any]:
+    """Return a message with what of its texts lasts from one run to the next."""
+    content = message["content"]
+    if isinstance(content, str):
+        return {**message, "content": lasting(content)}
+    return {**message, "content": [
+        {**block, "text": lasting(block["text"])} if block.get("type") == "text" else block for block in content
+    ]}  # fmt: skip
 
 
 def _with_text(message: dict[str, Any], text: str) -> dict[str, Any]:

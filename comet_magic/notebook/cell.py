@@ -41,7 +41,9 @@ def notebook_now() -> tuple[Notebook, bool]:
     if executions := current_executions():
         executions.deleted.former = file
         deleted |= executions.deleted.told
-    return Notebook(path, file.ids, file.saved_at, deleted), not file.cells or bool(file.ids)
+    # In other files than notebooks there are no ids: cells get new ones whenever such a one is opened.
+    has_ids = not path or (path.endswith(".ipynb") and (not file.cells or bool(file.ids)))
+    return Notebook(path, file.ids, file.saved_at, deleted), has_ids
 
 
 # Source: the notebook format, cell ids. VS Code's hold as long as it has the notebook open.

@@ -11,9 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from traitlets import TraitError
-
-from ..describe.changes import change_since, is_readable
+from ..describe.changes import YOUR_TEXT, Change, change_since, is_readable
 from ..describe.question import Question, fill, limits_of
 from ..describe.template import Reference, pieces
 from ..errors import CometError, ConfigError
@@ -25,10 +23,11 @@ from ..exchange.session import Session, current
 from ..messages.message import Message
 from ..render.table import Table, about
 from ..settings import CometSettings
-from ..store import requests, turns
+from ..store import left_out, requests, turns
 from ..store.database import Store
+from ..store.requests import Attempt
 from ..text import dollars, many, one_line
-from .cell import current_cell, notebook_now
+from .cell import current_cell, current_shell, notebook_now
 from .flags import parse_flags
 from .named import output_type_named, tools_named
 from .saved_notebook import SavedCell, saved_notebook
@@ -37,9 +36,10 @@ LONGEST = 60  # characters of a question that are shown
 MOST_NAMED = 6  # questions that the sentence names
 _OPTIONS = ("chat", "alone", "new", "fresh", "as_type", "tools", "code", "literal")
 _MAGIC = re.compile(r"%%claude(?=\s|$)(.*)")
-_LINE = re.compile(r"(?m)^%claude[ \t]+(.+)$")
 _AROUND = re.compile(r"%%(?:time|capture)\b")
-_CONFIG = re.compile(r"(?m)^%config[ \t]+CometSettings\.(\w+)[ \t]*=(.+)$")
+_CONFIG = re.compile(r"(?m)^[ \t]*%config[ \t]+CometSettings\.(\w+)[ \t]*=(.+)$")
+_CELLS = re.compile(r"\{\{\s*cells\[-(\d+)(:)?\]\s*\}\}")
+_MUTATED = (ast.Attribute, ast.Subscript)
 
 
 class Line(NamedTuple):
@@ -52,44 +52,91 @@ class Line(NamedTuple):
 
 
 class _Written(NamedTuple):
-    """A question as it stands in the file. flags: None for a `%claude` line."""
+    """A question as it stands in the file. flags: None for a `%claude` line.        key: its cell's, of cells with ids.
+
+    above: the sources of the code cells above it, in order.
+    passing: names that cells below it change, so that they will be worth something else than now.
+    """
 
     text: str
     flags: str | None
     key: str
+    above: tuple[str, ...] = ()
+    passing: frozenset[str] = frozenset()
 
 
 def forecast(settings: CometSettings, namespace: Mapping[str, Any]) -> list[Line]:
     """Return the questions of the saved notebook, in order, and what would become of each."""
     notebook, _ = notebook_now()
-    saved, session = saved_notebook(notebook.path), current()
+    saved, session, shell = saved_notebook(notebook.path), current(), current_shell()
     then = settings.at_start()
-    has_ids = bool(current_cell("").id)
-    seen = _Seen(then, session, notebook, dict(namespace), has_ids=has_ids)
+    seen = _Seen(then, session, notebook, dict(namespace), has_ids=bool(current_cell("").id))
+    cells = [cell for cell in saved.cells if cell.kind == "code" and cell.source.strip()]
+    cells = [cell for cell in cells if notebook.deleted.get(cell.id, 0.0) <= notebook.saved_at]
+    changes = [_changed_names(cell.source, shell) for cell in cells]
     lines: list[Line] = []
-    number = 0
-    for cell in saved.cells:
-        is_gone = notebook.deleted.get(cell.id, 0.0) > notebook.saved_at
-        if cell.kind != "code" or not cell.source.strip() or is_gone:
-            continue
-        number += 1
+    for number, cell in enumerate(cells, 1):
         for name, value in _CONFIG.findall(cell.source):
-            with suppress(TraitError, ValueError, SyntaxError):
-                if name in then.trait_names(config=True):
-                    setattr(then, name, ast.literal_eval(value.strip()))
-        lines += [Line(number, *seen.line(written)) for written in _questions(cell)]
+            _set(then, name, value.strip(), namespace)
+        above = tuple(one.source for one in cells[: number - 1])
+        passing = frozenset[str]().union(*changes[number:])
+        for written in _questions(cell, shell):
+            lines.append(Line(number, *seen.line(written._replace(above=above, passing=passing))))
     return lines
 
 
-def _questions(cell: SavedCell) -> Iterator[_Written]:
+def _set(settings: CometSettings, name: str, value: str, namespace: Mapping[str, Any]) -> None:
+    """Set what a `%config` line of the notebook will set, where that can be told without running anything."""
+    with suppress(Exception):  # what cannot be told stays as it is
+        if name in settings.trait_names(config=True):
+            tree = ast.parse(value, mode="eval")
+            if not any(isinstance(node, ast.Call | ast.Attribute | ast.Await) for node in ast.walk(tree)):
+                value_of = eval(compile(tree, "<%config>", "eval"), {"__builtins__": {}}, dict(namespace))
+                setattr(settings, name, value_of)
+
+
+def _python(source: str, shell: Any) -> ast.Module | None:
+    """Return what IPython makes of a cell; None where that is no Python."""
+    with suppress(Exception):  # transformers are anybody's
+        return ast.parse(shell.transform_cell(source) if shell else source)
+    return None
+
+
+def _changed_names(source: str, shell: Any) -> set[str]:
+    """Return the names that a cell sets, or changes in place."""
+    names: set[str] = set()
+    tree = None if source.lstrip().startswith("%%") else _python(source, shell)
+    for node in ast.walk(tree) if tree else ():
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            names.add(node.id)
+        elif (isinstance(node, _MUTATED) and not isinstance(node.ctx, ast.Load)) or (
+            isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
+        ):
+            names |= {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
+    return names
+
+
+def _questions(cell: SavedCell, shell: Any) -> Iterator[_Written]:
     rows = cell.source.replace("\r\n", "\n").lstrip("\n").split("\n")
     while rows and (_AROUND.match(rows[0]) or not rows[0].strip()):
         rows = rows[1:]
     if rows and (magic := _MAGIC.fullmatch(rows[0])):
-        yield _Written("\n".join(rows[1:]), magic[1], cell.id)
-    elif not (rows and rows[0].startswith("%%")):
-        for count, text in enumerate(_LINE.findall("\n".join(rows)), 1):
+        body = "\n".join(rows[1:]).removesuffix("\n")
+        flags = magic[1].split()
+        if body.strip() and not {"-h", "--help", "--dry-run"} & set(flags):
+            yield _Written(body, magic[1], cell.id)
+    elif rows and not rows[0].startswith("%%") and "%claude" in cell.source:
+        for count, text in enumerate(_lines(_python("\n".join(rows), shell)), 1):
             yield _Written(text, None, cell.id if count == 1 else f"{cell.id}/{count}")
+
+
+def _lines(tree: ast.Module | None) -> Iterator[str]:
+    """Yield the texts of a cell's `%claude` lines."""
+    for node in ast.walk(tree) if tree else ():
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "run_line_magic":
+            words = [one.value for one in node.args if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+            if len(words) == 2 and words[0] == "claude" and words[1].strip() and "--dry-run" not in words[1].split():
+                yield words[1]
 
 
 class _Seen:
@@ -101,6 +148,7 @@ class _Seen:
         self._settings, self._session, self._notebook = settings, session, notebook
         self._namespace, self._has_ids = namespace, has_ids
         self._has_news: set[str] = set()
+        self._back: dict[str, list[str]] = {}  # cells that ask again in a conversation that they had left
         self._used: set[str] = set()
 
     def line(self, written: _Written) -> tuple[str, str, Foreseen]:
@@ -109,25 +157,29 @@ class _Seen:
             asked = self._asked(written)
         except CometError as error:
             return written.key, shown, Foreseen(f"it would fail: {error.what}")
-        name = asked.cell.conversation
-        if name:
-            follow(self._session.store(self._settings), self._session, name, self._notebook)
+        name, store = asked.cell.conversation, self._session.store(self._settings)
+        if asked.options.new:
+            self._has_news.discard(name)
         limits = limits_of(self._settings)
-        is_after_news = bool(name) and name in self._has_news
-        foreseen = foresee(asked, limits, self._settings, self._session, is_after_news=is_after_news)
-        if foreseen.why and name:
+        is_after_news = name in self._has_news and self._settings.history_turns > 0
+        back = tuple(self._back.get(name, ()))
+        foreseen = foresee(asked, limits, self._settings, self._session, is_after_news=is_after_news, also=back)
+        if name and (foreseen.why or foreseen.joins):
             self._has_news.add(name)
+        if foreseen.returns:
+            self._back.setdefault(name, []).append(asked.key)
+        if asked.key:
+            self._has_news.update(left_out.leaves(store, asked.key, name))
         return asked.key, shown, foreseen
 
     def _asked(self, written: _Written) -> Asked:
         flags = parse_flags(written.flags) if written.flags is not None else {}
         flags = {name: value for name, value in flags.items() if name not in ("help", "into", "dry_run")}
-        given = {
-            name: flags.pop(name, None)
-            for name in ("chat", "alone", "new", "fresh", "as_type", "tools", "code", "literal")
-        }
+        given = {name: flags.pop(name, None) for name in _OPTIONS}
         name = "" if given["alone"] else given["chat"] or self._session.conversation_name(self._settings)
         store = self._session.store(self._settings)
+        if name:
+            follow(store, self._session, name, self._notebook)
         key = written.key if self._has_ids else self._key_of_same(store, name, written.text)
         options = Options(flags, bool(given["new"]), bool(given["fresh"]), makes_cell=bool(given["code"]))
         is_exact = True
@@ -139,34 +191,48 @@ class _Seen:
                 options = options._replace(tools=tools)
         except ConfigError:  # they come with the cells above
             is_exact = False
-        former = requests.latest_of(store, key)
-        change, message = "", Message.user(written.text)
-        if former and not given["literal"]:
-            change, message = change_since(written.text, former.question, self._settings, self._namespace)
-        elif not former and not given["literal"]:
-            message = self._filled(written.text)
-        elif former and former.question.text != written.text:
-            change = "your text changed"
+        former = requests.latest_of(store, key, name, self._notebook.path) if key else None
+        change = self._change(written, former, is_text=bool(given["literal"]))
         cell = Cell(name, key.split("/")[0] if self._has_ids else "", None, key, True, notebook=self._notebook)
-        return Asked(Question(message), options, cell, key, change, is_exact)
+        return Asked(Question(change.question), options, cell, key, former, change.why, change.is_exact, is_exact)
 
-    def _filled(self, text: str) -> Message:
-        """Return a question with what it refers to, where that can be looked up."""
-        parts = pieces(text)
-        if all(is_readable(part, self._namespace) for part in parts if isinstance(part, Reference)):
-            with suppress(ConfigError):
-                return fill(parts, text, self._settings, self._namespace)
-        return Message.user(text)
+    def _change(self, written: _Written, former: Attempt | None, *, is_text: bool) -> Change:
+        """Compare a question with how it was asked, if it was."""
+        text = written.text
+        if is_text:
+            why = YOUR_TEXT if former and former.question.text != text else ""
+            return Change(why, Message.user(text), is_exact=True)
+        namespace = {name: value for name, value in self._namespace.items() if name not in written.passing}
+        if former is None:
+            parts = pieces(text)
+            if all(is_readable(part, namespace) for part in parts if isinstance(part, Reference)):
+                return Change("", fill(parts, text, self._settings, namespace), is_exact=True)
+            return Change("", Message.user(text))
+        change = change_since(text, former.question, self._settings, namespace)
+        other = "" if change.why else _other_cells(written, former.question.text)
+        return change._replace(why=other, is_exact=False) if other else change
 
     def _key_of_same(self, store: Store, name: str, text: str) -> str:
         """Return the key of the first turn that asked this, where the cells have no ids in the kernel."""
-        for turn in turns.conversation(store, name).turns:
+        for turn in turns.conversation(store, name).turns if name else ():
             if turn.cell not in self._used:
                 with suppress(CometError):
-                    if not change_since(text, turn.messages[0], self._settings, {})[0]:
+                    if not change_since(text, turn.messages[0], self._settings, {}).why:
                         self._used.add(turn.cell)
                         return turn.cell
         return ""
+
+
+def _other_cells(written: _Written, was: str) -> str:
+    """Return, in words, which `{{cells[-1]}}` shows another cell than it did, as far as the cells' first lines tell."""
+    for match in _CELLS.finditer(written.text):
+        last = int(match[1])
+        shown = written.above[-last:] if match[2] else written.above[-last:][:1]
+        for source in shown:
+            first = next((line.strip() for line in source.splitlines() if line.strip()), "")
+            if first not in was:
+                return f"`{match[0].strip('{} ')}` changed"
+    return ""
 
 
 def forecast_table(settings: CometSettings, namespace: Mapping[str, Any]) -> Table:

@@ -52,12 +52,9 @@ def cells(store: Store, name: str) -> list[str]:
     return store.find(lambda db: places.cells(db, find_conversation_id(db, name))) or []
 
 
-def bring_back(store: Store, name: str, cell: str) -> bool:
-    """Bring the turn of a cell back that is run again. Returns: whether there was one."""
-    if all(one.cell != cell for one in find(store, name)):
-        return False
-    change(store, name, (), (cell,), cells(store, name))
-    return True
+def leaves(store: Store, cell: str, asks_in: str) -> list[str]:
+    """Return the other conversations that a cell would leave by asking in that one."""
+    return [name for _, name in store.find(lambda db: places.others_of(db, cell, asks_in)) or []]
 
 
 def change(store: Store, name: str, deleted: Iterable[str], back: Iterable[str], order: Sequence[str]) -> None:

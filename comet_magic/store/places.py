@@ -33,14 +33,10 @@ def put_before(db: Connection, conversation: int, cell: str, other: str) -> None
 def leave_others(db: Connection, cell: str, asks_in: str, notebook: str) -> list[str]:
     """Leave a cell's turns out of the other conversations in which it asked: return their names.
 
-    asks_in: the conversation in which it asks now, "" for none. What a fork has copied was not asked in it, and stays.
+    asks_in: the conversation in which it asks now, "" for none.
     notebook: the path of its notebook: copies of a notebook have the same cells, and conversations of their own.
     """
-    others = db.execute(
-        "SELECT c.id, c.name FROM requests r JOIN turns t ON t.request = r.id AND t.conversation = r.conversation"
-        " JOIN conversations c ON c.id = t.conversation WHERE r.cell = ? AND t.cell = r.cell AND c.name <> ?",
-        (cell, asks_in),
-    ).fetchall()
+    others = others_of(db, cell, asks_in)
     left = [(id, cell, asks_in, time.time(), name) for id, name in others if not _keeps(name, asks_in, notebook)]
     db.executemany("INSERT OR IGNORE INTO left_out VALUES (?,?,?,?)", [row[:4] for row in left])
     return [row[4] for row in left]
@@ -51,5 +47,24 @@ def _keeps(name: str, asks_in: str, notebook: str) -> bool:
 
     What `--new` has set aside does, as NAME.1 of NAME; and so does what belongs to another notebook, or another kernel.
     """
-    whole, here = (re.sub(r"\.\d+$", "", one) for one in (name, asks_in))
-    return whole == here or (whole.endswith(".ipynb") and whole != notebook) or name.startswith("kernel-")
+    return whole_name(name) == whole_name(asks_in) or is_another_s(name, notebook) or name.startswith("kernel-")
+
+
+def is_another_s(name: str, notebook: str) -> bool:
+    """Return whether a conversation is another notebook's own."""
+    return whole_name(name).endswith(".ipynb") and whole_name(name) != notebook
+
+
+def whole_name(name: str) -> str:
+    """Return NAME for what `--new` has set aside of it, as NAME.1."""
+    return re.sub(r"\.\d+$", "", name)
+
+
+def others_of(db: Connection, cell: str, name: str) -> list[tuple[int, str]]:
+    """Return the other conversations in which a cell has asked: (row, name). A fork's copies were not asked in it."""
+    rows = db.execute(
+        "SELECT c.id, c.name FROM requests r JOIN turns t ON t.request = r.id AND t.conversation = r.conversation"
+        " JOIN conversations c ON c.id = t.conversation WHERE r.cell = ? AND t.cell = r.cell AND c.name <> ?",
+        (cell, name),
+    )
+    return [(row[0], row[1]) for row in rows]

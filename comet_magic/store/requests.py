@@ -20,7 +20,7 @@ from ..strict_json import json_or_none
 from ..text import whole_text
 from .connection import Connection, Row
 from .database import Store
-from .places import leave_others
+from .places import is_another_s, leave_others, whole_name
 from .turns import (
     LAST,
     Placing,
@@ -177,7 +177,7 @@ def finish(store: Store, record: RequestRecord, ending: Ending) -> None:
             db.execute("UPDATE requests SET state = 'whole', why = '' WHERE id = ?", (record.continues,))
             _put_reply(db, record.continues, message)
 
-    keeps_turns = turn is None or not record.is_new
+    keeps_turns = turn is None or (not record.is_new and ending.placing.is_in_place)
     with store.locked():
         store.write(act, keeps_turns=keeps_turns)
         if turn is not None and keeps_turns:
@@ -252,11 +252,13 @@ def _call(fields: dict[str, Any]) -> ToolCall:
 class StoredReply(NamedTuple):
     """A stored reply to the very same request.
 
+    question: what was asked then, which may show other times and places.
     request: its id.        at: when it was asked for, in seconds since 1970.
     cost_usd, tokens: what it took then, where that is known.
     """
 
     message: Message
+    question: Message
     request: str
     at: float
     cost_usd: float | None = None
@@ -275,7 +277,7 @@ def find_reply(
 
     def act(db: Connection) -> Row | None:
         rows = db.execute(
-            "SELECT message, id, r.at, ledger.cost_usd,"
+            "SELECT message, question, id, r.at, ledger.cost_usd,"
             " input + output + ifnull(cached, 0) + ifnull(written, 0) AS tokens, r.session, r.cell = ? AS same"
             " FROM requests r JOIN replies ON replies.request = id LEFT JOIN ledger ON ledger.request = id"
             " WHERE key = ? AND r.endpoint = ? AND state = 'whole' AND r.session <> ? ORDER BY same DESC, r.at DESC",
@@ -286,8 +288,8 @@ def find_reply(
         return rows[0] if rows else None
 
     row = store.find(act)
-    message = from_json(row["message"]) if row else None
-    return StoredReply(message, *tuple(row)[1:5]) if row and message else None
+    message, question = (from_json(row["message"]), _question(row["question"])) if row else (None, None)
+    return StoredReply(message, question, *tuple(row)[2:6]) if row and message and question else None
 
 
 def endpoints_that_answered(store: Store, request: Request) -> list[str]:
@@ -339,20 +341,30 @@ class Attempt(NamedTuple):
     endpoint: str
 
 
-def latest_of(store: Store, cell: str) -> Attempt | None:
-    """Return the latest request of a cell that has ended, whatever came of it, in whatever conversation."""
+def latest_of(store: Store, cell: str, conversation: str, notebook: str) -> Attempt | None:
+    """Return the latest request of a cell that has ended, whatever came of it: in the conversation, else elsewhere.
 
-    def act(db: Connection) -> Row | None:
-        row: Row | None = db.execute(
-            f"SELECT r.*, message, {_COST} FROM requests r LEFT JOIN replies ON replies.request = r.id"
-            f" LEFT JOIN ledger ON ledger.request = r.id WHERE r.cell = ? AND r.state <> '{IN_FLIGHT}'"
-            " ORDER BY r.at DESC LIMIT 1",
-            (cell,),
-        ).fetchone()
-        return row
+    That of its turn there, too, which may be another cell's: the reply was replayed.
 
-    row = store.find(act)
-    return _attempt(row) if row else None
+    conversation: "" for none.        notebook: the path of the cell's notebook, whose copies have the same cells.
+    """
+
+    def act(db: Connection) -> list[Row]:
+        answered = "SELECT request FROM turns WHERE cell = ? AND conversation = ?"
+        row = db.execute(answered, (cell, find_conversation_id(db, conversation))).fetchone()
+        turn = row[0] if row else None
+        return db.execute(
+            f"SELECT r.*, message, {_COST}, ifnull(name, '') AS asked_in, r.id = ? AS is_turn FROM requests r"
+            " LEFT JOIN conversations c ON c.id = r.conversation LEFT JOIN replies ON replies.request = r.id"
+            f" LEFT JOIN ledger ON ledger.request = r.id WHERE (r.cell = ? OR r.id = ?) AND r.state <> '{IN_FLIGHT}'"
+            " ORDER BY r.at DESC LIMIT 50",
+            (turn, cell, turn),
+        ).fetchall()
+
+    rows = store.find(act) or []
+    here = [row for row in rows if row["is_turn"] or whole_name(row["asked_in"]) == whole_name(conversation)]
+    near = [row for row in rows if not is_another_s(row["asked_in"], notebook)]
+    return _attempt((here or near)[0]) if here or near else None
 
 
 def attempts(store: Store, conversation: str) -> list[Attempt]:
@@ -373,10 +385,17 @@ def attempts(store: Store, conversation: str) -> list[Attempt]:
     return [attempt for row in store.read(act) if (attempt := _attempt(row))]
 
 
-def _attempt(row: Row) -> Attempt | None:
+def _question(text: str) -> Message | None:
+    """Return the question in a row; None where it is none."""
     try:
-        question = Message.from_wire(json_or_none(row["question"]))
+        return Message.from_wire(json_or_none(text))
     except (TypeError, KeyError, AttributeError, ValueError):
+        return None
+
+
+def _attempt(row: Row) -> Attempt | None:
+    question = _question(row["question"])
+    if question is None:
         return None
     parameters = json_or_none(row["parameters"])
     return Attempt(

@@ -29,6 +29,18 @@ class Cached(NamedTuple):
     conversation: Conversation
 
 
+def with_left_out(store: Store, name: str, *cells: str) -> Conversation | None:
+    """Return the conversation with the turns of cells that are left out of it; None where none is."""
+
+    def act(db: Connection) -> tuple[Turn, ...]:
+        id = find_conversation_id(db, name)
+        rows = db.execute("SELECT cell FROM left_out WHERE conversation = ?", (id,))
+        return turns_of(db, id, also=cells) if any(row[0] in cells for row in rows) else ()
+
+    turns = store.find(act)
+    return Conversation(name, turns) if turns else None
+
+
 def conversation(store: Store, name: str, *, cell: str = "", window: int | None = None) -> Conversation:
     """Return the conversation of that name, empty if there is none.
 
@@ -75,12 +87,19 @@ def _has_messages(known: Conversation, cell: str, window: int | None) -> bool:
 class Placing(NamedTuple):
     """Where a turn goes. before: the cell of the turn that it goes before, where it is new; "": it is the last.
 
-    is_new: the conversation begins with it.        notebook: the path of its cell's notebook, "" where it is not known.
+    is_new: the conversation begins with it.        is_back: its cell's former turn was left out.
+    notebook: the path of its cell's notebook, "" where it is not known.
     """
 
     before: str = ""
     is_new: bool = False
+    is_back: bool = False
     notebook: str = ""
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether no other turn is elsewhere after it."""
+        return not (self.is_new or self.is_back)
 
 
 LAST = Placing()
@@ -105,8 +124,8 @@ def keep_turn(store: Store, name: str, turn: Turn, placing: Placing = LAST) -> N
             store.cache.pop(left, None)
 
     with store.locked():
-        store.write(act, keeps_turns=not placing.is_new)
-        if not placing.is_new:
+        store.write(act, keeps_turns=placing.is_in_place)
+        if placing.is_in_place:
             update_cache(store, name, turn, placing)
 
 
@@ -181,7 +200,10 @@ def conversation_id(store: Store, db: Connection, name: str) -> int:
     return made
 
 
-def turns_of(db: Connection, conversation: int | None, cell: str = "", window: int | None = None) -> tuple[Turn, ...]:
+def turns_of(
+    db: Connection, conversation: int | None, cell: str = "", window: int | None = None, also: tuple[str, ...] = ()
+) -> tuple[Turn, ...]:
+    """Return the turns of a conversation in order. also: cells whose turns are wanted though left out."""
     if conversation is None:
         return ()
     first, end = _window(db, conversation, cell, window) if window is not None else (0, END)
@@ -190,8 +212,8 @@ def turns_of(db: Connection, conversation: int | None, cell: str = "", window: i
     cursor.execute(
         "SELECT cell, CASE WHEN place >= ? AND place < ? THEN wire END, digest, size, asked_after, request, at,"
         " session, execution, cost_usd, tokens FROM turns WHERE conversation = ? AND typeof(place) = 'integer'"
-        f" AND {STANDS} ORDER BY place",
-        (first, end, conversation),
+        f" AND ({STANDS} OR cell IN ({','.join('?' * len(also))})) ORDER BY place",
+        (first, end, conversation, *also),
     )
     return tuple(turn._replace(wire=turn.wire or "") for turn in map(Turn._make, cursor) if _is_sound(turn))
 

@@ -190,3 +190,70 @@ def test_where_the_kernel_gets_no_ids_of_the_file_questions_are_known_by_their_t
     notebook.save()
     (row,) = notebook.line("%claude_forecast", here).result.result.rows
     assert row[:3] == ("7", "F", "it has not been asked yet")
+
+
+# Cells of a notebook; what is done after they have run; whether nothing of it is asked again.
+NOTEBOOKS: dict[str, tuple[list[str], str, bool]] = {
+    "a reply in a question": (["%%claude --into v\nA", "%%claude --alone\nB {{v}}"], "", True),
+    "a value in a question": (["%%claude --as int --into v\nA", "%%claude --alone\nB {{v}}"], "", True),
+    "newlines and spaces": (["%%claude\nA\n", "%%claude\nB\n\n", "%claude   C  ", "if True:\n    %claude D"], "", True),
+    "a line that goes on": (["%claude one \\\n  two", "%%claude\nB"], "", True),
+    "names that change below": (["x = 1", "%%claude\nA {{x}}", "x = 2", "%%claude\nB {{x}}"], "", True),
+    "a list that grows": (["x = [1]", "%%claude\nA {{x}}", "x.append(2)", "%%claude\nB {{x}}"], "", True),
+    "a call beside a name": (["a = 'p q'; b = [1, 2]", "%%claude\nx {{a}} {{len(b)}}"], "", True),
+    "a sum as a setting": (["%config CometSettings.max_tokens = 7*11", "%%claude\nA"], "", True),
+    "a setting in a block": (["if True:\n    %config CometSettings.max_tokens = 77", "%%claude\nA"], "", True),
+    "cells that send nothing": (["%%claude --dry-run\nA", "%%claude -h\nx", "x = '''\n%claude no\n'''", "%%claude\nB"], "", True),
+    "values at home": (["%config CometSettings.share_values = False", "%%claude\nA", "%%claude\nB"], "", True),
+    "there and back": (["%%claude\nA", "%%claude\nB", "%%claude\nC"],
+                       "notebook.edit('n2', '%%claude -c z\\nB'); notebook.run('n2'); notebook.edit('n2', '%%claude\\nB')", True),
+    "swapped": (["%%claude --alone\nA", "%%claude --alone\nB"],
+                "notebook.edit('n1', '%%claude --alone\\nB'); notebook.edit('n2', '%%claude --alone\\nA')", True),
+    "to another conversation": (["%%claude\nA", "%%claude -c s\nB", "%%claude\nC"], "notebook.edit('n1', '%%claude -c s\\nA')", False),
+    "to none": (["%%claude\nA", "%%claude\nB", "%%claude\nC"], "notebook.edit('n2', '%%claude --alone\\nB')", False),
+    "into another": (["%%claude\nA", "%%claude -c s\nB", "%%claude\nC", "%%claude -c s\nD"], "notebook.edit('n2', '%%claude\\nB')", False),
+    "above one that begins anew": (["%%claude\nA", "%%claude --new\nB", "%%claude\nC"], "notebook.edit('n1', '%%claude\\nA?')", False),
+    "no history": (["%config CometSettings.history_turns = 0", "%%claude\nA", "%%claude\nB"], "notebook.edit('n2', '%%claude\\nA?')", False),
+    "a cell that is shown": (["print(1)", "%%claude\nWhat of {{cells[-1]}}?", "%%claude\nB"], "notebook.edit('n1', 'print(2)')", False),
+    "a cell between": (["print(1)", "%%claude --alone\n{{cells[-1]}}?"], "notebook.insert('print(3)', at=1)", False),
+    "nothing kept": (["%config CometSettings.keep = False", "%%claude\nB"], "", False),
+    "the notebook along": (["x = 1", "%%claude\nA"], "notebook.insert('%config CometSettings.context = \\'notebook\\'', at=0)", False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("cells", "deed", "is_free"), NOTEBOOKS.values(), ids=NOTEBOOKS)
+def test_a_forecast_comes_true(
+    notebook: FrontEnd, server: WireServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cells: list[str], deed: str,
+    is_free: bool,
+) -> None:  # fmt: skip
+    path = tmp_path / "another.ipynb"
+    monkeypatch.setenv("JPY_SESSION_NAME", str(path))
+    another = FrontEnd(notebook.shell, path)
+    another.cells = [(f"n{number}", source) for number, source in enumerate(cells, 1)]
+    CometSettings.instance().reset()
+    notebook.restart()
+    another.save()
+    assert not any(ran.error for ran in another.run_all())
+    exec(deed, {"notebook": another})
+    another.save()
+    expected = foreseen(another)
+    assert asked_again(another, server) == sorted(expected)
+    assert is_free == (not expected)
+
+
+def test_a_copy_of_a_notebook_is_foreseen_by_itself(
+    notebook: FrontEnd, server: WireServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "copy.ipynb"
+    copy.write_bytes(notebook.path.read_bytes())
+    monkeypatch.setenv("JPY_SESSION_NAME", str(copy))
+    other = FrontEnd(notebook.shell, copy)
+    other.cells = list(notebook.cells)
+    notebook.restart()
+    other.run_all()
+    other.edit("c2", "%%claude\nAnother A")
+    other.save()
+    assert foreseen(other)[2] == "your text changed"
+    monkeypatch.setenv("JPY_SESSION_NAME", str(notebook.path))
+    notebook.restart()
+    assert foreseen(notebook) == {}

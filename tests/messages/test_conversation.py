@@ -198,8 +198,6 @@ class Talking(RuleBasedStateMachine):
         home = name if new else self.home_of(name, cell)
         turns = self.model[home]
         standing = self.standing(home)
-        if not new:
-            self.left.discard((id(turns), cell))
         place = next((at for at, entry in enumerate(turns) if entry[0] == cell), len(turns))
         afresh = new and bool(standing) and standing[0][0] != cell
         if afresh:

@@ -1,0 +1,62 @@
+"""What of a text lasts from one run of a notebook to the next: not the order of sets, nor times, places and addresses.
+
+Two questions that differ in nothing else are the same question, and a stored reply answers both.
+"""
+
+from __future__ import annotations
+
+from ..text import lazy_pattern
+from .framed import frames_in
+
+MOST_SORTED = 20_000  # characters of a text in which sets are looked for
+_NUMBER = r"[\d.,]+"
+_UNIT = r"(?:ns|[µμ]s|us|ms|s|min|h)\b"
+_SPAN = rf"{_NUMBER} ?{_UNIT}(?: {_NUMBER} ?{_UNIT})*"
+# What Python, tempfile, threading and ipykernel write, each in its own form.
+_PASSING = lazy_pattern(
+    r"(?:/tmp|/var/folders/\w\w/\w+/T|/var/tmp|[A-Z]:\\Users\\[^\\\n]+\\AppData\\Local\\Temp)[/\\][\w./\\-]+"
+    r"|<ipython-input-\d+-\w+>|\bipykernel_\d+|\b(?:Thread|Dummy|ThreadPoolExecutor|Task|Worker|Process)-\d+(?:_\d+)?"
+    r"| at 0x[0-9a-fA-F]{6,}|\b0x[0-9a-fA-F]{11,16}\b|(?<=, started )\d{9,}|(?<=, started daemon )\d{9,}"
+)
+# What IPython, tqdm, logging and statsmodels print of times; in values, such a number may be what matters.
+_PRINTED = lazy_pattern(
+    r"(?m)"
+    rf"^CPU times: .*$|^(?:Wall|Compiler) ?(?:time)?: {_SPAN}.*$"
+    rf"|(?:^The slowest run took .*\n)?^.*{_SPAN} ± {_SPAN} per loop \(mean ± std\. dev\..*$|^{_NUMBER} {_UNIT}.* per loop.*best of.*$"
+    r"|\| *[\d.]+[kMG]?/[\d.]+[kMG]? *\[[^\]\n]*\]|\d+it \[\d[\d:]*, [^\]\n]*\]"
+    r"|\b\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?|\bDate: +\w{3}, \d\d \w{3} \d{4}|\bTime: +\d\d:\d\d:\d\d"
+)
+_OF_CELLS = lazy_pattern(r'<data[^\n]* type="(?:notebook cells?|output)"')
+
+
+def lasting(text: str) -> str:
+    """Return a text of which only that is left, within its frames, which lasts: to compare, not to read."""
+    if "<data" not in text:
+        return text
+    parts, at = [], 0
+    for frame in frames_in(text):
+        parts += [text[at : frame.start], _lasting(text[frame.start : frame.end])]
+        at = frame.end
+    return "".join([*parts, text[at:]])
+
+
+def _lasting(frame: str) -> str:
+    if _OF_CELLS.match(frame):
+        frame = _PRINTED.sub("…", frame)
+    return with_sorted_sets(_PASSING.sub("…", frame))
+
+
+_QUOTED = r"'(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\""
+_SET = lazy_pattern(rf"{_QUOTED}|\{{((?:{_QUOTED}|[^{{}}'\":\n])*)\}}")  # a colon would make it a dict
+_ITEM = lazy_pattern(rf"(?:{_QUOTED}|\([^()\n]*\)|[^,'\"(])+")
+
+
+def with_sorted_sets(text: str) -> str:
+    """Return a text with what stands in each `{…}` of a set in the order of the alphabet; dicts and quotes stay."""
+    if "{" not in text or "," not in text or len(text) > MOST_SORTED:
+        return text
+    return _SET.sub(lambda match: match[0] if match[1] is None else _sorted(match[1]), text)
+
+
+def _sorted(items: str) -> str:
+    return f"{{{', '.join(sorted(item.strip() for item in _ITEM.findall(items)))}}}"
