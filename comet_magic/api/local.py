@@ -152,7 +152,12 @@ def _first_line(process: subprocess.Popen[str]) -> str:
     assert output is not None
     lines: list[str] = []
     reader = threading.Thread(target=lambda: lines.append(output.readline().strip()), daemon=True)
-    reader.start()
+    try:
+        reader.start()
+    except RuntimeError:
+        _end(process)
+        what = "the local model did not start: the system gives this kernel no further thread"
+        raise ConfigError(what, "end programs that you do not need, or restart the kernel") from None
     try:
         deadline = time.monotonic() + START_S
         while reader.is_alive() and time.monotonic() < deadline:

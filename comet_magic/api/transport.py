@@ -341,6 +341,9 @@ def _failure(error: Exception, request: HTTPRequest, answered: bool) -> Transpor
             return TransportError(f"cannot connect to {where}: {_reason(error)}", _CONNECT, kind="connect")
         what = f"{where} closed the connection before it answered; the request may have been billed"
         return TransportError(what, _AGAIN, kind="reset")
+    if isinstance(error, OSError) and "CA certificate bundle" in str(error):
+        path = str(error).rsplit(": ", 1)[-1]
+        return TransportError(f"nothing was sent: the certificates are not in {path}", _BUNDLE, kind="tls")
     return TransportError(f"the request to {where} failed: {type(error).__name__}", _CONNECT, kind="other")
 
 
@@ -348,6 +351,7 @@ _SMALLER = "ask for less, or check CometSettings.endpoint: no model writes so mu
 _AGAIN = "run the cell again"
 _CONNECT = "check the network and CometSettings.endpoint"
 _PROXY = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY in the environment"
+_BUNDLE = "REQUESTS_CA_BUNDLE, or CURL_CA_BUNDLE, names the file: mend it, or leave it out"
 _TLS = "check the clock, the proxy and REQUESTS_CA_BUNDLE; certificates are always verified"
 
 
@@ -371,11 +375,12 @@ def _reason(error: BaseException) -> str:
 def _tls_reason(error: BaseException) -> str:
     """Return what OpenSSL says: its reason's name and words, without the line of its source."""
     text = re.sub(r"\s*\(_ssl\.c:\d+\)", "", str(error))
-    if untrusted := re.search(r"certificate verify failed: ([^'\"()]+)", text):
-        return f"its certificate is not trusted: {untrusted[1].strip(' .')}"
+    if untrusted := re.search(r"certificate verify failed: ([^\"()]+)", text):
+        why = untrusted[1].rstrip(" .")
+        return f"its certificate is not trusted: {why if why.count(chr(39)) % 2 == 0 else why.rstrip(chr(39))}"
     if mismatch := re.search(r"hostname '[^']*' doesn't match [^)\"]*|Hostname mismatch[^\"()]*", text):
         return f"its certificate is not trusted: {mismatch[0].strip(' .')}"
-    if named := re.search(r"\[SSL(?:: ([A-Z0-9_]+))?\] ([^'\"()\[\]]+)", text):
+    if named := re.search(r"\[(?:SSL|X509)(?:: ([A-Z0-9_]+))?\] ([^'\"()\[\]]+)", text):
         is_plain = named[1] in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST")
         what = f"{named[2].strip(' .')} ({named[1]})" if named[1] else named[2].strip(" .")
         return what + ("; it seems to answer without TLS, as http://" if is_plain else "")

@@ -22,7 +22,8 @@ _PASSING = lazy_pattern(
 _PRINTED = lazy_pattern(
     r"(?m)"
     rf"^CPU times: .*$|^(?:Wall|Compiler) ?(?:time)?: {_SPAN}.*$"
-    rf"|(?:^The slowest run took .*\n)?^.*{_SPAN} ± {_SPAN} per loop \(mean ± std\. dev\..*$|^{_NUMBER} {_UNIT}.* per loop.*best of.*$"
+    rf"|(?:^The slowest run took .*\n)?^.*{_SPAN} ± {_SPAN} per loop \(mean ± std\. dev\..*$"
+    rf"|^{_NUMBER} {_UNIT}.* per loop.*best of.*$"
     r"|\| *[\d.]+[kMG]?/[\d.]+[kMG]? *\[[^\]\n]*\]|\d+it \[\d[\d:]*, [^\]\n]*\]"
     r"|\b\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?|\bDate: +\w{3}, \d\d \w{3} \d{4}|\bTime: +\d\d:\d\d:\d\d"
 )

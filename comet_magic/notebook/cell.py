@@ -57,16 +57,33 @@ def as_typed(shell: Any, body: str) -> str:
     body: as a magic gets it; what is no body of the running cell keeps its lines as they are.
     """
     body = body.replace("\r\n", "\n").removesuffix("\n")
-    code = parent_of(shell).get("content", {}).get("code")
+    typed = _typed_source(shell).replace("\r\n", "\n").split("\n")
+    magic = next((at for at, line in enumerate(typed) if line.lstrip().startswith("%%claude")), len(typed))
+    text = "\n".join(typed[magic + 1 :])
+    # In IPython's history, what ends with \r\n ends with \r.
+    text = text.removesuffix("\n").removesuffix("\r")
+    return text if text and _unprompted(text) == _unprompted(body) else body
+
+
+def _typed_source(shell: Any) -> str:
+    """Return the source of the running cell as the front end sent it; "" where no cell runs, as in a callback."""
+    parent = parent_of(shell)
+    if parent and parent.get("header", {}).get("msg_type") not in (None, "execute_request"):
+        return ""
+    code = parent.get("content", {}).get("code")
     sources = shell.history_manager.input_hist_raw
-    source = code if isinstance(code, str) else sources[-1] if sources else ""
-    text = body.rstrip("\n")  # as IPython's history keeps it
-    typed, got = source.replace("\r\n", "\n").rstrip("\r\n").split("\n"), text.split("\n")
-    head, tail = typed[: len(typed) - len(got)], typed[len(typed) - len(got) :]
-    is_this_cell = bool(head) and "%%claude" in head[-1]
-    if not is_this_cell or not all(line.endswith(part) for line, part in zip(tail, got, strict=True)):
-        return body
-    return "\n".join(tail) + body[len(text) :]
+    return code if isinstance(code, str) else str(sources[-1]) if sources else ""
+
+
+def _unprompted(text: str) -> list[str]:
+    """Return the lines of a text without prompts and space around them, and without empty ones at its end."""
+    lines = [_PROMPT.sub("", line).strip() for line in text.splitlines()]
+    while lines and not lines[-1]:
+        lines.pop()
+    return lines
+
+
+_PROMPT = lazy_pattern(r"^(?:\s*(?:>>>|\.\.\.+:?|In \[\d+\]:) ?)+")
 
 
 def local_names(shell: Any) -> dict[str, Any]:

@@ -217,7 +217,7 @@ class Terminal:
         ready = clean(without_known_keys(text)).rstrip("\ufffd")
         self._begin_anew_unless(ready)
         self._print(ready[len(self._printed) :])
-        self._printed = ready
+        self._printed = max(self._printed, ready, key=len)
         return 0
 
     def _print(self, text: str) -> None:
@@ -234,7 +234,8 @@ class Terminal:
 
     def _begin_anew_unless(self, text: str) -> None:
         """What is printed stays; where the endpoint began its reply anew, it is printed below."""
-        if not text.startswith(self._printed):
+        # Between two requests of a reply, there are fewer newlines at its end for a moment.
+        if not text.startswith(self._printed) and self._printed.rstrip("\n") != text.rstrip("\n"):
             self._end_drawing()
             print(f"\n[{MARK} the endpoint began its reply anew]", flush=True)
             self._printed = ""

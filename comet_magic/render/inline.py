@@ -93,15 +93,17 @@ class Inline:
 
         columns: how many bars divide the table's cells; where there are more, those in code are meant as code.
         """
-        line, spans = _without_bars_in_code(line, columns)
-        cells = _BAR.split(line)
+        body = unquoted(line)
+        quotes = line[: len(line) - len(body)]
+        body, spans = _without_bars_in_code(body, columns)
+        cells = _BAR.split(body)
         self.in_row = len(cells) > 1
         row = "|".join(map(self.text, cells))
         self.in_row = False
-        return re.sub("\0(\\d+)\0", lambda place: spans[int(place[1])], row)
+        return quotes + re.sub("\0(\\d+)\0", lambda place: spans[int(place[1])], row)
 
     def text(self, text: str) -> str:
-        text = with_emphasis(text)
+        text = with_emphasis(text, _inline_math_end)
         return "".join(self.pieces(text)) if _SPECIAL.search(text) else text
 
     def pieces(self, text: str) -> Iterator[str]:
@@ -134,6 +136,8 @@ class Inline:
                     piece, at = _link_target(text, at)
                 case _:
                     piece, at = _bare_url(text, at)
+                    # Where this is no table after all, the address would go on over the bar, and over what opens code.
+                    piece += " " if at == len(text) and self.in_row else ""
             yield piece
         yield text[at:]
 
@@ -194,7 +198,7 @@ class Inline:
     def literal_dollar(self) -> str:
         # JupyterLab pairs dollars once in the source and once more in the page, where a backslash is long gone;
         # only one in an element of its own is left alone.
-        return "$" if self.lone_dollar else "<span>&#36;</span>"
+        return "$" if self.lone_dollar else _DOLLAR
 
     def entity(self, text: str, at: int) -> tuple[str, int]:
         """Return an entity that a reply wrote; one that stands for a sign with a meaning is that sign, disarmed."""
@@ -205,7 +209,7 @@ class Inline:
         if not match or char == match[0]:
             return "&", at + 1
         if char == "$":
-            return self.literal_dollar(), match.end()
+            return _DOLLAR, match.end()
         if char == "\\":
             return _BACKSLASH, match.end()
         return (match[0] if clean(char) == char else clean(char)), match.end()
@@ -237,6 +241,7 @@ class Inline:
 _ENTITY = lazy_pattern(r"&(?:#[0-9]{1,8}|#[xX][0-9a-fA-F]{1,8}|[A-Za-z][A-Za-z0-9]{0,40});")
 # MathJax scans the page once more, where an entity is a backslash again: what begins mathematics stands apart from it.
 _BACKSLASH = "<span>&#92;</span>"
+_DOLLAR = "<span>&#36;</span>"
 _DELIMITER = lazy_pattern(r"[^A-Za-z\s]|\s*&|begin|end|ref|eqref|$")
 
 
@@ -294,7 +299,7 @@ def _tex(tex: str) -> str:
 
 
 _BAR = lazy_pattern(r"(?<!\\)\|")
-_SPAN = lazy_pattern(r"(?<!`)(`+)(?!`)[^\n]*?(?<!`)\1(?!`)")
+_SPAN = lazy_pattern(r"(?<![`\\])(`+)(?!`)[^\n]*?(?<!`)\1(?!`)")
 
 
 def bars(line: str) -> int:

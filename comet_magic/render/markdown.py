@@ -77,7 +77,8 @@ class _Fence(NamedTuple):
 
 _MARKER = lazy_pattern(r"(?:[-+*]|\d{1,9}[.)])(?: {1,4}(?! )|$)")
 _FENCE = lazy_pattern(r"(`{3,})([^`]*)$|(~{3,})(.*)$")
-_NOTE = lazy_pattern(r"\[!([A-Za-z]{2,20})\][+-]?[ \t]*([^*]*)")  # GitHub's alerts, which other parsers show as text
+_DOLLAR_ENTITY = lazy_pattern(r"&(?:#0*36|#[xX]0*24|dollar)(?![0-9A-Za-z])")
+_NOTE = lazy_pattern(r"\[!([A-Za-z]{2,20})\][+-]?[ \t]*")  # GitHub's alerts, which other parsers show as text
 _HEADING = lazy_pattern(r"#{1,6}(?: |$)")
 _BLOCK_TEX = lazy_pattern(r"\$\$|\\\\[(\[]|\\begin\{")
 
@@ -107,7 +108,7 @@ class _Scanner:
 
     def scan(self, text: str) -> str:
         lines = text.split("\n")
-        self.dollars = text.count("$")
+        self.dollars = text.count("$") + len(_DOLLAR_ENTITY.findall(text))
         self.inline.lone_dollar = self.dollars == 1
         for number, line in enumerate(lines):
             last = number == len(lines) - 1
@@ -187,9 +188,11 @@ class _Scanner:
             self.indented.append(body)
             return
         self.flush_indented()
-        if prefix and not self.run and (note := _NOTE.fullmatch(body.strip())):
-            self.out += [f"{prefix}**{self.inline.text(note[2] or note[1].capitalize())}**", prefix.rstrip()]
-            return
+        if prefix and not self.run and (note := _NOTE.match(body)):
+            self.out += [f"{prefix}**{note[1].capitalize()}**", prefix.rstrip()]
+            body = body[note.end() :]
+            if not body:
+                return
         self.read_block(prefix, body, indent)
 
     def is_indented_code(self, indent: int) -> bool:

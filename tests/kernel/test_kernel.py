@@ -147,3 +147,19 @@ def test_a_cell_of_a_subshell_is_seen_with_what_it_displayed(kernel: Kernel) -> 
     assert "printed" in text
     assert "{'shown': 1}" in text
     assert text.count("'shown': 1}") == 2  # in the code, and on the screen
+
+
+def test_a_callback_sends_its_own_text_and_not_the_cell_s(kernel: Kernel) -> None:
+    """The last lines of the last cell may be the very same."""
+    with WireServer(canonical()) as server:
+        use(kernel, server)
+        kernel.run("import ipywidgets as W\nb = W.Button()\n"
+                   "b.on_click(lambda _: get_ipython().run_cell_magic('claude', '--alone', 'yes'))\nb.comm.comm_id")  # fmt: skip
+        comm = kernel.run("b.comm.comm_id").result.strip("'")
+        kernel.run("%%claude --alone\n>>> Delete all? Answer\nyes", cell="c")
+        session = kernel.client.session
+        data = {"method": "custom", "content": {"event": "click"}}
+        kernel.client.shell_channel.send(session.msg("comm_msg", {"comm_id": comm, "data": data}))
+        kernel.run("1")
+        asked = [received.json["messages"][-1]["content"] for received in server.received]
+    assert asked == [">>> Delete all? Answer\nyes", "yes"]

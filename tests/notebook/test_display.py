@@ -147,3 +147,13 @@ def test_a_long_reply_is_cut_on_the_screen_and_says_so(clock: Clock) -> None:
     published = show(clock, "x" * 300_000)
     assert len(published[-1][1]["data"]["text/markdown"]) < 201_000
     assert "first 200,000 of 300,000" in published[-1][1]["data"]["text/plain"]
+
+
+def test_a_terminal_shows_what_a_tool_did_once() -> None:
+    """Between two requests of one reply, its text is the same with fewer newlines at its end."""
+    out = io.StringIO()
+    screen = Terminal(show_usage=False)
+    with redirect_stdout(out):
+        for text in ("[f(a=3) → 3]\n\n", "[f(a=3) → 3]", "[f(a=3) → 3]\n\nab", "[f(a=3) → 3]\n\nabcd"):
+            screen.paint(text)
+    assert out.getvalue() == "[f(a=3) → 3]\n\nabcd"

@@ -182,6 +182,11 @@ TYPED = [
     "In [1]: x = 1\n\nIn [2]: x\nOut[2]: 1\nExplain.\n",
     "Fix this:\n\n    def f():\n        return 1\n\n    >>> f()\n",
     "... and then?\n",
+    ">>> x\n   \n",
+    "hello\n>>> x   \n   \n\t\n",
+    "a\u2028>>> b\n>>> d\n",
+    ">>>x\n>>>\n",
+    ">>> >>> twice\n",
 ]
 
 
