@@ -24,3 +24,21 @@ class Ran:
     @property
     def plain(self) -> str:
         return str(self.outputs[-1].data["text/plain"])
+
+
+def shown_in_turn(shell: Any, cell: str) -> list[str]:
+    """The text of each display and each update of a cell, whose front end shows updates in their place."""
+    shown: list[str] = []
+
+    class Updating(type(shell.display_pub)):  # type: ignore[misc]  # whatever class it is
+        """A publisher for such a front end."""
+
+        def publish(self, data: dict[str, str], *_: object, **__: object) -> None:
+            shown.append(data.get("text/plain", ""))
+
+    former, shell.display_pub = shell.display_pub, Updating()
+    try:
+        assert shell.run_cell(cell, store_history=True).success
+    finally:
+        shell.display_pub = former
+    return shown

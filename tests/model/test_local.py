@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cells import Ran
+from cells import Ran, shown_in_turn
 
 import comet_magic
 from comet_magic.api import local
@@ -42,9 +42,9 @@ def wait_until_gone(pid: int) -> None:
 
 
 def test_a_cell_is_answered_by_a_real_model(shell: Any) -> None:
+    assert shown_in_turn(shell, "%%claude -t 5\nHello")[0] == "starting the local model SmolLM2-135M …"
     ran = Ran(shell, "%%claude -t 20 -o answer\nWhat is the capital of France?")
     assert ran.error is None
-    assert ran.outputs[0].data["text/plain"] == "starting the local model SmolLM2-135M …"
     answer = shell.user_ns["answer"]
     assert answer.text
     assert answer.usage.output_tokens

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cells import Ran
+from cells import Ran, shown_in_turn
 from wire_server import MESSAGE, Received, Script, WireServer, canonical, delta, reply, start, stop, stream
 
 import comet_magic
@@ -244,17 +244,7 @@ def test_a_cut_reply_fails_the_cell_and_stays(shell: Any, server: WireServer) ->
 
 def test_a_wait_is_announced_in_the_output(shell: Any, server: WireServer) -> None:
     server.scripts[:] = [reply("{}", status=429, retry_after_ms="20"), canonical()]
-    shown: list[str] = []
-
-    class Updated(type(shell.display_pub)):  # type: ignore[misc]  # whatever class it is
-        """A publisher whose front end shows updates in their place."""
-
-        def publish(self, data: dict[str, str], *_: object, **__: object) -> None:
-            shown.append(data.get("text/plain", ""))
-
-    former, shell.display_pub = shell.display_pub, Updated()
-    assert shell.run_cell("%%claude\nhi").success
-    shell.display_pub = former
+    shown = shown_in_turn(shell, "%%claude\nhi")
     assert shown[0] == "429: waiting 0.02 s, try 2 of 3"
     assert shown[-1].startswith("4\n")
 
