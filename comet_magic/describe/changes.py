@@ -11,6 +11,7 @@ from ..errors import ConfigError
 from ..messages.lasting import lasting
 from ..messages.message import Message
 from ..settings import CometSettings
+from .description import CellName, no_cell_name
 from .question import fill, value_of
 from .template import Reference, pieces
 
@@ -31,7 +32,10 @@ class Change(NamedTuple):
     is_exact: bool = False
 
 
-def change_since(prompt: str, former: Message, settings: CometSettings, namespace: Mapping[str, Any]) -> Change:
+def change_since(
+    prompt: str, former: Message, settings: CometSettings, namespace: Mapping[str, Any],
+    cell_name: CellName = no_cell_name,
+) -> Change:  # fmt: skip
     """Compare a question with how it was asked.
 
     former: as it was asked. Only references that call nothing are looked up in the namespace; of others, and of names
@@ -46,16 +50,16 @@ def change_since(prompt: str, former: Message, settings: CometSettings, namespac
     references = [part for part in parts if isinstance(part, Reference)]
     known = [reference for reference in references if is_readable(reference, namespace)]
     try:
-        now = _filled(parts, known, prompt, settings, namespace)
+        now = _filled(parts, known, prompt, settings, namespace, cell_name)
         is_exact = len(known) == len(references) and not outline
         if _matches(now.text, was):
             is_same = not is_exact or _pictures(now) == _pictures(former)
             return Change("" if is_same else f"`{known[0].source}` changed", former if is_same else now, is_exact)
-        if not _matches(_filled(parts, [], prompt, settings, namespace).text, was):
+        if not _matches(_filled(parts, [], prompt, settings, namespace, cell_name).text, was):
             return Change(YOUR_TEXT, now, is_exact)
         for one in known:  # which of them is another by itself
             others = [reference for reference in known if reference != one]
-            if _matches(_filled(parts, others, prompt, settings, namespace).text, was):
+            if _matches(_filled(parts, others, prompt, settings, namespace, cell_name).text, was):
                 return Change(f"`{one.source}` changed", now, is_exact)
         return Change(f"`{known[0].source}` changed", now, is_exact)
     except ConfigError:  # it cannot be described; when the notebook is run, it may be
@@ -64,10 +68,10 @@ def change_since(prompt: str, former: Message, settings: CometSettings, namespac
 
 def _filled(
     parts: list[str | Reference], known: list[Reference], prompt: str, settings: CometSettings,
-    namespace: Mapping[str, Any],
+    namespace: Mapping[str, Any], cell_name: CellName,
 ) -> Message:  # fmt: skip
     filled = [part if isinstance(part, str) or part in known else _UNKNOWN for part in parts]
-    return fill(filled, prompt, settings, namespace)
+    return fill(filled, prompt, settings, namespace, cell_name)
 
 
 def _matches(now: str, was: str) -> bool:

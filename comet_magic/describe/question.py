@@ -86,10 +86,11 @@ def question(
 
 
 def fill(
-    pieces_of: list[str | Reference], prompt: str, settings: CometSettings, namespace: Mapping[str, Any]
-) -> Message:
+    pieces_of: list[str | Reference], prompt: str, settings: CometSettings, namespace: Mapping[str, Any],
+    cell_name: CellName = no_cell_name,
+) -> Message:  # fmt: skip
     """Return a question of which some references may have been filled in already. Raises: ConfigError."""
-    limits = limits_of(settings)._replace(about=prompt)
+    limits = limits_of(settings, cell_name)._replace(about=prompt)
     return _filled(pieces_of, _scope(namespace), limits, NOTHING).message
 
 

@@ -123,8 +123,10 @@ def notebook_path(settings: CometSettings) -> str:
     """Return the path of the notebook whose cell is run, "" where it is not known."""
     shell = current_shell()
     from_vscode = shell.user_ns.get("__vsc_ipynb_file__") if shell else None
-    # A kernel that a notebook's code starts, as papermill does, inherits the variable; but it has no cells.
-    path = str(from_vscode or (settings.notebook_variable if cell_id(shell) else ""))
+    # A kernel that a notebook's code starts, as papermill does, inherits the variable; but its cells have no names.
+    executions = current_executions()
+    is_of_notebook = bool(cell_id(shell)) or (executions is not None and executions.are_named)
+    path = str(from_vscode or (settings.notebook_variable if is_of_notebook else ""))
     return from_home(path) if Path(path).suffix else ""
 
 

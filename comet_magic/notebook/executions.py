@@ -123,6 +123,7 @@ class Executions:
         self._here = _Here()
         self.failure: Execution | None = None  # the latest one that has not been mended
         self._has_thread_failed = False  # while the cell ran
+        self.are_named = False  # whether the front end names the cells that it runs
         self._ended_at = 0.0  # when the latest execution did, in seconds since 1970
         self._deleted: DeletedCells | None = None
         self._former_hook: Any = None
@@ -157,6 +158,7 @@ class Executions:
         # Each thread has hooks of its own, and a subshell's cells run on another one.
         if hasattr(self._shell.display_pub, "register_hook") and self._display not in self._shell.display_pub._hooks:
             self._shell.display_pub.register_hook(self._display)
+        self.are_named = self.are_named or bool(self._here.cell)
         self._note_deleted(metadata.get("deletedCells"))
 
     def _note_deleted(self, deleted: Any) -> None:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from ..describe.changes import YOUR_TEXT, Change, change_since, is_readable
+from ..describe.description import no_cell_name
 from ..describe.question import Question, fill, limits_of
 from ..describe.template import Reference, pieces
 from ..errors import CometError, ConfigError
@@ -28,6 +29,7 @@ from ..store.database import Store
 from ..store.requests import Attempt
 from ..text import dollars, many, one_line
 from .cell import current_cell, current_shell, notebook_now
+from .executions import current_executions
 from .flags import parse_flags
 from .named import output_type_named, tools_named
 from .saved_notebook import SavedCell, saved_notebook
@@ -150,6 +152,8 @@ class _Seen:
         self._has_news: set[str] = set()
         self._back: dict[str, list[str]] = {}  # cells that ask again in a conversation that they had left
         self._used: set[str] = set()
+        executions = current_executions()
+        self._cell_name = executions.name_of if executions else no_cell_name
 
     def line(self, written: _Written) -> tuple[str, str, Foreseen]:
         shown = one_line(written.text, LONGEST)
@@ -206,9 +210,9 @@ class _Seen:
         if former is None:
             parts = pieces(text)
             if all(is_readable(part, namespace) for part in parts if isinstance(part, Reference)):
-                return Change("", fill(parts, text, self._settings, namespace), is_exact=True)
+                return Change("", fill(parts, text, self._settings, namespace, self._cell_name), is_exact=True)
             return Change("", Message.user(text))
-        change = change_since(text, former.question, self._settings, namespace)
+        change = change_since(text, former.question, self._settings, namespace, self._cell_name)
         other = "" if change.why else _other_cells(written, former.question.text)
         return change._replace(why=other, is_exact=False) if other else change
 
