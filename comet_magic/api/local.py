@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import json
+import os
 import sys
 import threading
 import time
@@ -192,6 +193,7 @@ def _serve_until_input_ends() -> None:
         return
     print(server.listening_address, flush=True)
     sys.stdin.read()
+    os._exit(0)  # at once: llama.cpp's own end waits for ever where it comes right after the start
 
 
 if __name__ == "__main__":
