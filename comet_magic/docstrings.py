@@ -14,8 +14,9 @@ IS_DROPPED = sys.flags.optimize >= 2
 
 def docstring(thing: Any) -> str:
     """Return it without its indentation, read from the source where it was dropped; "" where there is none."""
-    if not IS_DROPPED or inspect.getdoc(thing):
-        return inspect.getdoc(thing) or ""
+    text = inspect.getdoc(thing) or ""
+    if text or not IS_DROPPED:
+        return text
     with contextlib.suppress(OSError, TypeError, SyntaxError):
         defined = ast.parse(textwrap.dedent(inspect.getsource(thing))).body[0]
         if isinstance(defined, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):

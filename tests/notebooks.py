@@ -73,4 +73,4 @@ class FrontEnd:
         """Begin a new session, as a restarted kernel does; the names of the old one stay, which nothing here uses."""
         session.reset()
         magics = self.shell.magics_manager.registry["CometMagics"]
-        magics.executions.deleted.told.clear()
+        magics.executions.deleted.deleted_at.clear()

@@ -73,7 +73,7 @@ HELD_BY = {
     "notebook/test_next_cell.py": "store.code_cells",
     "render/test_markdown.py": "render.emphasis render.inline text",
     "exchange/test_forecast.py": "describe.changes notebook.forecast",
-    "exchange/test_following.py": "notebook.deleted_cells notebook.saved_notebook store.left_out store.places",
+    "exchange/test_following.py": "notebook.deleted_cells notebook.saved_notebook store.left_out store.turn_order",
     "store/test_database.py": "store.connection store.conversations store.requests store.schema store.turns",
 }
 MODULES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}

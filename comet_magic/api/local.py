@@ -157,7 +157,7 @@ def _first_line(process: subprocess.Popen[str]) -> str:
         reader.start()
     except RuntimeError:
         _end(process)
-        what = "the local model did not start: the system gives this kernel no further thread"
+        what = "the local model did not start: this computer cannot start another thread"
         raise ConfigError(what, "end programs that you do not need, or restart the kernel") from None
     try:
         deadline = time.monotonic() + START_S

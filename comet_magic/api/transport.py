@@ -146,7 +146,7 @@ class _Exchange:
         try:
             _thread.start_new_thread(self._read, ())
         except RuntimeError:
-            what = "nothing was sent: the system gives this kernel no further thread"
+            what = "nothing was sent: this computer cannot start another thread"
             hint = "end programs that you do not need, or restart the kernel"
             raise TransportError(what, hint, kind="thread") from None
 

@@ -16,7 +16,10 @@ from .question import fill, value_of
 from .template import Reference, pieces
 
 YOUR_TEXT = "your text changed"
-_RUNS = (ast.Call, ast.Await, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.NamedExpr, ast.Yield)
+_LOOKED_UP = (
+    *(ast.Expression, ast.Name, ast.Attribute, ast.Subscript, ast.Constant, ast.Slice, ast.Tuple),
+    *(ast.UnaryOp, ast.USub, ast.Load),
+)
 _OUTLINE = re.compile(r'<data name="notebook" type="outline[^\n]*>\n.*?\n</data[^>]*>\n?', re.DOTALL)
 _UNKNOWN = "\ue0ff"  # stands for what is not known; no text of a question has it
 
@@ -38,8 +41,8 @@ def change_since(
 ) -> Change:  # fmt: skip
     """Compare a question with how it was asked.
 
-    former: as it was asked. Only references that call nothing are looked up in the namespace; of others, and of names
-    that are not there, it is taken that they are worth what they were.
+    former: as it was asked. Only names, attributes and items are looked up in the namespace; of other references, and
+    of names that are not there, it is taken that they are worth what they were.
     Raises: ConfigError for a prompt that could not be sent.
     """
     parts, was = pieces(prompt), lasting(former.text)
@@ -86,7 +89,9 @@ def _pictures(message: Message) -> list[Any]:
 
 def is_readable(reference: Reference, namespace: Mapping[str, Any]) -> bool:
     """Return whether its value can be looked up, and nothing is run for it."""
-    if not reference.names <= set(namespace) or any(isinstance(node, _RUNS) for node in ast.walk(reference.tree)):
+    if not reference.names <= set(namespace) or not all(
+        isinstance(node, _LOOKED_UP) for node in ast.walk(reference.tree)
+    ):
         return False
     try:
         value_of(reference, dict(namespace))

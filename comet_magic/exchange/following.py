@@ -13,7 +13,7 @@ from .session import Session
 
 def follow(store: Store, session: Session, name: str, notebook: Notebook) -> None:
     """Bring the conversation's turns in the store to what the notebook is now."""
-    session.saved.update(notebook.cells)
+    session.saved_cell_ids.update(notebook.cells)
     state = (notebook.cells, notebook.saved_at, tuple(notebook.deleted.items()))
     if not (notebook.cells or notebook.deleted) or session.followed.get((store, name)) == state:
         return
@@ -29,30 +29,30 @@ def follow(store: Store, session: Session, name: str, notebook: Notebook) -> Non
             if one.asks_in is None and id_of(one.cell) in notebook.cells and one.at < notebook.saved_at
         ]
         cells = left_out.cells(store, name)
-        began_anew = cells[:1] if turns.former_names(store, name) else []  # the others came after it
+        began_anew = cells[:1] if turns.former_names(store, name) else []  # what began it stays the first
         order = [*began_anew, *in_order(cells[len(began_anew) :], notebook.cells)]
         if deleted or back or order != cells:
             left_out.change(store, name, deleted, back, order)
-            session.unsaid[store, name] = session.unsaid.get((store, name), 0) + len(deleted)
+            session.unannounced[store, name] = session.unannounced.get((store, name), 0) + len(deleted)
 
 
 def _is_deleted(turn: Turn, name: str, notebook: Notebook, session: Session) -> bool:
-    """Return whether a turn's cell is known to be no more in the notebook."""
+    """Return whether a turn's cell is known to be no longer in the notebook."""
     id = id_of(turn.cell)
     is_saved = id in notebook.cells
     if told := notebook.deleted.get(id):
         return not (is_saved and notebook.saved_at > told)
     if not id or not notebook.cells or is_saved:
         return False
-    if turn.session == session.id and id not in session.saved:
+    if turn.session == session.id and id not in session.saved_cell_ids:
         return False  # it is no cell of the file, as one of a console beside the notebook
     is_of_notebook = name == notebook.path or turn.session == session.id
     return is_of_notebook and max(turn.at, session.cells.ran_at(turn.cell)) < notebook.saved_at
 
 
 def in_order(cells: Sequence[str], ids: Sequence[str]) -> list[str]:
-    """Return the cells of turns in the order of a notebook's ids; others stay behind what stands before them."""
-    places = _places(ids)
+    """Return the cells of turns in the order of a notebook's ids; others stay behind the turn before them."""
+    places = _index_by_id(ids)
     groups: list[tuple[int, list[str]]] = [(-1, [])]
     for cell in cells:
         if id_of(cell) in places:
@@ -61,12 +61,12 @@ def in_order(cells: Sequence[str], ids: Sequence[str]) -> list[str]:
     return [cell for _, group in sorted(groups, key=lambda group: group[0]) for cell in group]
 
 
-def turn_below(conversation: Conversation, key: str, ids: Sequence[str]) -> str:
+def next_cell_of(conversation: Conversation, key: str, ids: Sequence[str]) -> str:
     """Return the cell of the first turn that stands below a cell which has none yet; "" where none is known to."""
-    places = _places(ids)
+    places = _index_by_id(ids)
     place = places.get(id_of(key), len(ids))
     return next((turn.cell for turn in conversation.turns if places.get(id_of(turn.cell), -1) > place), "")
 
 
-def _places(ids: Sequence[str]) -> Mapping[str, int]:
+def _index_by_id(ids: Sequence[str]) -> Mapping[str, int]:
     return {id: place for place, id in enumerate(ids)}

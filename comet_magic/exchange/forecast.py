@@ -22,7 +22,8 @@ from .session import Session
 if TYPE_CHECKING:
     from ..describe.description import Limits
 
-_NEVER = "it has not been asked yet"
+NEVER = "it has not been asked yet"
+FAILS = "it would fail: "  # begins the reason where nothing would be asked
 BEFORE_IT = "what stands before it changed"
 # For fields of the API that are no settings.
 _CHANGED = {
@@ -33,7 +34,7 @@ _CHANGED = {
 }
 
 
-class Asked(NamedTuple):
+class SavedQuestion(NamedTuple):
     """A question as the notebook has it. key: its cell's, "" where that is not known.
 
     change: what of it has changed since it was asked, "" for nothing.
@@ -65,7 +66,7 @@ class Foreseen(NamedTuple):
 
 
 def foresee(
-    asked: Asked, limits: Limits, settings: CometSettings, session: Session, *, is_after_news: bool,
+    asked: SavedQuestion, limits: Limits, settings: CometSettings, session: Session, *, is_after_news: bool,
     also: tuple[str, ...] = (),
 ) -> Foreseen:  # fmt: skip
     """Return what would become of a question.
@@ -81,7 +82,7 @@ def foresee(
     if asked.options.fresh:
         return Foreseen("--fresh asks again", cost)
     if not asked.key and asked.cell.conversation:
-        return Foreseen(_NEVER)
+        return Foreseen(NEVER)
     key, new, message = asked.key or "none", asked.options.new, asked.question.message
     try:
         position = find_position(
@@ -89,13 +90,15 @@ def foresee(
         )
         why = _why(asked, position, limits, settings, store, is_after_news)
     except CometError as error:
-        return Foreseen(error.what, cost)
+        return Foreseen(FAILS + error.what, cost)
+    if why and settings.replay == "only":
+        why = f"{FAILS}the store has no reply, and CometSettings.replay is 'only'"
     joins = bool(asked.cell.conversation) and not position.conversation.has(key)
     return Foreseen(why, cost, joins, position.is_back)
 
 
 def _why(
-    asked: Asked, position: Position, limits: Limits, settings: CometSettings, store: Store, is_after_news: bool
+    asked: SavedQuestion, position: Position, limits: Limits, settings: CometSettings, store: Store, is_after_news: bool
 ) -> str:
     former = asked.former
     endpoint = find_endpoint(settings, offline=True)
@@ -105,7 +108,7 @@ def _why(
     if can_be_found and requests.find_reply(store, endpoint.name, request, cell=asked.key):
         return ""
     if former is None:
-        return _NEVER
+        return NEVER
     if asked.change:
         return asked.change
     if changed := _changed_setting(former.parameters, request, is_exact=asked.is_exact):
@@ -113,7 +116,7 @@ def _why(
     if former.endpoint != endpoint.name:
         return "the endpoint setting changed"
     if former.state != WHOLE:
-        return "its reply was not whole"
+        return "its reply was cut off or refused"
     if asked.is_exact or is_after_news or _is_stale(position.conversation, asked.key):
         return BEFORE_IT
     return ""

@@ -155,9 +155,10 @@ class Journal:
         requests.finish(
             plan.store,
             plan.record,
-            Ending(message, why, turn, message.usage, cost, is_replayable, plan.position.placing),
+            Ending(message, why, turn, message.usage, cost, is_replayable, plan.position.turn_position),
         )
         self._is_finished = True
+        self._session.unannounced.pop((plan.store, plan.position.cell.conversation), None)  # the sent line says them
         self._session.count(message.usage, cost)
         if why and plan.position.cell.conversation:
             self.note(self._not_a_turn(message))
@@ -172,7 +173,8 @@ class Journal:
         self._question = stored.question  # it stays in the conversation as it was asked
         turn = self._turn(stored.message, stored.request, stored.at, stored.cost_usd, stored.tokens)
         if turn:
-            turns.keep_turn(plan.store, position.cell.conversation, turn, position.placing)
+            turns.keep_turn(plan.store, position.cell.conversation, turn, position.turn_position)
+        turns.leave_others(plan.store, position.key, position.cell.conversation, position.cell.notebook.path)
         return self._finished(
             replace(
                 stored.message, receipt=Receipt(host=plan.endpoint.host, replayed=stored.at, store=plan.named_store)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -10,10 +11,10 @@ from ..messages.message import Message
 from ..settings import CometSettings
 from ..store import turns
 from ..store.database import Store
-from ..store.turns import Placing
+from ..store.turns import TurnPosition
 from ..text import many
 from .cells import Cell, id_of, kernel_of
-from .following import follow, turn_below
+from .following import follow, next_cell_of
 from .session import Session
 
 
@@ -24,7 +25,7 @@ class Position(NamedTuple):
     sent: the turns that are sent before the question.        left_out: number of older turns that are not.
     is_new: what there is under the conversation's name is to be set aside first.
     withheld: number of earlier turns left out because they may contain values.
-    below: the cell of the turn that stands below it in the notebook, where it has no turn yet; "" for none.
+    next_cell: the cell of the turn that stands below it in the notebook, where it has no turn yet; "" for none.
     deleted: number of turns that have just been left out, for their cells were deleted.
     is_back: the cell has a turn that was left out, and stands in its place again once this is answered.
     """
@@ -36,21 +37,21 @@ class Position(NamedTuple):
     left_out: int = 0
     is_new: bool = False
     withheld: int = 0
-    below: str = ""
+    next_cell: str = ""
     deleted: int = 0
     is_back: bool = False
 
     @property
     def digest_before(self) -> str:
-        return self.conversation.before(self.below or self.key).digest
+        return self.conversation.before(self.next_cell or self.key).digest
 
     @property
-    def placing(self) -> Placing:
-        return Placing(self.below, self.is_new, self.is_back, self.cell.notebook.path)
+    def turn_position(self) -> TurnPosition:
+        return TurnPosition(self.next_cell, self.is_new, self.is_back, self.cell.notebook.path)
 
     def stale_after(self, turn: Turn) -> list[Turn]:
         """Return the later turns that answer something else than what stands before them, with `turn` in its place."""
-        index = self.conversation.index_of(self.below or turn.cell)
+        index = self.conversation.index_of(self.next_cell or turn.cell)
         changed = self.conversation.with_turn(turn, index)
         later = {after.cell for after in changed.turns[index + 1 :]}
         return [stale for stale in changed.stale() if stale.cell in later] if later else []
@@ -89,17 +90,18 @@ def find_position(
     most_turns = settings.history_turns
     # Where cells have no id, their questions tell which is which, so all are read.
     window = most_turns if cell.id else None
-    below, deleted, is_back = "", 0, False
+    next_cell, deleted, is_back = "", 0, False
     if cell.id:
         follow(store, session, cell.conversation, cell.notebook)
-        deleted = session.unsaid.pop((store, cell.conversation), 0)
+        deleted = session.unannounced.get((store, cell.conversation), 0)
     conversation = turns.conversation(store, cell.conversation, cell=key, window=window)
-    conversation = turns.with_left_out(store, conversation.name, *also) or conversation if also else conversation
+    if also:
+        conversation = turns.with_left_out(store, conversation.name, *also) or conversation
     if not new and cell.id and not conversation.has(key):
         if whole := turns.with_left_out(store, conversation.name, key, *also):
             conversation, is_back = whole, True
         else:
-            cell, conversation, below = _place(store, cell, key, conversation, window)
+            cell, conversation, next_cell = _position_of_new(store, cell, key, conversation, window)
     if not is_known and cell.is_notebook and not cell.id:
         key = (
             session.cells.of_handle(cell)
@@ -112,23 +114,23 @@ def find_position(
     is_new = new and bool(conversation.turns) and conversation.turns[0].cell != key
     if is_new:
         conversation = Conversation(cell.conversation)
-    sent, older = conversation.before(below or key).bounded(most_turns, settings.history_tokens)
+    sent, older = conversation.before(next_cell or key).bounded(most_turns, settings.history_tokens)
     withheld = 0
     if withholds and not settings.share_values:
         allowed = tuple(turn for turn in sent.turns if turn.digest in session.without_values)
         withheld = len(sent.turns) - len(allowed)
         sent = sent._replace(turns=allowed)
-    return Position(cell, conversation, key, sent, older, is_new, withheld, below, deleted, is_back)
+    return Position(cell, conversation, key, sent, older, is_new, withheld, next_cell, deleted, is_back)
 
 
-def _place(
+def _position_of_new(
     store: Store, cell: Cell, key: str, conversation: Conversation, window: int | None
 ) -> tuple[Cell, Conversation, str]:
     """Find where a cell without a turn asks: in which conversation, and above which turn; "" for below all."""
     ids, first = cell.notebook.cells, conversation.turns[0].cell if conversation.turns else ""
-    below = turn_below(conversation, key, ids)
+    next_cell = next_cell_of(conversation, key, ids)
     formers = []
-    if first and below == first:
+    if first and next_cell == first:
         formers = turns.former_names(store, conversation.name)
     elif first and not {id_of(key), id_of(first)} <= set(ids):
         # Where the order is not known, its turn is above the `--new` one, for it was asked before that.
@@ -137,10 +139,10 @@ def _place(
         # A cell above a `--new` one is run in what that set aside.
         cell = cell._replace(conversation=formers[0])
         conversation = turns.conversation(store, cell.conversation, cell=key, window=window)
-        below = "" if conversation.has(key) else turn_below(conversation, key, cell.notebook.cells)
-    if below:  # then other turns are sent than before a cell that is the last
-        conversation = turns.conversation(store, cell.conversation, cell=below, window=window)
-    return cell, conversation, below
+        next_cell = "" if conversation.has(key) else next_cell_of(conversation, key, cell.notebook.cells)
+    if next_cell:  # then other turns are sent than before a cell that is the last
+        conversation = turns.conversation(store, cell.conversation, cell=next_cell, window=window)
+    return cell, conversation, next_cell
 
 
 _NONE = Conversation()
@@ -166,8 +168,8 @@ def _key_of_same(session: Session, cell: Cell, conversation: Conversation, quest
 def _is_near(one: str, other: str) -> bool:
     one, other = one.strip(), other.strip()
     shorter, longer = sorted((one, other), key=len)
-    if shorter and longer.startswith(shorter) and not longer[len(shorter) :][:1].isspace():
-        return True  # as `Plot it` and `Plot it, in red`; but not `Plot` and `Plot sales`
+    if shorter and longer.startswith(shorter) and not re.match(r"[\w\s]", longer[len(shorter) :]):
+        return True  # as `Plot it` and `Plot it, in red`; but not `Plot` and `Plot sales`, nor `df` and `df2`
     if min(len(one), len(other)) < SHORT:
         return False
     from difflib import SequenceMatcher  # not at the top: few notebooks have such cells

@@ -71,9 +71,13 @@ class Session:
         self.latest: Message | None = None
         self.refused_cache: set[str] = set()  # endpoints that take no cache_control
         self.wants_thinking: dict[tuple[str, str], bool] = {}  # endpoints and models, and whether they want it back
-        self.followed: dict[tuple[Store, str], object] = {}  # as what notebook a conversation was brought to, and where
-        self.unsaid: dict[tuple[Store, str], int] = {}  # turns of deleted cells that were left out, and not said to be
-        self.saved: set[str] = set()  # ids of cells that have been in a saved notebook
+        self.followed: dict[
+            tuple[Store, str], object
+        ] = {}  # the notebook as which each conversation was brought in line
+        self.unannounced: dict[
+            tuple[Store, str], int
+        ] = {}  # turns of deleted cells that were left out, and not said to be
+        self.saved_cell_ids: set[str] = set()  # ids of cells that have been in a saved notebook
         self.without_values: set[str] = set()  # digests of turns that were asked while values were not shared
         self._store: Store | None = None
         self._stores: dict[tuple[object, ...], Store] = {}

@@ -150,7 +150,7 @@ def _messages(wire: str) -> tuple[Message, ...]:
 
 
 class Conversation(NamedTuple):
-    """Whole turns, in the order in which their cells were first run. name: "" for one that is not kept."""
+    """Whole turns, in the notebook's order where it is known, else in that of first runs. name: "" for one not kept."""
 
     name: str = ""
     turns: tuple[Turn, ...] = ()

@@ -14,24 +14,25 @@ _UNIT = r"(?:ns|[µμ]s|us|ms|s|min|h)\b"
 _SPAN = rf"{_NUMBER} ?{_UNIT}(?: {_NUMBER} ?{_UNIT})*"
 # What Python, tempfile, threading and ipykernel write, each in its own form.
 _PASSING = lazy_pattern(
-    r"(?:/tmp|/var/folders/\w\w/\w+/T|/var/tmp|[A-Z]:\\Users\\[^\\\n]+\\AppData\\Local\\Temp)[/\\][\w./\\-]+"
-    r"|<ipython-input-\d+-\w+>|\bipykernel_\d+|\b(?:Thread|Dummy|ThreadPoolExecutor|Task|Worker|Process)-\d+(?:_\d+)?"
-    r"| at 0x[0-9a-fA-F]{6,}|\b0x[0-9a-fA-F]{11,16}\b|(?<=, started )\d{9,}|(?<=, started daemon )\d{9,}"
+    r"(?<=[/\\])tmp[a-z0-9_]{8}\b|\bipykernel_\d+|<ipython-input-\d+-\w+>| at 0x[0-9a-fA-F]{6,}"
+    r"|\bThread-\d+(?= \()|\bThreadPoolExecutor-\d+_\d+|(?<=name=')Task-\d+(?=')"
+    r"|(?<=, started )\d{9,}|(?<=, started daemon )\d{9,}"
 )
-# What IPython, tqdm, logging and statsmodels print of times; in values, such a number may be what matters.
+# What IPython, tqdm, logging and statsmodels print of times, and addresses; in values, such a number may matter.
 _PRINTED = lazy_pattern(
     r"(?m)"
     rf"^CPU times: .*$|^(?:Wall|Compiler) ?(?:time)?: {_SPAN}.*$"
     rf"|(?:^The slowest run took .*\n)?^.*{_SPAN} ± {_SPAN} per loop \(mean ± std\. dev\..*$"
     rf"|^{_NUMBER} {_UNIT}.* per loop.*best of.*$"
     r"|\| *[\d.]+[kMG]?/[\d.]+[kMG]? *\[[^\]\n]*\]|\d+it \[\d[\d:]*, [^\]\n]*\]"
-    r"|\b\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?|\bDate: +\w{3}, \d\d \w{3} \d{4}|\bTime: +\d\d:\d\d:\d\d"
+    r"|^(?:\w+:\w+:)?\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}|^Date: +\w{3}, \d\d \w{3} \d{4}|^Time: +\d\d:\d\d:\d\d"
+    r"|\b0x[0-9a-fA-F]{11,16}\b"
 )
 _OF_CELLS = lazy_pattern(r'<data[^\n]* type="(?:notebook cells?|output)"')
 
 
 def lasting(text: str) -> str:
-    """Return a text of which only that is left, within its frames, which lasts: to compare, not to read."""
+    """Return a text without what changes from run to run inside its frames of data. It is for comparing only."""
     if "<data" not in text:
         return text
     parts, at = [], 0
@@ -48,16 +49,22 @@ def _lasting(frame: str) -> str:
 
 
 _QUOTED = r"'(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\""
-_SET = lazy_pattern(rf"{_QUOTED}|\{{((?:{_QUOTED}|[^{{}}'\":\n])*)\}}")  # a colon would make it a dict
-_ITEM = lazy_pattern(rf"(?:{_QUOTED}|\([^()\n]*\)|[^,'\"(])+")
+_ANGLED = r"<[^<>\n]*>"  # as `<Color.RED: 1>`
+_SET = lazy_pattern(rf"{_QUOTED}|\{{((?:{_QUOTED}|{_ANGLED}|[^{{}}'\":\n<])*)\}}")  # a colon would make it a dict
+_GROUP = r"\((?:[^()\n]|\([^()\n]*\))*\)"
+_LITERAL = rf"(?:b?(?:{_QUOTED})|-?[\d.]+(?:e[+-]?\d+)?j?|{_ANGLED}|[A-Za-z_][\w.]*{_GROUP}|{_GROUP}|None|True|False)"
+_ITEM = lazy_pattern(_LITERAL)
+_ITEMS = lazy_pattern(rf"{_LITERAL}(?:, {_LITERAL})+")
 
 
 def with_sorted_sets(text: str) -> str:
-    """Return a text with what stands in each `{…}` of a set in the order of the alphabet; dicts and quotes stay."""
+    """Return a text with the values in each `{…}` of a set in the order of the alphabet; dicts and quotes stay."""
     if "{" not in text or "," not in text or len(text) > MOST_SORTED:
         return text
     return _SET.sub(lambda match: match[0] if match[1] is None else _sorted(match[1]), text)
 
 
 def _sorted(items: str) -> str:
-    return f"{{{', '.join(sorted(item.strip() for item in _ITEM.findall(items)))}}}"
+    """Return a set's text. items: what stands in its braces, which stays as it is where it is no row of values."""
+    values = sorted(_ITEM.findall(items)) if _ITEMS.fullmatch(items) else [items]
+    return f"{{{', '.join(values)}}}"

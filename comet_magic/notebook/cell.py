@@ -40,7 +40,7 @@ def notebook_now() -> tuple[Notebook, bool]:
     file, deleted = saved_notebook(path), dict[str, float]()
     if executions := current_executions():
         executions.deleted.former = file
-        deleted |= executions.deleted.told
+        deleted |= executions.deleted.deleted_at
     # In other files than notebooks there are no ids: cells get new ones whenever such a one is opened.
     has_ids = not path or (path.endswith(".ipynb") and (not file.cells or bool(file.ids)))
     return Notebook(path, file.ids, file.saved_at, deleted), has_ids
@@ -54,14 +54,15 @@ def as_typed(shell: Any, body: str) -> str:
     """Return a cell's body as the user typed it.
 
     IPython takes `>>> `, `... ` and `In [1]: ` off its lines, and puts a newline at its end.
+    Empty lines at the end are left out.
     body: as a magic gets it; what is no body of the running cell keeps its lines as they are.
     """
-    body = body.replace("\r\n", "\n").removesuffix("\n")
+    body = body.replace("\r\n", "\n").rstrip("\n")
     typed = _typed_source(shell).replace("\r\n", "\n").split("\n")
     magic = next((at for at, line in enumerate(typed) if line.lstrip().startswith("%%claude")), len(typed))
     text = "\n".join(typed[magic + 1 :])
     # In IPython's history, what ends with \r\n ends with \r.
-    text = text.removesuffix("\n").removesuffix("\r")
+    text = text.rstrip("\n").removesuffix("\r")
     return text if text and _unprompted(text) == _unprompted(body) else body
 
 

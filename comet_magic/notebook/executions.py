@@ -169,7 +169,7 @@ class Executions:
             from .saved_notebook import saved_notebook
 
             path = cells.notebook_path(CometSettings.instance())
-            self.deleted.tell(map(str, deleted), self._here.cell, self._ended_at, lambda: saved_notebook(path))
+            self.deleted.note(map(str, deleted), self._here.cell, self._ended_at, lambda: saved_notebook(path))
 
     @property
     def deleted(self) -> DeletedCells:
@@ -190,7 +190,8 @@ class Executions:
             if message.get("header", {}).get("msg_type") == "update_display_data" and key not in self._here.displayed:
                 return message  # of another cell's output
             if "comet_magic" in content.get("metadata", {}):  # a reply; how long it took is another time at each run
-                plain = str(plain).rpartition("\n\n")[0]
+                reply, _, account = str(plain).rpartition("\n\n")
+                plain = reply if account.startswith("◈") else plain
             self._keep(key, Output(str(plain or ""), picture))
         return message
 

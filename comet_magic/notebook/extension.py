@@ -64,7 +64,7 @@ def load(shell: InteractiveShell) -> None:
         _append_name(shell, undo)
         magics.executions.watch()
         undo.callback(magics.executions.unwatch)
-        settings.folder = _notebook_folder(settings)
+        settings.folder = _notebook_folder(shell, settings)
         learn_notebook_path(notebook_path)
         undo.callback(learn_notebook_path, no_path)
         _append(shell.configurables, settings, undo)
@@ -123,10 +123,11 @@ def unload(shell: InteractiveShell) -> None:
         magics.undo.close()
 
 
-def _notebook_folder(settings: CometSettings) -> Path:
+def _notebook_folder(shell: InteractiveShell, settings: CometSettings) -> Path:
     """Return the folder of the notebook, where the front end says which it is; else the one in which this is loaded."""
-    folder = expanded(settings.notebook_variable).parent
-    return folder if settings.notebook_variable and folder.is_absolute() and folder.is_dir() else Path.cwd()
+    path = str(shell.user_ns.get("__vsc_ipynb_file__") or settings.notebook_variable)
+    folder = expanded(path).parent
+    return folder if path and folder.is_absolute() and folder.is_dir() else Path.cwd()
 
 
 def _append_name(shell: InteractiveShell, undo: ExitStack) -> None:

@@ -18,7 +18,7 @@ from ..describe.template import Reference, pieces
 from ..errors import CometError, ConfigError
 from ..exchange.cells import Cell, Notebook
 from ..exchange.following import follow
-from ..exchange.forecast import Asked, Foreseen, foresee
+from ..exchange.forecast import FAILS, NEVER, Foreseen, SavedQuestion, foresee
 from ..exchange.plan import Options
 from ..exchange.session import Session, current
 from ..messages.message import Message
@@ -45,11 +45,15 @@ _MUTATED = (ast.Attribute, ast.Subscript)
 
 
 class Line(NamedTuple):
-    """A question of the notebook. cell: the number that its cell will have.        key: in the store."""
+    """A question of the notebook. cell: the number that its cell will have.        key: in the store.
+
+    conversation: in which it asks, "" for none.
+    """
 
     cell: int
     key: str
     text: str
+    conversation: str
     foreseen: Foreseen
 
 
@@ -123,7 +127,7 @@ def _questions(cell: SavedCell, shell: Any) -> Iterator[_Written]:
     while rows and (_AROUND.match(rows[0]) or not rows[0].strip()):
         rows = rows[1:]
     if rows and (magic := _MAGIC.fullmatch(rows[0])):
-        body = "\n".join(rows[1:]).removesuffix("\n")
+        body = "\n".join(rows[1:]).rstrip("\n")
         flags = magic[1].split()
         if body.strip() and not {"-h", "--help", "--dry-run"} & set(flags):
             yield _Written(body, magic[1], cell.id)
@@ -155,12 +159,12 @@ class _Seen:
         executions = current_executions()
         self._cell_name = executions.name_of if executions else no_cell_name
 
-    def line(self, written: _Written) -> tuple[str, str, Foreseen]:
+    def line(self, written: _Written) -> tuple[str, str, str, Foreseen]:
         shown = one_line(written.text, LONGEST)
         try:
             asked = self._asked(written)
         except CometError as error:
-            return written.key, shown, Foreseen(f"it would fail: {error.what}")
+            return written.key, shown, "", Foreseen(f"{FAILS}{error.what}")
         name, store = asked.cell.conversation, self._session.store(self._settings)
         if asked.options.new:
             self._has_news.discard(name)
@@ -173,10 +177,10 @@ class _Seen:
         if foreseen.returns:
             self._back.setdefault(name, []).append(asked.key)
         if asked.key:
-            self._has_news.update(left_out.leaves(store, asked.key, name))
-        return asked.key, shown, foreseen
+            self._has_news.update(left_out.leaves(store, asked.key, name, self._notebook.path))
+        return asked.key, shown, name, foreseen
 
-    def _asked(self, written: _Written) -> Asked:
+    def _asked(self, written: _Written) -> SavedQuestion:
         flags = parse_flags(written.flags) if written.flags is not None else {}
         flags = {name: value for name, value in flags.items() if name not in ("help", "into", "dry_run")}
         given = {name: flags.pop(name, None) for name in _OPTIONS}
@@ -198,7 +202,9 @@ class _Seen:
         former = requests.latest_of(store, key, name, self._notebook.path) if key else None
         change = self._change(written, former, is_text=bool(given["literal"]))
         cell = Cell(name, key.split("/")[0] if self._has_ids else "", None, key, True, notebook=self._notebook)
-        return Asked(Question(change.question), options, cell, key, former, change.why, change.is_exact, is_exact)
+        return SavedQuestion(
+            Question(change.question), options, cell, key, former, change.why, change.is_exact, is_exact
+        )
 
     def _change(self, written: _Written, former: Attempt | None, *, is_text: bool) -> Change:
         """Compare a question with how it was asked, if it was."""
@@ -241,32 +247,41 @@ def _other_cells(written: _Written, was: str) -> str:
 
 def forecast_table(settings: CometSettings, namespace: Mapping[str, Any]) -> Table:
     """Return what `%claude_forecast` shows. Raises: ConfigError where the notebook's file is not known."""
+    path = notebook_now()[0].path
+    if not path:
+        hint = "a forecast needs JupyterLab, Notebook 7 or VS Code"
+        raise ConfigError("which file this notebook is in is not known", hint)
     lines = forecast(settings, namespace)
     if not lines:
-        path = notebook_now()[0].path
-        raise ConfigError(
-            f"there is no question in {path}, as it was saved last"
-            if path
-            else "which file this notebook is in is not known",
-            "save the notebook first; nothing was sent"
-            if path
-            else "a forecast needs JupyterLab, Notebook 7 or VS Code",
-        )
-    again = [line for line in lines if line.foreseen.why]
-    costs = [line.foreseen.cost_usd for line in again]
-    known = sum(cost for cost in costs if cost is not None)
-    rows = [(str(line.cell), line.text, line.foreseen.why, about(line.foreseen.cost_usd)) for line in again]
-    notes = ["of the notebook as it was saved last; nothing was run, and nothing was sent"]
-    if unknown := costs.count(None):
-        notes.append(f"{many(unknown, 'question')} without a known price")
-    return Table(_sentence(len(lines), again, known), ("cell", "question", "why", "cost last time"), rows, notes)
+        raise ConfigError(f"there is no question in {path}, as it was saved last", "save the notebook first")
+    asked = [line for line in lines if line.foreseen.why]
+    rows = [(str(line.cell), line.text, line.foreseen.why, about(line.foreseen.cost_usd)) for line in asked]
+    notes = ["Based on the last saved notebook. Nothing was run, and nothing was sent."]
+    return Table(_sentence(len(lines), asked), ("cell", "question", "why", "cost last time"), rows, notes)
 
 
-def _sentence(count: int, again: list[Line], usd: float) -> str:
-    if not again:
+def _sentence(count: int, asked: list[Line]) -> str:
+    """Return what would happen, in words. asked: the questions that the store would not answer."""
+    if not asked:
         all_of_them = "the one question" if count == 1 else f"all {count} questions"
         return f"Restart & Run All would ask nothing again: the store answers {all_of_them}"
-    named = [f"cell {line.cell}, {line.foreseen.why}" for line in again[:MOST_NAMED]]
-    named += [f"and {len(again) - MOST_NAMED} more"] if len(again) > MOST_NAMED else []
-    price = f", ≈ {dollars(usd)}" if usd else ""
-    return f"{len(again)} of {many(count, 'question')} would be asked again{price}: {'; '.join(named)}"
+    failing = [line for line in asked if line.foreseen.why.startswith(FAILS)]
+    new = [line for line in asked if line.foreseen.why == NEVER]
+    again = [line for line in asked if line not in (*failing, *new)]
+    known = sum(line.foreseen.cost_usd or 0.0 for line in again)
+    price = f", ≈ {dollars(known)}" if known else ""
+    parts = [f"{len(again)} of {many(count, 'question')} would be asked again{price}: {_named(again)}"] if again else []
+    parts += (
+        [f"{len(new)} of {many(count, 'question')} would be asked for the first time: {_cells_of(new)}"] if new else []
+    )
+    parts += [f"{len(failing)} of {many(count, 'question')} would fail: {_named(failing)}"] if failing else []
+    return "; ".join(parts)
+
+
+def _named(lines: list[Line]) -> str:
+    named = [f"cell {line.cell}, {line.foreseen.why.removeprefix(FAILS)}" for line in lines[:MOST_NAMED]]
+    return "; ".join([*named, *([f"and {len(lines) - MOST_NAMED} more"] if len(lines) > MOST_NAMED else [])])
+
+
+def _cells_of(lines: list[Line]) -> str:
+    return f"cell{'s' if len(lines) > 1 else ''} {', '.join(str(line.cell) for line in lines)}"

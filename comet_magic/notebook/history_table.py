@@ -35,7 +35,8 @@ def history(settings: CometSettings, name: str, namespace: Mapping[str, Any]) ->
     store = session.store(settings)
     session.sweep()
     follow(store, session, name, notebook_now()[0])
-    foreseen = {line.key: line.foreseen.why for line in forecast(settings, namespace)}
+    lines = [line for line in forecast(settings, namespace) if line.conversation == name]
+    foreseen = {line.key: line.foreseen.why for line in lines}
     conversation = turns.conversation(store, name)
     stale = {turn.cell for turn in conversation.stale()}
     rows = [
@@ -52,8 +53,8 @@ def history(settings: CometSettings, name: str, namespace: Mapping[str, Any]) ->
     for one in left_out.find(store, name):
         cell, question = _cell(session, one.cell, one.session, one.execution), _question(one.wire)
         where = repr(one.asks_in) if one.asks_in else "no conversation"
-        why = "was deleted" if one.asks_in is None else f"asks in {where} now"
-        rows.append(("", cell, question, counted(one.tokens), about(one.cost_usd), f"left out: its cell {why}"))
+        why = "its cell was deleted" if one.asks_in is None else f"its cell now asks in {where}"
+        rows.append(("", cell, question, counted(one.tokens), about(one.cost_usd), f"left out: {why}"))
     for attempt in requests.attempts(store, name):
         cell = _cell(session, attempt.cell, attempt.session, attempt.execution)
         state = "in flight" if attempt.state == requests.IN_FLIGHT else f"{attempt.state}: {attempt.why.split(': ')[0]}"

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from . import places
+from . import turn_order
 from .connection import Connection
 from .database import Store
 from .turns import conversation_id, find_conversation_id
@@ -49,12 +49,12 @@ def find(store: Store, name: str) -> list[LeftOut]:
 
 def cells(store: Store, name: str) -> list[str]:
     """Return the cells of all turns of a conversation in order, those that are left out among them."""
-    return store.find(lambda db: places.cells(db, find_conversation_id(db, name))) or []
+    return store.find(lambda db: turn_order.cells(db, find_conversation_id(db, name))) or []
 
 
-def leaves(store: Store, cell: str, asks_in: str) -> list[str]:
-    """Return the other conversations that a cell would leave by asking in that one."""
-    return [name for _, name in store.find(lambda db: places.others_of(db, cell, asks_in)) or []]
+def leaves(store: Store, cell: str, asks_in: str, notebook: str) -> list[str]:
+    """Return the conversations that a cell would leave by asking in that one. notebook: its path."""
+    return [name for _, name in store.find(lambda db: turn_order.left_by(db, cell, asks_in, notebook)) or []]
 
 
 def change(store: Store, name: str, deleted: Iterable[str], back: Iterable[str], order: Sequence[str]) -> None:
@@ -67,7 +67,7 @@ def change(store: Store, name: str, deleted: Iterable[str], back: Iterable[str],
         id, now = conversation_id(store, db, name), time.time()
         db.executemany("INSERT OR REPLACE INTO left_out VALUES (?,?,NULL,?)", [(id, cell, now) for cell in deleted])
         db.executemany("DELETE FROM left_out WHERE conversation = ? AND cell = ?", [(id, cell) for cell in back])
-        if places.cells(db, id) != order:
-            places.put_in_order(db, id, order)
+        if turn_order.cells(db, id) != order:
+            turn_order.put_in_order(db, id, order)
 
     store.write(act)

@@ -20,10 +20,10 @@ from ..strict_json import json_or_none
 from ..text import whole_text
 from .connection import Connection, Row
 from .database import Store
-from .places import is_another_s, leave_others, whole_name
+from .turn_order import is_of_another_notebook, leave_others, whole_name
 from .turns import (
     LAST,
-    Placing,
+    TurnPosition,
     conversation_id,
     find_conversation_id,
     put_turn,
@@ -135,7 +135,7 @@ class Ending(NamedTuple):
     """How a request ended. message: what arrived, None if nothing did.
 
     why: what it lacks to be whole, "" if nothing.        turn: the turn that it makes, if it makes one.
-    placing: where that goes.
+    turn_position: where that goes.
     is_replayable: whether another run may be answered with it.
     """
 
@@ -145,7 +145,7 @@ class Ending(NamedTuple):
     usage: Usage = Usage()
     cost_usd: float | None = None
     is_replayable: bool = True
-    placing: Placing = LAST
+    turn_position: TurnPosition = LAST
 
 
 def finish(store: Store, record: RequestRecord, ending: Ending) -> None:
@@ -168,20 +168,20 @@ def finish(store: Store, record: RequestRecord, ending: Ending) -> None:
             _put_reply(db, record.id, message)
         if message is not None or ending.cost_usd:
             _put_entry(db, record, ending.usage, ending.cost_usd)
-        if turn is not None and not put_turn(db, record.conversation, turn, ending.placing):
-            put_turn(db, conversation_id(store, db, record.conversation), turn, ending.placing)
+        if turn is not None and not put_turn(db, record.conversation, turn, ending.turn_position):
+            put_turn(db, conversation_id(store, db, record.conversation), turn, ending.turn_position)
         if state == WHOLE:
-            for left in leave_others(db, record.cell, record.conversation, ending.placing.notebook):
+            for left in leave_others(db, record.cell, record.conversation, ending.turn_position.notebook):
                 store.cache.pop(left, None)
         if record.continues and message is not None and not why:  # then that one is whole, too, and can be replayed
             db.execute("UPDATE requests SET state = 'whole', why = '' WHERE id = ?", (record.continues,))
             _put_reply(db, record.continues, message)
 
-    keeps_turns = turn is None or (not record.is_new and ending.placing.is_in_place)
+    keeps_turns = turn is None or (not record.is_new and ending.turn_position.keeps_order)
     with store.locked():
         store.write(act, keeps_turns=keeps_turns)
         if turn is not None and keeps_turns:
-            update_cache(store, record.conversation, turn, ending.placing)
+            update_cache(store, record.conversation, turn, ending.turn_position)
 
 
 def _put_entry(db: Connection, record: RequestRecord, usage: Usage, cost_usd: float | None) -> None:
@@ -344,7 +344,7 @@ class Attempt(NamedTuple):
 def latest_of(store: Store, cell: str, conversation: str, notebook: str) -> Attempt | None:
     """Return the latest request of a cell that has ended, whatever came of it: in the conversation, else elsewhere.
 
-    That of its turn there, too, which may be another cell's: the reply was replayed.
+    It may be the request behind its turn there which another cell sent, and whose reply was replayed.
 
     conversation: "" for none.        notebook: the path of the cell's notebook, whose copies have the same cells.
     """
@@ -363,7 +363,7 @@ def latest_of(store: Store, cell: str, conversation: str, notebook: str) -> Atte
 
     rows = store.find(act) or []
     here = [row for row in rows if row["is_turn"] or whole_name(row["asked_in"]) == whole_name(conversation)]
-    near = [row for row in rows if not is_another_s(row["asked_in"], notebook)]
+    near = [row for row in rows if not is_of_another_notebook(row["asked_in"], notebook)]
     return _attempt((here or near)[0]) if here or near else None
 
 

@@ -9,7 +9,7 @@ import time
 from typing import NamedTuple, cast
 
 from ..messages.conversation import Conversation, Turn
-from . import places
+from . import turn_order
 from .connection import Connection
 from .database import Store
 
@@ -84,7 +84,7 @@ def _has_messages(known: Conversation, cell: str, window: int | None) -> bool:
     return all(turn.wire for turn in known.turns[first:end])
 
 
-class Placing(NamedTuple):
+class TurnPosition(NamedTuple):
     """Where a turn goes. before: the cell of the turn that it goes before, where it is new; "": it is the last.
 
     is_new: the conversation begins with it.        is_back: its cell's former turn was left out.
@@ -97,36 +97,34 @@ class Placing(NamedTuple):
     notebook: str = ""
 
     @property
-    def is_in_place(self) -> bool:
-        """Whether no other turn is elsewhere after it."""
+    def keeps_order(self) -> bool:
+        """Whether writing it moves no other turn, and brings none back."""
         return not (self.is_new or self.is_back)
 
 
-LAST = Placing()
+LAST = TurnPosition()
 
 
-def update_cache(store: Store, name: str, turn: Turn, placing: Placing) -> None:
+def update_cache(store: Store, name: str, turn: Turn, turn_position: TurnPosition) -> None:
     """Note a turn that this process has just written."""
     if known := store.cache.get(name):
-        at = known.conversation.index_of(placing.before)
+        at = known.conversation.index_of(turn_position.before)
         _cached(store, known.data_version, known.conversation.with_turn(turn, at))
 
 
-def keep_turn(store: Store, name: str, turn: Turn, placing: Placing = LAST) -> None:
+def keep_turn(store: Store, name: str, turn: Turn, turn_position: TurnPosition = LAST) -> None:
     """Write a turn whose reply is not new."""
 
     def act(db: Connection) -> None:
-        if placing.is_new:
+        if turn_position.is_new:
             set_aside(store, db, name)
         conversation_id(store, db, name)
-        put_turn(db, name, turn, placing)
-        for left in places.leave_others(db, turn.cell, name, placing.notebook):
-            store.cache.pop(left, None)
+        put_turn(db, name, turn, turn_position)
 
     with store.locked():
-        store.write(act, keeps_turns=placing.is_in_place)
-        if placing.is_in_place:
-            update_cache(store, name, turn, placing)
+        store.write(act, keeps_turns=turn_position.keeps_order)
+        if turn_position.keeps_order:
+            update_cache(store, name, turn, turn_position)
 
 
 def set_aside(store: Store, db: Connection, name: str) -> None:
@@ -137,6 +135,13 @@ def set_aside(store: Store, db: Connection, name: str) -> None:
         number += 1
     db.execute("UPDATE conversations SET name = ? WHERE id = ?", (f"{name}.{number}", old))
     db.execute("INSERT INTO conversations (name, began) VALUES (?, ?)", (name, time.time()))
+
+
+def leave_others(store: Store, cell: str, asks_in: str, notebook: str) -> None:
+    """Leave a cell's turns out of the conversations in which it does not ask any more. notebook: its path."""
+    with store.locked():
+        for name in store.write(lambda db: turn_order.leave_others(db, cell, asks_in, notebook), keeps_turns=True):
+            store.cache.pop(name, None)
 
 
 def former_names(store: Store, name: str, cell: str = "") -> list[str]:
@@ -157,7 +162,7 @@ def _literal(text: str) -> str:
     return "".join(f"[{char}]" if char in "*?[" else char for char in text)
 
 
-def put_turn(db: Connection, conversation: int | str, turn: Turn, placing: Placing = LAST) -> bool:
+def put_turn(db: Connection, conversation: int | str, turn: Turn, turn_position: TurnPosition = LAST) -> bool:
     """Write a turn in its cell's place, or where a new one goes. conversation: its name, or its row.
 
     Returns: whether there is such a conversation.
@@ -179,8 +184,8 @@ def put_turn(db: Connection, conversation: int | str, turn: Turn, placing: Placi
         (turn.cell, turn.digest, turn.size, turn.asked_after, turn.request, turn.at, turn.session, turn.execution,
          turn.cost_usd, turn.tokens, turn.wire, id),
     )  # fmt: skip
-    if placing.before and not is_there:
-        places.put_before(db, id, turn.cell, placing.before)
+    if turn_position.before and not is_there:
+        turn_order.put_before(db, id, turn.cell, turn_position.before)
     return True
 
 

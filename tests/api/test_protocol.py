@@ -736,7 +736,7 @@ def test_83_a_request_for_which_there_is_no_thread(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(_thread, "start_new_thread", refuse)
     asking = Asking("http://127.0.0.1:9")
-    with pytest.raises(TransportError, match="nothing was sent: the system gives this kernel no further thread"):
+    with pytest.raises(TransportError, match="nothing was sent: this computer cannot start another thread"):
         asking.ask()
     assert asking.waits == []
 

@@ -121,6 +121,49 @@ def test_what_the_saved_file_does_not_have_any_more_is_deleted(notebook: FrontEn
     assert questions(server) == "A C D"
 
 
+def test_a_new_cell_that_was_saved_and_deleted_is_left_out(notebook: FrontEnd, server: WireServer) -> None:
+    notebook.insert("%%claude\nE")
+    notebook.run("c5")
+    notebook.save()
+    notebook.delete("c5")
+    notebook.run("c1")
+    notebook.insert("%%claude\nF")
+    notebook.run("c6")
+    assert questions(server) == "A B C D F"
+
+
+def test_it_is_said_under_the_next_reply_whatever_is_looked_at_before(notebook: FrontEnd, server: WireServer) -> None:
+    notebook.delete("c2")
+    notebook.line("%claude_history")
+    notebook.line("%claude_forecast")
+    notebook.line("%%claude --dry-run\nx")
+    assert "left out: 1 turn of a deleted cell" in notebook.run("c4").plain
+    assert "deleted cell" not in notebook.run("c4").plain
+
+
+def test_a_replayed_cell_leaves_its_conversation_too(notebook: FrontEnd, server: WireServer) -> None:
+    notebook.edit("c2", "%%claude --alone\nB")
+    notebook.run("c2")
+    notebook.edit("c2", "%%claude\nB")
+    notebook.run("c2")
+    notebook.restart()
+    notebook.edit("c2", "%%claude --alone\nB")
+    before = len(server.received)
+    notebook.run("c2")
+    assert len(server.received) == before
+    notebook.run("c4")
+    assert questions(server) == "A C D"
+
+
+def test_what_a_console_beside_the_notebook_asks_is_not_deleted(notebook: FrontEnd, server: WireServer) -> None:
+    notebook.line("%%claude\nfrom a console", "console-1")
+    notebook.save()
+    notebook.run("c4")
+    notebook.insert("%%claude\nlast")
+    notebook.run("c5")
+    assert questions(server) == "A B C D from a console last"
+
+
 def test_a_cell_that_is_not_saved_yet_is_there(notebook: FrontEnd, server: WireServer) -> None:
     notebook.insert("%%claude\nE")
     notebook.run("c5")
@@ -169,7 +212,7 @@ def test_a_cell_that_asks_in_another_conversation_leaves_its_old_one(notebook: F
     assert questions(server) == "B"
     notebook.run("c4")
     assert questions(server) == "A C D"
-    assert states(notebook.line("%claude_history"))["B"] == "left out: its cell asks in 'side' now"
+    assert states(notebook.line("%claude_history"))["B"] == "left out: its cell now asks in 'side'"
     notebook.edit("c2", "%%claude\nB")
     notebook.run("c2")
     assert questions(server) == "A B"
@@ -179,7 +222,7 @@ def test_a_cell_that_asks_in_another_conversation_leaves_its_old_one(notebook: F
     notebook.run("c2")
     notebook.run("c4")
     assert questions(server) == "A C D"
-    assert states(notebook.line("%claude_history"))["B"] == "left out: its cell asks in no conversation now"
+    assert states(notebook.line("%claude_history"))["B"] == "left out: its cell now asks in no conversation"
 
 
 def test_a_copy_and_a_fork_keep_their_turns(

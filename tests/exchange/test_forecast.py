@@ -157,7 +157,7 @@ def test_a_partial_reply_is_asked_again(notebook: FrontEnd, server: WireServer) 
     notebook.edit("c5", "%%claude -c side\nCut?")
     notebook.save()
     notebook.run("c5")
-    assert foreseen(notebook) == {5: "its reply was not whole"}
+    assert foreseen(notebook) == {5: "its reply was cut off or refused"}
 
 
 def test_without_a_file_it_says_so(shell: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_an_analysts_day(nobody_home: Path) -> None:
             day.put("q8", moved, 11)
             day.save()
             said = day.foreseen()
-            assert "cell 7, it has not been asked yet" in said
+            assert "; 1 of 8 questions would be asked for the first time: cell 7\n" in said
             before = len(server.received)
             for id in ("q9", "q3", "q8", "q5"):
                 day.run(id)

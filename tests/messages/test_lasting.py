@@ -16,12 +16,12 @@ SAME = [
     (CELLS, "100%|███| 3/3 [00:00<00:00, 63550.06it/s]", "100%|███| 3/3 [00:01<00:00,  2.91it/s]"),
     (CELLS, "2026-11-26 15:28:37,123 INFO x", "2026-11-27 08:00:01,000 INFO x"),
     (CELLS, "Date: Thu, 26 Nov 2026   Prob: 1\nTime: 15:28:37", "Date: Fri, 27 Nov 2026   Prob: 1\nTime: 08:00:00"),
-    (CELLS, "/tmp/ipykernel_1/12.py:1: UserWarning: x", "/tmp/ipykernel_20/345.py:1: UserWarning: x"),
+    (CELLS, "/tmp/ipykernel_1/12.py:1: UserWarning: x", "/tmp/ipykernel_20/12.py:1: UserWarning: x"),
     (CELLS, "<ipython-input-41-4ac0463c63f6>:2: UserWarning", "<ipython-input-5-4ac0463c63f6>:2: UserWarning"),
-    ("exception OSError", "No such file: '/tmp/tmpabc/x'", "No such file: '/tmp/tmpdef/x'"),
+    ("exception OSError", "No such file: '/tmp/tmpa1b2c3d_/x'", "No such file: '/tmp/tmp0123wxyz/x'"),
     (CELLS, "Exception in thread Thread-7 (run)", "Exception in thread Thread-12 (run)"),
     ("text", "{'b', 'a'} and frozenset({2, 1})", "{'a', 'b'} and frozenset({1, 2})"),
-    ("object", "<X(0x7f6612345678)>", "<X(0x7f00abcdef01)>"),
+    (CELLS, "<X(0x7f6612345678)>", "<X(0x7f00abcdef01)>"),
 ]  # fmt: skip
 
 
@@ -37,6 +37,12 @@ OTHER = [
     (CELLS, "took 12 ms", "took 90 ms"),
     ("text", "'{b, a}'", "'{a, b}'"),
     ("text", "0xdeadbeef", "0xcafebabe"),
+    ("text", "0x1234567890ab", "0xffffffffffff"),
+    ("text", "/tmp/data/2023.csv", "/tmp/data/2024.csv"),
+    ("pandas DataFrame", "Task-7 late", "Task-9 late"),
+    (CELLS, "latest order: 2026-01-05 10:00:00", "latest order: 2026-02-05 10:00:00"),
+    ("text", r"\binom{n, k}", r"\binom{k, n}"),
+    ("text", "{a, b}", "{b, a}"),
 ]
 
 
@@ -61,6 +67,11 @@ def test_the_users_own_words_stand_as_they_are() -> None:
         ("{'k': {'b', 'a'}}", "{'k': {'a', 'b'}}"),
         ("{}", "{}"),
         ('"{b, a}"', '"{b, a}"'),
+        ("{((1, 2), 3), ((0, 5), 6)}", "{((0, 5), 6), ((1, 2), 3)}"),
+        ("{<C.RED: 1>, <C.BLUE: 2>}", "{<C.BLUE: 2>, <C.RED: 1>}"),
+        ("{f(g(1)), datetime.date(2024, 1, 1)}", "{datetime.date(2024, 1, 1), f(g(1))}"),
+        ("{f(g(h(2))), a.b}", "{f(g(h(2))), a.b}"),
+        (r"\binom{n, k}", r"\binom{n, k}"),
         ("{'it\\'s', 'a'}", "{'a', 'it\\'s'}"),
     ],
 )

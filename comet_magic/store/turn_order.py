@@ -36,10 +36,10 @@ def leave_others(db: Connection, cell: str, asks_in: str, notebook: str) -> list
     asks_in: the conversation in which it asks now, "" for none.
     notebook: the path of its notebook: copies of a notebook have the same cells, and conversations of their own.
     """
-    others = others_of(db, cell, asks_in)
-    left = [(id, cell, asks_in, time.time(), name) for id, name in others if not _keeps(name, asks_in, notebook)]
-    db.executemany("INSERT OR IGNORE INTO left_out VALUES (?,?,?,?)", [row[:4] for row in left])
-    return [row[4] for row in left]
+    left = left_by(db, cell, asks_in, notebook)
+    now = time.time()
+    db.executemany("INSERT OR IGNORE INTO left_out VALUES (?,?,?,?)", [(id, cell, asks_in, now) for id, _ in left])
+    return [name for _, name in left]
 
 
 def _keeps(name: str, asks_in: str, notebook: str) -> bool:
@@ -47,10 +47,12 @@ def _keeps(name: str, asks_in: str, notebook: str) -> bool:
 
     What `--new` has set aside does, as NAME.1 of NAME; and so does what belongs to another notebook, or another kernel.
     """
-    return whole_name(name) == whole_name(asks_in) or is_another_s(name, notebook) or name.startswith("kernel-")
+    return (
+        whole_name(name) == whole_name(asks_in) or is_of_another_notebook(name, notebook) or name.startswith("kernel-")
+    )
 
 
-def is_another_s(name: str, notebook: str) -> bool:
+def is_of_another_notebook(name: str, notebook: str) -> bool:
     """Return whether a conversation is another notebook's own."""
     return whole_name(name).endswith(".ipynb") and whole_name(name) != notebook
 
@@ -60,11 +62,15 @@ def whole_name(name: str) -> str:
     return re.sub(r"\.\d+$", "", name)
 
 
-def others_of(db: Connection, cell: str, name: str) -> list[tuple[int, str]]:
-    """Return the other conversations in which a cell has asked: (row, name). A fork's copies were not asked in it."""
+def left_by(db: Connection, cell: str, asks_in: str, notebook: str) -> list[tuple[int, str]]:
+    """Return the conversations, as (row, name), that a cell leaves by asking in another one.
+
+    They are those in which it has asked and still has its turn; what a fork has copied was not asked in it.
+    """
     rows = db.execute(
         "SELECT c.id, c.name FROM requests r JOIN turns t ON t.request = r.id AND t.conversation = r.conversation"
-        " JOIN conversations c ON c.id = t.conversation WHERE r.cell = ? AND t.cell = r.cell AND c.name <> ?",
-        (cell, name),
+        " JOIN conversations c ON c.id = t.conversation WHERE r.cell = ? AND t.cell = r.cell AND c.name <> ?"
+        " AND NOT EXISTS (SELECT 1 FROM left_out l WHERE l.conversation = t.conversation AND l.cell = t.cell)",
+        (cell, asks_in),
     )
-    return [(row[0], row[1]) for row in rows]
+    return [(row[0], row[1]) for row in rows if not _keeps(row[1], asks_in, notebook)]
