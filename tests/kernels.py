@@ -36,6 +36,15 @@ class Kernel:
         self.client.shell_channel.send(message)
         return str(message["header"]["msg_id"])
 
+    def subshell(self) -> str:
+        """Create a subshell. Returns: its id; "" where the kernel has none, as before ipykernel 7."""
+        control, session = self.client.control_channel, self.client.session
+        control.send(session.msg("kernel_info_request", {}))
+        if "kernel subshells" not in control.get_msg(timeout=10)["content"].get("supported_features", []):
+            return ""
+        control.send(session.msg("create_subshell_request", {}))
+        return str(control.get_msg(timeout=10)["content"]["subshell_id"])
+
     def run(self, code: str, interrupt_when: str | None = None, cell: str | None = None) -> Ran:
         """Run a cell; interrupt it once an output has `interrupt_when` in it."""
         return self.until_idle(self.send(code, cell), interrupt_when)

@@ -130,15 +130,13 @@ def test_a_cell_of_a_subshell_is_seen_with_what_it_displayed(kernel: Kernel) -> 
     """Its outputs come on another thread, which has hooks of its own. Source: ipykernel 7, JEP 91."""
     with WireServer(canonical()) as server:
         use(kernel, server)
-        control, session = kernel.client.control_channel, kernel.client.session
-        control.send(session.msg("create_subshell_request", {}))
-        answer = control.get_msg(timeout=10)["content"]
-        if answer.get("status") != "ok":
+        if not (subshell := kernel.subshell()):
             pytest.skip("ipykernel before 7 has no subshells")
+        session = kernel.client.session
         content = {"code": "print('printed')\ndisplay({'shown': 1})\n2 + 3", "silent": False, "store_history": True,
                    "user_expressions": {}, "allow_stdin": False, "stop_on_error": True}  # fmt: skip
         message = session.msg("execute_request", content, metadata={"cellId": "sub"})
-        message["header"]["subshell_id"] = answer["subshell_id"]
+        message["header"]["subshell_id"] = subshell
         kernel.client.shell_channel.send(message)
         kernel.until_idle(message["header"]["msg_id"])
         kernel.run("%%claude --alone\nWhat of {{cells[-1]}}?")

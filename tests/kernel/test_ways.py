@@ -63,15 +63,13 @@ def test_asked_twice_it_is_one_turn_of_its_cell(kernel: Kernel, server: WireServ
 
 def test_in_a_subshell_too(kernel: Kernel, server: WireServer) -> None:
     session = kernel.client.session
-    kernel.client.control_channel.send(session.msg("create_subshell_request", {}))
-    answer = kernel.client.control_channel.get_msg(timeout=10)["content"]
-    if answer.get("status") != "ok":
+    if not (subshell := kernel.subshell()):
         pytest.skip("ipykernel before 7 has no subshells")
     kernel.run("%%claude\nfirst", cell="a")
     for _ in range(2):
         content: dict[str, Any] = {"code": "%%claude\nw?", "silent": False, "store_history": True, "allow_stdin": False}
         message = session.msg("execute_request", {**content, "user_expressions": {}}, metadata={"cellId": "w"})
-        message["header"]["subshell_id"] = answer["subshell_id"]
+        message["header"]["subshell_id"] = subshell
         kernel.client.shell_channel.send(message)
         kernel.until_idle(message["header"]["msg_id"])
         assert questions(server) == ["first", "w?"]
