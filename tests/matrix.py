@@ -29,7 +29,8 @@ PROJECT = (ROOT / "pyproject.toml").read_text("utf-8")
 CONSTRAINTS = (ROOT / "tests" / "constraints.txt").read_text("utf-8")
 DEMO = threading.Lock()
 NEWEST = 15  # the highest minor version that is looked for
-LOWEST_OF = ("dependencies", "eda", "values", "local")  # the lists whose lowest versions are tried
+LOWEST_OF = ("dependencies", "eda", "values", "local")  # the lists whose lowest versions are tried, and ipykernel's
+KERNEL_TESTS = "test -q -n 2 tests/kernel tests/exchange/test_following.py tests/exchange/test_vscode.py"
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ def lowest_pins() -> Path:
     """The constraints with the lowest version of each dependency that a user installs."""
     lists = [re.search(rf"^{name} = \[(.*?)\]", PROJECT, re.M | re.S) for name in LOWEST_OF]
     lowest = dict(pair for found in lists if found for pair in re.findall(r'"([a-z0-9_-]+)>=([0-9.]+)"', found[1]))
+    lowest |= dict(re.findall(r'"(ipykernel)>=([0-9.]+)"', PROJECT))
     others = [line for line in CONSTRAINTS.splitlines() if re.split(r"[=\s]", line)[0] not in lowest]
     # These ask for newer versions of them than we do.
     others = [line for line in others if not line.startswith(("pydantic-core", "altair"))]
@@ -118,7 +120,8 @@ def lines(found: dict[str, str], *, is_brief: bool) -> list[Line]:
     targets = ("demo", "quick") if is_brief else ("demo", "test -q --ignore=tests/browser")
     whole = [Line(version, python, targets) for version, python in found.items()]
     oldest = min(found, key=minor_of)
-    return [*whole, Line("lowest", found[oldest], ("demo", "quick"), lowest_pins())]
+    lowest = ("demo", "quick") if is_brief else ("demo", "quick", KERNEL_TESTS)
+    return [*whole, Line("lowest", found[oldest], lowest, lowest_pins())]
 
 
 def minor_of(version: str) -> int:
