@@ -104,6 +104,17 @@ class CometMagics(Magics):
             raise ConfigError("%claude reads no flags", "nothing was sent; %%claude --dry-run shows what would be")
         self._answer(line)
 
+    @line_magic
+    def claude_help(self, line: str) -> object:
+        """List the commands, each with a line on what it does."""
+        from ..render.table import Table
+
+        own = {f"%%{name}": function for name, function in self.magics["cell"].items()}
+        own |= {f"%{name}": function for name, function in self.magics["line"].items()}
+        rows = [(name, docstring(function).split("\n")[0]) for name, function in own.items()]
+        notes = ["`%%claude?` and the like show all of one command."]
+        return Table("", ("command", "what it does"), sorted(rows), notes)
+
     @no_var_expand
     @line_magic
     def claude_continue(self, line: str) -> None:

@@ -390,3 +390,13 @@ def test_without_docstrings_there_is_help_and_tools_are_described(nobody_home: P
     assert "Show the turns of this notebook's conversation" in printed
     assert "Show what this session has used and cost" in printed
     assert '"description": "Adds one."' in printed
+
+
+def test_the_help_lists_every_command(shell: Any) -> None:
+    rows = Ran(shell, "%claude_help").result.result.rows
+    own = shell.magics_manager.registry["CometMagics"].magics
+    assert [name for name, _ in rows] == sorted(
+        [*(f"%%{name}" for name in own["cell"]), *(f"%{name}" for name in own["line"])]
+    )
+    assert all(words.endswith((".", "?", ":")) or "`" in words for _, words in rows)
+    assert {"%%claude", "%claude_forecast", "%claude_help", "%claude_panel"} <= {name for name, _ in rows}
