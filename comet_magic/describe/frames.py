@@ -355,7 +355,7 @@ def _read(outline: FrameSample, frame: nw.DataFrame[Any], narwhals: Any) -> Fram
         frame=sample,
         positions=positions,
         how=f"a sample of {len(sample):,} rows ({how})",
-        memory=f"~{_size(sample.estimated_size() * rows / len(sample))}",
+        memory=_size(sample.estimated_size() * rows / len(sample), "~"),
     )
 
 
@@ -600,9 +600,7 @@ def _figures(frame: Any, expressions: list[Any], narwhals: Any) -> dict[str, Any
     return {name: None if is_null(value) else _as_span(value) for name, value in values.items()}
 
 
-def _size(count: float) -> str:
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            return f"{count:.0f} {unit}" if count >= 10 or unit == "bytes" else f"{count:.1f} {unit}"
-        count /= 1000
-    raise AssertionError
+def _size(count: float, sign: str = "") -> str:
+    """Return `12 MB`; "" for less than one, which is of no interest, and changes as Python encodes the texts."""
+    size, unit = (count / 1e9, "GB") if count >= 1e9 else (count / 1e6, "MB")
+    return "" if count < 1e6 else f"{sign}{size:.0f} {unit}" if size >= 10 else f"{sign}{size:.1f} {unit}"

@@ -28,6 +28,8 @@ _PRINTED = lazy_pattern(
     r"|^(?:\w+:\w+:)?\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}|^Date: +\w{3}, \d\d \w{3} \d{4}|^Time: +\d\d:\d\d:\d\d"
     r"|\b0x[0-9a-fA-F]{11,16}\b"
 )
+# A table's size in memory grows when its texts are encoded, as for a card.
+_MEMORY = lazy_pattern(r"(?m)^([\d,]+ rows? × [\d,]+ columns?) · ~?[\d.]+ [MG]B\b")
 _OF_CELLS = lazy_pattern(r'<data[^\n]* type="(?:notebook cells?|output)"')
 
 
@@ -45,7 +47,7 @@ def lasting(text: str) -> str:
 def _lasting(frame: str) -> str:
     if _OF_CELLS.match(frame):
         frame = _PRINTED.sub("…", frame)
-    return with_sorted_sets(_PASSING.sub("…", frame))
+    return with_sorted_sets(_MEMORY.sub(r"\1", _PASSING.sub("…", frame)))
 
 
 _QUOTED = r"'(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\""

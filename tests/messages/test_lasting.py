@@ -20,6 +20,7 @@ SAME = [
     (CELLS, "<ipython-input-41-4ac0463c63f6>:2: UserWarning", "<ipython-input-5-4ac0463c63f6>:2: UserWarning"),
     ("exception OSError", "No such file: '/tmp/tmpa1b2c3d_/x'", "No such file: '/tmp/tmp0123wxyz/x'"),
     (CELLS, "Exception in thread Thread-7 (run)", "Exception in thread Thread-12 (run)"),
+    ("pandas DataFrame", "9 rows × 2 columns · 12 MB · x", "9 rows × 2 columns · 13 MB · x"),
     ("text", "{'b', 'a'} and frozenset({2, 1})", "{'a', 'b'} and frozenset({1, 2})"),
     (CELLS, "<X(0x7f6612345678)>", "<X(0x7f00abcdef01)>"),
 ]  # fmt: skip
