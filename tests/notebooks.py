@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from cells import Ran
 
 from comet_magic.exchange import session
+from comet_magic.settings import CometSettings
 
 
 class FrontEnd:
@@ -74,3 +77,18 @@ class FrontEnd:
         session.reset()
         magics = self.shell.magics_manager.registry["CometMagics"]
         magics.executions.deleted.deleted_at.clear()
+
+
+def opened(
+    shell: Any, path: Path, endpoint: str, monkeypatch: pytest.MonkeyPatch, sources: Iterable[str]
+) -> tuple[FrontEnd, list[Ran]]:
+    """A notebook of these cells, saved and run; and what came of each."""
+    monkeypatch.setenv("COMETAPI_KEY", "sk-test-0123456789abcdef")
+    monkeypatch.setenv("JPY_SESSION_NAME", str(path))
+    monkeypatch.setenv("COMET_MAGIC_ENDPOINT", endpoint)
+    CometSettings.instance().reset()
+    front_end = FrontEnd(shell, path)
+    for source in sources:
+        front_end.insert(source)
+    front_end.save()
+    return front_end, front_end.run_all()

@@ -14,7 +14,7 @@ from wire_server import WireServer, canonical
 
 from comet_magic.exchange.following import in_order
 from comet_magic.settings import CometSettings
-from notebooks import FrontEnd
+from notebooks import FrontEnd, opened
 
 BEGINS = {f"c{number}": f"%%claude\n{name}" for number, name in enumerate("ABCD", 1)}
 
@@ -28,17 +28,7 @@ def server() -> Iterator[WireServer]:
 @pytest.fixture
 def notebook(shell: Any, server: WireServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FrontEnd:
     """Four questions A, B, C and D in the cells c1 to c4, which have been asked and saved."""
-    path = tmp_path / "nb.ipynb"
-    monkeypatch.setenv("COMETAPI_KEY", "sk-test-0123456789abcdef")
-    monkeypatch.setenv("JPY_SESSION_NAME", str(path))
-    monkeypatch.setenv("COMET_MAGIC_ENDPOINT", server.url)
-    CometSettings.instance().reset()
-    front_end = FrontEnd(shell, path)
-    for source in BEGINS.values():
-        front_end.insert(source)
-    front_end.save()
-    front_end.run_all()
-    return front_end
+    return opened(shell, tmp_path / "nb.ipynb", server.url, monkeypatch, BEGINS.values())[0]
 
 
 def questions(server: WireServer) -> str:
@@ -383,7 +373,9 @@ class Person:
     def undo(self) -> None:
         if self.removed:
             at, cell = self.removed.pop()
+            at = min(at, len(self.notebook.cells))
             self.notebook.cells.insert(at, cell)
+            self.run(at)  # which tells that it is there again: until a run, the front end says that it was deleted
 
     def insert(self, number: int) -> None:
         self.asked += 1

@@ -11,7 +11,7 @@ import pytest
 from wire_server import WireServer, block, canonical, delta, start, stop, stream
 
 from comet_magic.settings import CometSettings
-from notebooks import FrontEnd
+from notebooks import FrontEnd, opened
 
 START = [
     "%config CometSettings.max_tokens = 300",
@@ -38,16 +38,8 @@ def server() -> Iterator[WireServer]:
 
 @pytest.fixture
 def notebook(shell: Any, server: WireServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FrontEnd:
-    path = tmp_path / "nb.ipynb"
-    monkeypatch.setenv("COMETAPI_KEY", "sk-test-0123456789abcdef")
-    monkeypatch.setenv("JPY_SESSION_NAME", str(path))
-    monkeypatch.setenv("COMET_MAGIC_ENDPOINT", server.url)
-    CometSettings.instance().reset()
-    front_end = FrontEnd(shell, path)
-    for source in START:
-        front_end.insert(source)
-    front_end.save()
-    assert [ran.error for ran in front_end.run_all()] == [None] * len(START)
+    front_end, ran = opened(shell, tmp_path / "nb.ipynb", server.url, monkeypatch, START)
+    assert [one.error for one in ran] == [None] * len(START)
     return front_end
 
 
