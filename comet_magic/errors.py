@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from .messages.message import Message
     from .messages.usage import Usage
 
+NO_THREAD = "this computer cannot start another thread"
+NO_THREAD_HINT = "end programs that you do not need, or restart the kernel"
+
 
 class CometError(Exception):
     """What happened, then what to do about it.

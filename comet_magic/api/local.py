@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import ConfigError
+from ..errors import NO_THREAD, NO_THREAD_HINT, ConfigError
 from ..keys import Key
 from ..text import expanded
 
@@ -157,8 +157,7 @@ def _first_line(process: subprocess.Popen[str]) -> str:
         reader.start()
     except RuntimeError:
         _end(process)
-        what = "the local model did not start: this computer cannot start another thread"
-        raise ConfigError(what, "end programs that you do not need, or restart the kernel") from None
+        raise ConfigError(f"the local model did not start: {NO_THREAD}", NO_THREAD_HINT) from None
     try:
         deadline = time.monotonic() + START_S
         while reader.is_alive() and time.monotonic() < deadline:

@@ -26,7 +26,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from ..errors import TransportError
+from ..errors import NO_THREAD, NO_THREAD_HINT, TransportError
 from ..keys import Key
 from .unpacking import Unpacker
 
@@ -146,9 +146,7 @@ class _Exchange:
         try:
             _thread.start_new_thread(self._read, ())
         except RuntimeError:
-            what = "nothing was sent: this computer cannot start another thread"
-            hint = "end programs that you do not need, or restart the kernel"
-            raise TransportError(what, hint, kind="thread") from None
+            raise TransportError(f"nothing was sent: {NO_THREAD}", NO_THREAD_HINT, kind="thread") from None
 
     # ---- the reader thread
 

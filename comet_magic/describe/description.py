@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from ..errors import ConfigError
-from ..messages.lasting import with_sorted_sets
+from ..messages.lasting import ADDRESS, BARE_ADDRESS, OF_THREAD, with_sorted_sets
 from ..messages.message import ContentBlock
 from ..messages.tokens import block_tokens, estimated_tokens
 from ..text import cut, lazy_pattern, whole_text
@@ -23,10 +23,7 @@ from .dependencies import plain, type_name
 
 INLINE = 200  # characters; a longer value, and one of several lines, stands in a frame of its own
 CELL = 40  # characters of a text in a table
-_ADDRESS = lazy_pattern(
-    r" at 0x[0-9A-Fa-f]{6,}| id='\d{9,}'|\b0x[0-9A-Fa-f]{11,16}\b|(?<=, started )\d{9,}|(?<=, started daemon )\d{9,}"
-    r"|(?<=\bThread)-\d+"
-)
+_ADDRESS = lazy_pattern(rf"{ADDRESS}|{BARE_ADDRESS}|{OF_THREAD}| id='\d{{9,}}'|(?<=\bThread)-\d+")
 _MIDDLE = "\n…\n"
 EDGE = 1000  # characters; a secret that a cut went through is hardly longer
 SHORTENED = 10_000  # characters of a value that are looked at to show a few of them

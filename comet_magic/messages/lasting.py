@@ -9,14 +9,18 @@ from ..text import lazy_pattern
 from .framed import frames_in
 
 MOST_SORTED = 20_000  # characters of a text in which sets are looked for
+# How Python writes addresses in memory.
+ADDRESS = r" at 0x[0-9A-Fa-f]{6,}"
+BARE_ADDRESS = r"\b0x[0-9A-Fa-f]{11,16}\b"
+OF_THREAD = r"(?<=, started )\d{9,}|(?<=, started daemon )\d{9,}"
 _NUMBER = r"[\d.,]+"
 _UNIT = r"(?:ns|[µμ]s|us|ms|s|min|h)\b"
 _SPAN = rf"{_NUMBER} ?{_UNIT}(?: {_NUMBER} ?{_UNIT})*"
 # What Python, tempfile, threading and ipykernel write, each in its own form.
 _PASSING = lazy_pattern(
-    r"(?<=[/\\])tmp[a-z0-9_]{8}\b|\bipykernel_\d+|<ipython-input-\d+-\w+>| at 0x[0-9a-fA-F]{6,}"
+    rf"{ADDRESS}|{OF_THREAD}"
+    r"|(?<=[/\\])tmp[a-z0-9_]{8}\b|\bipykernel_\d+|<ipython-input-\d+-\w+>"
     r"|\bThread-\d+(?= \()|\bThreadPoolExecutor-\d+_\d+|(?<=name=')Task-\d+(?=')"
-    r"|(?<=, started )\d{9,}|(?<=, started daemon )\d{9,}"
 )
 # What IPython, tqdm, logging and statsmodels print of times, and addresses; in values, such a number may matter.
 _PRINTED = lazy_pattern(
@@ -26,7 +30,7 @@ _PRINTED = lazy_pattern(
     rf"|^{_NUMBER} {_UNIT}.* per loop.*best of.*$"
     r"|\| *[\d.]+[kMG]?/[\d.]+[kMG]? *\[[^\]\n]*\]|\d+it \[\d[\d:]*, [^\]\n]*\]"
     r"|^(?:\w+:\w+:)?\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}|^Date: +\w{3}, \d\d \w{3} \d{4}|^Time: +\d\d:\d\d:\d\d"
-    r"|\b0x[0-9a-fA-F]{11,16}\b"
+    rf"|{BARE_ADDRESS}"
 )
 # A table's size in memory grows when its texts are encoded, as for a card.
 _MEMORY = lazy_pattern(r"(?m)^([\d,]+ rows? × [\d,]+ columns?) · ~?[\d.]+ [MG]B\b")

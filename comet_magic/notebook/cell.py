@@ -9,7 +9,7 @@ from typing import Any
 from ..exchange.cells import Cell, Notebook
 from ..settings import CometSettings
 from ..text import from_home, lazy_pattern, whole_text
-from .executions import current_executions
+from .executions import current_executions, parent_of
 from .saved_notebook import saved_notebook
 
 
@@ -129,11 +129,6 @@ def notebook_path(settings: CometSettings) -> str:
     is_of_notebook = bool(cell_id(shell)) or (executions is not None and executions.are_named)
     path = str(from_vscode or (settings.notebook_variable if is_of_notebook else ""))
     return from_home(path) if Path(path).suffix else ""
-
-
-def parent_of(shell: Any) -> dict[str, Any]:
-    """Return the message that asked for the execution; none outside kernels."""
-    return shell.get_parent() if hasattr(shell, "get_parent") else {}
 
 
 def is_running_cell() -> bool:

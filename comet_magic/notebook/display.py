@@ -21,7 +21,8 @@ from ..render.markdown import safe_markdown
 from ..render.message import displayed_part, notes, plain_account, plain_sources, to_markdown, to_plain, value_markdown
 from ..settings import terminal_shows_colours
 from ..text import MARK, clean, escaped
-from .cell import current_shell, is_console, is_terminal, parent_of
+from .cell import current_shell, is_console, is_terminal
+from .executions import parent_of
 from .next_cell import one_block
 
 PAINT_S = 0.1  # seconds between paints at least; faster only flickers

@@ -151,8 +151,7 @@ class Executions:
 
     def _begin(self, info: Any) -> None:
         self._has_thread_failed = False
-        parent = self._shell.get_parent() if hasattr(self._shell, "get_parent") else {}
-        metadata = parent.get("metadata") or {}
+        metadata = parent_of(self._shell).get("metadata") or {}
         self._here.displayed = {}
         self._here.cell = str(info.cell_id or metadata.get("cellId") or "")
         # Each thread has hooks of its own, and a subshell's cells run on another one.
@@ -335,6 +334,11 @@ class Executions:
         number = getattr(self._shell.compile, "_filename_map", {}).get(filename)
         sources = self._shell.history_manager.input_hist_raw
         return str(sources[number]) if number is not None and number < len(sources) else ""
+
+
+def parent_of(shell: Any) -> dict[str, Any]:
+    """Return the message that asked for the execution; none outside kernels."""
+    return shell.get_parent() if hasattr(shell, "get_parent") else {}
 
 
 def first_line(source: str) -> str:

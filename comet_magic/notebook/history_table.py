@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +12,6 @@ from ..exchange.following import follow
 from ..exchange.session import Session, current
 from ..messages.conversation import Turn
 from ..messages.framed import unframed
-from ..messages.message import Message
 from ..render.table import Table, about, counted
 from ..settings import CometSettings
 from ..store import conversations, left_out, requests, turns
@@ -50,11 +48,15 @@ def history(settings: CometSettings, name: str, namespace: Mapping[str, Any]) ->
         )
         for number, turn in enumerate(conversation.turns, 1)
     ]
-    for one in left_out.find(store, name):
-        cell, question = _cell(session, one.cell, one.session, one.execution), _question(one.wire)
-        where = repr(one.asks_in) if one.asks_in else "no conversation"
-        why = "its cell was deleted" if one.asks_in is None else f"its cell now asks in {where}"
-        rows.append(("", cell, question, counted(one.tokens), about(one.cost_usd), f"left out: {why}"))
+    left = {one.cell: one.asks_in for one in left_out.find(store, name)}
+    whole = turns.with_left_out(store, name, *left) or conversation
+    for turn in [turn for turn in whole.turns if turn.cell in left]:
+        asks_in, cell = left[turn.cell], _cell(session, turn.cell, turn.session, turn.execution)
+        why = "its cell was deleted" if asks_in is None else f"its cell now asks in {asks_in!r}"
+        why = "its cell now asks in no conversation" if asks_in == "" else why
+        rows.append(
+            ("", cell, first_line(turn.question), counted(turn.tokens), about(turn.cost_usd), f"left out: {why}")
+        )
     for attempt in requests.attempts(store, name):
         cell = _cell(session, attempt.cell, attempt.session, attempt.execution)
         state = "in flight" if attempt.state == requests.IN_FLIGHT else f"{attempt.state}: {attempt.why.split(': ')[0]}"
@@ -116,14 +118,6 @@ def _state(turn: Turn, why_again: str, *, is_stale: bool) -> str:
     if is_stale:
         return "stale: it answered an older text"
     return "imported" if turn.request is None and not turn.session else ""
-
-
-def _question(wire: str) -> str:
-    """Return the first line of a turn's question. wire: its messages, as JSON."""
-    try:
-        return first_line(Message.from_wire(json.loads(wire)[0]).text)
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError):
-        return ""  # a row that this program did not write
 
 
 def first_line(text: str) -> str:

@@ -16,33 +16,25 @@ from .turns import conversation_id, find_conversation_id
 
 
 class LeftOut(NamedTuple):
-    """A turn that is left out. wire, session, execution, tokens, cost_usd: as of `Turn`.
+    """A turn that is left out, by its cell.
 
-    asks_in: the conversation in which its cell asks now, "" for none; None: the cell was deleted.
+    asks_in: the conversation in which the cell asks now, "" for none; None: it was deleted.
     at: since when, in seconds since 1970.
     """
 
     cell: str
     asks_in: str | None
     at: float
-    wire: str
-    session: str | None
-    execution: int | None
-    tokens: int | None
-    cost_usd: float | None
 
 
 def find(store: Store, name: str) -> list[LeftOut]:
-    """Return what is left out of a conversation, in its order."""
+    """Return what is left out of a conversation."""
 
     def act(db: Connection) -> list[LeftOut]:
-        rows = db.execute(
-            "SELECT t.cell, asks_in, l.at, wire, session, execution, tokens, cost_usd"
-            " FROM left_out l JOIN turns t ON t.conversation = l.conversation AND t.cell = l.cell"
-            " WHERE l.conversation = ? ORDER BY place",
-            (find_conversation_id(db, name),),
-        )
-        return [LeftOut(*row) for row in rows]
+        id = find_conversation_id(db, name)
+        return [
+            LeftOut(*row) for row in db.execute("SELECT cell, asks_in, at FROM left_out WHERE conversation = ?", (id,))
+        ]
 
     return store.find(act) or []
 

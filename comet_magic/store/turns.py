@@ -140,6 +140,8 @@ def set_aside(store: Store, db: Connection, name: str) -> None:
 def leave_others(store: Store, cell: str, asks_in: str, notebook: str) -> None:
     """Leave a cell's turns out of the conversations in which it does not ask any more. notebook: its path."""
     with store.locked():
+        if not store.read(lambda db: turn_order.left_by(db, cell, asks_in, notebook)):
+            return  # as nearly always, and a replay writes nothing for it
         for name in store.write(lambda db: turn_order.leave_others(db, cell, asks_in, notebook), keeps_turns=True):
             store.cache.pop(name, None)
 
