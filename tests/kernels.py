@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 import time
 from typing import Any
 
@@ -14,7 +15,8 @@ class Kernel:
     """A kernel and what came of each cell."""
 
     def __init__(self, **environment: str) -> None:
-        self.manager = KernelManager(kernel_name="python3", transport="ipc")
+        self._sockets = tempfile.TemporaryDirectory(prefix="comet-kernel-")
+        self.manager = KernelManager(kernel_name="python3", transport="ipc", ip=f"{self._sockets.name}/ipc")
         self.manager.start_kernel(extra_arguments=["--log-level=ERROR"], env={**os.environ, **environment})
         self.client = self.manager.client()
         self.client.start_channels()
@@ -23,6 +25,7 @@ class Kernel:
     def close(self) -> None:
         self.client.stop_channels()
         self.manager.shutdown_kernel(now=True)
+        self._sockets.cleanup()
 
     def send(self, code: str, cell: str | None = None, *, deleted: tuple[str, ...] = (), stdin: bool = False) -> str:
         """Ask the kernel to run a cell, as a notebook's front end does. Returns: the message's id.

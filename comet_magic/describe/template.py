@@ -6,10 +6,12 @@ r"""The `{{expr}}` of a prompt, found in one pass. All else is text: single brac
 from __future__ import annotations
 
 import ast
+import re
 import warnings
 from typing import NamedTuple
 
 from ..errors import ConfigError
+from ..text import lazy_pattern
 
 CLOSINGS = 50  # `}}` that are tried as the end of one reference; an expression may have some of its own
 CLOSINGS_OF_OPEN = 5  # of one that another begins in
@@ -95,6 +97,70 @@ class _Scan:
             return None
         # Nothing but a comment would be an empty tuple.
         return None if source.lstrip().startswith("#") else tree
+
+
+class OpenExpression(NamedTuple):
+    """An expression that is being written: from behind its `{{` to the end of the text.
+
+    end: where that is in the whole text.        brackets: where those begin that are open, in `source`.
+    quote: where the text begins that is open, in `source`; None where none is.
+    """
+
+    source: str
+    end: int
+    brackets: tuple[int, ...]
+    quote: int | None
+
+
+def open_expression(before: str, start: int = 0) -> OpenExpression | None:
+    """Return the expression that is open at the end of a text; None in prose. start: where the prompt begins in it.
+
+    A blank line, or `}}` where no bracket and no text is open, ends what never was an expression.
+    """
+    found, at, left = None, start, MOST_PARSED
+    while (at := before.find("{{", at)) >= 0:
+        at += 2
+        if before[at - 3 : at - 2] == "\\" and at - 2 > start:
+            continue
+        expression = _open_or_end(before, at)
+        left -= expression - at if isinstance(expression, int) else min(len(before) - at, LONGEST)
+        if left < 0:
+            return None
+        if isinstance(expression, int):
+            found, at = None, expression
+        elif expression:
+            found = expression
+    return found
+
+
+# A text that is closed, or its beginning; a bracket; an end.
+_PART = lazy_pattern(
+    r"""\"{3}(?:\\.|[^\\])*?\"{3}|'{3}(?:\\.|[^\\])*?'{3}|(?P<long_quote>"{3}|'{3})"""
+    r"""|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|(?P<quote>["'])"""
+    r"""|(?P<open>[(\[{])|(?P<end>\}\})|(?P<close>[)\]}])|(?P<blank>\n[ \t]*\n)""",
+    re.DOTALL,
+)
+
+
+def _open_or_end(before: str, start: int) -> OpenExpression | int | None:
+    """Return the expression that begins at `start`, or where it ends; None where it never was one."""
+    source, brackets = before[start : start + LONGEST + 1], list[int]()
+    at = 0
+    while part := _PART.search(source, at):
+        at = part.end()
+        if part["long_quote"] or part["quote"]:
+            is_text = part["long_quote"] or "\n" not in source[at:]
+            return OpenExpression(source, len(before), tuple(brackets), at - 1) if is_text else None
+        if part["open"]:
+            brackets.append(part.start())
+        elif brackets and (part["close"] or part["end"]):
+            brackets.pop()
+            at = part.start() + 1
+        elif part["end"]:
+            return start + at
+        elif part["blank"] and not brackets:
+            return None
+    return OpenExpression(source, len(before), tuple(brackets), None) if len(source) <= LONGEST else None
 
 
 def _no_expression(what: str) -> ConfigError:

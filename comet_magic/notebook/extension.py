@@ -20,7 +20,7 @@ from .cell import notebook_path
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-from .completion import matcher
+from .completion import complete_prompts
 from .magics import CometMagics
 
 
@@ -70,7 +70,7 @@ def load(shell: InteractiveShell) -> None:
         _append(shell.configurables, settings, undo)
         _append(shell.input_transformer_manager.token_transformers, QuestionLine, undo)
         if completer := getattr(shell, "Completer", None):
-            _append(completer.custom_matchers, matcher(magics), undo)
+            undo.callback(complete_prompts(completer, magics))
         _answer_in_this_cell(shell, undo)
         magics.undo = undo.pop_all()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from wire_server import MESSAGE, Received, Script, WireServer, canonical, delta,
 
 import comet_magic
 from comet_magic.errors import ConfigError
-from comet_magic.notebook.completion import completions
 from comet_magic.notebook.flags import parse_flags, parser
 
 
@@ -146,33 +144,6 @@ def test_a_wrong_flag_sends_nothing_and_says_why(shell: Any, server: WireServer,
 
 def test_flags_that_are_not_given_are_none() -> None:
     assert {name for name, value in parse_flags("").items() if value} == set()
-
-
-def test_tab_completes_flags_and_models(shell: Any) -> None:
-    def tab(line: str) -> list[str]:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return [c.text for c in shell.Completer.completions(line, len(line))]
-
-    assert tab("%%claude --mo") == ["--model"]
-    assert tab("%%claude -m op") == ["opus"]
-    assert tab("%claude_history --fo") == ["--forget", "--fork"]
-    with WireServer(canonical()) as server:
-        comet_magic.CometSettings.instance().endpoint = server.url
-        comet_magic.ask("hi", chat="eda")
-    assert tab("%%claude -c e") == ["eda"]
-    assert tab("%claude_history --chat ") == ["eda"]
-    assert tab("%%claude --effort ") == ["high", "low", "max", "medium", "xhigh"]
-    magics = shell.magics_manager.registry["CometMagics"]
-    magics.offered = ["claude-x"]
-    assert completions("%%claude -m cl", magics) == ["claude-x"]
-    assert completions("claude --mo", magics) == []
-    shell.run_cell("class Order: pass\ndef orders(): pass\nold = 5")
-    assert "Order" in completions("%%claude --as ", magics)
-    assert completions("%%claude --as 'list[Or", magics) == ["'list[Order"]
-    assert completions("%%claude --tools orders,qu", magics) == ["orders,query"]
-    assert completions("%%claude --tools o", magics) == ["orders"]
-    assert completions("%%claude -o o", magics) == ["old", "orders"]
 
 
 TYPED = [
