@@ -14,8 +14,18 @@ class Ran:
         with capture_output() as captured:
             self.result = shell.run_cell(cell, store_history=True)
         self.printed = captured.stdout + captured.stderr
-        self.outputs = captured.outputs
+        # What is said of the code that a reply makes stands below the reply.
+        outputs = captured.outputs
+        self.notes = [one for one in outputs if str(one.data.get("text/markdown", "")).startswith("<small>")]
+        self.outputs = [one for one in outputs if one not in self.notes]
         self.error = self.result.error_in_exec or self.result.error_before_exec
+
+    @property
+    def said(self) -> str:
+        """All that was printed or displayed, as text."""
+        return "\n".join(
+            [self.printed, *(str(output.data.get("text/plain", "")) for output in [*self.outputs, *self.notes])]
+        )
 
     @property
     def markdown(self) -> str:

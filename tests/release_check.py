@@ -61,11 +61,24 @@ def look_into(wheel: Path, sdist: Path) -> None:
     tracked = run("git", "ls-files", "comet_magic", cwd=ROOT).split()
     if names != set(tracked):
         sys.exit(f"the wheel has not what is tracked: {sorted(names ^ set(tracked))}")
+    share = "data/share/jupyter/labextensions/comet_magic/"
+    front_end = {name.split(share)[1] for name in contents if share in name}
+    tracked = [name.removeprefix("labextension/") for name in run("git", "ls-files", "labextension", cwd=ROOT).split()]
+    if front_end != set(tracked):
+        sys.exit(f"the wheel has not the front end's files: {sorted(front_end ^ set(tracked))}")
     with tarfile.open(sdist) as archive:
         for member in archive.getmembers():
             if member.isfile() and (file := archive.extractfile(member)):
                 contents[member.name] = file.read()
-    for needed in ("README.md", "LICENSE", "CHANGELOG.md", "tests/wire_server.py", "docs/architecture.md"):
+    for needed in (
+        "hatch_build.py",
+        "static/prose.js",
+        "README.md",
+        "LICENSE",
+        "CHANGELOG.md",
+        "tests/wire_server.py",
+        "docs/architecture.md",
+    ):
         if not any(name.endswith(needed) for name in contents):
             sys.exit(f"{needed} is in no archive")
     for name, content in contents.items():
@@ -93,6 +106,12 @@ def try_in_an_empty_environment(wheel: Path, extra: str) -> None:
         else ""
     )
     run(python, "-c", CELL + use, ROOT / "tests", cwd=home, env=environment)
+    if extra == "lab":
+        listed = subprocess.run(
+            [python, "-m", "jupyter", "labextension", "list"], capture_output=True, text=True, cwd=home, env=environment
+        )
+        if not re.search(r"comet_magic v\S+ .*enabled.*OK", listed.stdout + listed.stderr):
+            sys.exit(f"JupyterLab does not know the extension:\n{listed.stdout}{listed.stderr}")
 
 
 def main() -> None:

@@ -161,7 +161,10 @@ def line_completions(line: str, magics: CometMagics) -> list[str] | None:
     return [candidate for candidate in actions if candidate.startswith("--") and candidate.startswith(word)]
 
 
-_ACTIONS: dict[str, dict[str, Any]] = {"%claude_usage": {"--all": None}, "%claude_fix": {"--dry-run": None}}
+_ACTIONS: dict[str, dict[str, Any]] = {
+    "%claude_usage": {"--all": None},
+    "%claude_fix": {"--cell": None, "--dry-run": None},
+}
 
 
 def _starting(word: str, known: Iterable[str]) -> list[str]:

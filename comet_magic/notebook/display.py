@@ -275,7 +275,9 @@ def show(shell: Any, value: Any) -> None:
     if _only_prints(shell):
         print(value)
     else:
-        shell.display_pub.publish(data=value._repr_mimebundle_())
+        bundle = value._repr_mimebundle_()
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+        shell.display_pub.publish(data=data, metadata=metadata)
 
 
 def screen_for(shell: Any, plan: Plan) -> Screen:

@@ -44,6 +44,29 @@ TASK = (
 )
 
 
+class FixLine(NamedTuple):
+    """What stands behind `%claude_fix`. cell: the number of the cell that is meant, None for whichever failed last."""
+
+    hint: str
+    cell: int | None = None
+    dry_run: bool = False
+
+    @classmethod
+    def of(cls, line: str) -> FixLine:
+        """Read the flags that stand before the hint, and a `--dry-run` behind it: all else is text."""
+        cell, dry_run = None, False
+        while flag := _FIX_FLAG.match(line):
+            cell, dry_run = int(flag[1]) if flag[1] else cell, dry_run or not flag[1]
+            line = line[flag.end() :]
+        hint, behind, rest = line.rpartition("--dry-run")
+        if behind and not rest.strip() and hint.endswith(" "):
+            line, dry_run = hint, True
+        return cls(line.strip(), cell, dry_run)
+
+
+_FIX_FLAG = lazy_pattern(r"\s*(?:--dry-run|--cell[ =](\d+))(?:\s+|$)")
+
+
 class Variable(NamedTuple):
     """name: as it is called in the question: with its function, where it is local to one."""
 
@@ -141,14 +164,15 @@ def replacement(code: str, failed: Execution, executions: Executions, hide: Call
     magic, rest = [*body.split("\n", 1), ""][:2] if body.startswith("%%") else ("", body)
     before, after = (hide(source).strip().splitlines() for source in (replaced, body))
     diff = difflib.unified_diff(before, after, n=1, lineterm="")
-    return Replacement("\n".join(filter(None, [magic, comment, rest])), "\n".join(list(diff)[2:]))
+    return Replacement("\n".join(filter(None, [magic, comment, rest])), "\n".join(list(diff)[2:]), replaced)
 
 
 class Replacement(NamedTuple):
-    """code: of the new cell.        diff: from the cell that it replaces."""
+    """code: of the new cell.        diff: from the cell that it replaces.        former: the source of that."""
 
     code: str
     diff: str
+    former: str
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         """Show how the cell changes."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,32 +136,39 @@ class CometMagics(Magics):
     def claude_fix(self, line: str) -> None:
         """Have the cell that failed last explained and corrected; `%claude_fix HINT` adds what you know.
 
-        What is sent: the cell, what it printed, its traceback (frames of your own code, and the cells that they are
-        of), cards of the variables that the cell uses, names that are near, and the versions of its libraries;
-        `%claude_fix --dry-run` shows it. It is a turn of the notebook's conversation, so that you can ask why. The
-        corrected cell is put below, and never run by itself; its first comment names the cell that it replaces.
+            %claude_fix the column may have another name
+            %claude_fix --cell 5                only if the cell with the number [5] is the one that failed last
+            %claude_fix --dry-run               shows what would be sent
+
+        It sends the cell, what it printed, its traceback (frames of your own code, and the cells that they are of),
+        cards of the variables that the cell uses, similar names, and the versions of the libraries. It is a turn of the
+        notebook's conversation, so you can ask why. The corrected cell is put below and is not run; its first comment
+        names the cell that it replaces.
         """
         from ..describe.question import limits_of
         from ..exchange.plan import Options
         from .display import show
-        from .fix import fix_question, replacement
+        from .fix import FixLine, fix_question, replacement
         from .next_cell import one_block
 
         failed = self.executions.failure
         if failed is None:
             print("nothing to fix: no cell of your own code has failed, or it has run well since")
             return
-        hint = re.sub(r"^\s*--dry-run\b|\s--dry-run\s*$", "", line)
+        wanted = FixLine.of(line)
+        if wanted.cell not in (None, failed.number):
+            print(f"only the latest failure is known, which is not that of cell [{wanted.cell}]: run that cell again")
+            return
         question = fix_question(
-            failed, hint, self.settings, self.shell.user_ns, self.executions, self.shell.transform_cell
+            failed, wanted.hint, self.settings, self.shell.user_ns, self.executions, self.shell.transform_cell
         )
         cell = self._cell(None)
-        reply = self._ask(question, Options(dry_run=hint != line), cell)
+        reply = self._ask(question, Options(dry_run=wanted.dry_run), cell)
         if reply and (code := one_block(reply)):
             replaced = replacement(code, failed, self.executions, limits_of(self.settings).hide)
             if replaced.diff:
                 show(self.shell, replaced)
-            self._insert_next_cell(cell, reply, replaced.code)
+            self._insert_next_cell(cell, reply, replaced.code, replaces=replaced.former)
 
     def _answer(
         self, prompt: str, *, chat: str | None = None, alone: bool = False, new: bool = False, fresh: bool = False,
@@ -229,11 +235,16 @@ class CometMagics(Magics):
         self.stale_notes.mend(plan.store, conversation)
         return reply
 
-    def _insert_next_cell(self, cell: Cell, reply: Message, code: str, *, again: bool = False) -> None:
+    def _insert_next_cell(
+        self, cell: Cell, reply: Message, code: str, *, again: bool = False, replaces: str = ""
+    ) -> None:
         from ..exchange.session import current
+        from .display import show
         from .next_cell import insert_next_cell
 
-        print(insert_next_cell(self.shell, current().store(self.settings), cell, reply, code, again=again))
+        store = current().store(self.settings)
+        note = insert_next_cell(self.shell, store, cell, reply, code, again=again, replaces=replaces)
+        show(self.shell, note)
 
     @no_var_expand
     @line_magic

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..exchange.cells import Cell
 from ..messages.message import Message
+from ..render.message import noted
 from ..store import code_cells
 from ..store.database import Store
 from ..text import MARK, clean, lazy_pattern, spelled, without_unseen
@@ -50,7 +50,7 @@ WIDE = 160  # columns that a screen may not show
 
 
 def code_warnings(code: str, as_it_came: str) -> str:
-    """Return what a reader could miss in code, in words that go on with a sentence; "" if there is nothing.
+    """Return what a reader could miss in code, in words that go on a sentence; "" if there is nothing.
 
     as_it_came: the text of the reply, in which characters may have stood that cannot be seen.
     """
@@ -70,37 +70,71 @@ def _numbers(lines: list[int], most: int = 5) -> str:
     return ", ".join(map(str, lines[:most])) + (" …" if len(lines) > most else "")
 
 
-def insert_next_cell(shell: Any, store: Store, cell: Cell, reply: Message, code: str, *, again: bool = False) -> str:
-    """Put `code` below the cell, unless it is there. Returns: what was done, in words.
+class CodeNote(NamedTuple):
+    """What became of a reply's code, in sentences.
+
+    made: the fingerprint of the code that was put into a new cell, "" where none was made.
+    replaces: the fingerprint of the source that it corrects, "" for new code. A front end may take the old code away by
+    these two: see labextension/static/prose.js.
+    """
+
+    text: str
+    made: str = ""
+    replaces: str = ""
+
+    def __str__(self) -> str:
+        return self.text
+
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None
+    ) -> tuple[dict[str, str], dict[str, Any]]:
+        marks = {"code": self.made, "replaces": self.replaces} if self.made else {}
+        return {"text/plain": self.text, "text/markdown": noted(self.text)}, {"comet_magic": marks}
+
+
+def fingerprint(source: str) -> str:
+    """Return a number for a cell's source, FNV-1a of 64 bits: a page can make it that has no cryptography."""
+    number = 0xCBF29CE484222325
+    for byte in source.strip(" \t\r\n").encode("utf-8", "surrogatepass"):
+        number = (number ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
+    return f"{number:016x}"
+
+
+def insert_next_cell(
+    shell: Any, store: Store, cell: Cell, reply: Message, code: str, *, again: bool = False, replaces: str = ""
+) -> CodeNote:
+    """Put `code` into a cell below, unless it is there. Returns: what was done.
 
     again: also where the same was put there before, for the user has asked anew.
+    replaces: the source of the cell that it corrects, "" for new code.
     """
-    said = _insert_next_cell(shell, store, cell, reply, code, again=again)
-    look_at = code_warnings(code, reply.text) if code and reply.is_whole else ""
+    note = _insert_next_cell(shell, store, cell, reply, code, again=again)
+    sentences = [note.text]
     if (count := len(python_blocks(reply))) > 1:
-        said += f"; it is the longest of the reply's {count} blocks, which comet_magic.last.code_blocks has"
-    return f"{said}; look at it: {look_at}" if look_at else said
+        sentences.append(f"It is the longest of the reply's {count} blocks; comet_magic.last.code_blocks has them all.")
+    if look_at := code_warnings(code, reply.text) if code and reply.is_whole else "":
+        sentences.append(f"Look at it: {look_at}.")
+    return CodeNote(" ".join(sentences), note.made, fingerprint(replaces) if replaces else "")
 
 
-def _insert_next_cell(shell: Any, store: Store, cell: Cell, reply: Message, code: str, *, again: bool) -> str:
+def _insert_next_cell(shell: Any, store: Store, cell: Cell, reply: Message, code: str, *, again: bool) -> CodeNote:
     if not reply.is_whole:
-        return "no cell was put below, for the reply is not whole"
+        return CodeNote("The reply is not whole, so no cell was made.")
     if not code:
-        return "the reply has no block of Python: no cell was put below"
+        return CodeNote("The reply has no Python code, so no cell was made.")
     if is_terminal(shell):
         shell.set_next_input(code)
-        return "the code is your next input, not run: read it first"
+        return CodeNote("The code is your next input. Read it, then run it.")
     former = code_cells.find_digest(store, cell.conversation, cell.id) if cell.id else ""
-    digest = sha256(code.encode()).hexdigest()
-    is_there = former == digest or (not cell.id and reply.receipt.replayed is not None)
+    made = fingerprint(code)
+    is_there = former == made or (not cell.id and reply.receipt.replayed is not None)
     if is_there and not again:
-        return "the code is what was put below before: no other cell was made; comet_magic.last.code_blocks has it, too"
+        return CodeNote("No other cell was made: this code was put into a cell below before.")
     shell.set_next_input(code)
-    if cell.id:
-        code_cells.keep_digest(store, cell.conversation, cell.id, digest)
+    if not cell.id:
+        return CodeNote("New code was put into a cell below, if your client makes one. Read it, then run it.", made)
+    code_cells.keep_digest(store, cell.conversation, cell.id, made)
+    text = "New code was put into the cell below. Read it, then run it."
     if former and not is_there:
-        return (
-            "the new code is in a cell below, not run: read it first; delete the old one, which no kernel can replace"
-        )
-    where = "in a cell below" if cell.id else "in a cell below, where the front end makes one"
-    return f"the code is {where}, not run: read it first"
+        text += " If the cell with the former code is still there, you can delete it."
+    return CodeNote(text, made)

@@ -91,9 +91,13 @@ def _note(text: str) -> str:
 
 def _account(message: Message) -> list[str]:
     if message.receipt.question is None:
-        return ["<br>".join(f"<small>{MARK} {escaped(line)}</small>" for line in account(message))]
-    stale = [f"<small>{MARK} {escaped(line)}</small>" for line in stale_line(message)]
-    return [f"<small>{MARK} {escaped(usage_line(message))}</small>", _proof(message.receipt), *stale]
+        return ["<br>".join(map(noted, account(message)))]
+    return [noted(usage_line(message)), _proof(message.receipt), *map(noted, stale_line(message))]
+
+
+def noted(text: str) -> str:
+    """Return a sentence of ours as a line of ours."""
+    return f"<small>{MARK} {escaped(text)}</small>"
 
 
 _CALL = f"<details><summary><small>{MARK} "

@@ -24,6 +24,8 @@ from typing import Any
 import nbformat
 from playwright.sync_api import Locator, Page, expect
 
+from hatch_build import write_labextension
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
 LAUNCH: dict[str, Any] = {
     "executable_path": CHROMIUM,
@@ -35,6 +37,7 @@ LAUNCH: dict[str, Any] = {
 _NUMBERED = re.compile(r"^\[\d+\]:$")
 _INTERRUPT = re.compile("interrupt", re.I)
 SECRET = "sk-test-SECRETSECRET-f3a9"
+NOTHING: dict[str, dict[str, Any]] = {}
 KERNELSPEC = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
 READY = """async () => {
   const panel = window.jupyterapp.shell.currentWidget;
@@ -51,10 +54,18 @@ HAS_KERNEL = """() => {
 
 
 class JupyterServer:
-    """A server of its own on loopback. app: "lab" or "notebook"."""
+    """A server of its own on loopback. app: "lab" or "notebook".
 
-    def __init__(self, app: str = "lab", **environment: str) -> None:
+    python: of the environment that it is in, this one unless another is given.
+    labextension: the folder of the front end's files, by default as a wheel has them; None: as if it was not installed.
+    """
+
+    def __init__(
+        self, app: str = "lab", python: str = sys.executable, labextension: Path | None = Path("as in the wheel"),
+        settings: dict[str, dict[str, Any]] = NOTHING, **environment: str,
+    ) -> None:  # fmt: skip
         self.app = app
+        self._python = python
         self.folder = Path(tempfile.mkdtemp(prefix="comet-lab-"))
         self.notebooks = self.folder / "notebooks"
         self.notebooks.mkdir()
@@ -62,12 +73,33 @@ class JupyterServer:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
+        self._prepare(labextension, settings)
         self._log = (self.folder / "server.log").open("w")
         self._process = subprocess.Popen(
             self._command(), env=self._environment(environment), stdout=self._log, stderr=subprocess.STDOUT,
             start_new_session=True, cwd=self.notebooks,
         )  # fmt: skip
         self._wait()
+
+    def _prepare(self, labextension: Path | None, settings: dict[str, dict[str, Any]]) -> None:
+        """Write the settings of the user, by plugin, and make the front end's files known."""
+        (self.folder / "home").mkdir()
+        config = self.folder / "jupyter_config_dir" / "labconfig"
+        config.mkdir(parents=True)
+        # The first asks a question that would cover the page's corner.
+        disabled = {"@jupyterlab/apputils-extension:announcements": True, "comet_magic": labextension is None}
+        (config / "page_config.json").write_text(json.dumps({"disabledExtensions": disabled}))
+        for plugin, values in settings.items():
+            name, _, part = plugin.rpartition(":")
+            file = self.folder / "jupyterlab_settings_dir" / name / f"{part}.jupyterlab-settings"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(values))
+        if labextension is not None:
+            place = self.folder / "jupyter_path" / "labextensions" / "comet_magic"
+            if labextension.is_dir():
+                shutil.copytree(labextension, place)
+            else:
+                write_labextension(Path(__file__).parents[2], place)
 
     def _environment(self, more: dict[str, str]) -> dict[str, str]:
         places = {
@@ -77,16 +109,12 @@ class JupyterServer:
                 *("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME"),
             )
         }
-        Path(places["HOME"]).mkdir()
-        config = Path(places["JUPYTER_CONFIG_DIR"]) / "labconfig"
-        config.mkdir(parents=True)
-        news = {"@jupyterlab/apputils-extension:announcements": True}  # a question that would cover the page's corner
-        (config / "page_config.json").write_text(json.dumps({"disabledExtensions": news}))
-        return {**os.environ, **places, "JUPYTER_PLATFORM_DIRS": "1", **more}
+        path = str(self.folder / "jupyter_path")
+        return {**os.environ, **places, "JUPYTER_PATH": path, "JUPYTER_PLATFORM_DIRS": "1", **more}
 
     def _command(self) -> list[str]:
         return [
-            *(sys.executable, "-m", "jupyter", self.app, "--no-browser", "--allow-root", "--expose-app-in-browser"),
+            *(self._python, "-m", "jupyter", self.app, "--no-browser", "--allow-root", "--expose-app-in-browser"),
             *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={self.port}", "--ServerApp.port_retries=0"),
             *(f"--IdentityProvider.token={self.token}", f"--ServerApp.root_dir={self.notebooks}"),
             "--LabApp.extension_manager=readonly",

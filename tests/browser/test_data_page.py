@@ -70,4 +70,4 @@ def test_a_corrected_cell_is_put_below_and_not_run(opened: Any) -> None:
         )
         expect(below).to_have_count(1)
         expect(below.locator(".jp-InputPrompt")).to_have_text("[ ]:")
-        expect(notebook.output(2)).to_contain_text("the code is in a cell below, not run: read it first")
+        expect(notebook.output(2)).to_contain_text("New code was put into the cell below. Read it, then run it.")

@@ -79,4 +79,4 @@ def test_leave_for_a_call_is_asked_while_the_cell_runs(opened: Any) -> None:
         notebook.run(2)
         below = notebook.cells.filter(has=notebook.page.locator(".cm-content", has_text=re.compile(r"^total = 5$")))
         expect(below).to_have_count(1)
-        expect(notebook.output(2)).to_contain_text("no other cell was made")
+        expect(notebook.output(2)).to_contain_text("No other cell was made")

@@ -151,7 +151,7 @@ def test_code_from_a_real_model(shell: Any) -> None:
     blocks = [code for language, code in comet_magic.last.code_blocks if language in ("", "python")]
     if comet_magic.last.is_whole and blocks:
         assert put == ["\n\n".join(block.strip("\n") for block in blocks)]
-        assert "in a cell below" in ran.printed
+        assert "into a cell below" in ran.said
     else:
         assert put == []
-        assert "no cell was put below" in ran.printed
+        assert "no cell was made" in ran.said

@@ -77,7 +77,7 @@ ON_LINES = {
     "%claude what of {{sal": NAMES,
     "answer = %claude what of {{sales.ci": ["city"],
     "%claude_fix it was sal": [],
-    "%claude_fix --": ["--dry-run"],
+    "%claude_fix --": ["--cell", "--dry-run"],
 }
 
 

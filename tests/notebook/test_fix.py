@@ -85,7 +85,7 @@ def test_a_missing_column(shell: Any, server: WireServer) -> None:
     assert "sent: what to do, and your hint · the failed cell (2 lines) · error (KeyError) · df (2 × 2, card of" in str(
         reply["text/plain"]
     )
-    assert "the code is in a cell below" in ran.printed
+    assert "New code was put into" in ran.said
     assert reply["text/markdown"].startswith("There is no column `prise`.")
     assert ran.markdown == "```diff\n@@ -1,2 +1 @@\n-total = 1\n-df['prise'].mean()\n+df['price'].mean()\n```"
 

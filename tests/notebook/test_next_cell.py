@@ -52,8 +52,8 @@ def server(put: list[str]) -> Iterator[WireServer]:
 def test_its_longest_block_goes_into_one_cell(server: WireServer, shell: Any, put: list[str]) -> None:
     done = Ran(shell, "%%claude --code\nHow?")
     assert put == [CODE]
-    assert "the code is in a cell below" in done.printed
-    assert "it is the longest of the reply's 2 blocks" in done.printed
+    assert "New code was put into a cell below" in done.said
+    assert "It is the longest of the reply's 2 blocks" in done.said
     assert "One notebook cell will be made of the Python in your reply" in str(server.received[-1].json["messages"])
     # Where it stands in the cell below, it is folded here.
     assert f"the code of the cell below</small></summary>\n\n````py\n{CODE}\n````\n\n</details>" in done.markdown
@@ -63,8 +63,8 @@ def test_its_longest_block_goes_into_one_cell(server: WireServer, shell: Any, pu
 
 def test_what_has_no_code_or_is_a_part_puts_none(server: WireServer, shell: Any, put: list[str]) -> None:
     server.scripts = [canonical("```sh\nls\n```"), stream(start(), delta(REPLY), stop("max_tokens"))]
-    assert "no block of Python" in Ran(shell, "%%claude --code\nHow?").printed
-    assert "not whole" in Ran(shell, "%%claude --code\nHow?").printed
+    assert "no Python code" in Ran(shell, "%%claude --code\nHow?").said
+    assert "not whole" in Ran(shell, "%%claude --code\nHow?").said
     assert put == []
 
 
@@ -88,10 +88,10 @@ def test_run_again_in_a_notebook_it_stacks_no_cells() -> None:
                     assert put_by(kernel.run("%%claude --code\nHow?", cell="a")) == [CODE]
                     again = kernel.run("%%claude --code\nHow?", cell="a")
                     assert put_by(again) == []
-                    assert "no other cell was made" in again.printed
+                    assert "No other cell was made" in again.plain
                     changed = kernel.run("%%claude --code\nHow?", cell="a")
                     assert put_by(changed) == [CODE.replace("math", "cmath")]
-                    assert "delete the old one" in changed.printed
+                    assert "the cell with the former code is still there" in changed.plain
                     assert put_by(kernel.run("%%claude --code --fresh\nHow?", cell="a")) == [
                         CODE.replace("math", "cmath")
                     ]
@@ -148,10 +148,10 @@ def test_in_a_terminal_it_is_the_next_input(nobody_home: Any, monkeypatch: pytes
 def test_what_a_reader_could_miss_is_said(server: WireServer, shell: Any, put: list[str], code: str, note: str) -> None:
     server.scripts[:] = [canonical(f"```python\n{code}\n```")]
     done = Ran(shell, "%%claude --code\nHow?")
-    assert note in done.printed
+    assert note in done.said
     assert "\u200b" not in put[0]
     assert "\U000e0041" not in put[0]
 
 
 def test_ordinary_code_has_nothing_to_look_at(server: WireServer, shell: Any, put: list[str]) -> None:
-    assert "look at" not in Ran(shell, "%%claude --code\nHow?").printed
+    assert "Look at" not in Ran(shell, "%%claude --code\nHow?").said
