@@ -108,9 +108,9 @@ def try_in_an_empty_environment(wheel: Path, extra: str) -> None:
     run(python, "-c", CELL + use, ROOT / "tests", cwd=home, env=environment)
     if extra == "lab":
         listed = subprocess.run(
-            [python, "-m", "jupyter", "labextension", "list"], capture_output=True, text=True, cwd=home, env=environment
+            [python.parent / "jupyter-labextension", "list"], capture_output=True, text=True, cwd=home, env=environment
         )
-        if not re.search(r"comet_magic v\S+ .*enabled.*OK", listed.stdout + listed.stderr):
+        if not re.search(r"comet_magic v\S+ .*enabled.*OK.*\(python, comet_magic\)", listed.stdout + listed.stderr):
             sys.exit(f"JupyterLab does not know the extension:\n{listed.stdout}{listed.stderr}")
 
 
