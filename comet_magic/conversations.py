@@ -11,12 +11,13 @@ from __future__ import annotations
 import json
 import re
 import time
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from .errors import ConfigError
 from .exchange.cells import IMPORTED
 from .exchange.session import current
 from .messages.conversation import Conversation, Turn, has_address
+from .messages.framed import frames_in
 from .messages.message import ContentBlock, Message
 from .messages.tool_call import ToolCall
 from .render.markdown import safe_markdown
@@ -24,7 +25,7 @@ from .render.message import quoted
 from .settings import CometSettings
 from .store import conversations, turns
 from .store.database import Store
-from .text import escaped, expanded, whole_text
+from .text import dollars, escaped, expanded, whole_text
 
 __all__ = ["delete", "export", "forget", "fork", "get", "load", "names", "prune", "rename"]
 
@@ -122,16 +123,43 @@ def prune(age: str) -> tuple[int, int]:
     return conversations.prune(_store(), time.time() - seconds(age), keep=_named(""))
 
 
+def called(conversation: str) -> str:
+    """Return what a conversation is called on the screen: a notebook's by its file, a kernel's by when it began."""
+    if not conversation:
+        return "without conversation"
+    if kernel := re.fullmatch(r"kernel-(\d{8}-\d{6})-\w+", conversation):
+        return time.strftime("unsaved notebook, %d %b %H:%M", time.strptime(kernel[1], "%Y%m%d-%H%M%S"))
+    return PurePath(conversation).name if PurePath(conversation).is_absolute() else conversation
+
+
 # ---- formats
 
 
 def to_markdown(conversation: Conversation) -> str:
-    parts = [f"# {escaped(conversation.name)}"]
+    parts = [f"# {escaped(called(conversation.name))}"]
     for turn in conversation.turns:
         for number, message in enumerate(turn.messages):
             heading = "Reply" if message.role == "assistant" else "Results" if number else "Question"
-            parts += [f"## {heading}", safe_markdown(message.text.strip("\n")), *map(_block, message.content)]
+            parts += [f"## {heading}", *_parts_of(message.text.strip("\n")), *map(_block, message.content)]
+        parts.append(f"*{_account(turn)}*" if turn.at else "")
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _parts_of(text: str) -> list[str]:
+    """Return a text as Markdown, and the data in it as blocks of their own, which no reader takes for HTML."""
+    parts, at = list[str](), 0
+    for frame in frames_in(text):
+        parts += [safe_markdown(text[at : frame.start].strip("\n")), quoted(text[frame.start : frame.end])]
+        at = frame.end
+    return [*parts, safe_markdown(text[at:].strip("\n"))]
+
+
+def _account(turn: Turn) -> str:
+    """Return when a turn was asked, and what it used and cost."""
+    day = time.strftime("%d %b %Y, %H:%M", time.localtime(turn.at)).lstrip("0")
+    used = [f"{turn.tokens:,} tokens"] if turn.tokens is not None else []
+    money = [f"≈ {dollars(turn.cost_usd)}"] if turn.cost_usd is not None else []
+    return " · ".join([day, *used, *money])
 
 
 def _block(block: ContentBlock) -> str:
@@ -156,7 +184,7 @@ def from_lines(text: str) -> tuple[Turn, ...]:
     for line in filter(str.strip, text.split("\n")):
         wire = json.loads(line)
         if not isinstance(wire, dict) or not {"role", "content"} <= set(wire):
-            raise ValueError("a line of it is no message with a role and content")
+            raise ValueError("a line of it is not a message with a role and content")
         content = wire["content"]
         if wire["role"] == "user" and not isinstance(content, str) and content and content[0]["type"] == "tool_result":
             pass  # it goes on with the turn before it
@@ -180,14 +208,14 @@ def _imported(messages: list[Message], number: int) -> Turn:
 
 
 def _reason(error: Exception) -> str:
-    return f"it is no JSON ({error})" if isinstance(error, json.JSONDecodeError) else str(error)
+    return f"it is not JSON ({error})" if isinstance(error, json.JSONDecodeError) else str(error)
 
 
 def seconds(age: str) -> float:
     """Raises: ConfigError."""
     match = re.fullmatch(r"(\d+)\s*([hdw])", age.strip().lower())
     if not match or not int(match[1]):
-        raise ConfigError(f"{age!r} is no age", "an age is 12h, 90d or 8w")
+        raise ConfigError(f"{age!r} is not an age", "an age is 12h, 90d or 8w")
     return int(match[1]) * {"h": 3600, "d": 86_400, "w": 604_800}[match[2]]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -281,8 +281,16 @@ def keep(key: Key) -> str:
     """
     problem = _write_to_keyring(key) if keyring_here() else _write_to_file(key)
     if problem:
-        raise ConfigError(f"the key was not kept: {problem}", "it is in use all the same, until the kernel ends")
+        raise ConfigError(f"the key was not saved: {problem}", "it is in use all the same, until the kernel ends")
     return "the system keyring" if keyring_here() else str(key_file())
+
+
+def kept_places() -> Iterator[tuple[str, Callable[[], object]]]:
+    """Yield where a key is kept by `keep`, and what deletes it there."""
+    if _in_keyring() and (keyring := keyring_here()):
+        yield "the system keyring", lambda: keyring.delete_password(_SERVICE, KEY_NAMES[0])
+    if key_file().is_file():
+        yield str(key_file()), key_file().unlink
 
 
 # These return what went wrong in place of raising it: the frames of an exception from below would have the key in them.

@@ -38,18 +38,18 @@ def is_loopback(host: str) -> bool:
 
 def is_allowed(origin: str) -> bool:
     with contextlib.suppress(OSError):
-        return origin in _file().read_text("utf-8", "replace").splitlines()
+        return origin in file().read_text("utf-8", "replace").splitlines()
     return False
 
 
 def allow(origin: str) -> None:
     """Remember that the user's key may go there; where that cannot be written, it is asked again another day."""
     with contextlib.suppress(OSError):
-        check_home(_file())
-        _file().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _file().open("a", encoding="utf-8") as file:
-            file.write(f"{origin}\n")
+        check_home(file())
+        file().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with file().open("a", encoding="utf-8") as lines:
+            lines.write(f"{origin}\n")
 
 
-def _file() -> Path:
+def file() -> Path:
     return user_folder("config") / "origins"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import json
+import math
 import os
 import re
 import sys
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from traitlets import Bool, Dict, Enum, Float, Int, TraitError, Unicode, Union, observe, validate
-from traitlets.config import SingletonConfigurable
+from traitlets.config import Config, SingletonConfigurable
 
 from .errors import ConfigError, hide_in_errors
 from .origins import allow, is_allowed, is_loopback, origin_of
@@ -73,13 +74,15 @@ class CometSettings(SingletonConfigurable):
         value_trait=Unicode(), key_trait=Unicode(), default_value=ALIASES, help="Short names for models."
     ).tag(config=True)
     local_model = Unicode("", help="Path of a GGUF file for the local endpoint; empty: SmolLM2-135M.").tag(config=True)
-    connect_timeout_s = Float(10, min=0.1, help="Seconds until a connection must stand.").tag(config=True)
-    read_timeout_s = Float(120, min=0.1, help="Seconds of silence that end a reply.").tag(config=True)
+    connect_timeout_s = Float(10, min=0.1, help="Seconds to wait for a connection.").tag(config=True)
+    read_timeout_s = Float(120, min=0.1, help="Seconds to wait for the next part of a reply.").tag(config=True)
     deadline_s = Float(600, min=0.1, help="Seconds that a whole reply may take.").tag(config=True)
     retries = Int(2, min=0, max=10, help="How often a failed request is sent again.").tag(config=True)
     conversation = Unicode("", help="Conversation that cells talk in; empty: the notebook's own.").tag(config=True)
-    history_turns = Int(50, min=0, help="Most earlier turns that go along with a question.").tag(config=True)
-    history_tokens = Int(50_000, min=0, help="Most estimated tokens of them.").tag(config=True)
+    history_turns = Int(50, min=0, help="Most earlier turns that are sent with a question.").tag(config=True)
+    history_tokens = Int(
+        50_000, min=0, help="Most estimated tokens of earlier turns that are sent with a question."
+    ).tag(config=True)
     prompt_cache = Bool(True, help="Ask the endpoint to cache long histories, which makes them cheaper.").tag(
         config=True
     )
@@ -89,15 +92,19 @@ class CometSettings(SingletonConfigurable):
         help="Answer from the store: 'auto' (a cell's first run in a kernel), 'always', 'never', or 'only'.",
     ).tag(config=True)
     keep = Bool(True, help="Keep conversations and replies; False: in memory only.").tag(config=True)
-    store = Unicode("", help="File to keep them in; empty: in your data folder.").tag(config=True)
-    store_limit_mb = Float(500, min=1, help="Size of that file beyond which the oldest goes.").tag(config=True)
+    store = Unicode("", help="File for conversations and replies; empty: in your data folder.").tag(config=True)
+    store_limit_mb = Float(500, min=1, help="Largest size of the store; beyond it the oldest replies are deleted.").tag(
+        config=True
+    )
     budget = Union(
         [Float(), Dict()],
         default_value=None,
         allow_none=True,
         help="US dollars that a session, and a day, may cost; or {'session': 1, 'day': 5}.",
     ).tag(config=True)
-    prices = Dict(help="Prices you know better: {'model': [input, output]} in US dollars per MTok.").tag(config=True)
+    prices = Dict(help="Prices you know better: {'model': [input, output]} in US dollars per million tokens.").tag(
+        config=True
+    )
     share_values = Bool(
         True, help="Let {{df}} show values; False: schema and statistics, and no figures, files, texts or outputs."
     ).tag(config=True)
@@ -150,6 +157,10 @@ class CometSettings(SingletonConfigurable):
             setattr(self, name, trait.default(self))
         self.apply(self._configuration)
 
+    def take_kept(self, section: dict[str, Any]) -> None:
+        """Take what was just saved in IPython's configuration for what `reset` goes back to."""
+        self._configuration = {**self._configuration, type(self).__name__: section}
+
     def at_start(self) -> CometSettings:
         """Return a copy, set as the settings will be when the kernel is restarted; it changes nothing of this one."""
         made = copy(self)
@@ -160,9 +171,13 @@ class CometSettings(SingletonConfigurable):
         return made
 
     @property
+    def configuration(self) -> dict[str, Any]:
+        """The settings that IPython's configuration names, and what it says of them."""
+        return dict(self._configuration.get(type(self).__name__, {}))
+
+    @property
     def configured_names(self) -> set[str]:
-        """The settings that the configuration mentions."""
-        return set(self._configuration.get(type(self).__name__, {})) & set(self.trait_names(config=True))
+        return set(self.configuration) & set(self.trait_names(config=True))
 
     def apply(self, config: Any) -> None:
         """Set what `config` says, then what the environment does."""
@@ -172,11 +187,13 @@ class CometSettings(SingletonConfigurable):
             self._own_origins = _origins_at_start() | _origins([named])
         for name, value in sorted(config.get(type(self).__name__, {}).items(), key=_allow_http_first):
             if name not in self.trait_names(config=True):
+                _warn(f"CometSettings.{name} in IPython's configuration is not used: {self._no_setting(name)}")
                 continue
-            # A value that %config refused stays in IPython's configuration; it is refused once more.
-            with contextlib.suppress(TraitError):
+            try:
                 as_trait = getattr(value, "get_value", lambda trait, value=value: value)  # of a command line, a string
                 setattr(self, name, as_trait(self.traits()[name]))
+            except TraitError as error:
+                _warn(f"a value in IPython's configuration is not used: {error}")
         self._read_environment()
 
     def _read_environment(self) -> None:
@@ -186,7 +203,7 @@ class CometSettings(SingletonConfigurable):
                 continue
             name = variable.removeprefix("COMET_MAGIC_").lower()
             if name not in self.trait_names(config=True):
-                _warn(f"{variable} is not used: there is no setting {name}")
+                _warn(f"{variable} is not used: {self._no_setting(name)}")
                 continue
             try:
                 setattr(self, name, _from_text(os.environ[variable], self.traits()[name]))
@@ -205,6 +222,48 @@ class CometSettings(SingletonConfigurable):
         os.environ.pop(FROM_PARENT, None)
         super().clear_instance()
 
+    def _no_setting(self, name: str) -> str:
+        from .suggestions import did_you_mean  # not at the top: loading stays quick
+
+        return f"there is no setting {name}{did_you_mean(name, self.trait_names(config=True))}"
+
+    def check_name(self, name: str) -> None:
+        """Raises: ConfigError, naming the nearest, where there is no setting of that name."""
+        if name not in self.trait_names(config=True):
+            raise ConfigError(self._no_setting(name), "nothing was changed; %config CometSettings lists the settings")
+
+    def assign(self, statement: str, namespace: dict[str, Any]) -> None:
+        """Do what `CometSettings.model = "opus"` says. Raises: ConfigError for a value that is refused."""
+        config = Config()
+        exec(f"config.{statement}", namespace, {"config": config})
+        for name, value in config[type(self).__name__].items():
+            self.check_name(name)
+            # `aliases.update(…)` is kept as what is to be done to the value.
+            value = value.get_value(getattr(self, name)) if hasattr(value, "get_value") else value
+            try:
+                setattr(self, name, value)
+            except TraitError as error:
+                unchanged = f"nothing was changed: it is still {getattr(self, name)!r}"
+                raise ConfigError(str(error).split("\n")[0], unchanged) from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set a setting. Raises: TraitError, in our words; ConfigError where there is none of that name."""
+        if not name.startswith("_") and name not in _NOT_SETTINGS and not hasattr(type(self), name):
+            self.check_name(name)
+        try:
+            super().__setattr__(name, value)
+        except TraitError as error:
+            raise TraitError(self._refusal(name, value, str(error))) from None
+
+    def _refusal(self, name: str, value: Any, reason: str) -> str:
+        """Return why a value is refused: in the validators' own words, or in place of those of traitlets."""
+        trait = self.traits().get(name)
+        if trait is None or f"'{name}' trait" not in reason:
+            return reason
+        if self._looks_like_key(str(value)):
+            return f"CometSettings.{name}: {LOOKS_LIKE_KEY}: enter it with %claude_key"
+        return f"CometSettings.{name} must be {_kind(trait)}, not {value!r}"
+
     @validate("model", "endpoint")
     def _validate_words(self, proposal: dict[str, Any]) -> str:
         name, text = proposal["trait"].name, str(proposal["value"]).strip()
@@ -212,6 +271,11 @@ class CometSettings(SingletonConfigurable):
             raise TraitError(f"CometSettings.{name} must not be empty")
         if self._looks_like_key(text):
             raise TraitError(f"CometSettings.{name}: {LOOKS_LIKE_KEY}: enter it with %claude_key")
+        if name == "model":
+            try:
+                self._checked_model(text)
+            except ConfigError as error:
+                raise TraitError(f"{error.what}; {error.hint.removeprefix('nothing was sent; ')}") from None
         if name == "endpoint" and text not in ("auto", "cometapi", "local"):
             try:
                 base_url(text, allow_http=self.allow_http)
@@ -273,7 +337,7 @@ class CometSettings(SingletonConfigurable):
         names = {**ALIASES, **self.aliases}
         if name not in names and name.isalpha() and (near := did_you_mean(name, names)):
             raise ConfigError(
-                f"{name} is no alias of a model{near}",
+                f"{name} is not an alias of a model{near}",
                 f"nothing was sent; if a model has that name: CometSettings.aliases = {{'{name}': '{name}'}}",
             )
         return self.model_named(name)
@@ -316,6 +380,8 @@ class CometSettings(SingletonConfigurable):
                 raise TraitError("the model's name is empty")
             if name == "model" and self._looks_like_key(str(value)):
                 raise ConfigError(f"{name}: {LOOKS_LIKE_KEY}", "enter it with %claude_key")
+            if name == "model":
+                self._checked_model(str(value).strip())
             return self.traits()[name]._validate(self, value)
         except (TraitError, ValueError) as error:
             raise ConfigError(f"{name} = {value!r}: {error}", "nothing was sent") from None
@@ -379,7 +445,7 @@ class CometSettings(SingletonConfigurable):
         )
         other += " yours, COMET_MAGIC_ENDPOINT_KEY its key"
         if answer is None:
-            why, hint = "nobody is here to allow it", f"run a cell where you can answer, {other}"
+            why, hint = "nobody could allow it here", f"run a cell where you can answer, {other}"
         else:
             self._refused_origins.add(origin)
             why, hint = (
@@ -459,6 +525,23 @@ class CometSettings(SingletonConfigurable):
     def has_other_companys_key(self) -> bool:
         """Whether COMET_API_KEY is set, in which Comet ML, the experiment tracker, keeps its own key."""
         return bool(os.environ.get("COMET_API_KEY"))
+
+
+_NOT_SETTINGS = ("has_used_key", "folder", "ask_about_origin")
+
+
+def _kind(trait: Any) -> str:
+    """Return what a setting may be, in words."""
+    none = " or None" if trait.allow_none else ""
+    if isinstance(trait, Enum):
+        return f"one of {', '.join(map(repr, trait.values or ()))}{none}"
+    least, most = getattr(trait, "min", None), getattr(trait, "max", None)
+    bounds = ([f"at least {least:g}"] if isinstance(least, int | float) and math.isfinite(least) else []) + (
+        [f"at most {most:g}"] if isinstance(most, int | float) and math.isfinite(most) else []
+    )
+    kinds = {Bool: "True or False", Int: "a whole number", Float: "a number", Unicode: "a text", Dict: "a dict"}
+    kind = next((words for one, words in kinds.items() if isinstance(trait, one)), trait.info())
+    return f"{kind}{none}" + (f", {' and '.join(bounds)}" if bounds else "")
 
 
 # The settings of the process that started this one. It is no COMET_MAGIC_… of the user's: an endpoint in it is not what
@@ -604,7 +687,7 @@ def thinking_from(value: object) -> str | int | None:
         if value >= SMALLEST_BUDGET:
             return value
         raise ValueError(f"a thinking budget of {value} is too small: at least {SMALLEST_BUDGET:,} tokens")
-    raise ValueError(f"{value!r} is none of: off, adaptive, or a budget in tokens")
+    raise ValueError(f"{value!r} is not off, adaptive, or a budget in tokens")
 
 
 @lru_cache(maxsize=32)
@@ -640,6 +723,6 @@ def base_url(text: str, name: str = "the endpoint", *, allow_http: bool = False)
     if parts.query or parts.fragment:
         raise ConfigError(f"{shown} has a query or fragment", hint)
     if "://" not in text and re.fullmatch(r"\w+", host) and host != "localhost" and port is None:
-        raise ConfigError(f"{shown} is none of auto, cometapi, local, or a URL", hint)
+        raise ConfigError(f"{shown} is not auto, cometapi, local, or a URL", hint)
     path = re.sub(r"/+(v1(/+messages)?)?/*$", "", parts.path)
     return f"{parts.scheme}://{parts.netloc}{path}"

@@ -38,7 +38,7 @@ class MissingName:
         self.nearest = nearest(name, known)
 
     def __str__(self) -> str:
-        close = f"; the nearest: {', '.join(self.nearest)}" if self.nearest else ""
+        close = f"; similar: {', '.join(self.nearest)}" if self.nearest else ""
         return f"{self.where} has no {self.name!r}{close}"
 
 
@@ -56,7 +56,8 @@ def missing(error: BaseException, tree: ast.AST | None, namespace: Mapping[str, 
 def nearest_to(error: BaseException, tree: ast.AST | None, namespace: Mapping[str, Any]) -> str:
     """Return what is near to the name that `error` is about, in words; "" where nothing is."""
     name = missing(error, tree, namespace)
-    return f"the nearest: {', '.join(name.nearest)}" if name and name.nearest else ""
+    *others, last = name.nearest if name and name.nearest else [""]
+    return f"did you mean {', '.join(others)}{' or ' if others else ''}{last}?" if last else ""
 
 
 def _missing(error: BaseException, tree: ast.AST | None, namespace: Mapping[str, Any]) -> MissingName | None:

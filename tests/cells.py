@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 
@@ -16,7 +17,7 @@ class Ran:
         self.printed = captured.stdout + captured.stderr
         # What is said of the code that a reply makes stands below the reply.
         outputs = captured.outputs
-        self.notes = [one for one in outputs if str(one.data.get("text/markdown", "")).startswith("<small>")]
+        self.notes = [one for one in outputs if re.fullmatch("<small>.*</small>", one.data.get("text/markdown", ""))]
         self.outputs = [one for one in outputs if one not in self.notes]
         self.error = self.result.error_in_exec or self.result.error_before_exec
 

@@ -210,7 +210,7 @@ def test_a_key_is_typed_unseen_and_kept_if_wanted(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("builtins.input", lambda prompt: "y")
     settings = CometSettings.instance()
     said = ask_for_key(settings)
-    assert said == f"key …f3a9: in use, and kept in {key_file()}"
+    assert said == f"key …f3a9: in use, and saved in {key_file()}"
     assert found(settings) == "what you typed"
     monkeypatch.setattr("builtins.input", lambda prompt: "")
     assert ask_for_key(settings) == "key …f3a9: in use until the kernel ends"

@@ -19,6 +19,7 @@ from ..keys import Key, without_key
 from ..messages.message import LONGEST_NAME, Message
 from ..messages.request import GRAMMAR, Request
 from ..settings import CometSettings, network_environment
+from ..suggestions import did_you_mean
 from . import grammar
 from .endpoint import Announce, Endpoint, find_endpoint
 from .error_replies import error_from
@@ -269,7 +270,7 @@ class Client(NamedTuple):
             )
             if data and not usable:
                 raise APIError(
-                    f"the endpoint's list of {len(data):,} models gives none of them an id",
+                    f"the endpoint's list of {len(data):,} models names no id",
                     "any name can be set all the same", code=NO_LIST,
                 )  # fmt: skip
             page = body if isinstance(body, dict) else {}
@@ -351,7 +352,7 @@ def _refusal(response: HTTPResponse) -> APIError:
     if response.status < 400:
         location = response.headers.get("location", "an unnamed place")
         return APIError(
-            f"{response.status}: the endpoint redirects to {location}, which is not followed: the key would go along",
+            f"{response.status}: the endpoint redirects to {location}, which is not followed: the key would go there",
             "set CometSettings.endpoint to the address that answers itself",
             status=response.status,
         )
@@ -409,5 +410,8 @@ def check(settings: CometSettings, announce: Announce = lambda text: None) -> st
         return (
             f"reachable in {milliseconds:.0f} ms · it has no list of models, so key and model show with the first cell"
         )
-    offer = f"{model} is offered" if model in offered else f"{model} is not in its list of {len(offered)} models"
+    offer = f"{model} is offered"
+    if model not in offered:
+        near = did_you_mean(model, offered)
+        offer = f"warning: {model} is not in its list of {len(offered)} models{near or '; %claude_models lists them'}"
     return f"reachable in {milliseconds:.0f} ms · {key} · {offer}"

@@ -77,14 +77,14 @@ def find_endpoint(settings: CometSettings, *, offline: bool = False) -> Endpoint
         return _local(settings)
     if offline:
         return Endpoint(COMETAPI)
-    hint = "set COMETAPI_KEY, or enter a key with %claude_key"
+    hint = "run %claude_key and type it, or set COMETAPI_KEY before the kernel starts"
     if name == "auto":
-        hint += f"; or try a small local model: {local.INSTALL}; or set CometSettings.endpoint"
+        hint += f"; without a key a small local model can answer: {local.INSTALL}"
     what = "no API key was found"
     if settings.has_used_key:
-        what += " any more; this session has used one, and does not change to the local model by itself"
+        what += " any more; this session has used one, so it does not change to the local model by itself"
     if settings.has_other_companys_key:
-        what += "; COMET_API_KEY is not read, for it is the name of Comet ML's own key"
+        what += "; COMET_API_KEY is not read: it is the name of another company's key, Comet ML's"
     raise ConfigError(what, hint)
 
 

@@ -37,7 +37,7 @@ _RULES = (
         "bot check",
         r"just a moment|attention required|checking your browser|verify(?:ing)? (?:that )?you are (?:a )?human|captcha",
         "",
-        "a bot check stands before the endpoint, and only a browser passes it: check CometSettings.endpoint, or use"
+        "a bot check protects the endpoint, and only a browser gets through: check CometSettings.endpoint, or use"
         " another network",
     ),
     _rule(

@@ -349,7 +349,7 @@ _SMALLER = "ask for less, or check CometSettings.endpoint: no model writes so mu
 _AGAIN = "run the cell again"
 _CONNECT = "check the network and CometSettings.endpoint"
 _PROXY = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY in the environment"
-_BUNDLE = "REQUESTS_CA_BUNDLE, or CURL_CA_BUNDLE, names the file: mend it, or leave it out"
+_BUNDLE = "REQUESTS_CA_BUNDLE, or CURL_CA_BUNDLE, names the file: correct it, or unset it"
 _TLS = "check the clock, the proxy and REQUESTS_CA_BUNDLE; certificates are always verified"
 
 

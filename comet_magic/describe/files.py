@@ -34,7 +34,7 @@ def file(path: Path, limits: Limits) -> Description:
         return image(content, f"image file {path.name}", limits)
     text = _decoded(content)
     if text is None:
-        raise ConfigError(f"{name} is no text, image or PDF: {what_it_is(content)}", "nothing was sent")
+        raise ConfigError(f"{name} is not a text, an image or a PDF: {what_it_is(content)}", "nothing was sent")
     part = limits.fitted(text)
     label = f"text of {many(len(text), 'character')}" if len(content) == size else f"text of {size / 1e6:,.0f} MB"
     return Description(f"text file {name}", part, label if part == text else f"{label}, in part")
@@ -83,7 +83,7 @@ def what_it_is(content: bytes) -> str:
     """Return `104 bytes: Parquet`, or how they begin."""
     size = many(len(content), "byte")
     kind = next((kind for start, kind in _KINDS.items() if content.startswith(start)), "")
-    return f"{size}: {kind}" if kind else f"{size} that are no text, beginning {content[:8].hex()}"
+    return f"{size}: {kind}" if kind else f"{size} that are not text, beginning {content[:8].hex()}"
 
 
 def binary(content: bytes | bytearray, limits: Limits) -> Description:

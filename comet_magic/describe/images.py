@@ -46,7 +46,7 @@ def image(content: bytes, kind: str, limits: Limits) -> Description:
     limits.refuse_values(f"a picture ({kind})")
     media, size = media_type(content), pixels(content)
     if media is None or media == PDF or size is None or not all(size):
-        raise ConfigError(f"this is no PNG, JPEG, GIF or WebP image ({kind})", "nothing was sent")
+        raise ConfigError(f"this is not a PNG, JPEG, GIF or WebP image ({kind})", "nothing was sent")
     is_large = max(size) > limits.image_pixels or len(content) > LARGEST
     if is_large or _is_turned(content):
         content = _scaled(content, limits.image_pixels)
@@ -237,7 +237,7 @@ def _png(picture: Any, most: int) -> bytes:
     if picture.mode.startswith(("I", "F")):  # of a range that is not 0 to 255
         low, high = picture.getextrema()
         if not (math.isfinite(low) and math.isfinite(high)):
-            raise ConfigError("the picture has pixels that are no numbers, or infinite", "nothing was sent")
+            raise ConfigError("the picture has pixels that are not finite numbers", "nothing was sent")
         scale = 255 / (high - low) if high > low else 0
         smaller = picture.convert("F").point(lambda value: value * scale - low * scale).convert("L")
     elif picture.mode not in ("L", "RGB", "RGBA"):

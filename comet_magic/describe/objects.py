@@ -26,6 +26,7 @@ from .dependencies import has, home, is_collection, plain, table_library, type_n
 from .description import Description, Limits, TokenBudget, stable_repr, without_addresses
 from .records import as_json, fields_of
 
+DOCSTRING_TOKENS = 1000  # of a function whose source is not there
 DEEPEST = 4  # levels of collections in collections that are opened
 FEW = 12  # items of a collection, up to which it may stand on one line
 FEW_CANDIDATES = 5
@@ -180,11 +181,13 @@ def _whole(value: Any, limits: Limits, tokens: int) -> str:
 def function(value: Any, limits: Limits) -> Description:
     """Return its source; where there is none, its signature and docstring."""
     source = _source(value)
-    body = source or "\n".join(filter(None, [_head(value), docstring(value)]))
-    formatted = limits.fitted(body)
-    return Description(
-        f"{type_name(value)} {getattr(value, '__name__', '')}".strip(), formatted, _lines(source, formatted)
-    )
+    about = docstring(value)
+    body = source or "\n".join(filter(None, [_head(value), about]))
+    formatted = limits.fitted(body, limits.text_tokens if source else min(limits.text_tokens, DOCSTRING_TOKENS))
+    label = _lines(source, formatted)
+    if not source and about:
+        label = f"signature and docstring, about {estimated_tokens(formatted):,} tokens"
+    return Description(f"{type_name(value)} {getattr(value, '__name__', '')}".strip(), formatted, label)
 
 
 def class_(value: type, limits: Limits) -> Description:

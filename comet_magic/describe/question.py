@@ -5,6 +5,7 @@ Values are never read again as a template. Whatever cannot be filled in stops th
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable, Mapping
 from itertools import count
 from pathlib import Path
@@ -15,7 +16,7 @@ from ..messages.framed import framed, unframed
 from ..messages.message import ContentBlock, Message
 from ..settings import CometSettings
 from ..suggestions import nearest_to
-from ..text import cut, exception_text, many
+from ..text import cut, exception_text, lazy_pattern, many, shown_path
 from .dependencies import table_library
 from .description import CellName, Description, Limits, no_cell_name
 from .template import Reference, pieces
@@ -48,6 +49,9 @@ class Question(NamedTuple):
         again = {cut(name, SHOWN) for name in names}
         parts = [f"{name} (as given above)" if (name := _name_of(part)) in again else part for part in self.parts]
         return self._replace(parts=tuple(parts)) if again else self
+
+    def with_note(self, note: str) -> Question:
+        return self._replace(note="; ".join(filter(None, [self.note, note])))
 
     @property
     def has_data(self) -> bool:
@@ -83,6 +87,17 @@ def question(
     ):
         raise ConfigError("there is nothing to send: the prompt is empty", "write it below %%claude, or behind %claude")
     return filled
+
+
+_BRACED = lazy_pattern(r"(?<!\{)\{\s*([A-Za-z_]\w*)((?:\.\w+|\[[^\[\]{}]*\])*)\s*\}(?!\})")
+
+
+def braces_note(prompt: str, namespace: Mapping[str, Any]) -> str:
+    """Return what to say of `{df}` in a prompt, where df is a table: one pair of braces is text; "" elsewhere."""
+    tables = [found for found in _BRACED.finditer(prompt) if table_library(namespace.get(found[1]))]
+    if not tables:
+        return ""
+    return f"{tables[0][0]} was sent as text: write {{{tables[0][0]}}} to send the table"
 
 
 def fill(
@@ -161,8 +176,12 @@ def value_of(reference: Reference, scope: dict[str, Any]) -> Any:
     except Exception as error:  # the user's expression raises what it likes
         if isinstance(error, NameError) and error.name == "error":
             raise ConfigError(f"{reference}: no cell has failed", "nothing was sent") from None
-        near = nearest_to(error, reference.tree, scope)
-        hint = "; ".join(filter(None, [near, r"nothing was sent; \{{ writes braces that are meant as text"]))
+        what_to_do = nearest_to(error, reference.tree, scope)
+        if isinstance(error, OSError):
+            what_to_do = f"check the path; the current folder is {shown_path(Path.cwd())}"
+        elif not what_to_do and isinstance(reference.tree.body, ast.Name):  # as templates of others write them
+            what_to_do = r"write \{{ where the braces are text"
+        hint = "; ".join(filter(None, [what_to_do, "nothing was sent"]))
         raise ConfigError(
             f"{reference} raised {type(error).__name__}: {cut(exception_text(error), 300)}", hint
         ) from error

@@ -34,7 +34,7 @@ class Reference(NamedTuple):
 
 
 def pieces(prompt: str) -> list[str | Reference]:
-    """Return texts and references, in order. Raises: ConfigError for a reference that is no Python expression."""
+    """Return texts and references, in order. Raises: ConfigError for a reference that is not a Python expression."""
     return _Scan(prompt).pieces()
 
 
@@ -82,12 +82,12 @@ class _Scan:
             end = self._prompt.find("}}", end + 1)
         if is_open:
             return None
-        raise _no_expression(f"{{{{{_start_of(first)}}}}} is no Python expression")
+        raise _no_expression(f"{{{{{_start_of(first)}}}}} is not a Python expression")
 
     def _parsed(self, source: str) -> ast.Expression | None:
         self._left -= len(source)
         if self._left < 0:
-            raise _no_expression("there is too much between {{ and }} that is no expression")
+            raise _no_expression("there is too much between {{ and }} that is not an expression")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of what is not a reference in the end, too
@@ -164,7 +164,7 @@ def _open_or_end(before: str, start: int) -> OpenExpression | int | None:
 
 
 def _no_expression(what: str) -> ConfigError:
-    return ConfigError(what, r"nothing was sent; mend it, or write \{{ where the braces are meant as text")
+    return ConfigError(what, r"nothing was sent; correct it, or write \{{ where the braces are text")
 
 
 def _start_of(text: str) -> str:

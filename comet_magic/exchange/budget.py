@@ -28,7 +28,7 @@ def check(
     model, most = record.model, record.most_usd
     if budget and most is None:
         raise ConfigError(
-            f"not sent: the budget cannot be kept, for no price is known for {model}",
+            f"not sent: there is a budget, and no price is known for {model}",
             f"say one in US dollars per million tokens: CometSettings.prices = {{{model!r}: [input, output]}},"
             " [0, 0] for a model of your own; or set CometSettings.budget = None",
         )
@@ -40,8 +40,8 @@ def check(
             may = max(may, session_usd + (most or 0))
         if most is not None and may - limit > ROUNDING_USD:
             raise ConfigError(
-                f"not sent: it may cost {dollars(most)}, which passes the {span}'s budget of {dollars(limit)}"
-                f" by {dollars(may - limit)}: {dollars(may - most)} is spent or promised",
+                f"not sent: it could cost up to {dollars(most)}, and the budget of the {span} is {dollars(limit)},"
+                f" of which {dollars(may - most)} is spent or reserved",
                 "lower max_tokens (-t), take a cheaper model (-m), or raise CometSettings.budget",
             )
 
@@ -49,5 +49,5 @@ def check(
 def budget_note(store: Store, budget: Mapping[str, float]) -> str:
     """Return what the budget does not see, in words; "" where it sees all."""
     if "day" in budget and not store.is_file and store.behind is None:
-        return "the day's budget counts this kernel alone, for nothing is being kept"
+        return "the day's budget counts this kernel only, because nothing is being stored"
     return ""

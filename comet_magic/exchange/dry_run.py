@@ -11,7 +11,7 @@ from ..messages.message import ContentBlock, Message
 from ..messages.prices import estimated_prompt
 from ..messages.tool_call import ToolCall
 from ..render.message import SHOWN_CHARACTERS, first_part, quoted
-from ..text import clean, escaped, many
+from ..text import clean, dollars, escaped, many
 from .plan import Plan, unsupported_by
 from .run import output_modes
 
@@ -26,17 +26,21 @@ class DryRun:
         self._request = without_key(request, plan.endpoint.key)
         self._endpoint = plan.endpoint.name
         self._sent = plan.sent_line
+        self._most_usd = plan.record.most_usd
         self._problem = unsupported_by(request, plan.endpoint)
 
     @property
     def head(self) -> list[str]:
         """What frames the messages: where to, which parameters, how much."""
         parameters = {name: value for name, value in self._request.parameters().items() if name != "system"}
-        count = len(self._request.all_messages)
+        count, most = len(self._request.all_messages), self._most_usd
+        money = f", at most ≈ {dollars(most)}" if most is not None else ""
         return [
             "Nothing was sent: this is a dry run.",
-            f"to {self._endpoint}: {json.dumps(parameters, ensure_ascii=False)}",
-            f"{many(count, 'message')}, about {estimated_prompt(self._request):,} tokens · {self._sent or 'your text'}",
+            f"It would go to {self._request.model} at {self._endpoint}: {many(count, 'message')},"
+            f" about {estimated_prompt(self._request):,} tokens, and up to {self._request.max_tokens:,} back{money}",
+            f"with: {self._sent or 'your text'}",
+            f"parameters: {json.dumps(parameters, ensure_ascii=False)}",
             *filter(None, [self._problem]),
         ]
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 NEVER = "it has not been asked yet"
 FAILS = "it would fail: "  # begins the reason where nothing would be asked
-BEFORE_IT = "what stands before it changed"
+BEFORE_IT = "what comes before it changed"
 # For fields of the API that are no settings.
 _CHANGED = {
     "stop_sequences": "its --stop changed",

@@ -212,7 +212,7 @@ class Journal:
         options = self._plan.options
         is_text = bool(message.text.strip()) and not options.output and not options.tools
         can_continue = is_text and message.stop_reason in (None, "max_tokens")
-        return "later cells do not see this reply" + ("; %claude_continue lets it go on" if can_continue else "")
+        return "later cells do not see this reply" + ("; %claude_continue finishes it" if can_continue else "")
 
     def _receipt(self, cost: float | None) -> Receipt:
         plan = self._plan
@@ -228,7 +228,7 @@ class Journal:
         if store.may_be_over(limit) and store.size_mb() > max(limit, self._session.shrunk_to_mb * 1.1):
             gone = shrink(store, limit, keep=self._plan.position.cell.conversation)
             self._session.shrunk_to_mb = store.size_mb()
-            went = f"its {gone:,} oldest replies are gone" if gone else "this conversation alone is larger"
+            went = f"its {gone:,} oldest replies were deleted" if gone else "this conversation alone is larger"
             self.note(f"the store passed {limit:g} MB: {went}")
 
 

@@ -50,6 +50,7 @@ class Reply:
         self._pauses = 0
         self._was_overloaded = False
         self._incomplete: str | None = None
+        self._unfit: str | None = None
         self._before: tuple[Message, ...] = ()
         self._is_value = self._is_calling = self.is_urgent = self.is_unanswered = False
         self._stream = send(request)
@@ -101,9 +102,10 @@ class Reply:
         message = self._with_paused(requests[-1][1])
         if self._part:
             message = replace(message, content=({"type": "text", "text": self._continued(message.text)},))
-        if self._typed and (self._is_value or self._incomplete or message.incomplete):
+        if self._typed and (self._is_value or self._incomplete or self._unfit or message.incomplete):
             message = self._typed.as_text(message, is_value=self._is_value)
-        known: dict[str, Any] = {} if self._incomplete is None else {"incomplete": self._incomplete}
+        ends = {"incomplete": self._incomplete, "unfit": self._unfit}
+        known: dict[str, Any] = {name: why for name, why in ends.items() if why is not None}
         if tools := self._tools:
             known.update(before=self._before, calls=tuple(tools.calls))
             message = replace(message, warnings=(*message.warnings, *tools.notes))
@@ -122,7 +124,9 @@ class Reply:
                 self.is_urgent = event is STEP
                 yield event
         except CometError as error:
-            if not self._stream.message.incomplete:
+            if isinstance(error, ReplyError) and not self._stream.message.is_cut:
+                self._unfit = error.what
+            elif not self._stream.message.incomplete:
                 self._incomplete = error.what
             message = self.message
             if self._past or message.text or message.calls or isinstance(error, ReplyError):
@@ -189,7 +193,7 @@ class Reply:
     def stop(self, why: str = "stopped by you") -> None:
         """End it now, with what has come."""
         self._stream.stop(why)
-        if not self._stream.message.incomplete:
+        if not self._stream.message.incomplete and not self._unfit:
             self._incomplete = self._incomplete or why
 
     def __enter__(self) -> Reply:

@@ -134,7 +134,7 @@ def make_plan(question: Question, options: Options, cell: Cell, settings: CometS
     if not stored and not options.dry_run:
         price = _find_price(settings, session, store, endpoint, request.model, time_limits)
     if endpoint.key and (news := settings.news_of_key()):
-        question = question._replace(note="; ".join(filter(None, [question.note, news])))
+        question = question.with_note(news)
     record = _record(request, question, endpoint, session, position, price, part)
     return Plan(
         question, options, request, record, endpoint, time_limits, retries, position, stored, price,
@@ -183,7 +183,7 @@ def unsupported_by(request: Request, endpoint: Endpoint) -> str:
         return ""
     types = {str(block.get("type")) for message in request.all_messages for block in message.content}
     refused = sorted(types & {"image", "document"})
-    return f"the local model takes no {' and no '.join(refused)}, only text" if refused else ""
+    return f"the local model takes text only, and no {' or '.join(refused)}" if refused else ""
 
 
 def _find_price(

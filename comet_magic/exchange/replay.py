@@ -37,12 +37,12 @@ def find_stored(
 
 
 def _not_stored(store: Store, endpoint: str, request: Request) -> ConfigError:
-    what = f"{store.path} has no reply of {endpoint} to this, and CometSettings.replay = 'only' asks nobody"
-    hint = "set CometSettings.replay = 'auto' and run the notebook once, or check CometSettings.store"
+    what = "there is no stored reply to this, and with CometSettings.replay = 'only' nothing is sent"
+    hint = f"set CometSettings.replay = 'auto' and run the notebook once, or check CometSettings.store ({store.path})"
     if store.behind is None:
-        what = f"{store.path} is no store that can be read, and CometSettings.replay = 'only' asks nobody"
+        what = f"{store.path} cannot be read as a store, and with CometSettings.replay = 'only' nothing is sent"
     elif others := requests.endpoints_that_answered(store, request):
         hint = f"it was answered by {others[0]}: set CometSettings.endpoint to that"
     elif why := requests.why_not_whole(store, endpoint, request):
-        hint = f"its reply is not replayed, for it is not whole ({why.split(': ')[0]}): ask so that it gets whole"
+        hint = f"its stored reply is not whole ({why.split(': ')[0]}), so it is not replayed: ask again"
     return ConfigError(what, hint)

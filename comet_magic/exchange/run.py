@@ -88,7 +88,7 @@ def _reply(
     if plan.options.tools:
         tools = _tool_runner(plan, session, approve)
         if plan.endpoint.local_model is not None:
-            journal.note("the local model calls no tools: its server passes them over")
+            journal.note("the local model calls no tools: its server ignores them")
     client = client_for(plan.endpoint, plan.time_limits, plan.retries, announce, journal.lost)
     send = Sender(client, plan.endpoint.name, session.refused_cache, modes, session.wants_thinking)
     part = plan.options.continues.message if plan.options.continues else None

@@ -131,7 +131,7 @@ class Session:
             return news
         problem_said, self._last_problem = self._last_problem, self.problem
         if self._last_problem and self._last_problem == problem_said:
-            return "nothing is being kept: %claude_history says why"
+            return "nothing is being stored: %claude_history says why"
         return self._last_problem
 
     def close(self) -> None:

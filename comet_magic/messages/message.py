@@ -72,7 +72,7 @@ class Receipt(NamedTuple):
     thumbnails: data: addresses of its pictures.
     host: of the endpoint, where it is not the usual one.
     store: the file of a replay, where it is not the user's own.
-    stale: the later cells that answered what stood here before: (key, what each is called).
+    stale: the later cells that answered what was here before: (key, what each is called).
     replayed: when the reply was first asked for, in seconds since 1970, if it came from the store.
     """
 
@@ -98,6 +98,7 @@ class Message:
     stop_details: why a refusal was one, if said.      usage: what was reported.
     id, request_id: for the endpoint's support.        elapsed_s: seconds from the request to the last byte.
     incomplete: why the reply is only a part, in words ("stopped by you", "cut off: …"); None when it is whole.
+    unfit: why a whole reply is not of the type that was asked for; None where it is, or none was asked for.
     limit: the max_tokens that it was asked with.      label: what the usage line says in place of `model`.
     warnings: what was odd on the way, in words.       shows_usage: whether it displays itself with its usage.
     receipt: what was sent, what it cost, whether it is a replay.
@@ -117,6 +118,7 @@ class Message:
     request_id: str | None = None
     elapsed_s: float | None = None
     incomplete: str | None = None
+    unfit: str | None = None
     limit: int | None = None
     label: str | None = None
     warnings: tuple[str, ...] = ()
@@ -136,7 +138,7 @@ class Message:
         """Return a message as in a request's `messages`. Raises: KeyError, TypeError or ValueError when it is none."""
         content, role = wire["content"], wire["role"]
         if role not in ("user", "assistant"):
-            raise ValueError(f"{role!r} is no role of a message")
+            raise ValueError(f"{role!r} is not a role of a message")
         blocks = (
             ({"type": "text", "text": content},) if isinstance(content, str) else tuple(map(normalized_block, content))
         )
@@ -187,7 +189,7 @@ class Message:
     @property
     def is_whole(self) -> bool:
         """Whether it can stand in a conversation: ended by itself, with text, and neither cut nor refused."""
-        is_ended = not self.incomplete and self.stop_reason in WHOLE_REASONS and not self.tool_uses
+        is_ended = not self.incomplete and not self.unfit and self.stop_reason in WHOLE_REASONS and not self.tool_uses
         return is_ended and bool(self.text.strip())
 
     @property

@@ -71,5 +71,5 @@ class ToolCall(NamedTuple):
         return f"{self.name}({', '.join(f'{name}={value!r}' for name, value in self.arguments.items())})"
 
 
-NOBODY_THERE, DENIED = "nobody is here to allow it", "denied by you"
+NOBODY_THERE, DENIED = "nobody could allow it here", "denied by you"
 SHORT = 90  # characters of a call, and of its result, in the line that opens to show them

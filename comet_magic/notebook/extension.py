@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 from .completion import complete_prompts
+from .config_magic import wrap_config
 from .magics import CometMagics
 
 
@@ -71,6 +72,7 @@ def load(shell: InteractiveShell) -> None:
         _append(shell.input_transformer_manager.token_transformers, QuestionLine, undo)
         if completer := getattr(shell, "Completer", None):
             undo.callback(complete_prompts(completer, magics))
+        undo.callback(wrap_config(shell, settings))
         _answer_in_this_cell(shell, undo)
         magics.undo = undo.pop_all()
 
@@ -166,4 +168,4 @@ def _forget_process() -> None:
     if local := sys.modules.get("comet_magic.api.local"):
         local.stop_all()
     if session := sys.modules.get("comet_magic.exchange.session"):
-        session.reset()
+        session.current().close()  # its stores; what was asked and spent is the kernel's, and stays

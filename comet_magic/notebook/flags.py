@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from ..errors import ConfigError
 from ..settings import EFFORTS, thinking_from
-from ..suggestions import did_you_mean
+from ..suggestions import did_you_mean, nearest
 
 
 class Flags(argparse.ArgumentParser):
@@ -43,7 +43,7 @@ class Flags(argparse.ArgumentParser):
             name = rest[0].split("=")[0]
             self.error(f"unknown flag {name}{did_you_mean(name, self._option_string_actions)}")
         if rest:
-            self.error(f"{rest[0]!r} is no flag; {self.description}")
+            self.error(f"{rest[0]!r} is not a flag; {self.description}")
         return flags
 
 
@@ -63,7 +63,7 @@ def number(kind: type, least: float, most: float = float("inf")) -> Any:
 
 def not_empty(text: str) -> str:
     if not text.strip():
-        raise argparse.ArgumentTypeError("an empty text is none")
+        raise argparse.ArgumentTypeError("it is empty")
     return text
 
 
@@ -75,7 +75,7 @@ def _name(text: str) -> str:
 
 def _effort(text: str) -> str:
     if text not in EFFORTS:
-        raise argparse.ArgumentTypeError(f"{text!r} is none of: {', '.join(EFFORTS)}{did_you_mean(text, EFFORTS)}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of: {', '.join(EFFORTS)}{did_you_mean(text, EFFORTS)}")
     return text
 
 
@@ -111,6 +111,28 @@ def parser() -> Flags:
     add("--dry-run", action="store_true")
     add("-h", "--help", action="store_true")
     return parser
+
+
+def refuse_flags(line: str) -> None:
+    """Check that a `%claude` line, which is text, begins with no flag. Raises: ConfigError, with the cell to write."""
+    words = line.split()
+    actions = parser()._option_string_actions
+    name = words[0].partition("=")[0] if words else ""
+    is_near = name.startswith("--") and bool(nearest(name, actions, 1))
+    if not (name in actions or is_near or words[-1:] == ["--dry-run"]):
+        return
+    flags: list[str] = []
+    rest = words if name in actions or is_near else [words.pop(), *words]
+    while rest and rest[0].startswith("-"):
+        flag = rest.pop(0)
+        action = actions.get(flag)
+        takes_value = action is not None and action.nargs is None
+        flags += [flag, rest.pop(0)] if takes_value and rest else [flag]
+    cell = f"%%claude {' '.join(flags)}"
+    below = f", and below it: {' '.join(rest)}" if rest else ""
+    raise ConfigError(
+        f"%claude takes no flags: {flags[0]}", f"nothing was sent; write a cell that begins with {cell}{below}"
+    )
 
 
 def parse_flags(line: str) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def _done(actions: dict[str, object], name: str, *, named: bool, overwrite: bool
             return f"{new} begins with {_turns(len(conversations.get(name).turns))} of {name}: %%claude -c {new!r}"
         case {"rename": str(new)}:
             conversations.rename(new, name=name)
-            keep = f"%config CometSettings.conversation = {new!r} goes on with it"
+            keep = f"%config CometSettings.conversation = {new!r} continues it"
             return f"{name} is now {new}: " + (f"%%claude -c {new!r}" if named else keep)
         case {"delete": True}:
             conversations.delete(name)

@@ -116,7 +116,7 @@ def _state(turn: Turn, why_again: str, *, is_stale: bool) -> str:
     if why_again:
         return f"would be asked again: {why_again}"
     if is_stale:
-        return "stale: it answered an older text"
+        return "outdated: it answered an older text"
     return "imported" if turn.request is None and not turn.session else ""
 
 

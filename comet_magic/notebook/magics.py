@@ -97,10 +97,10 @@ class CometMagics(Magics):
     @no_var_expand
     @line_magic("claude")
     def claude_line(self, line: str) -> None:
-        """Ask one question: `%claude what is in {{df}}?` sends the rest of its line; it reads no flags."""
-        words = line.split()
-        if words and "--dry-run" in (words[0], words[-1]):  # of all flags the one that must not be taken for text
-            raise ConfigError("%claude reads no flags", "nothing was sent; %%claude --dry-run shows what would be")
+        """Ask one question: `%claude what is in {{df}}?` sends the rest of its line. Flags need a `%%claude` cell."""
+        from .flags import refuse_flags
+
+        refuse_flags(line)
         self._answer(line)
 
     @line_magic
@@ -176,7 +176,7 @@ class CometMagics(Magics):
         literal: bool = False, **flags: Any,
     ) -> Message | None:  # fmt: skip
         """Ask what a cell or a line says. Returns: the reply; None for a dry run."""
-        from ..describe.question import question
+        from ..describe.question import braces_note, question
         from ..exchange.plan import Options
         from .cell import local_names
 
@@ -185,6 +185,8 @@ class CometMagics(Magics):
             namespace = {**names, **self.shell.user_ns, **local_names(self.shell)}
         context = {"notebook": names["notebook"]} if self.settings.context == "notebook" else {}
         filled = question(prompt, self.settings, namespace, self.executions.name_of, context=context)
+        if "{" in prompt and not literal:
+            filled = filled.with_note(braces_note(prompt, self.shell.user_ns))
         options = Options(flags, new, fresh, dry_run, cell_name=self.executions.name_of, makes_cell=code)
         if as_type:
             from .named import output_type_named
@@ -294,7 +296,7 @@ class CometMagics(Magics):
             return None
         if line.strip() not in ("", "--all"):
             raise ConfigError(
-                f"%claude_usage: {line.strip()!r} is no flag of it", "%claude_usage, or %claude_usage --all"
+                f"%claude_usage: {line.strip()!r} is not a flag of it", "%claude_usage, or %claude_usage --all"
             )
         return usage(self.settings, all_time=bool(line.strip()))
 
@@ -343,12 +345,27 @@ class CometMagics(Magics):
 
     @line_magic
     def claude_keep(self, line: str) -> None:
-        """Keep the settings as they are now as defaults for the next start, in your IPython profile."""
-        from .profile import keep
+        """Save the settings for all notebooks; `%claude_keep --undo` removes what was saved."""
+        from .profile import keep, undo
 
-        print(f"kept in {keep(self.settings, Path(self.shell.profile_dir.location))}")
+        folder = Path(self.shell.profile_dir.location)
+        if line.strip() not in ("", "--undo"):
+            raise ConfigError(f"%claude_keep: {line.strip()!r} is not a flag", "%claude_keep, or %claude_keep --undo")
+        print(undo(self.settings, folder) if line.strip() else keep(self.settings, folder))
+
+    @line_magic
+    def claude_forget(self, line: str) -> object:
+        """List what is kept on this computer; `%claude_forget --everything` deletes it, after asking you."""
+        from .forget import forget
+
+        if line.strip() not in ("", "--everything"):
+            hint = "%claude_forget, or %claude_forget --everything; for one turn: %claude_history --forget N"
+            raise ConfigError(f"%claude_forget: {line.strip()!r} is not a flag", hint)
+        return forget(self.settings, Path(self.shell.profile_dir.location), everything=bool(line.strip()))
 
     @line_magic
     def claude_reset(self, line: str) -> None:
-        """Set the settings back to how they were at the start."""
-        self.settings.reset()
+        """Set the settings back to what you have saved with `%claude_keep`, or else to the package's defaults."""
+        from .profile import reset
+
+        print(reset(self.settings))

@@ -67,10 +67,11 @@ class Panel(widgets.VBox):
 
     def _rows(self) -> list[Any]:
         test = self._button("Test", "Ask the endpoint something free", self._test, self._result)
-        buttons = [self._button("Reset", "Back to how the settings were at the start", self._reset, self._message_box)]
+        tooltip = "Back to the settings that you have saved, or else to the package's"
+        buttons = [self._button("Reset", tooltip, self._reset, self._message_box)]
         if self._profile:
-            tooltip = "Write these settings into your IPython profile"
-            buttons.insert(0, self._button("Keep as my defaults", tooltip, self._keep, self._message_box))
+            tooltip = "Use these settings in all notebooks from their next start on"
+            buttons.insert(0, self._button("Save for all notebooks", tooltip, self._keep, self._message_box))
         self._model_box = self._combo("model", "Model", self._aliases())
         self._talks = self._combo("conversation", "Conversation", [])
         self._talks.placeholder = "the notebook's own"
@@ -174,7 +175,7 @@ class Panel(widgets.VBox):
             try:
                 self._set("budget", _budget_of(change["new"]))
             except ValueError:
-                self._refuse("budget", f"{change['new']!r} is no budget: a number, or session=1, day=5")
+                self._refuse("budget", f"{change['new']!r} is not a budget: a number, or session=1, day=5")
 
         self._controls["budget"] = show
         box.observe(typed, "value")
@@ -259,7 +260,7 @@ class Panel(widgets.VBox):
         hidden = HiddenText(
             self._use_key, description="New key", placeholder="type or paste, then Enter", **label_style()
         )
-        hidden.tooltip = "Used at once; it is not kept in the notebook"
+        hidden.tooltip = "Used at once; it is not saved in the notebook"
         hidden.layout = widgets.Layout(flex="1 1 18em", min_width="17em")
         self._keep_key = widgets.Checkbox(description="keep it", indent=False)
         self._keep_key.tooltip = f"In {where}; otherwise the key is forgotten when the kernel ends"
@@ -313,6 +314,8 @@ class Panel(widgets.VBox):
     def _on_setting(self, change: Any) -> None:
         """Let the control follow the setting, whoever changed it."""
         self._show(change["name"], change["new"])
+        if change["name"] in ("model", "aliases", "endpoint"):
+            say(self._result, "")  # the test was of another one
         if change["name"] in ("model", "aliases"):
             with self._moving():
                 self._offer(self._model_box.options)
@@ -396,11 +399,10 @@ class Panel(widgets.VBox):
         return client.check(self._settings)
 
     def _keep(self) -> str:
-        return f"kept in {profile.keep(self._settings, self._profile)}; IPython reads it at the next start"
+        return profile.keep(self._settings, self._profile)
 
     def _reset(self) -> str:
-        self._settings.reset()
-        return "the settings are as they were at the start"
+        return profile.reset(self._settings)
 
     # ---- what is shown
 

@@ -16,24 +16,80 @@ from ..errors import ConfigError
 from ..settings import CometSettings
 
 
-def keep(settings: CometSettings, profile: Path) -> Path:
+def path_in(profile: Path) -> Path:
+    return (profile / "ipython_config.json").resolve()  # which may be a link to where its owner keeps it
+
+
+def keep(settings: CometSettings, profile: Path) -> str:
     """Write the settings that are not at their built-in defaults where `%config` finds them at the next start.
 
-    Everything else in the file stays. Raises: ConfigError when the file cannot be understood or written.
+    Everything else in the file stays. Returns: what was done, in words.
+    Raises: ConfigError when the file cannot be understood or written.
     """
-    path = (profile / "ipython_config.json").resolve()  # which may be a link to where its owner keeps it
+    section = changed(settings)
+    path = _write(profile, section)
+    settings.take_kept(section)
+    names = ", ".join(f"{name} = {value!r}" for name, value in section.items())
+    saved = (
+        f"saved for all notebooks: {names}" if names else "all settings are the package's, so nothing had to be saved"
+    )
+    return f"{saved} ({path}); %claude_keep --undo takes that back" if names else saved
+
+
+def undo(settings: CometSettings, profile: Path) -> str:
+    """Remove what `keep` wrote. Returns: what was done, in words. Raises: ConfigError as `keep` does."""
+    had = saved(profile)
+    if had:
+        _write(profile, {})
+        settings.take_kept({name: value for name, value in settings.configuration.items() if name not in had})
+    done = f"removed from {path_in(profile)}: {', '.join(had)}" if had else "no settings were saved"
+    return f"{done}; the settings of this kernel stay as they are: %claude_reset"
+
+
+def reset(settings: CometSettings) -> str:
+    """Set the settings back. Returns: what has changed, and whose defaults these are, in words."""
+    before = _values(settings)
+    settings.reset()
+    changes = [f"{name} {before[name]!r} → {now!r}" for name, now in _values(settings).items() if before[name] != now]
+    own = changed(settings)
+    whose = f"the package's defaults and yours ({', '.join(own)})" if own else "the package's defaults"
+    return f"settings reset to {whose}: {', '.join(changes)}" if changes else f"nothing to reset: these are {whose}"
+
+
+def saved(profile: Path) -> dict[str, Any]:
+    """Return the settings that the file has. Raises: ConfigError when it cannot be understood."""
+    section = _read(path_in(profile)).get("CometSettings", {})
+    return dict(section) if isinstance(section, dict) else {}
+
+
+def _values(settings: CometSettings) -> dict[str, Any]:
+    return {name: getattr(settings, name) for name in sorted(settings.traits(config=True))}
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text("utf-8")) if path.exists() else {}
         if not isinstance(config, dict):
             raise ValueError("it holds no JSON object")
-        section = changed(settings)
-        config = {**config, "CometSettings": section}
-        if not section:
-            del config["CometSettings"]
+    except (OSError, ValueError) as error:
+        raise _not_saved(path, error) from None
+    return config
+
+
+def _write(profile: Path, section: dict[str, Any]) -> Path:
+    path = path_in(profile)
+    config = {**_read(path), "CometSettings": section}
+    if not section:
+        del config["CometSettings"]
+    try:
         _replace(path, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
     except (OSError, ValueError) as error:
-        raise ConfigError(f"the settings were not kept: {path}: {error}", "mend the file, or its folder") from None
+        raise _not_saved(path, error) from None
     return path
+
+
+def _not_saved(path: Path, error: Exception) -> ConfigError:
+    return ConfigError(f"the settings were not saved: {path}: {error}", "repair the file, or its folder")
 
 
 def changed(settings: CometSettings) -> dict[str, Any]:

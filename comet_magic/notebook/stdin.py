@@ -31,7 +31,7 @@ def ask_for_key(settings: CometSettings) -> str:
     settings.use_key(key)
     location = "the system keyring" if keyring_here() else f"the file {key_file()}, which only you can read"
     if input(f"Keep it in {location}? [y/N] ").strip().lower() in ("y", "yes"):
-        return f"key {key.hint}: in use, and kept in {keep(key)}"
+        return f"key {key.hint}: in use, and saved in {keep(key)}"
     return f"key {key.hint}: in use until the kernel ends"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import Any
 
+from ..conversations import called
 from ..exchange.session import current
 from ..render.table import Table, about, counted
 from ..settings import CometSettings
@@ -90,13 +91,14 @@ def usage(settings: CometSettings, *, all_time: bool = False) -> UsageReport:
 
 
 def _table(by: str, lines: list[Line]) -> Table:
-    head = (by, "replies", "in", "cached", "out", "cost")
+    has_cache = any(line.cached for line in lines)
+    head = (by, "replies", "in", *(["cached"] if has_cache else []), "out", "cost")
     rows = [
         (
-            line.name or "(alone)",
+            called(line.name) if by == "conversation" else line.name,
             f"{line.replies:,}",
             counted(line.prompt_tokens),
-            counted(line.cached),
+            *([counted(line.cached)] if has_cache else []),
             counted(line.output) + (f" + {line.unreported} not reported" if line.unreported else ""),
             _cost(line),
         )

@@ -47,13 +47,13 @@ class Schema:
 def schema_of(kind: Any, name: str) -> Schema:
     """Return the schema of a type, or of a JSON Schema that is given as such. name: what to call it in errors.
 
-    Raises: ConfigError when it is none that JSON can be read as.
+    Raises: ConfigError when no JSON can be read as it.
     """
     if isinstance(kind, Mapping):
         return _of_json_schema(dict(kind), name)
     pydantic = _pydantic()
     if inspect.isroutine(kind):  # pydantic would call it
-        raise _unusable(name, TypeError("a function is no type"))
+        raise _unusable(name, TypeError("a function is not a type"))
     try:
         adapter = pydantic.TypeAdapter(_modern(kind))
         schema = adapter.json_schema(schema_generator=_quiet(pydantic))
@@ -104,9 +104,7 @@ def _validator(schema: dict[str, Any], name: str) -> Callable[[Any], Iterable[An
     except ImportError:
         raise ConfigError("a JSON Schema is checked with jsonschema, which is not installed", INSTALL) from None
     if not schema.keys() & _MEANS_SOMETHING:
-        raise ConfigError(
-            f"{name} is no JSON Schema: it says nothing of a type", "nothing was sent; {'type': 'object', …}"
-        )
+        raise ConfigError(f"{name} is not a JSON Schema: it names no type", "nothing was sent; {'type': 'object', …}")
     try:
         written = sum(map(len, islice(json.JSONEncoder().iterencode(schema), LARGEST_SCHEMA)))
         if written >= LARGEST_SCHEMA:
@@ -117,7 +115,7 @@ def _validator(schema: dict[str, Any], name: str) -> Callable[[Any], Iterable[An
     except ConfigError:
         raise
     except Exception as error:  # a schema may be anything
-        raise ConfigError(f"{name} is no JSON Schema: {_first_line(error)}", "nothing was sent") from error
+        raise ConfigError(f"{name} is not a JSON Schema: {_first_line(error)}", "nothing was sent") from error
     steps = [0]
     checks = {word: _counted(check, steps) for word, check in {**kind.VALIDATORS, **_bounded(schema, name)}.items()}
     try:
@@ -125,7 +123,7 @@ def _validator(schema: dict[str, Any], name: str) -> Callable[[Any], Iterable[An
         validator = jsonschema.validators.extend(kind, checks)(schema, registry=_empty_registry())
         list(validator.iter_errors(None))
     except Exception as error:  # a $ref that leads nowhere, or round and round
-        raise ConfigError(f"{name} is no JSON Schema: {_first_line(error)}", "nothing was sent") from error
+        raise ConfigError(f"{name} is not a JSON Schema: {_first_line(error)}", "nothing was sent") from error
 
     def problems(value: Any) -> list[Any]:
         steps[0] = 0
@@ -208,7 +206,7 @@ def _bounded(schema: dict[str, Any], name: str) -> dict[str, Any]:
                     _matcher_for(pattern)
             except SchemaError as error:
                 raise ConfigError(
-                    f"{name}: the pattern {pattern!r} is none that can be checked in a bounded time",
+                    f"{name}: the pattern {pattern!r} cannot be checked in a bounded time",
                     "nothing was sent; leave out what looks ahead or behind, and back-references",
                 ) from error
     if has_names and any("unevaluatedProperties" in part for part in parts):
@@ -404,7 +402,7 @@ def _joined(problems: list[str]) -> str:
 
 def _unusable(name: str, error: Exception) -> ConfigError:
     what = re.sub(
-        r"Unable to generate pydantic-core schema for (.*?)\. Set .*", r"\1 is none that JSON can be", str(error)
+        r"Unable to generate pydantic-core schema for (.*?)\. Set .*", r"\1 cannot be written as JSON", str(error)
     )
     return ConfigError(
         f"no JSON can be read as {name}: {what.splitlines()[0]}",

@@ -135,7 +135,7 @@ class TypedReply:
             if isinstance(problem, NoJSON) and self._modes.ignored():
                 return request
             if self._repairs == REPAIRS:
-                raise self.failed(str(problem), "ask for less at once, or say more of what is wanted") from None
+                raise self.failed(_reason(problem, answer), WHAT_TO_DO) from None
             self._repairs += 1
             self.note = f"It did not fit: {one_line(str(problem), 200)}. It is asked for once more …"
             return replace(request, messages=(*request.messages, *self._to_mend(answer, problem)))
@@ -149,7 +149,7 @@ class TypedReply:
         )
 
     def failed(self, reason: str, hint: str) -> ReplyError:
-        return ReplyError(f"the reply is no {self.output.name}: {reason}", hint, reason=reason)
+        return ReplyError(f"the reply is not usable as {self.output.name}: {reason}", hint, reason=reason)
 
     def as_text(self, message: Message, *, is_value: bool) -> Message:
         """Return the message as one of text, as it is kept, sent in later requests, and replayed."""
@@ -159,7 +159,7 @@ class TypedReply:
         if not is_value:
             return message
         reason = "end_turn" if message.stop_reason == "tool_use" else message.stop_reason
-        mended = ("mended: what came first did not fit",) if self._repairs else ()
+        mended = ("the first reply did not fit and was corrected",) if self._repairs else ()
         return replace(message, stop_reason=reason, value=self.value, warnings=(*message.warnings, *mended))
 
 
@@ -169,9 +169,20 @@ def read_stored(message: Message, output: OutputType) -> Message:
         value = output.value_of(message.text)
     except Mismatch as problem:
         raise ReplyError(
-            f"the reply in the store is no {output.name}: {problem}", "--fresh asks again", reason=str(problem)
+            f"the reply in the store is not usable as {output.name}: {problem}",
+            "--fresh asks again",
+            reason=str(problem),
         ) from None
     return replace(message, value=value, as_type=output.name)
+
+
+WHAT_TO_DO = "say more about what you want, or ask for less; the reply is in comet_magic.last.text"
+
+
+def _reason(problem: Mismatch, answer: str) -> str:
+    if not isinstance(problem, NoJSON):
+        return str(problem)
+    return f"the model answered with text ({json.dumps(one_line(answer, 60), ensure_ascii=False)})"
 
 
 def answer_of(message: Message) -> str:

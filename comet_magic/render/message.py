@@ -33,7 +33,7 @@ def to_markdown(message: Message, *, show_usage: bool = True, remote_images: boo
         if isinstance(step, ToolCall):
             parts.append(_call(step))
         elif step is message and message.as_type:  # not what it was to be
-            parts.append(quoted(text, "json"))
+            parts.append(quoted(text, "json" if text.lstrip().startswith(("{", "[")) else "text"))
         elif step is message and text:
             parts.append(_folded(safe_markdown(text, remote_images=remote_images), folded))
         elif step is not message and step.text.strip():
@@ -160,15 +160,15 @@ def displayed_part(text: str) -> tuple[str, list[str]]:
 
 def ending(message: Message) -> str:
     """Return how the reply ended, in words, or "" when it ended as replies do."""
-    if message.incomplete:
-        return message.incomplete
+    if why := message.incomplete or message.unfit:
+        return why
     details = message.stop_details or {}
     match "tool_use" if message.tool_uses and message.stop_reason in WHOLE_REASONS else message.stop_reason:
         case "end_turn" | "stop_sequence":
             return "" if message.text.strip() else "(empty reply)"
         case "max_tokens":
             limit = f" = {message.limit:,}" if message.limit else ""
-            return f"cut at max_tokens{limit}: raise it with -t"
+            return f"cut off at max_tokens{limit}: raise it with -t"
         case "refusal":
             category = f" ({details['category']})" if details.get("category") else ""
             why = f": {details['explanation']}" if details.get("explanation") else ""
@@ -199,8 +199,11 @@ def usage_line(message: Message) -> str:
         of = f" · reply of {receipt.host}" if receipt.host else ""
         of += f" · in {receipt.store}" if receipt.store else ""
         return f"{name} · replayed from {day}{of} · 0 tokens · --fresh asks again"
-    partial = " (partial)" if message.incomplete and str(message.usage) != "usage not reported" else ""
-    parts = [name, f"{message.usage}{partial}"]
+    is_counted = str(message.usage) != "usage not reported"
+    kind = " (partial)" if message.incomplete and is_counted else ""
+    parts = [name, f"{message.usage}{kind}"]
+    if message.unfit:
+        parts.append(f"not usable as {message.as_type}")
     if message.elapsed_s is not None:
         parts.append(f"{message.elapsed_s:.1f} s")
     if receipt.cost_usd is not None:
@@ -219,14 +222,14 @@ MOST_STALE = 3  # cells that are named
 
 
 def stale_line(message: Message) -> list[str]:
-    """Return the line that names the later cells that answered what stood here before; [] where there is none."""
+    """Return the line that names the later cells that answered what was here before; [] where there is none."""
     names = [f"“{name}”" for _, name in message.receipt.stale]
     if not names:
         return []
     more = f" and {len(names) - MOST_STALE} more" if len(names) > MOST_STALE else ""
     cells = "later cell" if len(names) == 1 else "later cells"
     again = "it" if len(names) == 1 else "them"
-    return [f"{cells} {', '.join(names[:MOST_STALE])}{more} answered what stood here before: run {again} again"]
+    return [f"{cells} {', '.join(names[:MOST_STALE])}{more} answered what was here before: run {again} again"]
 
 
 def notes(message: Message) -> list[str]:

@@ -146,7 +146,7 @@ class Store:
     def _give_up(self, error: Exception) -> None:
         """Go on in memory."""
         self.cache.clear()
-        self.problem = f"nothing is being kept: {_why(error, Path(self.path))}"
+        self.problem = f"nothing is being stored: {_why(error, Path(self.path))}"
         self._was_locked = _is_locked(error)
         self._open.close()
         self._open.behind = None if isinstance(error, NewerStore | ValueError) else open_for_reading(Path(self.path))
@@ -184,7 +184,7 @@ class Store:
             self._open.main, self.problem = file, ""
             self.cache.clear()
             self._identity = _identity(Path(self.path))
-            return f"{self.path} is being kept again, with what was asked meanwhile"
+            return f"{self.path} is used again, and has what was asked meanwhile"
 
     def size_mb(self) -> float:
         """Return the size of the file's contents in MB (10⁶ bytes)."""
@@ -307,7 +307,7 @@ def _why(error: Exception, path: Path) -> str:
         return f"{path}: {error}: upgrade comet_magic, or set CometSettings.store to another path"
     reason = str(error)
     if isinstance(error, ValueError):
-        return f"{str(path)!r} is no path: set CometSettings.store to another one"
+        return f"{str(path)!r} is not a path: set CometSettings.store to another one"
     if isinstance(error, OSError):
         mend = (
             "set CometSettings.store to"
@@ -330,7 +330,7 @@ def _why(error: Exception, path: Path) -> str:
         return f"{path} cannot be written: make it writable, or set CometSettings.store to another path"
     if _is_locked(error):
         return (
-            f"another program has kept {path} locked for {connections.LOCKED_S:g} s: end it;"
+            f"another program has held {path} locked for {connections.LOCKED_S:g} s: end it;"
             " the store is used again once it is free"
         )
     if "another program" in reason or "did not make" in reason:

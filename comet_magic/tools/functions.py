@@ -87,7 +87,7 @@ def _tool(function: Any, name: str, tables: Mapping[str, Any], limit_s: float) -
     name = re.sub(r"\W", "_", own if own.isidentifier() else name, flags=re.ASCII)[:LONGEST_NAME]
     if not callable(function) or not name.strip("_"):
         raise ConfigError(
-            f"{name or function!r} is no function that has a name", "nothing was sent; define it with def"
+            f"{name or function!r} is not a function that has a name", "nothing was sent; define it with def"
         )
     if inspect.iscoroutinefunction(function):
         raise ConfigError(f"{name} is async, and a tool is not", "nothing was sent; write a plain function around it")

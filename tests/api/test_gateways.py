@@ -288,7 +288,7 @@ def test_a_list_of_models_is_read_to_its_end(serve: Callable[..., WireServer]) -
         f"/v1/models?after_id=m{n}" for n in range(3)
     ]
     serve(reply({"data": [{"name": "x"}, {"name": "y"}]}))
-    with pytest.raises(APIError, match="list of 2 models gives none of them an id"):
+    with pytest.raises(APIError, match="list of 2 models names no id"):
         connect(CometSettings.instance()).models()
 
 

@@ -702,7 +702,7 @@ def test_80_81_a_redirect_is_not_followed(status: int) -> None:
 
 def test_a_host_of_one_word_needs_its_scheme() -> None:
     assert base_url("https://gateway/v1") == "https://gateway"
-    with pytest.raises(ConfigError, match="none of auto"):
+    with pytest.raises(ConfigError, match="is not auto"):
         base_url("gateway")
 
 

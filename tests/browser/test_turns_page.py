@@ -34,19 +34,19 @@ def test_restart_and_run_all_is_free_and_a_cell_run_again_is_a_turn_in_its_place
 
         notebook.run(1)
         expect(notebook.output(1)).to_contain_text("answer 3")
-        expect(notebook.output(1)).to_contain_text("later cell “two” answered what stood here before: run it again")
+        expect(notebook.output(1)).to_contain_text("later cell “two” answered what was here before: run it again")
         assert [message["content"] for message in server.received[-1].json["messages"]] == ["one"]
         notebook.run(3)
-        expect(notebook.output(3)).to_contain_text("would be asked again: what stands before it changed")
+        expect(notebook.output(3)).to_contain_text("would be asked again: what comes before it changed")
         notebook.run(2)
         notebook.run(3)
         expect(notebook.output(3)).not_to_contain_text("would be asked again")
         # The note would stay in the file, and is not true any more.
         expect(notebook.output(1)).to_contain_text("answer 3")
-        expect(notebook.output(1)).not_to_contain_text("answered what stood here before")
+        expect(notebook.output(1)).not_to_contain_text("answered what was here before")
         saved = notebook.save()
     assert "answer 4" in saved
-    assert "answered what stood here before" not in str(saved)
+    assert "answered what was here before" not in str(saved)
 
 
 def sent(server: WireServer) -> list[str]:

@@ -127,7 +127,7 @@ def test_a_picture_of_another_kind_is_made_a_png(tmp_path: Path) -> None:
         (b"PAR1" + bytes(100), "104 bytes: Parquet"),
         (b"SQLite format 3\0" + bytes(10), "26 bytes: an SQLite database"),
         ("höhe;3\n".encode(), "höhe;3"),
-        (bytes(range(200, 256)) * 3, "168 bytes that are no text, beginning c8c9cacbcccdcecf"),
+        (bytes(range(200, 256)) * 3, "168 bytes that are not text, beginning c8c9cacbcccdcecf"),
     ],
 )
 def test_bytes_are_said_to_be_what_they_are(value: bytes, told: str) -> None:

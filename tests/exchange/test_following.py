@@ -192,7 +192,7 @@ def test_a_question_that_is_put_between_others_is_asked_there(notebook: FrontEnd
     notebook.run(new)
     assert questions(server) == "A B between"
     assert [row[2] for row in notebook.line("%claude_history").result.result.rows] == ["A", "B", "between", "C", "D"]
-    again = "would be asked again: what stands before it changed"
+    again = "would be asked again: what comes before it changed"
     assert list(states(notebook.line("%claude_history")).values()) == ["", "", "", again, again]
 
 

@@ -61,7 +61,7 @@ def asked_again(notebook: FrontEnd, server: WireServer) -> list[int]:
     return again
 
 
-BEFORE = "what stands before it changed"
+BEFORE = "what comes before it changed"
 # What is done → which cells would be asked again, and why.
 DEEDS: dict[str, tuple[str, dict[int, str]]] = {
     "nothing": ("", {}),

@@ -157,7 +157,7 @@ def test_only_asks_nobody_and_a_miss_is_an_error(shell: Any, server: WireServer,
     assert [text.split("\n")[0] for text in run_all(shell)] == ["answer 1", "answer 2", "answer 3"]
     miss = in_cell(shell, "c4", "%%claude -c nb\nsomething else")
     assert isinstance(miss.error, ConfigError)
-    assert "CometSettings.replay = 'only' asks nobody" in miss.error.what
+    assert "with CometSettings.replay = 'only' nothing is sent" in miss.error.what
     assert "run the notebook once" in miss.error.hint
     fresh = in_cell(shell, "c1", "%%claude -c nb --fresh\none")
     assert isinstance(fresh.error, ConfigError)

@@ -69,23 +69,23 @@ def test_a_cell_that_is_run_again_replaces_its_turn(notebooks: Any, server: Wire
     assert notebook.sent() == ["one", "answer 1", "two"]
     again = notebook.run("a", "%%claude\nONE")
     assert notebook.sent() == ["ONE"]
-    assert "◈ later cell “two” answered what stood here before: run it again" in again.plain
+    assert "◈ later cell “two” answered what was here before: run it again" in again.plain
     assert "sent:" not in again.plain
     history = notebook.history()
     assert history.startswith("Conversation /somewhere/analysis.ipynb\n")
     assert [line.split()[:2] for line in history.splitlines()[2:]] == [["1", "[4]"], ["2", "[3]"]]
-    assert history.splitlines()[3].endswith("stale: it answered an older text")
+    assert history.splitlines()[3].endswith("outdated: it answered an older text")
     notebook.run("c", "%%claude\nthree")
     assert notebook.sent() == ["ONE", "answer 3", "two", "answer 2", "three"]
     mended = notebook.run("b", "%%claude\ntwo")
     assert notebook.sent() == ["ONE", "answer 3", "two"]
     reply, note = [bundle["text/plain"] for bundle in mended.bundles()][-2:]
     assert reply.endswith(
-        "◈ sent: your text · 1 earlier turn\n◈ later cell “three” answered what stood here before: run it again"
+        "◈ sent: your text · 1 earlier turn\n◈ later cell “three” answered what was here before: run it again"
     )
     # The note under the first cell is taken back, now that the second one has been run again.
     assert note.startswith("answer 3")
-    assert "answered what stood here before" not in note
+    assert "answered what was here before" not in note
 
 
 def test_91_a_failure_costs_no_turn_and_leaves_no_half_of_one(notebooks: Any, server: WireServer) -> None:
@@ -219,7 +219,7 @@ def test_the_history_can_be_changed_in_the_notebook(notebooks: Any, server: Wire
     for cell, text in (("a", "one"), ("b", "two"), ("c", "three")):
         notebook.run(cell, f"%%claude\n{text}")
     assert run("%claude_history --forget 2").result == "forgot turn 2 of /somewhere/analysis.ipynb\n"
-    assert "stale" in notebook.history().splitlines()[-1]
+    assert "outdated" in notebook.history().splitlines()[-1]
     assert run("%claude_history --fork eda").result.startswith("eda begins with 2 turns of")
     notebook.run("d", "%%claude -c eda\nfour")
     assert notebook.sent() == ["one", "answer 1", "three", "answer 3", "four"]

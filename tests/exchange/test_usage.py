@@ -268,7 +268,7 @@ def test_a_request_that_could_pass_the_budget_is_not_sent(shell: Any, server: Wi
     refused = Ran(shell, "%%claude\nhi")
     assert isinstance(refused.error, ConfigError)
     assert refused.error.what.startswith(
-        "not sent: it may cost $0.061, which passes the session's budget of $0.050 by $0.011"
+        "not sent: it could cost up to $0.061, and the budget of the session is $0.050, of which $0.00 is spent"
     )
     assert "lower max_tokens" in refused.error.hint
     assert server.received == []
@@ -284,7 +284,7 @@ def test_what_is_spent_counts_for_the_session_and_the_day(shell: Any, server: Wi
     session.reset()  # another session, the same day
     third = Ran(shell, "%%claude --alone -t 1000\nhi")
     assert isinstance(third.error, ConfigError)
-    assert "passes the day's budget of $0.040 by $0.0051: $0.030 is spent or promised" in third.error.what
+    assert "the budget of the day is $0.040, of which $0.030 is spent or reserved" in third.error.what
     shell.run_line_magic("config", "CometSettings.budget = {'session': 0.04}")
     assert Ran(shell, "%%claude --alone -t 1000\nhi").error is None
 
@@ -301,7 +301,8 @@ def test_a_day_that_is_not_kept_is_told(shell: Any, server: WireServer) -> None:
     shell.run_line_magic("config", "CometSettings.keep = False")
     shell.run_line_magic("config", "CometSettings.budget = {'day': 1}")
     assert (
-        "[◈ the day's budget counts this kernel alone, for nothing is being kept]" in Ran(shell, "%%claude\nhi").plain
+        "[◈ the day's budget counts this kernel only, because nothing is being stored]"
+        in Ran(shell, "%%claude\nhi").plain
     )
 
 
@@ -317,7 +318,7 @@ def test_a_budget_that_cannot_be_kept_refuses(shell: Any, server: WireServer) ->
     shell.run_line_magic("config", "CometSettings.budget = 1")
     ran = Ran(shell, "%%claude -m mystery\nhi")
     assert isinstance(ran.error, ConfigError)
-    assert "the budget cannot be kept, for no price is known for mystery" in ran.error.what
+    assert "there is a budget, and no price is known for mystery" in ran.error.what
     assert "CometSettings.prices = {'mystery': [input, output]}" in ran.error.hint
     assert server.received == []
     shell.run_line_magic("config", "CometSettings.prices = {'mystery': [1, 1000]}")

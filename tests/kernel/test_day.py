@@ -26,7 +26,7 @@ MORNING = {
     "q7": "%%claude -c names\nA name for {{sales.columns.tolist()}}?",
     "q8": "%%claude\nWhat comes next, of {{[object(), rate]}}?",
 }
-FALSE = ("answered what stood here before", "deleted cell", "run it again", "would be asked again")
+FALSE = ("answered what was here before", "deleted cell", "run it again", "would be asked again")
 
 
 class Day:
@@ -93,7 +93,7 @@ def test_an_analysts_day(nobody_home: Path) -> None:
             day.cells["q2"] = "%%claude\nWhich city sells most, by {{cells[-1]}}?"
             day.save()
             day.run("look")
-            assert "“Describe {{fig}} beside" in day.run("q2").plain  # it answered what stood here before
+            assert "“Describe {{fig}} beside" in day.run("q2").plain  # it answered what was here before
             for id in ("q3", "q4", "q5", "q8"):
                 day.run(id)
             assert len(server.received) == 13

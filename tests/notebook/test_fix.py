@@ -78,7 +78,7 @@ def test_a_missing_column(shell: Any, server: WireServer) -> None:
     assert "in a library, " in text
     assert "site-packages/" not in text.replace("site-packages/pandas", "")
     assert "2 rows × 2 columns" in text
-    assert "Not there: df has no 'prise'; the nearest: price." in text
+    assert "Not there: df has no 'prise'; similar: price." in text
     assert f"Versions: Python {sys.version.split()[0]}, pandas {pd.__version__}." in text
     assert "never mentioned" not in text
     reply = ran.outputs[-2].data
@@ -93,9 +93,9 @@ def test_a_missing_column(shell: Any, server: WireServer) -> None:
 def test_a_name_that_does_not_exist(shell: Any, server: WireServer) -> None:
     shell.user_ns["prices"] = [1, 2]
     Ran(shell, "sum(price)")
-    assert "the namespace has no 'price'; the nearest: prices" in fixed(shell, server)
+    assert "the namespace has no 'price'; similar: prices" in fixed(shell, server)
     Ran(shell, "prices.apend(3)")
-    assert "list has no 'apend'; the nearest: append" in fixed(shell, server)
+    assert "list has no 'apend'; similar: append" in fixed(shell, server)
     Ran(shell, "from math import sqroot")
     assert "ImportError: cannot import name 'sqroot'" in fixed(shell, server)
 
@@ -156,9 +156,9 @@ def test_a_group_and_its_member_may_refer_to_one_another(shell: Any, server: Wir
 def test_a_key_of_a_method_or_of_a_function_has_its_nearest(shell: Any, server: WireServer) -> None:
     frame(shell)
     Ran(shell, "df.groupby('citty').size()")
-    assert "Not there: df has no 'citty'; the nearest: city." in fixed(shell, server)
+    assert "Not there: df has no 'citty'; similar: city." in fixed(shell, server)
     Ran(shell, "def f(rows):\n    return rows['cty']\nf(df)")
-    assert "Not there: rows has no 'cty'; the nearest: city." in fixed(shell, server)
+    assert "Not there: rows has no 'cty'; similar: city." in fixed(shell, server)
 
 
 def test_it_is_a_turn_that_can_be_asked_about(shell: Any, server: WireServer) -> None:
@@ -191,7 +191,7 @@ def test_magics_in_the_cell(shell: Any, server: WireServer) -> None:
     Ran(shell, "%%time\nx = df['prise']\n")
     text = fixed(shell, server)
     assert "%%time\nx = df['prise']" in text
-    assert "Not there: df has no 'prise'; the nearest: price." in text
+    assert "Not there: df has no 'prise'; similar: price." in text
     assert 'name="df"' in text
     Ran(shell, "%timeit -n1 -r1 undefined_name")
     assert "undefined_name" in fixed(shell, server)
@@ -357,7 +357,7 @@ def test_a_typo_in_a_function_is_near_to_that_function_s_names(shell: Any, serve
     Ran(shell, "pric = 'global'\ndef total(prices):\n    return sum(price)\n")
     Ran(shell, "total([1, 2])")
     text = fixed(shell, server)
-    assert "the namespace has no 'price'; the nearest: prices" in text
+    assert "the namespace has no 'price'; similar: prices" in text
     assert "return sum(price)" in text  # the cell that defines it goes along
     assert 'name="another cell"' in text
 

@@ -56,7 +56,8 @@ def test_a_cell_is_sent_as_it_stands_and_its_reply_shown(shell: Any, server: Wir
         'say "hi";',
         "{x} and $y",
         "a = b; c",
-        "-m opus",
+        "- m opus",
+        "-x or -y?",
         "is 50% of {} 5?",
         "don't",
     ],
@@ -65,6 +66,44 @@ def test_a_line_is_sent_as_it_stands(shell: Any, server: WireServer, question: s
     shell.user_ns.update(x="NO", y="NO")
     assert Ran(shell, f"%claude {question}").error is None
     assert sent(server) == question
+
+
+@pytest.mark.parametrize(
+    ("line", "cell"),
+    [
+        ("-m opus hi", "%%claude -m opus, and below it: hi"),
+        ("--model=opus hi", "%%claude --model=opus, and below it: hi"),
+        ("-m opus -t 5 what is up?", "%%claude -m opus -t 5, and below it: what is up?"),
+        ("--dry-run what?", "%%claude --dry-run, and below it: what?"),
+        ("what? --dry-run", "%%claude --dry-run, and below it: what?"),
+        ("--modle opus hi", "%%claude --modle"),
+    ],
+)
+def test_flags_on_a_line_are_refused_with_the_cell(shell: Any, server: WireServer, line: str, cell: str) -> None:
+    error = Ran(shell, f"%claude {line}").error
+    assert isinstance(error, ConfigError)
+    assert f"nothing was sent; write a cell that begins with {cell}" in error.hint
+    assert server.received == []
+
+
+@pytest.mark.parametrize("braces", ["{df}", "{ df }", "{df.head}", "{df['a']}"])
+def test_one_pair_of_braces_around_a_table_gets_a_hint(shell: Any, server: WireServer, braces: str) -> None:
+    Ran(shell, "import pandas as pd\ndf = pd.DataFrame({'a': [1]}); text = 'x'")
+    said = Ran(shell, f"%%claude\nWhat is in {braces}?").plain
+    assert f"{braces} was sent as text: write {{{braces}}} to send the table" in said
+    for quiet in ("{text}", "{nothing}", "{{df}}", "{'df': 1}"):
+        assert "as text" not in Ran(shell, f"%%claude\nWhat is in {quiet}?").plain
+    assert "as text" not in Ran(shell, f"%%claude --literal\nWhat is in {braces}?").plain
+
+
+def test_loading_anew_keeps_what_the_session_has_cost(shell: Any, server: WireServer) -> None:
+    def ask() -> str:
+        comet_magic.CometSettings.instance().endpoint = server.url
+        return Ran(shell, "%%claude -m haiku\nhi").plain
+
+    assert "session ≈ $0.000036" in ask()
+    shell.run_line_magic("reload_ext", "comet_magic")
+    assert "session ≈ $0.000072" in ask()
 
 
 def test_a_question_in_a_string_is_left_alone(shell: Any, server: WireServer) -> None:
@@ -180,7 +219,7 @@ def test_a_name_near_an_alias_is_asked_about(shell: Any) -> None:
         comet_magic.CometSettings.instance().endpoint = server.url
         refused = Ran(shell, "%%claude -m opuss\nhi").error
         assert isinstance(refused, ConfigError)
-        assert refused.what == "opuss is no alias of a model; did you mean opus?"
+        assert refused.what == "opuss is not an alias of a model; did you mean opus?"
         comet_magic.CometSettings.instance().aliases = {"opuss": "opuss"}
         assert Ran(shell, "%%claude -m opuss\nhi").error is None
         assert Ran(shell, "%%claude -m gpt-5-opus\nhi").error is None
@@ -319,8 +358,8 @@ def test_stop_reasons_are_told(shell: Any, server: WireServer) -> None:
     server.scripts[:] = [stream(start(), delta("Hel"), stop("max_tokens"))]
     ran = Ran(shell, "%%claude -t 3\nhi")
     assert ran.error is None
-    assert "> ◈ **cut at max&#95;tokens = 3" in ran.markdown
-    assert "[◈ cut at max_tokens = 3: raise it with -t]" in ran.plain
+    assert "> ◈ **cut off at max&#95;tokens = 3" in ran.markdown
+    assert "[◈ cut off at max_tokens = 3: raise it with -t]" in ran.plain
 
 
 RUN = """

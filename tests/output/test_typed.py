@@ -238,28 +238,41 @@ def test_one_repair_then_an_error_with_all_that_was_paid_for(serve: Callable[...
     server = serve(canonical('{"value": "four"}'), canonical('{"value": "five"}'))
     ran = Ran(shell, "%%claude --as int -o n --alone\nHow many?")
     assert isinstance(ran.error, ReplyError)
-    assert ran.error.what.startswith("the reply is no int: Input should be a valid integer")
+    assert ran.error.what.startswith("the reply is not usable as int: Input should be a valid integer")
     assert ran.error.what.endswith('(got "five")')
     assert ran.error.text == '{"value": "five"}'
     assert ran.error.usage is not None
     assert ran.error.usage.output_tokens == 10
     assert "n" not in shell.user_ns
     assert "valid integer" in ran.markdown  # the output says it, too
+    assert "10 out · not usable as int" in ran.plain
+    assert "partial" not in ran.plain
     assert "five" in ran.markdown
     assert len(server.received) == 2
     Ran(shell, "%%claude\nGo on.")
     assert [m["content"] for m in server.received[-1].json["messages"]] == ["Go on."]  # it was no turn
 
 
+def test_a_reply_without_json_is_told_and_shown_as_the_text_that_it_is(
+    serve: Callable[..., WireServer], shell: Any
+) -> None:
+    serve(*[canonical("Fine.")] * 4)
+    ran = Ran(shell, "%%claude --as int\nHow many?")
+    assert ran.error.what == 'the reply is not usable as int: the model answered with text ("Fine.")'
+    assert "comet_magic.last.text" in ran.error.hint
+    assert "```text\nFine.\n```" in ran.markdown
+    assert "not usable: the reply is not usable as int" in str(Ran(shell, "%claude_history").result.result)
+
+
 def test_json_that_was_cut_says_by_what(serve: Callable[..., WireServer]) -> None:
     server = serve(stream(start(), block(), delta('{"value": [1, 2, '), stop("max_tokens")))
-    with pytest.raises(ReplyError, match=r"cut at max_tokens = 50") as caught:
+    with pytest.raises(ReplyError, match=r"cut off at max_tokens = 50") as caught:
         comet_magic.ask("Count.", as_=list[int], max_tokens=50)
     assert "-t" in caught.value.hint
     assert caught.value.text == '{"value": [1, 2, '
     assert len(server.received) == 1  # once more would be cut once more
     server = serve(called([1, 2], reason="max_tokens"))
-    with pytest.raises(ReplyError, match="cut at max_tokens = 50"):
+    with pytest.raises(ReplyError, match="cut off at max_tokens = 50"):
         comet_magic.ask("Count.", as_=list[Any], max_tokens=50)
 
 
@@ -274,11 +287,11 @@ def test_a_type_that_is_none_is_said_before_anything_is_sent(serve: Callable[...
     shell.user_ns["Point"] = Point
     for kind, said in [
         ("pd.DataFrme", "name 'pd' is not defined"),
-        ("Pont", "the nearest: Point"),
+        ("Pont", "did you mean Point?"),
         ("list[", "SyntaxError"),
         ("Point(1)", "no JSON can be read"),
         ("type('Thing', (), {})", "no JSON"),
-        ("{'type': 'nonsense'}", "no JSON Schema"),
+        ("{'type': 'nonsense'}", "not a JSON Schema"),
     ]:
         ran = Ran(shell, f'%%claude --as "{kind}"\n?')
         assert isinstance(ran.error, ConfigError), kind
@@ -502,10 +515,10 @@ def test_a_function_is_no_type(serve: Callable[..., WireServer]) -> None:
         ran.append(path)
 
     for kind in (delete, ran.append, print, lambda: 1):
-        with pytest.raises(ConfigError, match="a function is no type"):
+        with pytest.raises(ConfigError, match="a function is not a type"):
             comet_magic.ask("?", as_=kind)
     for schema in ({"a": "int"}, {}):
-        with pytest.raises(ConfigError, match="says nothing of a type"):
+        with pytest.raises(ConfigError, match="it names no type"):
             comet_magic.ask("?", as_=schema)
     assert (ran, server.received) == ([], [])
 

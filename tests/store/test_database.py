@@ -326,7 +326,7 @@ def test_a_forked_child_opens_its_own(tmp_path: Path) -> None:
 
 def warned(ran: Ran) -> str:
     assert ran.error is None
-    return " ".join(line for line in ran.plain.split("\n") if line.startswith("[◈ nothing is being kept"))
+    return " ".join(line for line in ran.plain.split("\n") if line.startswith("[◈ nothing is being stored"))
 
 
 def test_a_damaged_file_is_told_and_work_goes_on(shell: Any, server: WireServer, tmp_path: Path) -> None:
@@ -335,10 +335,10 @@ def test_a_damaged_file_is_told_and_work_goes_on(shell: Any, server: WireServer,
     path.write_bytes(b"this is no database at all, but something else " * 100)
     ran = Ran(shell, "%%claude\none")
     assert f"{path} is damaged (file is not a database): move it away, and a new one is begun]" in warned(ran)
-    assert warned(Ran(shell, "%%claude\ntwo")) == "[◈ nothing is being kept: %claude_history says why]"
+    assert warned(Ran(shell, "%%claude\ntwo")) == "[◈ nothing is being stored: %claude_history says why]"
     assert len(server.received[-1].json["messages"]) == 3
     assert path.read_bytes().startswith(b"this is no database")
-    assert "nothing is being kept" in str(Ran(shell, "%claude_history").result.result)
+    assert "nothing is being stored" in str(Ran(shell, "%claude_history").result.result)
 
 
 def test_a_page_that_is_damaged_later_is_told_and_work_goes_on(shell: Any, server: WireServer, tmp_path: Path) -> None:
@@ -363,7 +363,7 @@ def test_a_store_that_is_mended_is_used_again_with_what_was_asked_meanwhile(
         Ran(shell, f"%%claude -c talk\n{text}")
     path.rename(tmp_path / "damaged")
     ran = Ran(shell, "%%claude -c talk\nthree")
-    assert "[◈ s.sqlite is being kept again, with what was asked meanwhile]" in ran.plain
+    assert "[◈ s.sqlite is used again, and has what was asked meanwhile]" in ran.plain
     session.reset()
     assert questions(Store(path), "talk") == ["one", "two", "three"]
 
@@ -459,7 +459,9 @@ def test_a_quota_on_the_file_is_told_and_no_turn_is_lost(tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     *said, count = done.stdout.splitlines()
     assert count == "12"
-    assert 1 <= sum("nothing is being kept: the disk" in line for line in said) <= 2  # it tries again when it may help
+    assert (
+        1 <= sum("nothing is being stored: the disk" in line for line in said) <= 2
+    )  # it tries again when it may help
     assert questions(Store(path))[0].startswith("question 0 ")
 
 
@@ -500,9 +502,9 @@ def test_a_folder_that_cannot_be_written_is_told_and_its_replies_are_still_there
         folder.chmod(0o755)
     assert done.returncode == 0, done.stderr
     first, second, turns = done.stdout.splitlines()
-    assert first.startswith("first True ('nothing is being kept: ")
+    assert first.startswith("first True ('nothing is being stored: ")
     assert "make it writable, or set CometSettings.store to another path" in first
-    assert second == "second ('nothing is being kept: %claude_history says why',)"
+    assert second == "second ('nothing is being stored: %claude_history says why',)"
     assert turns == "['zero', 'two']"
 
 
@@ -627,12 +629,12 @@ def test_a_lock_that_never_ends_is_told_and_work_goes_on(
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     said = warned(Ran(shell, "%%claude\ntwo"))
-    assert f"another program has kept {path} locked for 0.2 s" in said
+    assert f"another program has held {path} locked for 0.2 s" in said
     assert "is used again once it is free" in said
     assert [m["content"] for m in server.received[-1].json["messages"]] == ["one", "4", "two"]
-    assert "nothing is being kept" in Ran(shell, "%%claude\nthree").plain
+    assert "nothing is being stored" in Ran(shell, "%%claude\nthree").plain
     other.close()
-    assert "is being kept again, with what was asked meanwhile" in Ran(shell, "%%claude\nfour").plain
+    assert "is used again, and has what was asked meanwhile" in Ran(shell, "%%claude\nfour").plain
     assert questions(Store(path), conversations.names()[0]) == ["one", "two", "three", "four"]
 
 
