@@ -17,7 +17,7 @@ else
 INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check -c $(PIN)
 endif
 
-.PHONY: demo test quick matrix coverage release-check test-notebooks steady lab check bench bench-smoke bench-peers third-party notebooks pins clean
+.PHONY: demo test quick matrix coverage release-check docs test-notebooks steady lab check bench bench-smoke bench-peers third-party notebooks pins clean
 
 demo: $(DEMO)  ## run the quickstart on the embedded model, and print it
 	@$(BIN)/python notebooks/run.py notebooks/quickstart.ipynb
@@ -42,6 +42,9 @@ test-notebooks: $(DEMO)  ## NOTEBOOKS once more, each with the store beside it; 
 
 steady: $(TEST)  ## the browser tests, RUNS times in a row
 	@for run in $$(seq $(RUNS)); do $(BIN)/python -m pytest -q tests/browser || exit 1; echo "run $$run passed"; done
+
+docs: $(TEST)  ## the manual, with warnings as errors; build/docs/index.html
+	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs && echo "build/docs/index.html"
 
 lab: $(TEST)  ## JupyterLab on the quickstart
 	@$(BIN)/python -m jupyter lab $(ROOT_OK) notebooks/quickstart.ipynb

@@ -77,7 +77,7 @@ def look_into(wheel: Path, sdist: Path) -> None:
         "LICENSE",
         "CHANGELOG.md",
         "tests/wire_server.py",
-        "docs/architecture.md",
+        "docs/explanation/architecture.md",
     ):
         if not any(name.endswith(needed) for name in contents):
             sys.exit(f"{needed} is in no archive")

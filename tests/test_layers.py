@@ -1,6 +1,6 @@
 """Imports go down only, inside a folder they make no circle, and each library has one door.
 
-The picture is in the README's "How it works", and in docs/architecture.md.
+The picture is in docs/explanation/architecture.md.
 """
 
 from __future__ import annotations

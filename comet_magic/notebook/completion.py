@@ -6,9 +6,10 @@ A matcher could only add to what IPython offers, which believes that a prompt is
 
 from __future__ import annotations
 
-import inspect
+import ast
 import re
 import shlex
+import types
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,7 +31,7 @@ def complete_prompts(completer: Any, magics: CometMagics) -> Callable[[], None]:
 
     def completions(text: str, offset: int) -> Iterator[Any]:
         with provisionalcompleter():
-            offered = _offered(text[:offset], original, magics)
+            offered = _offered(text[:offset], completer, original, magics)
             if offered is None:
                 yield from original(text, offset)
                 return
@@ -60,99 +61,131 @@ _LINE_MAGIC = lazy_pattern(r"(?:[\w, ]+=)?\s*(%claude\w*)[ \t]+")
 _OF_PROSE = ("%claude", "%claude_fix")
 
 
-def _offered(before: str, original: Completions, magics: CometMagics) -> list[Offered] | None:
+def _offered(before: str, completer: Any, original: Completions, magics: CometMagics) -> list[Offered] | None:
     """Return what to offer; None where the completer's own answer is right. before: the text up to the cursor."""
     cell = _PROMPT_CELL.match(before)
     line_at = before.rfind("\n") + 1
     if cell and line_at <= cell.end():
-        words = line_completions(before[cell.end() :], magics)
-        return _words(before, words)
+        return _on_line(before, cell.end(), magics)
+    prompt = _Prompt(completer, original, magics)
     if cell:
-        return _in_prompt(before, before.index("\n", cell.end()) + 1, original)
+        line_end = before.index("\n", cell.end())
+        is_literal = "--literal" in _words_of(before[cell.end() : line_end])
+        return [] if is_literal else prompt.offered(before, line_end + 1)
     line = _LINE_MAGIC.match(before, line_at)
     if line is None:
         return None
     if line[1] in _OF_PROSE and not (line[1] == "%claude_fix" and re.search(r"\s-[-\w]*$", before)):
-        return _in_prompt(before, line.end(), original)
-    return _words(before, line_completions(before[line.start(1) :], magics))
+        return prompt.offered(before, line.end())
+    return _on_line(before, line.start(1), magics)
 
 
-def _words(before: str, words: list[str] | None) -> list[Offered] | None:
-    start = max(before.rfind(space) for space in " \t\n") + 1
-    return None if words is None else [Offered(start, word, "param") for word in words]
+# A word of a magic's line; one in quotes may be open at its end.
+_WORD = lazy_pattern(r"""(?:"[^"]*(?:"|$)|'[^']*(?:'|$)|[^\s"'])+""")
 
 
-def _in_prompt(before: str, start: int, original: Completions) -> list[Offered]:
-    """Return what to offer in a prompt that begins at `start`."""
-    from ..describe.template import open_expression  # not at the top: loading stays quick
+def _words_of(line: str) -> list[str]:
+    return [word[0] for word in _WORD.finditer(line)]
 
-    expression = open_expression(before, start)
-    if expression is None:
-        return []
-    if columns := _columns(expression, original):
-        return columns
-    source = expression.source.lstrip()
-    start = len(before) - len(source)
-    found = [one for one in original(source, len(source)) if not one.text.startswith("%")]
-    return [Offered(start + one.start, one.text, one.type) for one in found]
+
+def _on_line(before: str, start: int, magics: CometMagics) -> list[Offered] | None:
+    """Return what to offer on a magic's line, which begins at `start`."""
+    words = list(_WORD.finditer(before, start))
+    is_in_word = bool(words) and words[-1].end() == len(before)
+    word_at = words[-1].start() if is_in_word else len(before)
+    earlier = [word[0] for word in (words[:-1] if is_in_word else words)]
+    offered = line_completions(earlier, before[word_at:], magics)
+    return None if offered is None else [Offered(word_at, text, "param") for text in offered]
 
 
 # What is asked, by a method, for a text: `sales.query("`, `sales.groupby(["`.
 _METHOD = lazy_pattern(r"((?:\w|\.|\[[^\[\]]*\]|\([^()]*\))+)\.(\w+)$")
 _OF_EXPRESSIONS = ("query", "eval")
+_OF_FILES = ("to_", "save", "write", "read")
 LONGEST_TABLE = 500  # characters of an expression that is looked at for the table that it begins with
 
 
-def _columns(expression: OpenExpression, original: Completions) -> list[Offered]:
-    """Return the columns of a table of which a method is being given a text; [] elsewhere."""
-    source = expression.source
-    call = next((at for at in reversed(expression.brackets) if source[at] == "("), None)
-    method = (
-        _METHOD.search(source[:call].rstrip()[-LONGEST_TABLE:])
-        if call is not None and expression.quote is not None
-        else None
-    )
-    if method is None or expression.quote is None:
-        return []
-    text = source[expression.quote + 1 :]
-    is_expression = method[2] in _OF_EXPRESSIONS
-    word = (re.search(r"`[^`]*$|\w*$", text) or [""])[0] if is_expression else text
-    names = _keys(method[1], word.lstrip("`"), original)
-    if is_expression:
-        names = [name if name.isidentifier() and not word.startswith("`") else f"`{name}`" for name in names]
-    return [Offered(expression.end - len(word), name, "param") for name in names]
+class _Prompt:
+    """Completes in prompts, with the help of IPython's completer for what is Python in them."""
 
+    def __init__(self, completer: Any, original: Completions, magics: CometMagics) -> None:
+        self._completer, self._original, self._magics = completer, original, magics
 
-def _keys(table: str, prefix: str, original: Completions) -> list[str]:
-    """Return the keys that begin so, of the table or, where that is made by calls, of the one that it is made of."""
-    first = re.match(r"\w+", table)
-    for name in dict.fromkeys([table, first[0] if first else ""]):
-        source = f'{name}["{prefix}'
+    def offered(self, before: str, start: int) -> list[Offered]:
+        """Return what to offer at the end of `before`, in a prompt that begins at `start`."""
+        from ..describe.template import open_expression  # not at the top: loading stays quick
+
+        expression = open_expression(before, start)
+        if expression is None:
+            return []
+        if columns := self._columns(expression):
+            return columns
+        source = expression.source.lstrip()
+        start = len(before) - len(source)
+        found = [one for one in self._original(source, len(source)) if not one.text.startswith("%")]
+        offered = [Offered(start + one.start, one.text, one.type) for one in found]
+        word = re.search(r"(?<![\w.])\w*$", source) if expression.quote is None else None
+        if word is None:
+            return offered
+        known = {one.text for one in offered}
+        own = [name for name in self._magics.executions.names() if name.startswith(word[0]) and name not in known]
+        return [*offered, *(Offered(start + word.start(), name, "instance") for name in own)]
+
+    def _columns(self, expression: OpenExpression) -> list[Offered]:
+        """Return the columns of a table of which a method is being given a text; [] elsewhere."""
+        source = expression.source
+        call = next((at for at in reversed(expression.brackets) if source[at] == "("), None)
+        if call is None or expression.quote is None:
+            return []
+        method = _METHOD.search(source[:call].rstrip()[-LONGEST_TABLE:])
+        if method is None or method[2].startswith(_OF_FILES):
+            return []
+        mark, text = source[expression.quote], source[expression.quote + 1 :]
+        is_expression = method[2] in _OF_EXPRESSIONS
+        if is_expression and text.count('"' if mark == "'" else "'") % 2:  # in a text within it
+            return []
+        word = (re.search(r"`[^`]*$|\w*$", text) or [""])[0] if is_expression else text
+        names = [name for name in self._keys(method[1], word.lstrip("`")) if mark not in name and "\\" not in name]
+        if is_expression:
+            names = [name if name.isidentifier() and not word.startswith("`") else f"`{name}`" for name in names]
+        return [Offered(expression.end - len(word), name, "param") for name in names]
+
+    def _keys(self, table: str, prefix: str) -> list[str]:
+        """Return the keys of a table that begin so; of one that calls have made, those of the one before them."""
+        first = re.match(r"\w+", table)
+        table = table if "(" not in table else first[0] if first else ""
+        source = f'{table}["{prefix}'
         opening = len(source) - len(prefix)
-        found = [one.text for one in original(source, len(source)) if one.start == opening and one.text[0] != "%"]
-        if name and found:
-            return [text.rstrip('"]') for text in found]
-    return []
+        found = [one.text for one in self._original(source, len(source)) if one.start == opening and one.text[0] != "%"]
+        if self._completer.auto_close_dict_keys:
+            found = [text.removesuffix("]").removesuffix('"') for text in found]
+        return [name for text in found if table and (name := _unescaped(text)) is not None]
 
 
-def line_completions(line: str, magics: CometMagics) -> list[str] | None:
+def _unescaped(text: str) -> str | None:
+    """Return a name that IPython offers to go on with behind a quote; None where that cannot be read."""
+    try:
+        return str(ast.literal_eval(f'"{text}"'))
+    except (SyntaxError, ValueError):
+        return None
+
+
+def line_completions(before: list[str], word: str, magics: CometMagics) -> list[str] | None:
     """Return what may end a magic's line: flags, or values of the flag before; None where files may stand.
 
-    line: from the magic to the cursor.
+    before: the words of the line, from the magic on, but for the last, which is not ended: `word`.
     """
     from .flags import parser
-    from .history_magic import history_parser
+    from .history_magic import continue_parser, history_parser
 
-    magic, *before = re.split(r"[ \t]+", line.lstrip())
     if not before:
         return None
-    word = before.pop()
-    parsers = {"%%claude": parser, "%claude_history": history_parser}
-    actions = parsers[magic]()._option_string_actions if magic in parsers else _ACTIONS.get(magic, {})
+    parsers = {"%%claude": parser, "%claude_history": history_parser, "%claude_continue": continue_parser}
+    actions = parsers[before[0]]()._option_string_actions if before[0] in parsers else _ACTIONS.get(before[0], {})
     flag, has_value, value = word.partition("=")
     if has_value and flag in actions:
         return [f"{flag}={candidate}" for candidate in _starting(value, _values(flag, magics) or ())]
-    flag = before[-1] if before else ""
+    flag = before[-1]
     takes_value = getattr(actions.get(flag), "nargs", 0) is None
     if takes_value and flag in ("--export", "--import"):
         return None
@@ -164,14 +197,19 @@ def line_completions(line: str, magics: CometMagics) -> list[str] | None:
 _ACTIONS: dict[str, dict[str, Any]] = {
     "%claude_usage": {"--all": None},
     "%claude_fix": {"--cell": None, "--dry-run": None},
+    "%claude_keep": {"--undo": None},
+    "%claude_forget": {"--everything": None},
 }
 
 
 def _starting(word: str, known: Iterable[str]) -> list[str]:
-    *listed, now = re.split(r"(?<=[,\['])", word)  # behind a comma or a bracket begins another name
-    return [f"{''.join(listed)}{candidate}" for candidate in known if candidate.startswith(now)]
+    *listed, now = re.split(r"(?<=[,\['\"])\s*", word)  # behind a comma, a bracket or a quote begins another name
+    head = word[: len(word) - len(now)] if listed else ""
+    return [f"{head}{candidate}" for candidate in known if candidate.startswith(now)]
 
 
+# By the class of a value: a proxy may raise when it is asked.
+_ROUTINES = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
 _TYPES = ("int", "float", "str", "bool", "list[", "dict[str,", "Literal[", "DataFrame")
 
 
@@ -184,16 +222,17 @@ def _values(flag: str, magics: CometMagics) -> Iterable[str] | None:
             return dict.fromkeys([*{**ALIASES, **magics.settings.aliases}, *magics.offered])
         case "-c" | "--chat":
             from .. import conversations
+            from ..exchange.session import store_path
 
-            return map(shlex.quote, conversations.names())
+            return map(shlex.quote, conversations.names()) if store_path(magics.settings).exists() else ()
         case "--effort":
             return EFFORTS
         case "--think":
             return ("off", "adaptive")
         case "--as":
-            return [*_TYPES, *sorted(name for name, value in own.items() if isinstance(value, type))]
+            return [*_TYPES, *sorted(name for name, value in own.items() if issubclass(type(value), type))]
         case "--tools":
-            return ["query", *sorted(name for name, value in own.items() if inspect.isroutine(value))]
+            return ["query", *sorted(name for name, value in own.items() if issubclass(type(value), _ROUTINES))]
         case "-o" | "--into":
             return sorted(own)
     return None

@@ -299,6 +299,19 @@ class Executions:
             return run._replace(error=self.failure.error, failed=self.failure.failed)
         return run
 
+    def state_of(self, cell: str, number: int) -> str:
+        """Return "failed" for the cell that failed last, "ran" for one that ran as In[number] here, else "unknown".
+
+        A front end asks it, which shows numbers of earlier kernels, too. cell: the front end's id of it.
+        """
+        if self.failure and self.failure.cell == cell:
+            return "failed"
+        return "ran" if any(run.number == number and run.cell == cell for run in self._ran) else "unknown"
+
+    def cell_of(self, source: str) -> str:
+        """Return the front end's id of the cell that ran last with that source; "" where none is known."""
+        return next((run.cell for run in reversed(self._ran) if run.source.strip() == source.strip()), "")
+
     def __len__(self) -> int:
         return len(self._ran)
 

@@ -40,7 +40,7 @@ class QuestionLine(EscapedCommand):
 
 
 def _is_question(text: str) -> bool:
-    magic, *rest = text.split(None, 1)
+    magic, *rest = text.split(None, 1) or [""]
     return (
         magic in ("%claude", "%claude_fix")
         and bool(rest)

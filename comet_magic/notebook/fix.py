@@ -27,6 +27,7 @@ from ..settings import CometSettings
 from ..suggestions import missing
 from ..text import clean, lazy_pattern, many
 from .executions import Execution, Executions, first_line
+from .next_cell import Replaced
 from .outline import versions_of
 
 MOST_VARIABLES = 10
@@ -164,15 +165,19 @@ def replacement(code: str, failed: Execution, executions: Executions, hide: Call
     magic, rest = [*body.split("\n", 1), ""][:2] if body.startswith("%%") else ("", body)
     before, after = (hide(source).strip().splitlines() for source in (replaced, body))
     diff = difflib.unified_diff(before, after, n=1, lineterm="")
-    return Replacement("\n".join(filter(None, [magic, comment, rest])), "\n".join(list(diff)[2:]), replaced)
+    return Replacement(
+        "\n".join(filter(None, [magic, comment, rest])),
+        "\n".join(list(diff)[2:]),
+        Replaced(replaced, failed.cell if replaced == failed.source else executions.cell_of(replaced)),
+    )
 
 
 class Replacement(NamedTuple):
-    """code: of the new cell.        diff: from the cell that it replaces.        former: the source of that."""
+    """code: of the new cell.        diff: from the cell that it replaces, which is `former`."""
 
     code: str
     diff: str
-    former: str
+    former: Replaced
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         """Show how the cell changes."""

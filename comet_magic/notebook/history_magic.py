@@ -86,7 +86,7 @@ def _turns(count: int) -> str:
 
 
 @cache
-def _continue_parser() -> Flags:
+def continue_parser() -> Flags:
     words = "a conversation is named with -c"
     parser = Flags("%claude_continue", description=words, add_help=False, allow_abbrev=False)
     parser.add_argument("-c", "--chat", type=not_empty)
@@ -95,7 +95,7 @@ def _continue_parser() -> Flags:
 
 def continue_command(settings: CometSettings, line: str) -> str | None:
     """Return the conversation that is named, if one is. Raises: ConfigError when there is none of that name."""
-    chat = _continue_parser().flags_of(line).chat
+    chat = continue_parser().flags_of(line).chat
     if chat:
         existing(settings, chat)
     return str(chat) if chat else None

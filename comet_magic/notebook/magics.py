@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..exchange.cells import Cell
     from ..exchange.plan import Options
     from ..messages.message import Message
+    from .next_cell import Replaced
     from .stale_notes import StaleNotes
 
 
@@ -66,7 +67,7 @@ class CometMagics(Magics):
           -o, --into NAME       put the reply, a Message, into this variable; with --as, its value
           --as TYPE             make it a value: int, 'list[str]', DataFrame, a dataclass, a JSON Schema
           --tools F,G           functions of yours that may be called; you are asked before each call
-          --literal             the cell is text: no {{expr}} in it is filled in
+          --literal             the cell is text: no {{expr}} in it is replaced
           --code                put its Python into a new cell below, not run
           -c, --chat NAME       in this conversation; else in the notebook's own
           --alone               without any conversation
@@ -75,11 +76,10 @@ class CometMagics(Magics):
           --dry-run             show what would be sent, and send nothing
           -h, --help            show this, and send nothing
 
-        The text below the line is sent as it stands, after the earlier turns of the conversation, and nothing else is,
-        but for {{expr}}: that is replaced once by what the Python expression is worth. {{df}} becomes a card of the
-        table, {{fig}} a picture; {{error}} is the last exception, {{cells[-3:]}} the last cells. \\{{ is text.
-        Money is marked ≈: it is estimated by the list price, unless the endpoint's or yours (CometSettings.prices) is
-        known. Settings: %config CometSettings
+        The text below the line is sent, after the earlier turns of the conversation. {{expr}} is replaced by the value of
+        the Python expression: {{df}} by a card of the table, {{fig}} by a picture, {{error}} by the last exception,
+        {{cells[-3:]}} by the last cells. Write \\{{ for braces that are text. Nothing else is sent.
+        Prices are estimates, marked ≈. Settings: %config CometSettings
         """
         from .flags import parse_flags
 
@@ -97,7 +97,7 @@ class CometMagics(Magics):
     @no_var_expand
     @line_magic("claude")
     def claude_line(self, line: str) -> None:
-        """Ask one question: `%claude what is in {{df}}?` sends the rest of its line. Flags need a `%%claude` cell."""
+        """Ask one question: `%claude what is in {{df}}?` sends its line. Flags need a `%%claude` cell."""
         from .flags import refuse_flags
 
         refuse_flags(line)
@@ -117,7 +117,7 @@ class CometMagics(Magics):
     @no_var_expand
     @line_magic
     def claude_continue(self, line: str) -> None:
-        """Let the latest reply that was cut or stopped go on; `%claude_continue -c NAME`: in that conversation."""
+        """Finish the latest reply that was cut off or stopped; `%claude_continue -c NAME`: in that conversation."""
         from ..describe.question import as_before
         from ..exchange.plan import Options
         from .history_magic import continue_command
@@ -126,7 +126,7 @@ class CometMagics(Magics):
         cell = self._cell(continue_command(self.settings, line))
         part = to_continue(self.settings, cell.conversation)
         if part is None:  # as when a notebook is run again, whose replies are whole by then
-            print(f"no reply in {cell.conversation} is waiting to go on; %claude_history shows its turns")
+            print(f"there is no unfinished reply in {cell.conversation}; %claude_history shows its turns")
             return
         cell = cell._replace(execution=part.execution)
         self._ask(as_before(part.question, self.settings), Options(new=part.is_new, continues=part), cell)
@@ -134,7 +134,7 @@ class CometMagics(Magics):
     @no_var_expand
     @line_magic
     def claude_fix(self, line: str) -> None:
-        """Have the cell that failed last explained and corrected; `%claude_fix HINT` adds what you know.
+        """Explain and correct the cell that failed last; `%claude_fix HINT` adds what you know.
 
             %claude_fix the column may have another name
             %claude_fix --cell 5                only if the cell with the number [5] is the one that failed last
@@ -238,15 +238,14 @@ class CometMagics(Magics):
         return reply
 
     def _insert_next_cell(
-        self, cell: Cell, reply: Message, code: str, *, again: bool = False, replaces: str = ""
+        self, cell: Cell, reply: Message, code: str, *, again: bool = False, replaces: Replaced | None = None
     ) -> None:
         from ..exchange.session import current
         from .display import show
-        from .next_cell import insert_next_cell
+        from .next_cell import Replaced, insert_next_cell
 
-        store = current().store(self.settings)
-        note = insert_next_cell(self.shell, store, cell, reply, code, again=again, replaces=replaces)
-        show(self.shell, note)
+        store, replaced = current().store(self.settings), replaces or Replaced()
+        show(self.shell, insert_next_cell(self.shell, store, cell, reply, code, again=again, replaces=replaced))
 
     @no_var_expand
     @line_magic
@@ -275,7 +274,7 @@ class CometMagics(Magics):
     @no_var_expand
     @line_magic
     def claude_forecast(self, line: str) -> object:
-        """Say which questions Restart & Run All would ask again, why, and what they cost the last time.
+        """Tell which questions Restart & Run All would ask again, why, and what they cost the last time.
 
         It reads the notebook as it was saved last, and the store. It runs nothing and sends nothing: what a question
         refers to is looked up in this kernel, where that is a name, an attribute or an item; else it is taken to be
@@ -302,7 +301,7 @@ class CometMagics(Magics):
 
     @line_magic
     def claude_key(self, line: str) -> None:
-        """Enter a key: typed unseen, used for this session, and kept if you say so."""
+        """Enter your API key: it is hidden while you type, used in this session, and saved if you say so."""
         if line.strip():
             raise ConfigError(
                 "a key does not go on the line: the notebook and IPython's history keep it there",
@@ -338,7 +337,7 @@ class CometMagics(Magics):
 
     @line_magic
     def claude_test(self, line: str) -> None:
-        """Ask the endpoint something free: does it answer, take the key, offer the model?"""
+        """Check, free of charge, that the endpoint answers, accepts the key and offers the model."""
         from ..api.client import check
 
         print(check(self.settings, print))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 from ..exchange.cells import Cell
@@ -70,17 +71,26 @@ def _numbers(lines: list[int], most: int = 5) -> str:
     return ", ".join(map(str, lines[:most])) + (" …" if len(lines) > most else "")
 
 
+class Replaced(NamedTuple):
+    """A cell that is corrected: its source, and the front end's id of it, "" where it is not known."""
+
+    source: str = ""
+    cell: str = ""
+
+
+NOTHING = Replaced()
+
+
 class CodeNote(NamedTuple):
     """What became of a reply's code, in sentences.
 
-    made: the fingerprint of the code that was put into a new cell, "" where none was made.
-    replaces: the fingerprint of the source that it corrects, "" for new code. A front end may take the old code away by
-    these two: see labextension/static/prose.js.
+    made: the code that was put into a new cell, "" where none was made.        replaces: the cell that it corrects.
+    By these two a front end may replace cells: see labextension/static/fix.js.
     """
 
     text: str
     made: str = ""
-    replaces: str = ""
+    replaces: Replaced = NOTHING
 
     def __str__(self) -> str:
         return self.text
@@ -88,25 +98,26 @@ class CodeNote(NamedTuple):
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None
     ) -> tuple[dict[str, str], dict[str, Any]]:
-        marks = {"code": self.made, "replaces": self.replaces} if self.made else {}
+        former = self.replaces
+        replaced = {"replaces": former.source.strip(), "cell": former.cell} if former.cell else {}
+        marks = {"code": self.made.strip(), **replaced} if self.made else {}
         return {"text/plain": self.text, "text/markdown": noted(self.text)}, {"comet_magic": marks}
 
 
-def fingerprint(source: str) -> str:
-    """Return a number for a cell's source, FNV-1a of 64 bits: a page can make it that has no cryptography."""
-    number = 0xCBF29CE484222325
-    for byte in source.strip(" \t\r\n").encode("utf-8", "surrogatepass"):
-        number = (number ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
-    return f"{number:016x}"
-
-
 def insert_next_cell(
-    shell: Any, store: Store, cell: Cell, reply: Message, code: str, *, again: bool = False, replaces: str = ""
+    shell: Any,
+    store: Store,
+    cell: Cell,
+    reply: Message,
+    code: str,
+    *,
+    again: bool = False,
+    replaces: Replaced = NOTHING,
 ) -> CodeNote:
     """Put `code` into a cell below, unless it is there. Returns: what was done.
 
     again: also where the same was put there before, for the user has asked anew.
-    replaces: the source of the cell that it corrects, "" for new code.
+    replaces: the cell that it corrects.
     """
     note = _insert_next_cell(shell, store, cell, reply, code, again=again)
     sentences = [note.text]
@@ -114,7 +125,7 @@ def insert_next_cell(
         sentences.append(f"It is the longest of the reply's {count} blocks; comet_magic.last.code_blocks has them all.")
     if look_at := code_warnings(code, reply.text) if code and reply.is_whole else "":
         sentences.append(f"Look at it: {look_at}.")
-    return CodeNote(" ".join(sentences), note.made, fingerprint(replaces) if replaces else "")
+    return CodeNote(" ".join(sentences), note.made, replaces)
 
 
 def _insert_next_cell(shell: Any, store: Store, cell: Cell, reply: Message, code: str, *, again: bool) -> CodeNote:
@@ -126,15 +137,15 @@ def _insert_next_cell(shell: Any, store: Store, cell: Cell, reply: Message, code
         shell.set_next_input(code)
         return CodeNote("The code is your next input. Read it, then run it.")
     former = code_cells.find_digest(store, cell.conversation, cell.id) if cell.id else ""
-    made = fingerprint(code)
-    is_there = former == made or (not cell.id and reply.receipt.replayed is not None)
+    digest = sha256(code.encode("utf-8", "surrogatepass")).hexdigest()
+    is_there = former == digest or (not cell.id and reply.receipt.replayed is not None)
     if is_there and not again:
         return CodeNote("No other cell was made: this code was put into a cell below before.")
     shell.set_next_input(code)
     if not cell.id:
-        return CodeNote("New code was put into a cell below, if your client makes one. Read it, then run it.", made)
-    code_cells.keep_digest(store, cell.conversation, cell.id, made)
+        return CodeNote("New code was put into a cell below, if your client makes one. Read it, then run it.", code)
+    code_cells.keep_digest(store, cell.conversation, cell.id, digest)
     text = "New code was put into the cell below. Read it, then run it."
     if former and not is_there:
         text += " If the cell with the former code is still there, you can delete it."
-    return CodeNote(text, made)
+    return CodeNote(text, code)

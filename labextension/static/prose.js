@@ -1,5 +1,5 @@
 /*
- * Prompts that read as prose, and a Fix button, in JupyterLab and Notebook 7.
+ * Prompts that read as prose, in JupyterLab and Notebook 7. Both load this file as it stands, and with it fix.js.
  * A prompt cell gets a MIME type, and so a language, of its own, and all else is part of that language. Other cells
  * are not touched, and a saved notebook has no trace of it.
  */
@@ -11,16 +11,18 @@ const MIME = "text/x-comet-prompt";
 const MOST_NESTED = 20000; // characters; of longer prompts only magic, flags and braces are marked
 const PROMPT = new RegExp(`^\\s*(?:%%(?:capture|prun|time|timeit)\\b.*\\n\\s*)*%%(?:${MAGICS.join("|")})(?=\\s|$)`);
 
+const FIX = document.currentScript.src.replace("prose.js", "fix.js"); // with the version behind it
+
 let scope = {};
 
 /** Return shared modules, each in the version that is in use, else the newest. */
 const shared = (...names) => Promise.all(names.map(sharedModule));
 const sharedModule = async (name) => {
-	const versions = Object.entries(scope[name] ?? {});
-	if (!versions.length) throw new Error(`${NAME}: ${name} is not shared`);
-	versions.sort(([a], [b]) => a.localeCompare(b, "en", { numeric: true }));
-	const [, version] = versions.find(([, one]) => one.loaded) ?? versions[versions.length - 1];
-	return (await version.get())();
+  const versions = Object.entries(scope[name] ?? {});
+  if (!versions.length) throw new Error(`${NAME}: ${name} is not shared`);
+  versions.sort(([a], [b]) => a.localeCompare(b, "en", { numeric: true }));
+  const [, version] = versions.find(([, one]) => one.loaded) ?? versions[versions.length - 1];
+  return (await version.get())();
 };
 
 // ---- references: the same spans as comet_magic/describe/template.py finds
@@ -29,306 +31,170 @@ const [CLOSINGS, CLOSINGS_OF_OPEN, MOST_PARSED, LONGEST] = [50, 5, 1000000, 1000
 
 /** Return where each {{expr}} begins and ends. isExpression: whether a text is one, in Python. */
 const references = (prompt, isExpression) => {
-	let left = MOST_PARSED;
-	const closed = (start, first) => {
-		if (first - start > LONGEST || !prompt.slice(start, first).trim()) return -1;
-		let tries = prompt.slice(start, first).includes("{{") ? CLOSINGS_OF_OPEN : CLOSINGS;
-		for (let end = first; tries-- && end >= 0 && end - start <= LONGEST; end = prompt.indexOf("}}", end + 1)) {
-			left -= end - start;
-			if (left < 0) return -1;
-			if (isExpression(prompt.slice(start, end))) return end + 2;
-		}
-		return -1;
-	};
-	const found = [];
-	let [at, textFrom, first, start] = [0, 0, 0, 0];
-	while (left >= 0 && (start = prompt.indexOf("{{", at)) >= 0) {
-		at = start + 2;
-		if (start > textFrom && prompt[start - 1] === "\\") {
-			textFrom = start;
-			continue;
-		}
-		first = first < 0 ? -1 : prompt.indexOf("}}", at);
-		const to = first < 0 ? -1 : closed(at, first);
-		if (to < 0) continue;
-		found.push({ from: start, to });
-		textFrom = at = to;
-	}
-	return found;
+  let left = MOST_PARSED;
+  const closed = (start, first) => {
+    if (first - start > LONGEST || !prompt.slice(start, first).trim()) return -1;
+    let tries = prompt.slice(start, first).includes("{{") ? CLOSINGS_OF_OPEN : CLOSINGS;
+    for (let end = first; tries-- && end >= 0 && end - start <= LONGEST; end = prompt.indexOf("}}", end + 1)) {
+      left -= end - start;
+      if (left < 0) return -1;
+      if (isExpression(prompt.slice(start, end))) return end + 2;
+    }
+    return -1;
+  };
+  const found = [];
+  let [at, textFrom, first, start] = [0, 0, 0, 0];
+  while (left >= 0 && (start = prompt.indexOf("{{", at)) >= 0) {
+    at = start + 2;
+    if (start > textFrom && prompt[start - 1] === "\\") {
+      textFrom = start;
+      continue;
+    }
+    first = first < 0 ? -1 : prompt.indexOf("}}", at);
+    const to = first < 0 ? -1 : closed(at, first);
+    if (to < 0) continue;
+    found.push({ from: start, to });
+    textFrom = at = to;
+  }
+  return found;
 };
 
 /** Return a test for Python expressions. The editor's parser forgives open quotes. */
 const expressionTest = (parser) => (source) => {
-	if (source.trimStart().startsWith("#")) return false;
-	const text = `(${source.trim()}\n)`;
-	const { topNode } = parser.parse(text);
-	let isGood = topNode.firstChild?.name === "ExpressionStatement" && !topNode.firstChild.nextSibling;
-	topNode.cursor().iterate((node) => {
-		if (node.type.isError) isGood = false;
-		if (!/^(Format)?String$/.test(node.name)) return;
-		if (!/^[a-z]*("""|'''|["'])(\\[^]|(?!\1)[^\\])*\1$/i.test(text.slice(node.from, node.to))) isGood = false;
-	});
-	return isGood;
+  if (source.trimStart().startsWith("#")) return false;
+  const text = `(${source.trim()}\n)`;
+  const { topNode } = parser.parse(text);
+  let isGood = topNode.firstChild?.name === "ExpressionStatement" && !topNode.firstChild.nextSibling;
+  topNode.cursor().iterate((node) => {
+    if (node.type.isError) isGood = false;
+    if (!/^(Format)?String$/.test(node.name)) return;
+    if (!/^[a-z]*("""|'''|["'])(\\[^]|(?!\1)[^\\])*\1$/i.test(text.slice(node.from, node.to))) isGood = false;
+  });
+  return isGood;
 };
 
 /** Remember answers: at each key, most questions are the same. */
 const remembered = (test, known = new Map()) => (source) => {
-	if (known.size > 10000) known.clear();
-	if (!known.has(source)) known.set(source, test(source));
-	return known.get(source);
+  if (known.size > 10000) known.clear();
+  if (!known.has(source)) known.set(source, test(source));
+  return known.get(source);
 };
 
 // ---- the language of prompts
 
 const load = async (languages) => {
-	const mimes = ["text/x-ipython", "text/x-ipythongfm"];
-	const [python, markdown] = await Promise.all(mimes.map((mime) => languages.getLanguage(mime)));
-	try {
-		return await promptSupport(python.support, markdown.support);
-	} catch (error) {
-		console.error(error);
-		return python.support;
-	}
+  const mimes = ["text/x-ipython", "text/x-ipythongfm"];
+  const [python, markdown] = await Promise.all(mimes.map((mime) => languages.getLanguage(mime)));
+  try {
+    return await promptSupport(python.support, markdown.support);
+  } catch (error) {
+    console.error(error);
+    return python.support;
+  }
 };
 
 const promptSupport = async (python, markdown) => {
-	const [language, view] = await shared("@codemirror/language", "@codemirror/view");
-	const [lezer, { Tag, styleTags, tags }] = await shared("@lezer/common", "@lezer/highlight");
-	const brace = Tag.define();
-	const data = language.defineLanguageFacet();
-	const styles = styleTags({ Magic: tags.meta, Flag: tags.attributeName, Brace: brace });
-	const names = ["Prompt", "Magic", "Flag", "Prose", "Brace", "Expression"];
-	const [top, magic, flag, prose, braces, expression] = names.map((name, id) =>
-		lezer.NodeType.define({ id, name, top: !id, props: id ? [styles] : [[language.languageDataProp, data]] })
-	);
-	// $5 is money, an indented line is text, and so is one above dashes.
-	const removed = ["InlineMathDollar", "BlockMathDollar", "IndentedCode", "SetextHeading"];
-	const markdownParser = markdown.language.parser.configure({ remove: removed });
-	const isExpression = remembered(expressionTest(python.language.parser));
+  const [language, view] = await shared("@codemirror/language", "@codemirror/view");
+  const [lezer, { Tag, styleTags, tags }] = await shared("@lezer/common", "@lezer/highlight");
+  const brace = Tag.define();
+  const data = language.defineLanguageFacet();
+  const styles = styleTags({ Magic: tags.meta, Flag: tags.attributeName, Brace: brace });
+  const names = ["Prompt", "Magic", "Flag", "Prose", "Brace", "Expression"];
+  const [top, magic, flag, prose, braces, expression] = names.map((name, id) =>
+    lezer.NodeType.define({ id, name, top: !id, props: id ? [styles] : [[language.languageDataProp, data]] })
+  );
+  // $5 is money, an indented line is text, and so is one above dashes.
+  const removed = ["InlineMathDollar", "BlockMathDollar", "IndentedCode", "SetextHeading"];
+  const markdownParser = markdown.language.parser.configure({ remove: removed });
+  const isExpression = remembered(expressionTest(python.language.parser));
 
-	const treeOf = (text) => {
-		const [nodes, positions] = [[], []];
-		const add = (type, from, to) => {
-			if (to <= from) return;
-			nodes.push(new lezer.Tree(type, [], [], to - from));
-			positions.push(from);
-		};
-		const start = PROMPT.exec(text)?.[0].length ?? 0;
-		add(magic, 0, start);
-		const lineEnd = (text.indexOf("\n", start) + 1 || text.length + 1) - 1;
-		for (const { index, 0: word } of text.slice(start, lineEnd).matchAll(/"[^"]*"|'[^']*'|[^\s"']+/g)) {
-			if (/^--?[a-z]/i.test(word)) add(flag, start + index, start + index + word.split("=")[0].length);
-		}
-		let at = lineEnd;
-		const isLiteral = /\s--literal\b/.test(text.slice(start, lineEnd));
-		for (const { from, to } of isLiteral ? [] : references(text.slice(lineEnd), isExpression)) {
-			add(prose, at, lineEnd + from);
-			add(braces, lineEnd + from, lineEnd + from + 2);
-			add(expression, lineEnd + from + 2, lineEnd + to - 2);
-			add(braces, lineEnd + to - 2, lineEnd + to);
-			at = lineEnd + to;
-		}
-		add(prose, at, text.length);
-		return new lezer.Tree(top, nodes, positions, text.length);
-	};
-	const mixed = lezer.parseMixed((node, input) => {
-		if (input.length > MOST_NESTED) return null;
-		if (node.type === expression) return { parser: python.language.parser };
-		return node.type === top ? { parser: markdownParser, overlay: (inner) => inner.type === prose } : null;
-	});
-	class PromptParser extends lezer.Parser {
-		createParse(input, fragments, ranges) {
-			const advance = () => treeOf(input.read(0, input.length));
-			return mixed({ parsedPos: 0, stoppedAt: null, stopAt() {}, advance }, input, fragments, ranges);
-		}
-	}
-	const style = { tag: brace, color: "var(--jp-mirror-editor-operator-color)", fontWeight: "bold" };
-	return new language.LanguageSupport(new language.Language(data, new PromptParser(), [], NAME), [
-		view.EditorView.lineWrapping,
-		language.syntaxHighlighting(language.HighlightStyle.define([style])),
-		[data, markdown.language.data, python.language.data].map((one) => one.of({ closeBrackets: { brackets: [] } })),
-		markdown.support,
-	]);
+  const treeOf = (text) => {
+    const [nodes, positions] = [[], []];
+    const add = (type, from, to) => {
+      if (to <= from) return;
+      nodes.push(new lezer.Tree(type, [], [], to - from));
+      positions.push(from);
+    };
+    const start = PROMPT.exec(text)?.[0].length ?? 0;
+    add(magic, 0, start);
+    const lineEnd = (text.indexOf("\n", start) + 1 || text.length + 1) - 1;
+    let isLiteral = false;
+    for (const { index, 0: word } of text.slice(start, lineEnd).matchAll(/"[^"]*"|'[^']*'|[^\s"']+/g)) {
+      isLiteral ||= word === "--literal";
+      if (/^--?[a-z]/i.test(word)) add(flag, start + index, start + index + word.split("=")[0].length);
+    }
+    let at = lineEnd;
+    for (const { from, to } of isLiteral ? [] : references(text.slice(lineEnd), isExpression)) {
+      add(prose, at, lineEnd + from);
+      add(braces, lineEnd + from, lineEnd + from + 2);
+      add(expression, lineEnd + from + 2, lineEnd + to - 2);
+      add(braces, lineEnd + to - 2, lineEnd + to);
+      at = lineEnd + to;
+    }
+    add(prose, at, text.length);
+    return new lezer.Tree(top, nodes, positions, text.length);
+  };
+  const mixed = lezer.parseMixed((node, input) => {
+    if (input.length > MOST_NESTED) return null;
+    if (node.type === expression) return { parser: python.language.parser };
+    return node.type === top ? { parser: markdownParser, overlay: (inner) => inner.type === prose } : null;
+  });
+  class PromptParser extends lezer.Parser {
+    createParse(input, fragments, ranges) {
+      const advance = () => treeOf(input.read(0, input.length));
+      return mixed({ parsedPos: 0, stoppedAt: null, stopAt() {}, advance }, input, fragments, ranges);
+    }
+  }
+  const style = { tag: brace, color: "var(--jp-mirror-editor-operator-color)", fontWeight: "bold" };
+  return new language.LanguageSupport(new language.Language(data, new PromptParser(), [], NAME), [
+    view.EditorView.lineWrapping,
+    language.syntaxHighlighting(language.HighlightStyle.define([style])),
+    [data, markdown.language.data, python.language.data].map((one) => one.of({ closeBrackets: { brackets: [] } })),
+    markdown.support,
+  ]);
 };
 
 const prosePlugin = async () => {
-	const [{ IEditorLanguageRegistry }, { INotebookTracker }] = await shared("@jupyterlab/codemirror", "@jupyterlab/notebook");
-	const activate = (app, languages, tracker) => {
-		const watched = new WeakSet();
-		languages.addLanguage({ name: "comet prompt", mime: MIME, load: () => load(languages) });
-		const watch = (notebook) => {
-			languages.getLanguage(MIME); // before a prompt is typed
-			const setType = (model) => {
-				const mime = PROMPT.test(model.sharedModel.getSource()) ? MIME : notebook.codeMimetype;
-				if (model.mimeType !== mime && (mime === MIME || model.mimeType === MIME)) model.mimeType = mime;
-			};
-			const watchCells = () => {
-				for (const model of notebook.model?.cells ?? []) {
-					if (model.type !== "code" || watched.has(model)) continue;
-					watched.add(model);
-					model.sharedModel.changed.connect((_, change) => change.sourceChange && setType(model));
-					model.mimeTypeChanged.connect(() => setType(model)); // by the kernel's language_info
-					setType(model);
-				}
-			};
-			const watchModel = () => {
-				notebook.model?.cells.changed.connect(watchCells);
-				watchCells();
-			};
-			notebook.modelChanged.connect(watchModel);
-			watchModel();
-		};
-		tracker.widgetAdded.connect((_, panel) => watch(panel.content));
-		tracker.forEach((panel) => watch(panel.content));
-	};
-	return { id: `${NAME}:prose`, autoStart: true, requires: [IEditorLanguageRegistry, INotebookTracker], activate };
-};
-
-// ---- code cells that replies make
-
-/** Return the number of a source that comet_magic/notebook/next_cell.py gives it: FNV-1a, 64 bits. */
-const fingerprint = (source) => {
-	let hash = 0xcbf29ce484222325n;
-	for (const byte of new TextEncoder().encode(source.replace(/^[ \t\r\n]+|[ \t\r\n]+$/g, ""))) {
-		hash = ((hash ^ BigInt(byte)) * 0x100000001b3n) & 0xffffffffffffffffn;
-	}
-	return hash.toString(16).padStart(16, "0");
-};
-const activate = (notebook, index) => {
-	notebook.activeCellIndex = index;
-	notebook.activate();
-};
-const sourceOf = (cell) => cell.model.sharedModel.getSource();
-const printOf = (cell) => fingerprint(sourceOf(cell));
-const marksOf = (cell) => cell?.model.getMetadata(NAME) ?? {};
-const outputsOf = ({ model }) => Array.from({ length: model.outputs?.length ?? 0 }, (_, at) => model.outputs.get(at));
-const isFailed = (cell) => !PROMPT.test(sourceOf(cell)) && outputsOf(cell).some(({ type }) => type === "error");
-
-/** Mark the code cell that a reply has just made; delete the one that it made before, if unedited. */
-const markCodeCell = (notebook, asker) => {
-	const { widgets, model, activeCell } = notebook;
-	const said = outputsOf(asker).find(({ metadata }) => metadata?.[NAME]?.code)?.metadata[NAME];
-	const at = widgets.indexOf(asker) + 1;
-	const [made, former] = widgets.slice(at);
-	if (!said || !made || printOf(made) !== said.code || marksOf(made).asker) return;
-	const isOld = marksOf(former).asker === asker.model.id && marksOf(former).code === printOf(former);
-	model.sharedModel.transact(() => {
-		made.model.setMetadata(NAME, { ...said, asker: asker.model.id });
-		if (isOld) model.sharedModel.deleteCell(at + 1);
-	});
-	if (isOld && activeCell === former) activate(notebook, at);
-};
-
-/** Return the cell that has the corrected code of a failed one. */
-const correctionOf = ({ widgets }, failed) => {
-	const askers = widgets.filter((cell) => marksOf(cell).fixes === failed.model.id).map(({ model }) => model.id);
-	const print = printOf(failed);
-	return widgets.find((cell) => {
-		const { replaces, asker } = marksOf(cell);
-		return replaces && (replaces === print || askers.includes(asker));
-	});
-};
-const isToFix = (notebook, cell) => cell && !cell.isDisposed && (isFailed(cell) || correctionOf(notebook, cell));
-
-/** Put corrected code into the cell that it is for. Returns: whether that was as it was. */
-const replace = (notebook, failed, corrected) => {
-	const isMeant = (cell) => cell !== corrected && printOf(cell) === marksOf(corrected).replaces;
-	const cell = [failed, ...notebook.widgets].find(isMeant);
-	if (!cell) return false;
-	const { sharedModel } = notebook.model;
-	sharedModel.transact(() => {
-		cell.model.sharedModel.setSource(sourceOf(corrected).replace(/^# replaces:.*\n/m, ""));
-		sharedModel.deleteCell(notebook.widgets.indexOf(corrected));
-	});
-	cell.model.clearExecution();
-	activate(notebook, notebook.widgets.indexOf(cell));
-	return true;
-};
-
-const isLoaded = async (kernel) => {
-	const user_expressions = { is: "bool(get_ipython().find_line_magic('claude'))" };
-	const reply = await kernel?.requestExecute({ code: "", silent: true, user_expressions }).done;
-	return reply?.content.user_expressions?.is?.data?.["text/plain"] === "True";
-};
-
-/** Run %claude_fix below a failed cell; in the same cell as before, if there is one. */
-const askForFix = ({ content: notebook, sessionContext }, { model }, run) => {
-	const source = `%claude_fix --cell ${model.executionCount}`;
-	const at = notebook.widgets.findIndex((cell) => cell.model === model) + 1;
-	if (marksOf(notebook.widgets[at]).fixes === model.id) {
-		notebook.widgets[at].model.sharedModel.setSource(source);
-	} else {
-		const metadata = { [NAME]: { fixes: model.id } };
-		notebook.model.sharedModel.insertCell(at, { cell_type: "code", source, metadata });
-	}
-	return run(notebook, [notebook.widgets[at]], sessionContext);
-};
-
-/** Begin a prompt about the active cell, below it. */
-const askAbout = async (notebook) => {
-	const number = notebook.activeCell.model.executionCount;
-	const about = number ? `{{cells[${number}]}}` : sourceOf(notebook.activeCell);
-	const at = notebook.activeCellIndex + 1;
-	notebook.model.sharedModel.insertCell(at, { cell_type: "code", source: `%%claude\n\n${about}` });
-	notebook.activeCellIndex = at;
-	await notebook.activeCell.ready;
-	await new Promise((done) => setTimeout(done, 100)); // the palette gives the focus back
-	notebook.mode = "edit";
-	notebook.activeCell.editor.setCursorPosition({ line: 1, column: 0 });
-	notebook.activeCell.editor.focus();
-};
-
-const fixPlugin = async () => {
-	const names = ["@jupyterlab/notebook", "@jupyterlab/apputils"];
-	const [{ INotebookTracker, NotebookActions }, { ICommandPalette, Notification }] = await shared(...names);
-	const start = ({ commands }, tracker, palette) => {
-		const lastFailed = new WeakMap(); // by notebook
-		let isAsking = false;
-		const here = () => tracker.currentWidget?.content;
-		const say = (text) => void Notification.info(text, { autoClose: 8000 });
-		const fix = async () => {
-			const notebook = here();
-			const candidates = notebook ? [notebook.activeCell, lastFailed.get(notebook)] : [];
-			const cell = candidates.find((one) => isToFix(notebook, one));
-			if (!cell) return say("No cell has failed.");
-			const corrected = correctionOf(notebook, cell);
-			if (corrected) return replace(notebook, cell, corrected) || say("That cell has changed since: nothing was replaced.");
-			const panel = tracker.currentWidget;
-			if (!(await isLoaded(panel.sessionContext.session?.kernel))) {
-				return say("comet_magic is not loaded here: run %load_ext comet_magic, then the cell again.");
-			}
-			if (isAsking) return;
-			isAsking = true;
-			await askForFix(panel, cell, NotebookActions.runCells).finally(() => (isAsking = false));
-		};
-		commands.addCommand(`${NAME}:fix`, { label: "Fix this cell", execute: fix });
-		commands.addCommand(`${NAME}:fix-button`, {
-			label: () => (here()?.activeCell && correctionOf(here(), here().activeCell) ? "Replace" : "Fix"),
-			caption: "Explain and correct it, then replace it",
-			isVisible: () => !!isToFix(here(), here()?.activeCell),
-			execute: fix,
-		});
-		const ask = () => here()?.activeCell && askAbout(here());
-		commands.addCommand(`${NAME}:ask`, { label: "Ask about this cell", execute: ask });
-		for (const name of ["fix", "ask"]) palette?.addItem({ command: `${NAME}:${name}`, category: "Notebook Cell Operations" });
-		const refresh = () => commands.notifyCommandChanged(`${NAME}:fix-button`);
-		NotebookActions.executed.connect((_, { notebook, cell }) => {
-			if (isFailed(cell)) lastFailed.set(notebook, cell);
-			markCodeCell(notebook, cell);
-			refresh();
-		});
-		tracker.activeCellChanged.connect(refresh);
-	};
-	return { id: `${NAME}:fix`, autoStart: true, requires: [INotebookTracker], optional: [ICommandPalette], activate: start };
+  const [{ IEditorLanguageRegistry }, { INotebookTracker }] = await shared("@jupyterlab/codemirror", "@jupyterlab/notebook");
+  const activate = (app, languages, tracker) => {
+    const watched = new WeakSet();
+    languages.addLanguage({ name: "comet prompt", mime: MIME, load: () => load(languages) });
+    const watch = (notebook) => {
+      languages.getLanguage(MIME); // before a prompt is typed
+      const setType = (model) => {
+        const mime = PROMPT.test(model.sharedModel.getSource()) ? MIME : notebook.codeMimetype;
+        if (model.mimeType !== mime && (mime === MIME || model.mimeType === MIME)) model.mimeType = mime;
+      };
+      const watchCells = () => {
+        for (const model of notebook.model?.cells ?? []) {
+          if (model.type !== "code" || watched.has(model)) continue;
+          watched.add(model);
+          model.sharedModel.changed.connect((_, change) => change.sourceChange && setType(model));
+          model.mimeTypeChanged.connect(() => setType(model)); // by the kernel's language_info
+          setType(model);
+        }
+      };
+      const watchModel = () => {
+        notebook.model?.cells.changed.connect(watchCells);
+        watchCells();
+      };
+      notebook.modelChanged.connect(watchModel);
+      watchModel();
+    };
+    tracker.widgetAdded.connect((_, panel) => watch(panel.content));
+    tracker.forEach((panel) => watch(panel.content));
+  };
+  return { id: `${NAME}:prose`, autoStart: true, requires: [IEditorLanguageRegistry, INotebookTracker], activate };
 };
 
 window._JUPYTERLAB ??= {};
 window._JUPYTERLAB[NAME] = {
-	init: (shareScope) => void (scope = shareScope),
-	get: async () => {
-		const plugins = await Promise.allSettled([prosePlugin(), fixPlugin()]);
-		for (const { reason } of plugins) reason && console.error(reason);
-		return () => ({ __esModule: true, default: plugins.flatMap(({ value }) => value ?? []) });
-	},
+  init: (shareScope) => void (scope = shareScope),
+  get: async () => {
+    const fixPlugin = import(FIX).then(({ default: plugin }) => plugin(shared, PROMPT));
+    const plugins = await Promise.allSettled([prosePlugin(), fixPlugin]);
+    for (const { reason } of plugins) reason && console.error(reason);
+    return () => ({ __esModule: true, default: plugins.flatMap(({ value }) => value ?? []) });
+  },
 };
 })();

@@ -114,7 +114,14 @@ class JupyterServer:
 
     def _command(self) -> list[str]:
         return [
-            *(self._python, "-m", "jupyter", self.app, "--no-browser", "--allow-root", "--expose-app-in-browser"),
+            *(
+                self._python,
+                "-m",
+                {"lab": "jupyterlab"}.get(self.app, self.app),
+                "--no-browser",
+                "--allow-root",
+                "--expose-app-in-browser",
+            ),
             *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={self.port}", "--ServerApp.port_retries=0"),
             *(f"--IdentityProvider.token={self.token}", f"--ServerApp.root_dir={self.notebooks}"),
             "--LabApp.extension_manager=readonly",

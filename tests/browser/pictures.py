@@ -1,4 +1,7 @@
-"""Take the README's pictures: `python tests/browser/pictures.py`. The embedded model answers; more views go to build/shots."""
+"""Take the pictures of README and manual: `python tests/browser/pictures.py`; more views go to build/shots.
+
+The embedded model answers, but for the README's first picture: there a scripted server does, which the README says.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "tests")]
 
 from lab import LAUNCH, JupyterServer, OpenNotebook  # noqa: E402
 from playwright.sync_api import Browser, Locator, Page, sync_playwright  # noqa: E402
+from wire_server import MESSAGE, WireServer, reply  # noqa: E402
 
 IMAGES = ROOT / "notebooks" / "images"
 SHOTS = ROOT / "build" / "shots"
@@ -33,7 +37,7 @@ def around(page: Page, first: Locator, last: Locator, path: Path, margin: int = 
 
 def take(
     browser: Browser, server: JupyterServer, cells: list[str], name: str, *, width: int = 900, height: int = 1000,
-    dark: bool = False,
+    dark: bool = False, opens: str = "",
 ) -> None:  # fmt: skip
     context = browser.new_context(viewport={"width": width, "height": height}, device_scale_factor=1.5)
     page = context.new_page()
@@ -43,6 +47,8 @@ def take(
         page.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
     for index in range(len(cells)):
         notebook.run(index)
+    if opens:
+        notebook.output(len(cells) - 1).locator("summary", has_text=opens).click()
     only_the_cells(page)
     around(
         page,
@@ -56,7 +62,7 @@ def take(
     context.close()
 
 
-KEPT = {"reply", "panel", "data"}
+KEPT = {"question", "panel", "data"}
 DATA = [
     "%load_ext comet_magic\nimport matplotlib.pyplot as plt\nfrom vega_datasets import local_data\n\n"
     "stocks = local_data.stocks()\nfigure, axes = plt.subplots(figsize=(6, 2))\n"
@@ -67,6 +73,31 @@ DATA = [
 PANEL = ["%load_ext comet_magic", "%claude_panel"]
 
 
+SALES = (
+    "%load_ext comet_magic\nimport pandas as pd\n\nsales = pd.DataFrame({\n"
+    "    'city': ['Oslo', 'Bergen', 'Oslo', 'Oslo'], 'item': ['lamp', 'lamp', 'chair', 'chair'],\n"
+    "    'price': [10.5, None, 49.0, 49.0],\n})"
+)
+ANSWER = """Two things:
+
+- **A price is missing**: the lamp in Bergen. A mean over all rows leaves it out without a word.
+- **A row occurs twice**: the chair in Oslo for 49.0. If that is one sale, `sales.drop_duplicates()` removes it."""
+USAGE = {"input_tokens": 268, "output_tokens": 74}
+
+
+def take_question(browser: Browser, *, dark: bool = False) -> None:
+    """The README's picture: a question about a table, with what was sent opened."""
+    body = {**MESSAGE, "model": "claude-sonnet-4-6", "usage": USAGE, "content": [{"type": "text", "text": ANSWER}]}
+    with WireServer(reply(body)) as wire:
+        environment = {"COMETAPI_KEY": "none-0123456789", "COMET_MAGIC_ENDPOINT": wire.url, "COMET_MAGIC_STREAM": "no"}
+        server = JupyterServer("lab", **environment)
+        try:
+            cells = [SALES, "%%claude\nWhat's odd about {{sales}}?"]
+            take(browser, server, cells, f"question{'-dark' * dark}", dark=dark, opens="sent:")
+        finally:
+            server.close()
+
+
 def main() -> None:
     IMAGES.mkdir(exist_ok=True)
     SHOTS.mkdir(parents=True, exist_ok=True)
@@ -74,6 +105,8 @@ def main() -> None:
     try:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(**LAUNCH)
+            take_question(browser)
+            take_question(browser, dark=True)
             take(browser, server, REPLY, "reply")
             take(browser, server, REPLY, "reply-dark", dark=True)
             take(browser, server, DATA, "data", height=1300)

@@ -173,3 +173,103 @@ def test_ask_about_a_cell(opened: Callable[..., OpenNotebook], page: Page) -> No
         assert sources(notebook)[2] == f"%%claude\nWhat is it?\n{{{{cells[{number}]}}}}"
         expect(notebook.run(2)).to_contain_text("It adds.")
         assert "1 + 1" in str(wire.received[0].json["messages"])
+
+
+def metadata_of(page: Page, index: int, name: str, value: object) -> None:
+    script = "([at, name, value]) => window.jupyterapp.shell.currentWidget.content.widgets[at].model.setMetadata(name, value)"
+    page.evaluate(script, [index, name, value])
+
+
+def set_source(page: Page, index: int, source: str) -> None:
+    widget = "window.jupyterapp.shell.currentWidget.content.widgets[at]"
+    page.evaluate(f"([at, source]) => {widget}.model.sharedModel.setSource(source)", [index, source])
+
+
+def test_your_own_text_below_a_failed_cell_stays(opened: Callable[..., OpenNotebook], page: Page) -> None:
+    with WireServer(canonical("No code."), canonical(FIXED)) as wire:
+        load = LOAD.format(url=wire.url)
+        notebook = opened(load, FAILS, "y = 1")
+        notebook.run(0)
+        notebook.run(1)
+        page.keyboard.press("Alt+Shift+F")
+        page.wait_for_function(f"{SOURCES}.length === 4")
+        expect(notebook.output(2)).to_contain_text("No code.")
+        set_source(page, 2, "mine = 'hours of work'")
+        page.keyboard.press("Alt+Shift+F")
+        page.wait_for_function(f"{SOURCES}.length === 6")
+        assert "mine = 'hours of work'" in sources(notebook)
+
+
+def test_another_cell_with_the_same_source_is_not_replaced(opened: Callable[..., OpenNotebook], page: Page) -> None:
+    with WireServer(canonical(FIXED)) as wire:
+        load = LOAD.format(url=wire.url)
+        notebook = opened(load, FAILS, FAILS)
+        notebook.run(0)
+        notebook.run(1)  # its twin is the active cell then
+        page.keyboard.press("Alt+Shift+F")
+        page.wait_for_function(f"{SOURCES}.length === 5")
+        expect(notebook.output(2)).to_contain_text("New code was put into the cell below")
+        edit(notebook, 1, "  # mine")
+        page.keyboard.press("Alt+Shift+F")
+        expect(page.locator("body")).to_contain_text("That cell has changed since")
+        assert sources(notebook)[4] == FAILS
+        set_source(page, 1, FAILS)
+        set_source(page, 3, "")
+        page.keyboard.press("Alt+Shift+F")
+        page.wait_for_timeout(500)
+        assert sources(notebook)[1] == FAILS  # it is not made empty
+        set_source(page, 3, CORRECTED)
+        metadata_of(page, 1, "editable", False)
+        page.keyboard.press("Alt+Shift+F")
+        page.wait_for_timeout(500)
+        assert sources(notebook)[1] == FAILS  # it is locked
+        metadata_of(page, 1, "editable", True)
+        notebook.cells.nth(4).locator(".cm-content").click()
+        page.keyboard.press("Alt+Shift+F")
+        expect_sources(notebook, load, CORRECTED, sources(notebook)[2], FAILS)
+
+
+def test_a_failure_of_a_former_kernel_is_not_asked_about(opened: Callable[..., OpenNotebook], page: Page) -> None:
+    with WireServer(canonical(FIXED)) as wire:
+        load = LOAD.format(url=wire.url)
+        notebook = opened(load, FAILS, "1 / 0", "y = 1")
+        notebook.run(0)
+        notebook.run(1)
+        page.evaluate(
+            "async () => { await window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart() }"
+        )
+        notebook.run(0)
+        notebook.run(2)
+        notebook.cells.nth(1).locator(".cm-content").click()
+        page.keyboard.press("Alt+Shift+F")
+        expect(page.locator("body")).to_contain_text("knows only its latest failure")
+        assert wire.received == []
+
+
+def test_a_cell_that_waits_to_be_run_and_a_locked_one_are_not_deleted(
+    opened: Callable[..., OpenNotebook], page: Page
+) -> None:
+    ask = "%%claude --code --alone\nHow?"
+    with WireServer(code("a = 1"), code("a = 2"), code("a = 3")) as wire:
+        load = LOAD.format(url=wire.url)
+        notebook = opened(load, ask, "print('a is', a)")
+        notebook.run(0)
+        notebook.run(1)
+        expect_sources(notebook, load, ask, "a = 1", "print('a is', a)")
+        page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
+        expect_sources(notebook, load, ask, "a = 2", "a = 1", "print('a is', a)")
+        expect(notebook.output(4)).to_contain_text("a is 1")
+        metadata_of(page, 2, "deletable", False)
+        notebook.run(1)
+        expect_sources(notebook, load, ask, "a = 3", "a = 2", "a = 1", "print('a is', a)")
+
+
+def test_an_error_of_our_own_has_no_button(opened: Callable[..., OpenNotebook], page: Page) -> None:
+    notebook = opened("%load_ext comet_magic", "%claude_history --nope", "1 / 0")
+    for index in range(3):
+        notebook.run(index)
+    notebook.cells.nth(1).locator(".cm-content").click()
+    expect(notebook.cells.nth(1).locator(".jp-cell-toolbar")).to_be_visible()
+    expect(button(notebook, 1, "Fix")).to_be_hidden()
+    notebook.cells.nth(2).locator(".cm-content").click()
+    expect(button(notebook, 2, "Fix")).to_be_visible()

@@ -269,7 +269,7 @@ def test_a_continued_reply_is_whole_when_the_notebook_is_run_again(
         assert goes_on.error is None
         restart()
     assert cut.plain.startswith("Hello\n")
-    assert "no reply in nb is waiting to go on" in goes_on.printed
+    assert "there is no unfinished reply in nb" in goes_on.printed
     assert len(server.received) == 2
 
 
@@ -277,7 +277,7 @@ def test_a_continued_reply_is_whole_when_the_notebook_is_run_again(
 def test_what_cannot_go_on_is_not_continued(shell: Any, server: WireServer, name: str) -> None:
     server.scripts[:] = [BROKEN[name]]
     in_cell(shell, "c1", "%%claude -c nb\none")
-    assert "no reply in nb is waiting" in in_cell(shell, "c2", "%claude_continue -c nb").printed
+    assert "there is no unfinished reply in nb" in in_cell(shell, "c2", "%claude_continue -c nb").printed
     assert len(server.received) == 1
 
 

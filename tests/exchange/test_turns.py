@@ -123,7 +123,7 @@ def test_a_stopped_reply_goes_on_when_the_user_asks(notebooks: Any, server: Wire
     server.scripts[:] = good
     notebook.run("d", "%%claude\nand?")
     assert notebook.sent() == ["one", "answer 1", "tell", "Once upon a time.", "and?"]
-    assert "no reply in /somewhere/analysis.ipynb is waiting to go on" in notebook.run("e", "%claude_continue").result
+    assert "there is no unfinished reply in /somewhere/analysis.ipynb" in notebook.run("e", "%claude_continue").result
     assert notebook.run("f", "%claude_continue -c nobody").error[0].startswith("ConfigError: there is no conversation")
 
 

@@ -21,6 +21,10 @@ import polars as pl
 from pathlib import Path
 sales = pd.DataFrame({"city": ["Oslo"], "price": [10.5], "unit price": [1]})
 salmon = pl.DataFrame({"weight": [1]})
+odd = pd.DataFrame({"price [EUR]": [1], 'say "hi"': [2], "it's": [3]})
+class Proxy:
+    __class__ = property(lambda self: 1 / 0)
+proxy = Proxy()
 by_key = {"key one": 1, "other": 2}
 class Order: pass
 def orders(): pass"""
@@ -44,6 +48,14 @@ IN_PROMPTS = {
     "{{sales.groupby(['ci": ["city"],
     "{{sales.dropna().sort_values(by='un": ["unit price"],
     "{{salmon.select('we": ["weight"],
+    '{{odd.groupby("pr': ["price [EUR]"],
+    '{{odd.query("pr': ["`price [EUR]`"],
+    "{{odd.groupby('sa": ['say "hi"'],
+    '{{odd.groupby("it': ["it's"],
+    "{{odd.groupby('it": [],
+    # The prompt's own words; files, where they are meant.
+    "{{cel": ["cells"],
+    "{{sales.to_csv('/et": ["/etc/"],
     # Prose.
     "": [],
     "sal": [],
@@ -68,6 +80,10 @@ ON_LINES = {
     "%%claude --tools o": ["orders"],
     "%%claude -o sal": NAMES,
     "%%claude -m zz": [],
+    "%%claude -s 'You are ": [],
+    '%%claude --as "dict[str, Or': ['"dict[str, Order'],
+    "%claude_continue --ch": ["--chat"],
+    "%claude_forget --": ["--everything"],
     "%%claude -t ": [],
     "%%time\n%%claude --mo": ["--model"],
     "%claude_history --fo": ["--forget", "--fork"],
@@ -105,6 +121,11 @@ def test_in_a_prompt(kernel: Kernel, body: str) -> None:
 @pytest.mark.parametrize("line", ON_LINES)
 def test_on_a_magics_line(kernel: Kernel, line: str) -> None:
     assert offered(kernel, line) == ON_LINES[line]
+
+
+def test_of_a_literal_prompt_nothing_is_filled_in(kernel: Kernel) -> None:
+    assert offered(kernel, "%%claude --literal\n{{sal") == []
+    assert offered(kernel, "%%claude -s 'say --literal'\n{{sal") == NAMES
 
 
 def test_what_replaces_what(kernel: Kernel) -> None:

@@ -86,6 +86,17 @@ def test_flags_on_a_line_are_refused_with_the_cell(shell: Any, server: WireServe
     assert server.received == []
 
 
+@pytest.mark.parametrize("cell", ["\n\n%load_ext comet_magic\n\nx = 1\n", "%load_ext comet_magic\n   \n%claude hi?\n"])
+def test_it_is_loaded_by_any_cell(shell: Any, server: WireServer, monkeypatch: pytest.MonkeyPatch, cell: str) -> None:
+    shell.run_line_magic("unload_ext", "comet_magic")
+    monkeypatch.setenv("COMET_MAGIC_ENDPOINT", server.url)
+    ran = Ran(shell, cell)
+    assert ran.error is None
+    assert "Traceback" not in ran.printed
+    assert "CometMagics" in shell.magics_manager.registry
+    assert len(server.received) == cell.count("hi?")
+
+
 @pytest.mark.parametrize("braces", ["{df}", "{ df }", "{df.head}", "{df['a']}"])
 def test_one_pair_of_braces_around_a_table_gets_a_hint(shell: Any, server: WireServer, braces: str) -> None:
     Ran(shell, "import pandas as pd\ndf = pd.DataFrame({'a': [1]}); text = 'x'")

@@ -530,7 +530,7 @@ def test_what_was_cut_is_asked_anew(serve: Callable[..., WireServer], user: Answ
         done = Ran(shell, f"%%claude {flags}\nGo.")
         assert "later cells do not see this reply" in done.plain
         assert "%claude_continue" not in done.plain
-    assert "no reply" in Ran(shell, "%claude_continue").printed
+    assert "no unfinished reply" in Ran(shell, "%claude_continue").printed
     assert len(server.received) == 2
 
 
