@@ -76,8 +76,8 @@ class CometMagics(Magics):
           --dry-run             show what would be sent, and send nothing
           -h, --help            show this, and send nothing
 
-        The text below the line is sent, after the earlier turns of the conversation. {{expr}} is replaced by the value of
-        the Python expression: {{df}} by a card of the table, {{fig}} by a picture, {{error}} by the last exception,
+        The text below the line is sent, after the earlier turns of the conversation. {{expr}} is replaced by the value
+        of the Python expression: {{df}} by a card of the table, {{fig}} by a picture, {{error}} by the last exception,
         {{cells[-3:]}} by the last cells. Write \\{{ for braces that are text. Nothing else is sent.
         Prices are estimates, marked ≈. Settings: %config CometSettings
         """
@@ -97,7 +97,7 @@ class CometMagics(Magics):
     @no_var_expand
     @line_magic("claude")
     def claude_line(self, line: str) -> None:
-        """Ask one question: `%claude what is in {{df}}?` sends its line. Flags need a `%%claude` cell."""
+        """Ask in a line: `%claude what is in {{df}}?` sends the rest of it. Flags need a `%%claude` cell."""
         from .flags import refuse_flags
 
         refuse_flags(line)
