@@ -8,6 +8,7 @@ Every function works on the store that the settings name. Without a name, they m
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
@@ -128,7 +129,8 @@ def called(conversation: str) -> str:
     if not conversation:
         return "without conversation"
     if kernel := re.fullmatch(r"kernel-(\d{8}-\d{6})-\w+", conversation):
-        return time.strftime("unsaved notebook, %d %b %H:%M", time.strptime(kernel[1], "%Y%m%d-%H%M%S"))
+        with contextlib.suppress(ValueError):  # somebody's own name, which looks like one of ours
+            return time.strftime("unsaved notebook, %d %b %H:%M", time.strptime(kernel[1], "%Y%m%d-%H%M%S"))
     return PurePath(conversation).name if PurePath(conversation).is_absolute() else conversation
 
 

@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from copy import copy
 from functools import cache, lru_cache
 from pathlib import Path
@@ -130,6 +130,7 @@ class CometSettings(SingletonConfigurable):
         self._typed_keys: dict[str, Key] = {}  # by the origin for which they were typed
         self._refused: dict[str, str] = {}
         self._configuration: Any = {}
+        self._configured_elsewhere: dict[str, Any] | None = None
         self._own_origins: set[str] | None = None
         self._refused_origins: set[str] = set()  # until the kernel ends, or the endpoint is set anew
         self._note_of_key: str | None = None
@@ -157,9 +158,19 @@ class CometSettings(SingletonConfigurable):
             setattr(self, name, trait.default(self))
         self.apply(self._configuration)
 
-    def take_kept(self, section: dict[str, Any]) -> None:
-        """Take what was just saved in IPython's configuration for what `reset` goes back to."""
+    def take_kept(self, section: dict[str, Any], others: dict[str, Any] | None = None) -> None:
+        """Take what was just saved in IPython's configuration for what `reset` goes back to.
+
+        others: what the configuration says elsewhere, which comes back when the saved settings are removed.
+        """
+        self._configured_elsewhere = others if self._configured_elsewhere is None else self._configured_elsewhere
         self._configuration = {**self._configuration, type(self).__name__: section}
+
+    def configuration_without_kept(self, kept: Iterable[str]) -> dict[str, Any]:
+        """Return what the configuration says but for what was saved, as far as that is known."""
+        if self._configured_elsewhere is not None:
+            return self._configured_elsewhere
+        return {name: value for name, value in self.configuration.items() if name not in set(kept)}
 
     def at_start(self) -> CometSettings:
         """Return a copy, set as the settings will be when the kernel is restarted; it changes nothing of this one."""
@@ -185,7 +196,7 @@ class CometSettings(SingletonConfigurable):
         if self._own_origins is None:  # later, a notebook may have written into it
             named = str(config.get(type(self).__name__, {}).get("endpoint", ""))
             self._own_origins = _origins_at_start() | _origins([named])
-        for name, value in sorted(config.get(type(self).__name__, {}).items(), key=_allow_http_first):
+        for name, value in sorted(config.get(type(self).__name__, {}).items(), key=_judges_first):
             if name not in self.trait_names(config=True):
                 _warn(f"CometSettings.{name} in IPython's configuration is not used: {self._no_setting(name)}")
                 continue
@@ -198,7 +209,7 @@ class CometSettings(SingletonConfigurable):
 
     def _read_environment(self) -> None:
         named = [(name, value) for name, value in os.environ.items() if name.startswith("COMET_MAGIC_")]
-        for variable, _ in sorted(named, key=_allow_http_first):
+        for variable, _ in sorted(named, key=_judges_first):
             if variable == "COMET_MAGIC_ENDPOINT_KEY":
                 continue
             name = variable.removeprefix("COMET_MAGIC_").lower()
@@ -211,7 +222,7 @@ class CometSettings(SingletonConfigurable):
                 _warn(f"{variable} is not used: {error}")
                 if name in MUST_HOLD:
                     self._refused[name] = str(error)
-        for name, value in sorted(self._of_parent.items(), key=_allow_http_first):
+        for name, value in sorted(self._of_parent.items(), key=_judges_first):
             try:
                 setattr(self, name, value)
             except TraitError as error:
@@ -498,7 +509,7 @@ class CometSettings(SingletonConfigurable):
     def check_environment(self) -> None:
         """Raises: ConfigError when a variable was refused without which something else would be sent, kept or spent."""
         for name, why in self._refused.items():
-            raise ConfigError(f"COMET_MAGIC_{name.upper()} is not usable: {why}", "mend it, or set %config")
+            raise ConfigError(f"COMET_MAGIC_{name.upper()} is not usable: {why}", "correct it, or set it with %config")
 
     @observe(*MUST_HOLD)
     def _chosen(self, change: Any) -> None:
@@ -625,9 +636,9 @@ def _origin_of(address: str) -> str:
         return ""
 
 
-def _allow_http_first(item: tuple[str, Any]) -> bool:
-    """Sort the setting that an endpoint is judged by before the endpoint."""
-    return not item[0].lower().endswith("allow_http")
+def _judges_first(item: tuple[str, Any]) -> bool:
+    """Sort the settings by which an endpoint and a model are judged before those."""
+    return not item[0].lower().endswith(("allow_http", "aliases"))
 
 
 def budget_limits(value: Any) -> dict[str, float]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import comet_magic
+from comet_magic.api.error_replies import _RULES
 from comet_magic.notebook.flags import parser
 from comet_magic.notebook.magics import CometMagics
 from comet_magic.settings import CometSettings
@@ -50,7 +51,7 @@ def settings() -> str:
 
 
 def _default(trait: Any) -> str:
-    return "{'opus': …}" if trait.name == "aliases" else repr(trait.default_value)
+    return "{'opus': …}" if trait.name == "aliases" else repr(trait.default(CometSettings()))
 
 
 def flags() -> str:
@@ -126,7 +127,7 @@ def _signature(name: str, value: Any) -> list[str]:
 
 
 def errors() -> str:
-    """Return every error that the package raises, by its text, with what to do."""
+    """Return the errors that the package raises, by their texts, with what to do."""
     found: dict[str, set[tuple[str, str]]] = {name: set() for name in KINDS}
     for path in sorted(Path(comet_magic.__file__).parent.rglob("*.py")):
         for function in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -138,6 +139,8 @@ def errors() -> str:
         rows = [
             f"| {_cell(what)} | {_cell(hint)} |" for what, hint in sorted(found[name], key=lambda one: one[0].lower())
         ]
+        if name == "APIError":
+            rows += [f"| (the endpoint's words) | {_cell(rule.hint)} |" for rule in _RULES if rule.hint]
         parts += [f"## `{name}`: {about}", "", "| it says | what to do |", "|---|---|", *rows, ""]
     return "\n".join(parts)
 

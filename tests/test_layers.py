@@ -68,6 +68,7 @@ HELD_BY = {
     "output/test_typed.py": "exchange.negotiate notebook.named output.dataframes output.modes store.output_modes",
     "notebook/test_executions.py": "notebook.execution_text",
     "notebook/test_magics.py": "docstrings notebook.extension notebook.flags",
+    "notebook/test_completion.py": "notebook.flag_completion",
     "notebook/test_panel.py": "notebook.controls notebook.settings_table",
     "exchange/test_turns.py": "notebook.history_magic notebook.history_table notebook.stale_notes",
     "notebook/test_next_cell.py": "store.code_cells",

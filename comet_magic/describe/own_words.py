@@ -177,7 +177,9 @@ def _attributes(value: Any, limits: Limits) -> Description:
     if room.lines:
         return Description(kind, "\n".join([f"{kind}, with", *room.lines]), many(len(room.lines), "attribute"))
     limits.refuse_values(f"the repr of {kind}")
-    return Description(kind, without_addresses(stable_repr(value)), is_value=True)
+    text = without_addresses(stable_repr(value))
+    label = "only its class: nothing more is known of it" if text.endswith(" object>") else ""
+    return Description(kind, text, label, is_value=True)
 
 
 def _public(value: Any) -> Iterator[tuple[str, Any]]:

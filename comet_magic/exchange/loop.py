@@ -50,7 +50,7 @@ class Reply:
         self._pauses = 0
         self._was_overloaded = False
         self._incomplete: str | None = None
-        self._unfit: str | None = None
+        self._mismatch: str | None = None
         self._before: tuple[Message, ...] = ()
         self._is_value = self._is_calling = self.is_urgent = self.is_unanswered = False
         self._stream = send(request)
@@ -102,9 +102,9 @@ class Reply:
         message = self._with_paused(requests[-1][1])
         if self._part:
             message = replace(message, content=({"type": "text", "text": self._continued(message.text)},))
-        if self._typed and (self._is_value or self._incomplete or self._unfit or message.incomplete):
+        if self._typed and (self._is_value or self._incomplete or self._mismatch or message.incomplete):
             message = self._typed.as_text(message, is_value=self._is_value)
-        ends = {"incomplete": self._incomplete, "unfit": self._unfit}
+        ends = {"incomplete": self._incomplete, "mismatch": self._mismatch}
         known: dict[str, Any] = {name: why for name, why in ends.items() if why is not None}
         if tools := self._tools:
             known.update(before=self._before, calls=tuple(tools.calls))
@@ -125,7 +125,7 @@ class Reply:
                 yield event
         except CometError as error:
             if isinstance(error, ReplyError) and not self._stream.message.is_cut:
-                self._unfit = error.what
+                self._mismatch = error.what
             elif not self._stream.message.incomplete:
                 self._incomplete = error.what
             message = self.message
@@ -193,7 +193,7 @@ class Reply:
     def stop(self, why: str = "stopped by you") -> None:
         """End it now, with what has come."""
         self._stream.stop(why)
-        if not self._stream.message.incomplete and not self._unfit:
+        if not self._stream.message.incomplete and not self._mismatch:
             self._incomplete = self._incomplete or why
 
     def __enter__(self) -> Reply:

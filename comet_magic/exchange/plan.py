@@ -131,7 +131,9 @@ def make_plan(question: Question, options: Options, cell: Cell, settings: CometS
         stored = find_stored(replay, session, store, position, endpoint.name, request, fresh=is_fresh)
     time_limits, retries = TimeLimits.of(settings), settings.retries
     price = None
-    if not stored and not options.dry_run:
+    if options.dry_run:
+        price = prices.price_of(request.model, settings.prices, session.known_prices(store, endpoint.name))
+    elif not stored:
         price = _find_price(settings, session, store, endpoint, request.model, time_limits)
     if endpoint.key and (news := settings.news_of_key()):
         question = question.with_note(news)

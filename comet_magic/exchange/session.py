@@ -175,8 +175,8 @@ class Session:
 
         fetch: asks the endpoint; what it raises means that there are none.
         """
-        prices, at = self._prices.get((store, endpoint)) or ledger.find_prices(store, endpoint)
-        self._prices[store, endpoint] = (prices, at)
+        prices = self.known_prices(store, endpoint)
+        at = self._prices[store, endpoint][1]
         now = time.time()
         if now - at > PRICES_HOLD_S and now - self._prices_fetched.get(endpoint, 0) > PRICES_RETRY_S:
             self._prices_fetched[endpoint] = now
@@ -184,6 +184,12 @@ class Session:
 
             in_background(lambda: self._keep_prices(store, endpoint, fetch))
         return prices
+
+    def known_prices(self, store: Store, endpoint: str) -> dict[str, tuple[float, float]]:
+        """Return the prices that the endpoint has published, as far as they were fetched before."""
+        found = self._prices.get((store, endpoint)) or ledger.find_prices(store, endpoint)
+        self._prices[store, endpoint] = found
+        return found[0]
 
     def _keep_prices(self, store: Store, endpoint: str, fetch: Callable[[], dict[str, tuple[float, float]]]) -> None:
         if prices := fetch():

@@ -98,7 +98,7 @@ class Message:
     stop_details: why a refusal was one, if said.      usage: what was reported.
     id, request_id: for the endpoint's support.        elapsed_s: seconds from the request to the last byte.
     incomplete: why the reply is only a part, in words ("stopped by you", "cut off: …"); None when it is whole.
-    unfit: why a whole reply is not of the type that was asked for; None where it is, or none was asked for.
+    mismatch: why a whole reply is not of the type that was asked for; None where it is, or none was asked for.
     limit: the max_tokens that it was asked with.      label: what the usage line says in place of `model`.
     warnings: what was odd on the way, in words.       shows_usage: whether it displays itself with its usage.
     receipt: what was sent, what it cost, whether it is a replay.
@@ -118,7 +118,7 @@ class Message:
     request_id: str | None = None
     elapsed_s: float | None = None
     incomplete: str | None = None
-    unfit: str | None = None
+    mismatch: str | None = None
     limit: int | None = None
     label: str | None = None
     warnings: tuple[str, ...] = ()
@@ -189,7 +189,9 @@ class Message:
     @property
     def is_whole(self) -> bool:
         """Whether it can stand in a conversation: ended by itself, with text, and neither cut nor refused."""
-        is_ended = not self.incomplete and not self.unfit and self.stop_reason in WHOLE_REASONS and not self.tool_uses
+        is_ended = (
+            not self.incomplete and not self.mismatch and self.stop_reason in WHOLE_REASONS and not self.tool_uses
+        )
         return is_ended and bool(self.text.strip())
 
     @property

@@ -157,7 +157,7 @@ class Notebook:
             self._has_asked = False
             self._clear(wait=True)
             self._is_open, self._id = False, os.urandom(16).hex()
-        if message.as_type and not message.incomplete and not message.unfit:
+        if message.as_type and not message.incomplete and not message.mismatch:
             self._show_value(message)
             return
         code = one_block(message) if self._makes_cell else ""
@@ -244,7 +244,7 @@ class Terminal:
     def finish(self, message: Message) -> None:
         self._begin_anew_unless(clean(message.full_text))
         rest = clean(message.full_text)[len(self._printed) :]
-        if message.as_type and not message.incomplete and not message.unfit:
+        if message.as_type and not message.incomplete and not message.mismatch:
             rest = clean(str(self._bundle_of(message.value)[0].get("text/plain", "")))
         elif self._draw:
             self._print(rest)
@@ -328,7 +328,7 @@ def facts(message: Message) -> dict[str, Any]:
         "model": message.model,
         "stop_reason": message.stop_reason,
         "incomplete": message.incomplete,
-        "unfit": message.unfit,
+        "mismatch": message.mismatch,
         "replayed": message.receipt.replayed,
         "usage": message.usage.reported(),
     }

@@ -24,7 +24,7 @@ from ..errors import ConfigError
 from ..redaction import REDACTED, is_secret_name
 from ..render.message import quoted
 from ..settings import CometSettings
-from ..suggestions import missing
+from ..suggestions import did_you_mean, missing
 from ..text import clean, lazy_pattern, many
 from .executions import Execution, Executions, first_line
 from .next_cell import Replaced
@@ -54,7 +54,7 @@ class FixLine(NamedTuple):
 
     @classmethod
     def of(cls, line: str) -> FixLine:
-        """Read the flags that stand before the hint, and a `--dry-run` behind it: all else is text."""
+        """Read the flags before the hint, and a `--dry-run` behind it. Raises: ConfigError for an unknown flag."""
         cell, dry_run = None, False
         while flag := _FIX_FLAG.match(line):
             cell, dry_run = int(flag[1]) if flag[1] else cell, dry_run or not flag[1]
@@ -62,6 +62,11 @@ class FixLine(NamedTuple):
         hint, behind, rest = line.rpartition("--dry-run")
         if behind and not rest.strip() and hint.endswith(" "):
             line, dry_run = hint, True
+        if wrong := re.match(r"\s*(--\w[\w-]*)", line):
+            known = ("--cell", "--dry-run", "--help")
+            what = "--cell needs the number of a cell" if wrong[1] == "--cell" else f"unknown flag {wrong[1]}"
+            near = "" if wrong[1] == "--cell" else did_you_mean(wrong[1], known)
+            raise ConfigError(f"%claude_fix: {what}{near}", "nothing was sent; %claude_fix? shows its flags")
         return cls(line.strip(), cell, dry_run)
 
 

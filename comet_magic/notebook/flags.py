@@ -118,11 +118,14 @@ def refuse_flags(line: str) -> None:
     words = line.split()
     actions = parser()._option_string_actions
     name = words[0].partition("=")[0] if words else ""
-    is_near = name.startswith("--") and bool(nearest(name, actions, 1))
-    if not (name in actions or is_near or words[-1:] == ["--dry-run"]):
+    if name not in actions and words and (glued := re.fullmatch(r"(-[mtsoc])(\S+)", words[0])):
+        words[:1], name = glued.groups(), glued[1]
+    if name.startswith("--") and name not in actions and nearest(name, actions, 1):
+        parser().error(f"unknown flag {name}{did_you_mean(name, actions)}")
+    if name not in actions and words[-1:] != ["--dry-run"]:
         return
     flags: list[str] = []
-    rest = words if name in actions or is_near else [words.pop(), *words]
+    rest = words if name in actions else [words.pop(), *words]
     while rest and rest[0].startswith("-"):
         flag = rest.pop(0)
         action = actions.get(flag)

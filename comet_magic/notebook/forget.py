@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from ..exchange import session
 from ..render.table import Table
 from ..settings import CometSettings
 from ..store import conversations
+from ..store.database import Store
 from ..text import many, shown_path, user_folder
 from . import profile
 from .stdin import typed
@@ -24,7 +26,7 @@ STAYS = (
 
 
 class Kept(NamedTuple):
-    """what, where: in words.        delete: takes it away; may raise OSError."""
+    """what, where: in words.        delete: takes it away; a keyring may raise anything."""
 
     what: str
     where: str
@@ -39,7 +41,7 @@ def forget(settings: CometSettings, folder: Path, *, everything: bool) -> Table:
     kept = list(_kept(settings, folder))
     rows = [(one.what, one.where) for one in kept]
     if not everything:
-        notes = ["`%claude_forget --everything` deletes all of this, after asking you" if kept else "nothing is kept"]
+        notes = ["%claude_forget --everything deletes all of this, after asking you" if kept else "nothing is kept"]
         return Table("Kept on this computer", ("what", "where"), rows, [*notes, STAYS])
     if not kept:
         return Table("", (), [], ["nothing is kept", STAYS])
@@ -53,20 +55,24 @@ def forget(settings: CometSettings, folder: Path, *, everything: bool) -> Table:
     for one in kept:
         try:
             one.delete()
-        except OSError as error:
-            raise ConfigError(f"{one.where} could not be deleted: {error.strerror}", "delete it by hand") from None
+        except Exception as error:  # keyrings raise what they like
+            raise ConfigError(f"{one.where} could not be deleted: {error}", "delete it by hand") from error
     return Table("Deleted", ("what", "where"), rows, [STAYS])
 
 
 def _kept(settings: CometSettings, folder: Path) -> Iterator[Kept]:
-    path = session.store_path(settings)
-    # A file of somebody else's, which the setting names by mistake, is not ours to delete.
-    if path.is_file() and (store := session.current().store(settings)).is_file and not store.problem:
-        count = len(conversations.names(store))
-        size = f"{sum(file.stat().st_size for file in _store_files(path)) / 1e6:.1f} MB"
-        what = f"{many(count, 'conversation')}, replies and their costs, {size}"
-        yield Kept(what, shown_path(path), partial(_delete_store, path))
-    if saved := profile.saved(folder):
+    for path in dict.fromkeys([user_folder("data") / "store.sqlite", session.store_path(settings)]):
+        # A file of somebody else's, which the setting names by mistake, is not ours to delete.
+        if path.is_file() and (store := Store(path, read_only=True)).behind is not None:
+            count = len(conversations.names(store))
+            store.close()
+            size = f"{sum(file.stat().st_size for file in _store_files(path)) / 1e6:.1f} MB"
+            what = f"{many(count, 'conversation')}, replies and their costs, {size}"
+            yield Kept(what, shown_path(path), partial(_delete_store, path))
+    saved: dict[str, object] = {}
+    with contextlib.suppress(ConfigError):  # a file that cannot be understood is the user's to repair
+        saved = profile.saved(folder)
+    if saved:
         names = ", ".join(f"{name} = {value!r}" for name, value in saved.items())
         where = shown_path(profile.path_in(folder))
         yield Kept(f"settings for all notebooks: {names}", where, lambda: profile.undo(settings, folder))

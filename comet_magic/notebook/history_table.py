@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from ..conversations import called
 from ..errors import ConfigError
 from ..exchange.cells import RUN
 from ..exchange.following import follow
@@ -66,7 +67,8 @@ def history(settings: CometSettings, name: str, namespace: Mapping[str, Any]) ->
     notes = [store.problem] if store.problem else []
     if not rows:
         notes.insert(0, "nothing has been asked in it yet")
-    return Table(f"Conversation {name}", ("#", "cell", "question", "tokens", "cost", "state"), rows, notes)
+    head = ("#", "cell", "question", "tokens", "cost", "state")
+    return Table(f"Conversation {called(name)}", head, rows, notes)
 
 
 def all_conversations(settings: CometSettings) -> Table:

@@ -151,19 +151,22 @@ class CometMagics(Magics):
         from .fix import FixLine, fix_question, replacement
         from .next_cell import one_block
 
+        if line.strip() in ("-h", "--help"):
+            print(docstring(self.claude_fix))
+            return
+        options = FixLine.of(line)
         failed = self.executions.failure
         if failed is None:
             print("nothing to fix: no cell of your own code has failed, or it has run well since")
             return
-        wanted = FixLine.of(line)
-        if wanted.cell not in (None, failed.number):
-            print(f"only the latest failure is known, which is not that of cell [{wanted.cell}]: run that cell again")
+        if options.cell not in (None, failed.number):
+            print(f"only the latest failure is known, and cell [{options.cell}] is another one: run that cell again")
             return
         question = fix_question(
-            failed, wanted.hint, self.settings, self.shell.user_ns, self.executions, self.shell.transform_cell
+            failed, options.hint, self.settings, self.shell.user_ns, self.executions, self.shell.transform_cell
         )
         cell = self._cell(None)
-        reply = self._ask(question, Options(dry_run=wanted.dry_run), cell)
+        reply = self._ask(question, Options(dry_run=options.dry_run), cell)
         if reply and (code := one_block(reply)):
             replaced = replacement(code, failed, self.executions, limits_of(self.settings).hide)
             if replaced.diff:
@@ -367,4 +370,6 @@ class CometMagics(Magics):
         """Set the settings back to what you have saved with `%claude_keep`, or else to the package's defaults."""
         from .profile import reset
 
+        if line.strip():
+            raise ConfigError("%claude_reset takes no flags: it sets all settings back", "nothing was changed")
         print(reset(self.settings))

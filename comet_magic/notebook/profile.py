@@ -26,14 +26,13 @@ def keep(settings: CometSettings, profile: Path) -> str:
     Everything else in the file stays. Returns: what was done, in words.
     Raises: ConfigError when the file cannot be understood or written.
     """
-    section = changed(settings)
+    section, had = changed(settings), saved(profile)
     path = _write(profile, section)
-    settings.take_kept(section)
+    settings.take_kept(section, {name: value for name, value in settings.configuration.items() if name not in had})
     names = ", ".join(f"{name} = {value!r}" for name, value in section.items())
-    saved = (
-        f"saved for all notebooks: {names}" if names else "all settings are the package's, so nothing had to be saved"
-    )
-    return f"{saved} ({path}); %claude_keep --undo takes that back" if names else saved
+    if not names:
+        return "all settings are the package's, so nothing had to be saved"
+    return f"saved for all notebooks: {names} ({path}); %claude_keep --undo takes that back"
 
 
 def undo(settings: CometSettings, profile: Path) -> str:
@@ -41,7 +40,7 @@ def undo(settings: CometSettings, profile: Path) -> str:
     had = saved(profile)
     if had:
         _write(profile, {})
-        settings.take_kept({name: value for name, value in settings.configuration.items() if name not in had})
+        settings.take_kept(settings.configuration_without_kept(had))
     done = f"removed from {path_in(profile)}: {', '.join(had)}" if had else "no settings were saved"
     return f"{done}; the settings of this kernel stay as they are: %claude_reset"
 

@@ -20,7 +20,7 @@ from urllib.parse import urldefrag, urljoin
 
 from ..errors import ConfigError
 
-INSTALL = "pip install 'comet_magic[values]'"
+INSTALL = "pip install '.[values]'"
 MOST_PROBLEMS = 5
 # What the provider's structured outputs take no part of; validation holds it all the same.
 _BOUNDS = frozenset(

@@ -160,7 +160,7 @@ def displayed_part(text: str) -> tuple[str, list[str]]:
 
 def ending(message: Message) -> str:
     """Return how the reply ended, in words, or "" when it ended as replies do."""
-    if why := message.incomplete or message.unfit:
+    if why := message.incomplete or message.mismatch:
         return why
     details = message.stop_details or {}
     match "tool_use" if message.tool_uses and message.stop_reason in WHOLE_REASONS else message.stop_reason:
@@ -202,7 +202,7 @@ def usage_line(message: Message) -> str:
     is_counted = str(message.usage) != "usage not reported"
     kind = " (partial)" if message.incomplete and is_counted else ""
     parts = [name, f"{message.usage}{kind}"]
-    if message.unfit:
+    if message.mismatch:
         parts.append(f"not usable as {message.as_type}")
     if message.elapsed_s is not None:
         parts.append(f"{message.elapsed_s:.1f} s")

@@ -32,7 +32,7 @@ from .turns import (
     update_cache,
 )
 
-IN_FLIGHT, WHOLE, PARTIAL, UNFIT, FAILED = "in flight", "whole", "partial", "not usable", "failed"
+IN_FLIGHT, WHOLE, PARTIAL, NOT_USABLE, FAILED = "in flight", "whole", "partial", "not usable", "failed"
 
 
 class RequestRecord(NamedTuple):
@@ -151,7 +151,7 @@ class Ending(NamedTuple):
 def finish(store: Store, record: RequestRecord, ending: Ending) -> None:
     """Write down how a request ended, in one transaction: the reply, the turn that it makes, and what it cost."""
     message, why, turn = ending.message, whole_text(ending.why), ending.turn
-    state = FAILED if message is None else UNFIT if message.unfit else PARTIAL if why else WHOLE
+    state = FAILED if message is None else NOT_USABLE if message.mismatch else PARTIAL if why else WHOLE
 
     def act(db: Connection) -> None:
         key = record.key if ending.is_replayable else ""
@@ -206,7 +206,7 @@ def to_json(message: Message) -> str:
     return json.dumps({**known, "usage": message.usage._asdict()})
 
 
-_TEXTS = ("model", "stop_reason", "stop_sequence", "id", "request_id", "incomplete", "unfit", "label")
+_TEXTS = ("model", "stop_reason", "stop_sequence", "id", "request_id", "incomplete", "mismatch", "label")
 _NUMBERS = ("elapsed_s", "limit")
 
 

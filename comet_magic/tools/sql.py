@@ -117,7 +117,7 @@ def _duckdb() -> Any:
     try:
         import duckdb
     except ImportError:
-        raise ConfigError("query runs on DuckDB, which is not installed", "pip install 'comet_magic[values]'") from None
+        raise ConfigError("query runs on DuckDB, which is not installed", "pip install '.[values]'") from None
     return duckdb
 
 

@@ -1,7 +1,7 @@
 /*
- * Code cells that replies make are replaced where they are unedited, and a cell that failed has a Fix button.
- * By metadata of outputs and cells, under "comet_magic": what the kernel says of the code that it put into a cell is in
- * comet_magic/notebook/next_cell.py.
+ * A code cell that a reply made is replaced if it is unedited, and a cell that failed has a Fix button.
+ * Outputs and cells are marked for that in their metadata, under "comet_magic"; comet_magic/notebook/next_cell.py writes
+ * what the kernel says of code that it put into a cell.
  */
 const NAME = "comet_magic";
 let PROMPT; // what the source of a prompt begins with
@@ -66,13 +66,14 @@ const replace = (notebook, corrected) => {
 /** Ask the kernel: "failed", "ran", or "unknown"; undefined without the extension. Numbers outlive kernels. */
 const stateOf = async ({ session }, { model }) => {
   const magics = "get_ipython().magics_manager.registry['CometMagics']";
-  const user_expressions = { is: `${magics}.executions.state_of('${model.id}', ${model.executionCount ?? 0})` };
+  const asked = `${JSON.stringify(model.id)}, ${Number(model.executionCount) || 0}`; // a file may have any id
+  const user_expressions = { is: `${magics}.executions.state_of(${asked})` };
   const reply = await session?.kernel?.requestExecute({ code: "", silent: true, user_expressions }).done;
   return reply?.content.user_expressions?.is?.data?.["text/plain"].slice(1, -1);
 };
 
 /** Run %claude_fix below a failed cell; in the same cell as before, if that is still such a line. */
-const askForFix = ({ content: notebook, sessionContext }, { model }, run) => {
+const askForFix = async ({ content: notebook, sessionContext }, { model }, run) => {
   const line = `%claude_fix --cell ${model.executionCount}`;
   const at = notebook.widgets.findIndex((cell) => cell.model === model) + 1;
   const below = notebook.widgets[at];
@@ -83,7 +84,9 @@ const askForFix = ({ content: notebook, sessionContext }, { model }, run) => {
     const metadata = { [NAME]: { fixes: model.id } };
     notebook.model.sharedModel.insertCell(at, { cell_type: "code", source: line, metadata });
   }
-  return run(notebook, [notebook.widgets[at]], sessionContext);
+  const asker = notebook.widgets[at];
+  await run(notebook, [asker], sessionContext);
+  asker.node.scrollIntoView({ block: "nearest" });
 };
 
 /** Begin a prompt about the active cell, below it. */
@@ -110,17 +113,21 @@ export default async (shared, prompt) => {
     let isAsking = false;
     const here = () => tracker.currentWidget?.content;
     const say = (text) => void Notification.info(text, { autoClose: 8000 });
+    const refresh = () => commands.notifyCommandChanged(`${NAME}:fix-button`);
     const fix = async () => {
       const [panel, notebook] = [tracker.currentWidget, here()];
       const candidates = notebook ? [notebook.activeCell, lastFailed.get(notebook)] : [];
       const cell = candidates.find((one) => isToFix(notebook, one));
       if (!cell) return say("No cell has failed.");
       const corrected = correctionOf(notebook, cell);
-      if (corrected) return replace(notebook, corrected) || say("That cell has changed since: nothing was replaced.");
+      if (corrected) {
+        if (!replace(notebook, corrected)) say("That cell has changed since: nothing was replaced.");
+        return refresh();
+      }
       if (isAsking) return;
       isAsking = true;
       try {
-        if (panel.sessionContext.session?.kernel?.status === "busy") say("The kernel is busy: it is asked after that.");
+        if (panel.sessionContext.session?.kernel?.status === "busy") say("The kernel is busy; the fix starts when it is free.");
         const state = await stateOf(panel.sessionContext, cell);
         if (!state) return say("comet_magic is not loaded here: run %load_ext comet_magic, then the cell again.");
         if (state !== "failed") return say("This kernel knows only its latest failure: run the cell again.");
@@ -129,6 +136,7 @@ export default async (shared, prompt) => {
         say(String(error));
       } finally {
         isAsking = false;
+        refresh();
       }
     };
     commands.addCommand(`${NAME}:fix`, { label: "Fix this cell", execute: fix });
@@ -141,7 +149,6 @@ export default async (shared, prompt) => {
     const ask = () => here()?.activeCell && askAbout(tracker.currentWidget);
     commands.addCommand(`${NAME}:ask`, { label: "Ask about this cell", execute: ask });
     for (const name of ["fix", "ask"]) palette?.addItem({ command: `${NAME}:${name}`, category: "Notebook Cell Operations" });
-    const refresh = () => commands.notifyCommandChanged(`${NAME}:fix-button`);
     NotebookActions.executed.connect((_, { notebook, cell }) => {
       if (isFailed(cell)) lastFailed.set(notebook, cell);
       markCodeCell(notebook, cell);

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from cells import Ran
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from wire_server import WireServer, canonical, delta, start, stop, stream
 
@@ -82,6 +82,7 @@ def test_pieces_lose_nothing(parts: list[str]) -> None:
         at = prompt.index(text, at) + len(text)
 
 
+@settings(deadline=None)
 @given(st.text(), st.text())
 def test_a_value_is_never_read_again(value: str, around: str) -> None:
     around = around.replace("{", "(").replace("\\", "/")

@@ -233,7 +233,7 @@ def test_a_message_with_pictures_has_blocks_in_order(figure: Any) -> None:
 def test_a_model_that_takes_no_pictures_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = CometSettings.instance()
     settings.endpoint = "local"
-    with pytest.raises(ConfigError, match="the local model takes no image, only text"):
+    with pytest.raises(ConfigError, match="the local model takes text only, and no image"):
         comet_magic.ask("{{x}}", x=encoded("PNG"))
 
 

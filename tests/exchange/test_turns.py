@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -72,7 +73,7 @@ def test_a_cell_that_is_run_again_replaces_its_turn(notebooks: Any, server: Wire
     assert "◈ later cell “two” answered what was here before: run it again" in again.plain
     assert "sent:" not in again.plain
     history = notebook.history()
-    assert history.startswith("Conversation /somewhere/analysis.ipynb\n")
+    assert history.startswith("Conversation analysis.ipynb\n")
     assert [line.split()[:2] for line in history.splitlines()[2:]] == [["1", "[4]"], ["2", "[3]"]]
     assert history.splitlines()[3].endswith("outdated: it answered an older text")
     notebook.run("c", "%%claude\nthree")
@@ -227,6 +228,9 @@ def test_the_history_can_be_changed_in_the_notebook(notebooks: Any, server: Wire
     run("%claude_history -c eda --rename study")
     run(f"%claude_history -c study --export {tmp_path / 'study.md'}")
     assert (tmp_path / "study.md").read_text().startswith("# study\n\n## Question\n\none\n\n## Reply\n\nanswer 1\n")
+    assert re.search(
+        r"answer 1\n\n\*\d+ \w+ \d{4}, \d\d:\d\d · 16 tokens · ≈ \$0\.\d+\*\n", (tmp_path / "study.md").read_text()
+    )
     run(f"%claude_history -c study --export {tmp_path / 'study.jsonl'}")
     assert run(f"%claude_history --import {tmp_path / 'study.jsonl'} -c copy").result.startswith(
         "imported 3 turns as copy"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import subprocess
 import sys
 import threading
@@ -546,3 +547,29 @@ def test_two_that_ask_at_once_see_one_another(server: WireServer) -> None:
 def test_an_estimate_is_not_below_what_texts_take() -> None:
     request = Request("m", 9, (Message.user("What is the difference between a list and a tuple?"),), system="Be brief.")
     assert estimated_prompt(request) >= 16  # as counted by the provider's tokenizer, roughly
+
+
+def test_a_conversation_is_called_what_a_reader_knows_it_by() -> None:
+    from comet_magic.conversations import called
+
+    assert called("/home/somebody/work/sales.ipynb") == "sales.ipynb"
+    assert called("kernel-20261125-003207-ef44") == "unsaved notebook, 25 Nov 00:32"
+    assert called("") == "without conversation"
+    assert called("kernel-20261399-000000-a") == "kernel-20261399-000000-a"
+    assert called("eda") == "eda"
+
+
+def test_an_export_shows_data_in_a_block_of_its_own(shell: Any, tmp_path: Path) -> None:
+    with WireServer(canonical()) as server:
+        CometSettings.instance().endpoint = server.url
+        Ran(shell, "import pandas as pd\ndf = pd.DataFrame({'a': [1, 2]})")
+        Ran(shell, "%%claude -c eda\nWhat is in {{df}}, please?")
+        Ran(shell, f"%claude_history -c eda --export {tmp_path / 'eda.md'}")
+    text = (tmp_path / "eda.md").read_text()
+    assert '```text\n<data name="df"' in text
+    assert "</data>\n```\n\n, please?" in text
+
+
+def test_a_dry_run_says_the_highest_price(shell: Any) -> None:
+    said = Ran(shell, "%%claude --dry-run -m opus -t 1000\nhi").plain
+    assert re.search(r"It would go to claude-opus-5 at .*, and up to 1,000 back, at most ≈ \$0\.\d+", said)

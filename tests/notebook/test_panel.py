@@ -298,6 +298,10 @@ def test_the_test_button_says_what_it_found(settings: CometSettings, monkeypatch
         panel = Panel(settings)
         find(panel, "Test").click()
         assert "key accepted · claude-sonnet-4-6 is offered" in text(panel._result)
+        settings.model = "haiku"
+        assert text(panel._result) == ""  # it was of another model
+        find(panel, "Test").click()
+        assert "warning: claude-haiku-4-5-20251001 is not in its list of 1 models" in text(panel._result)
         server.scripts[:] = [reply({"error": {"message": "bad token"}}, status=401)]
         find(panel, "Test").click()
         assert "401: bad token" in text(panel._result)

@@ -306,10 +306,10 @@ def test_without_the_extra_it_says_what_to_install(
 
     server = serve(canonical("4"))
     monkeypatch.setitem(sys.modules, "pydantic", None)
-    with pytest.raises(ConfigError, match=r"pip install 'comet_magic\[values\]'"):
+    with pytest.raises(ConfigError, match=r"pip install '\.\[values\]'"):
         comet_magic.ask("?", as_=int)
     monkeypatch.setitem(sys.modules, "jsonschema", None)
-    with pytest.raises(ConfigError, match=r"pip install 'comet_magic\[values\]'"):
+    with pytest.raises(ConfigError, match=r"pip install '\.\[values\]'"):
         comet_magic.ask("?", as_=SCHEMA)
     assert server.received == []
 

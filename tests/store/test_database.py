@@ -508,7 +508,7 @@ def test_a_folder_that_cannot_be_written_is_told_and_its_replies_are_still_there
     assert turns == "['zero', 'two']"
 
 
-@pytest.mark.parametrize(("path", "said"), [("a\0b", "is no path"), ("here", "Is a directory"), ("~nobody/x", "")])
+@pytest.mark.parametrize(("path", "said"), [("a\0b", "is not a path"), ("here", "Is a directory"), ("~nobody/x", "")])
 def test_a_path_that_is_none_is_told(shell: Any, server: WireServer, tmp_path: Path, path: str, said: str) -> None:
     (tmp_path / "here").mkdir()
     CometSettings.instance().store = path
@@ -743,7 +743,7 @@ def test_a_message_survives_the_store_whole() -> None:
     )
     message = Message(
         "assistant", content, "m", "end_turn", None, {"category": None}, Usage(1, None, 3), "msg_1", "req_1", 1.5,
-        None, 9, "label", ("odd",),
+        None, "no int", 9, "label", ("odd",),
     )  # fmt: skip
     assert requests.from_json(requests.to_json(message)) == message
     assert json.loads(requests.to_json(message))["usage"]["output_tokens"] is None

@@ -1,0 +1,80 @@
+"""Tab on a magic's line: its flags, and the values of the flag before."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import types
+from collections.abc import Iterable
+from typing import Any
+
+from ..settings import ALIASES, EFFORTS
+from .magics import CometMagics
+
+
+def line_completions(before: list[str], word: str, magics: CometMagics) -> list[str] | None:
+    """Return what may end a magic's line: flags, or values of the flag before; None where files may stand.
+
+    before: the words of the line, from the magic on, but for the last, which is not ended: `word`.
+    """
+    from .flags import parser
+    from .history_magic import continue_parser, history_parser
+
+    if not before:
+        return None
+    parsers = {"%%claude": parser, "%claude_history": history_parser, "%claude_continue": continue_parser}
+    actions = parsers[before[0]]()._option_string_actions if before[0] in parsers else _ACTIONS.get(before[0], {})
+    flag, has_value, value = word.partition("=")
+    if has_value and flag in actions:
+        return [f"{flag}={candidate}" for candidate in _starting(value, _values(flag, magics) or ())]
+    flag = before[-1]
+    takes_value = getattr(actions.get(flag), "nargs", 0) is None
+    if takes_value and flag in ("--export", "--import"):
+        return None
+    if takes_value and not word.startswith("-"):
+        return _starting(word, _values(flag, magics) or ())
+    return [candidate for candidate in actions if candidate.startswith("--") and candidate.startswith(word)]
+
+
+_ACTIONS: dict[str, dict[str, Any]] = {
+    "%claude_usage": {"--all": None},
+    "%claude_fix": {"--cell": None, "--dry-run": None},
+    "%claude_keep": {"--undo": None},
+    "%claude_forget": {"--everything": None},
+}
+
+
+def _starting(word: str, known: Iterable[str]) -> list[str]:
+    *listed, now = re.split(r"(?<=[,\['\"])\s*", word)  # behind a comma, a bracket or a quote begins another name
+    head = word[: len(word) - len(now)] if listed else ""
+    return [f"{head}{candidate}" for candidate in known if candidate.startswith(now)]
+
+
+# By the class of a value: a proxy may raise when it is asked.
+_ROUTINES = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
+_TYPES = ("int", "float", "str", "bool", "list[", "dict[str,", "Literal[", "DataFrame")
+
+
+def _values(flag: str, magics: CometMagics) -> Iterable[str] | None:
+    """Return what may stand behind a flag; None for one whose values are the user's."""
+    own = {name: value for name, value in magics.shell.user_ns.items() if not name.startswith("_")}
+    own = {name: value for name, value in own.items() if name not in magics.shell.user_ns_hidden}
+    match flag:
+        case "-m" | "--model":
+            return dict.fromkeys([*{**ALIASES, **magics.settings.aliases}, *magics.offered])
+        case "-c" | "--chat":
+            from .. import conversations
+            from ..exchange.session import store_path
+
+            return map(shlex.quote, conversations.names()) if store_path(magics.settings).exists() else ()
+        case "--effort":
+            return EFFORTS
+        case "--think":
+            return ("off", "adaptive")
+        case "--as":
+            return [*_TYPES, *sorted(name for name, value in own.items() if issubclass(type(value), type))]
+        case "--tools":
+            return ["query", *sorted(name for name, value in own.items() if issubclass(type(value), _ROUTINES))]
+        case "-o" | "--into":
+            return sorted(own)
+    return None
