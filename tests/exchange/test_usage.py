@@ -570,6 +570,7 @@ def test_an_export_shows_data_in_a_block_of_its_own(shell: Any, tmp_path: Path) 
     assert "</data>\n```\n\n, please?" in text
 
 
-def test_a_dry_run_says_the_highest_price(shell: Any) -> None:
+def test_a_dry_run_says_the_highest_price(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMETAPI_KEY", "sk-test-0123456789abcdef")
     said = Ran(shell, "%%claude --dry-run -m opus -t 1000\nhi").plain
     assert re.search(r"It would go to claude-opus-5 at .*, and up to 1,000 back, at most ≈ \$0\.\d+", said)
