@@ -139,6 +139,7 @@ def test_its_table_of_commands_has_them_all(shell: Any) -> None:
     ours = {name for name in magics if name.startswith("claude")}
     section = README.split("\n## Commands\n")[1].split("\n## ")[0]
     assert ours == set(re.findall(r"%(claude\w*)", section))
+    assert ours == set(re.findall(r"%(claude\w*)", magics["claude"].__doc__)) | {"claude"}
 
 
 def test_every_link_and_picture_is_there() -> None:

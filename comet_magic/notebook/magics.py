@@ -97,7 +97,18 @@ class CometMagics(Magics):
     @no_var_expand
     @line_magic("claude")
     def claude_line(self, line: str) -> None:
-        """Ask in a line: `%claude what is in {{df}}?` sends the rest of it. Flags need a `%%claude` cell."""
+        """Ask in a line: `%claude what is in {{df}}?` sends the rest of it. Flags need a `%%claude` cell.
+
+        All commands (%claude_help shows them as a table, and %%claude? the flags):
+          %%claude           ask in a cell               %claude_usage      what was spent
+          %claude            ask in a line               %claude_forecast   what Run All would ask again
+          %claude_fix        repair the failed cell      %claude_panel      the settings
+          %claude_continue   finish a reply              %claude_keep       save them for all notebooks
+          %claude_history    the conversations           %claude_reset      set them back
+          %claude_models     the models                  %claude_key        enter a key
+          %claude_test       check endpoint and key      %claude_forget     see and delete what is kept
+          %claude_help       this list
+        """
         from .flags import refuse_flags
 
         refuse_flags(line)
