@@ -137,7 +137,8 @@ def errors() -> str:
     parts = ["# Errors", "", NOTE, "", "… stands for what is inserted.", ""]
     for name, about in KINDS.items():
         rows = [
-            f"| {_cell(what)} | {_cell(hint)} |" for what, hint in sorted(found[name], key=lambda one: one[0].lower())
+            f"| {_cell(what)} | {_cell(hint)} |"
+            for what, hint in sorted(found[name], key=lambda one: (one[0].lower(), one))
         ]
         if name == "APIError":
             rows += [f"| (the endpoint's words) | {_cell(rule.hint)} |" for rule in _RULES if rule.hint]
