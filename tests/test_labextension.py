@@ -58,3 +58,13 @@ def test_bounds_are_those_of_what_is_sent() -> None:
     assert named
     bounds = [template.CLOSINGS, template.CLOSINGS_OF_OPEN, template.MOST_PARSED, template.LONGEST]
     assert json.loads(named[1]) == bounds
+
+
+def test_a_prompt_begins_by_the_same_rule_in_the_page_and_in_the_kernel() -> None:
+    from comet_magic.notebook import completion
+
+    in_page = re.search(r"const PROMPT = new RegExp\(`(.*)`\)", FILE)
+    assert in_page
+    page = in_page[1].replace("\\\\", "\\").replace('${MAGICS.join("|")}', "claude").replace(".*", r"[^\n]*")
+    kernel = completion._PROMPT_CELL._pattern
+    assert page == f"^{kernel}".replace("(?=%%claude(?:\\s|$))", "%%(?:claude)(?=\\s|$)")
