@@ -2,7 +2,7 @@
 
     make matrix                    every line
     make matrix ARGS="3.10 lowest"  some of them
-    make matrix ARGS="--brief"      demo and quick tests on each, two lines at a time
+    make matrix ARGS="--brief"      demo and quick tests on each but the one that runs this, two lines at a time
 
 A line gets an environment of its own, `build/matrix/NAME`, and a log beside it. Browser tests run in `make test` alone:
 they test pages, which are the same on every Python.
@@ -118,7 +118,9 @@ def lowest_pins() -> Path:
 
 def lines(found: dict[str, str], *, is_brief: bool) -> list[Line]:
     targets = ("demo", "quick") if is_brief else ("demo", "test -q --ignore=tests/browser")
-    whole = [Line(version, python, targets) for version, python in found.items()]
+    own = f"{sys.version_info.major}.{sys.version_info.minor}"  # on which `make test` runs everything
+    chosen = {version: python for version, python in found.items() if not is_brief or version != own}
+    whole = [Line(version, python, targets) for version, python in chosen.items()]
     oldest = min(found, key=minor_of)
     lowest = ("demo", "quick") if is_brief else ("demo", "quick", KERNEL_TESTS)
     return [*whole, Line("lowest", found[oldest], lowest, lowest_pins())]

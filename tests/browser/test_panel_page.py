@@ -128,7 +128,9 @@ def test_a_typed_key_is_used_and_is_nowhere(open_in: Any, page: Page) -> None:
         notebook.run(2)
         assert server.received[-1].header("authorization") == f"Bearer {TYPED}"
         output.get_by_role("button", name="Test").click()
-        expect(output.get_by_text("key accepted · claude-sonnet-4-6 is not in its list of 2 models")).to_be_visible()
+        expect(
+            output.get_by_text("key accepted · warning: claude-sonnet-4-6 is not in its list of 2 models")
+        ).to_be_visible()
         page.evaluate("() => window.jupyterapp.commands.execute('@jupyter-widgets/jupyterlab-manager:saveWidgetState')")
         saved = notebook.save()
         for secret in (TYPED, SECRET, "HIDDENHIDDEN"):

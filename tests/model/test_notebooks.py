@@ -38,7 +38,10 @@ def test_it_runs_and_says_where(path: Path, tmp_path: Path) -> None:
         assert name in done.stdout
     for cell in executed.cells:
         if cell.cell_type == "code" and re.match(r"%%?claude\b(?!.*--modle)", cell.source):
-            shown = [output.data["text/plain"] for output in cell.outputs if output.output_type == "display_data"]
+            displayed = [output for output in cell.outputs if output.output_type == "display_data"]
+            # A note on the code of a reply has no usage.
+            replies = [one for one in displayed if "usage" in one.metadata.get("comet_magic", {"usage": None})]
+            shown = [one.data["text/plain"] for one in replies]
             assert len(shown) == (2 if " --as " in cell.source else 1)  # a value, and what there is to say of it
             assert "SmolLM2-135M" in shown[-1], cell.source
             assert shown[-1].splitlines()[-1] in done.stdout
