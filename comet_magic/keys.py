@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
 
 from .errors import CometError, ConfigError
-from .text import check_home, user_folder, without_unseen
+from .text import check_home, shown_path, user_folder, without_unseen
 
 T = TypeVar("T")
 
@@ -290,7 +290,7 @@ def kept_places() -> Iterator[tuple[str, Callable[[], object]]]:
     if _in_keyring() and (keyring := keyring_here()):
         yield "the system keyring", lambda: keyring.delete_password(_SERVICE, KEY_NAMES[0])
     if key_file().is_file():
-        yield str(key_file()), key_file().unlink
+        yield shown_path(key_file()), key_file().unlink
 
 
 # These return what went wrong in place of raising it: the frames of an exception from below would have the key in them.

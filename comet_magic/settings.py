@@ -248,9 +248,6 @@ class CometSettings(SingletonConfigurable):
         config = Config()
         exec(f"config.{statement}", namespace, {"config": config})
         for name, value in config[type(self).__name__].items():
-            self.check_name(name)
-            # `aliases.update(…)` is kept as what is to be done to the value.
-            value = value.get_value(getattr(self, name)) if hasattr(value, "get_value") else value
             try:
                 setattr(self, name, value)
             except TraitError as error:

@@ -1,4 +1,4 @@
-"""Writes the pages that are read from the code: settings, flags, commands and the Python interface."""
+"""Writes the pages that are read from the code: settings, flags, commands, the Python interface and errors."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 import comet_magic
 from comet_magic.api.error_replies import _RULES
+from comet_magic.notebook import magics
 from comet_magic.notebook.flags import parser
-from comet_magic.notebook.magics import CometMagics
 from comet_magic.settings import CometSettings
 
 FLAGS = "The text of the cell is the question. Each flag holds for that cell only."
@@ -26,7 +26,7 @@ NOTE = "*This page is written from the code.*"
 
 
 def write_reference(folder: Path) -> None:
-    """Write one Markdown page each for settings, flags, commands and Python."""
+    """Write one Markdown page each for settings, flags, commands, Python and errors."""
     folder.mkdir(parents=True, exist_ok=True)
     pages = {"settings": settings(), "flags": flags(), "commands": commands(), "python": python(), "errors": errors()}
     for name, text in pages.items():
@@ -36,8 +36,9 @@ def write_reference(folder: Path) -> None:
 
 
 def settings() -> str:
+    fresh = CometSettings()
     rows = [
-        f"| `{name}` | `{_default(trait)}` | {_cell(trait.help)} |"
+        f"| `{name}` | `{_default(trait, fresh)}` | {_cell(trait.help)} |"
         for name, trait in sorted(CometSettings.class_traits(config=True).items())
     ]
     how = (
@@ -50,12 +51,12 @@ def settings() -> str:
     )
 
 
-def _default(trait: Any) -> str:
-    return "{'opus': …}" if trait.name == "aliases" else repr(trait.default(CometSettings()))
+def _default(trait: Any, fresh: CometSettings) -> str:
+    return "{'opus': …}" if trait.name == "aliases" else repr(trait.default(fresh))
 
 
 def flags() -> str:
-    lines = inspect.getdoc(CometMagics.claude_cell) or ""
+    lines = magics.commands()["%%claude"]
     known = [", ".join(f"`{flag}`" for flag in action.option_strings) for action in parser()._actions]
     return "\n".join(
         [
@@ -76,13 +77,13 @@ def flags() -> str:
 
 
 def commands() -> str:
-    cell, line = CometMagics.magics["cell"], CometMagics.magics["line"]
-    named = [(f"%%{name}", attribute) for name, attribute in cell.items()]
-    named += [(f"%{name}", attribute) for name, attribute in sorted(line.items())]
-    docs = [(name, inspect.getdoc(getattr(CometMagics, attribute)) or "") for name, attribute in named]
-    rows = [f"| `{name}` | {_cell(doc.split(chr(10))[0])} |" for name, doc in docs]
+    docs = magics.commands()
+    rows = [f"| `{name}` | {_cell(doc.split(chr(10))[0])} |" for name, doc in docs.items()]
     parts = [
-        part for name, doc in docs if name != "%%claude" for part in (f"## `{name}`", "", "```text", doc, "```", "")
+        part
+        for name, doc in docs.items()
+        if name != "%%claude"
+        for part in (f"## `{name}`", "", "```text", doc, "```", "")
     ]
     table = ["| command | what it does |", "|---|---|", *rows]
     return "\n".join(

@@ -200,6 +200,11 @@ class Session:
 def store_path(settings: CometSettings) -> Path:
     if settings.store:
         return expanded(settings.store)
+    return usual_store_path()
+
+
+def usual_store_path() -> Path:
+    """Return the file where no setting names another one."""
     return user_folder("data") / "store.sqlite"
 
 

@@ -195,6 +195,11 @@ class Message:
         return is_ended and bool(self.text.strip())
 
     @property
+    def is_value(self) -> bool:
+        """Whether it was read as the type that was asked for."""
+        return bool(self.as_type) and not self.incomplete and not self.mismatch
+
+    @property
     def is_cut(self) -> bool:
         """Whether it stopped before its end: what it gives or calls is not all."""
         return self.stop_reason in ("max_tokens", "refusal", "model_context_window_exceeded")

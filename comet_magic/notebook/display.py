@@ -157,7 +157,7 @@ class Notebook:
             self._has_asked = False
             self._clear(wait=True)
             self._is_open, self._id = False, os.urandom(16).hex()
-        if message.as_type and not message.incomplete and not message.mismatch:
+        if message.is_value:
             self._show_value(message)
             return
         code = one_block(message) if self._makes_cell else ""
@@ -244,7 +244,7 @@ class Terminal:
     def finish(self, message: Message) -> None:
         self._begin_anew_unless(clean(message.full_text))
         rest = clean(message.full_text)[len(self._printed) :]
-        if message.as_type and not message.incomplete and not message.mismatch:
+        if message.is_value:
             rest = clean(str(self._bundle_of(message.value)[0].get("text/plain", "")))
         elif self._draw:
             self._print(rest)

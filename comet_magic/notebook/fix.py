@@ -27,6 +27,7 @@ from ..settings import CometSettings
 from ..suggestions import did_you_mean, missing
 from ..text import clean, lazy_pattern, many
 from .executions import Execution, Executions, first_line
+from .flags import FIX_FLAGS
 from .next_cell import Replaced
 from .outline import versions_of
 
@@ -63,9 +64,8 @@ class FixLine(NamedTuple):
         if behind and not rest.strip() and hint.endswith(" "):
             line, dry_run = hint, True
         if wrong := re.match(r"\s*(--\w[\w-]*)", line):
-            known = ("--cell", "--dry-run", "--help")
             what = "--cell needs the number of a cell" if wrong[1] == "--cell" else f"unknown flag {wrong[1]}"
-            near = "" if wrong[1] == "--cell" else did_you_mean(wrong[1], known)
+            near = "" if wrong[1] == "--cell" else did_you_mean(wrong[1], (*FIX_FLAGS, "--help"))
             raise ConfigError(f"%claude_fix: {what}{near}", "nothing was sent; %claude_fix? shows its flags")
         return cls(line.strip(), cell, dry_run)
 

@@ -17,31 +17,26 @@ def line_completions(before: list[str], word: str, magics: CometMagics) -> list[
 
     before: the words of the line, from the magic on, but for the last, which is not ended: `word`.
     """
-    from .flags import parser
+    from .flags import FIX_FLAGS, ONLY_FLAGS, parser
     from .history_magic import continue_parser, history_parser
 
     if not before:
         return None
     parsers = {"%%claude": parser, "%claude_history": history_parser, "%claude_continue": continue_parser}
-    actions = parsers[before[0]]()._option_string_actions if before[0] in parsers else _ACTIONS.get(before[0], {})
+    without_parser = {"%claude_fix": FIX_FLAGS, **{magic: (flag,) for magic, flag in ONLY_FLAGS.items()}}
+    actions: dict[str, Any] = dict.fromkeys(without_parser.get(before[0], ()))
+    if before[0] in parsers:
+        actions = parsers[before[0]]()._option_string_actions
     flag, has_value, value = word.partition("=")
     if has_value and flag in actions:
-        return [f"{flag}={candidate}" for candidate in _starting(value, _values(flag, magics) or ())]
+        return [f"{flag}={candidate}" for candidate in _starting(value, _values(flag, magics))]
     flag = before[-1]
     takes_value = getattr(actions.get(flag), "nargs", 0) is None
     if takes_value and flag in ("--export", "--import"):
         return None
     if takes_value and not word.startswith("-"):
-        return _starting(word, _values(flag, magics) or ())
+        return _starting(word, _values(flag, magics))
     return [candidate for candidate in actions if candidate.startswith("--") and candidate.startswith(word)]
-
-
-_ACTIONS: dict[str, dict[str, Any]] = {
-    "%claude_usage": {"--all": None},
-    "%claude_fix": {"--cell": None, "--dry-run": None},
-    "%claude_keep": {"--undo": None},
-    "%claude_forget": {"--everything": None},
-}
 
 
 def _starting(word: str, known: Iterable[str]) -> list[str]:
@@ -55,8 +50,8 @@ _ROUTINES = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
 _TYPES = ("int", "float", "str", "bool", "list[", "dict[str,", "Literal[", "DataFrame")
 
 
-def _values(flag: str, magics: CometMagics) -> Iterable[str] | None:
-    """Return what may stand behind a flag; None for one whose values are the user's."""
+def _values(flag: str, magics: CometMagics) -> Iterable[str]:
+    """Return what may stand behind a flag; nothing for one whose values only the user knows."""
     own = {name: value for name, value in magics.shell.user_ns.items() if not name.startswith("_")}
     own = {name: value for name, value in own.items() if name not in magics.shell.user_ns_hidden}
     match flag:
@@ -77,4 +72,4 @@ def _values(flag: str, magics: CometMagics) -> Iterable[str] | None:
             return ["query", *sorted(name for name, value in own.items() if issubclass(type(value), _ROUTINES))]
         case "-o" | "--into":
             return sorted(own)
-    return None
+    return ()

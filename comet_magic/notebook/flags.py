@@ -113,6 +113,21 @@ def parser() -> Flags:
     return parser
 
 
+FIX_FLAGS = ("--cell", "--dry-run")
+ONLY_FLAGS = {"%claude_usage": "--all", "%claude_keep": "--undo", "%claude_forget": "--everything"}
+
+
+def has_flag(magic: str, line: str, more: str = "") -> bool:
+    """Return whether the one flag of a magic stands on its line. more: for the hint.
+
+    Raises: ConfigError for anything else there.
+    """
+    text, flag = line.strip(), ONLY_FLAGS[magic]
+    if text not in ("", flag):
+        raise ConfigError(f"{magic}: {text!r} is not a flag", f"{magic}, or {magic} {flag}{more}")
+    return bool(text)
+
+
 def refuse_flags(line: str) -> None:
     """Check that a `%claude` line, which is text, begins with no flag. Raises: ConfigError, with the cell to write."""
     words = line.split()

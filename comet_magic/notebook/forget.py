@@ -17,7 +17,7 @@ from ..store import conversations
 from ..store.database import Store
 from ..text import many, shown_path, user_folder
 from . import profile
-from .stdin import typed
+from .stdin import is_yes
 
 STAYS = (
     "not deleted: the outputs in your notebooks, .env files, environment variables, ipython_config.py, stores that"
@@ -46,10 +46,10 @@ def forget(settings: CometSettings, folder: Path, *, everything: bool) -> Table:
     if not kept:
         return Table("", (), [], ["nothing is kept", STAYS])
     lines = [f"  {what}: {where}" for what, where in rows]
-    answer = typed(input, "\n".join(["This will be deleted:", *lines, "Delete all of it? [y/N] "]))
+    answer = is_yes("\n".join(["This will be deleted:", *lines, "Delete all of it? [y/N] "]))
     if answer is None:
         raise ConfigError("nobody can answer here, so nothing was deleted", "run it in a notebook or a terminal")
-    if answer.strip().lower() not in ("y", "yes"):
+    if not answer:
         return Table("", (), [], ["nothing was deleted"])
     session.reset()
     for one in kept:
@@ -61,7 +61,7 @@ def forget(settings: CometSettings, folder: Path, *, everything: bool) -> Table:
 
 
 def _kept(settings: CometSettings, folder: Path) -> Iterator[Kept]:
-    for path in dict.fromkeys([user_folder("data") / "store.sqlite", session.store_path(settings)]):
+    for path in dict.fromkeys([session.usual_store_path(), session.store_path(settings)]):
         # A file of somebody else's, which the setting names by mistake, is not ours to delete.
         if path.is_file() and (store := Store(path, read_only=True)).behind is not None:
             count = len(conversations.names(store))
@@ -77,10 +77,10 @@ def _kept(settings: CometSettings, folder: Path) -> Iterator[Kept]:
         where = shown_path(profile.path_in(folder))
         yield Kept(f"settings for all notebooks: {names}", where, lambda: profile.undo(settings, folder))
     for source, delete in keys.kept_places():
-        yield Kept("an API key", source if source.startswith("the ") else shown_path(Path(source)), delete)
+        yield Kept("an API key", source, delete)
     if origins.file().is_file():
         yield Kept("addresses that your key may go to", shown_path(origins.file()), origins.file().unlink)
-    for one in {user_folder("data"), user_folder("config")}:
+    for one in dict.fromkeys([user_folder("data"), user_folder("config")]):
         if one.is_dir() and not one.is_symlink():
             yield Kept("a folder, if nothing else is in it", shown_path(one), partial(_remove_if_empty, one))
 

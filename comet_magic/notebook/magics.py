@@ -119,11 +119,9 @@ class CometMagics(Magics):
         """List the commands, each with a line on what it does."""
         from ..render.table import Table
 
-        own = {f"%%{name}": function for name, function in self.magics["cell"].items()}
-        own |= {f"%{name}": function for name, function in self.magics["line"].items()}
-        rows = [(name, docstring(function).split("\n")[0]) for name, function in own.items()]
+        rows = [(name, text.split("\n")[0]) for name, text in commands().items()]
         notes = ["`%%claude?` and the like show all of one command."]
-        return Table("", ("command", "what it does"), sorted(rows), notes)
+        return Table("", ("command", "what it does"), rows, notes)
 
     @no_var_expand
     @line_magic
@@ -302,16 +300,13 @@ class CometMagics(Magics):
     @line_magic
     def claude_usage(self, line: str) -> object:
         """Show what this session has used and cost, by model, conversation and day; `%claude_usage --all`: all time."""
+        from .flags import has_flag
         from .usage_report import usage
 
         if line.strip() in ("-h", "--help"):
             print(docstring(self.claude_usage))
             return None
-        if line.strip() not in ("", "--all"):
-            raise ConfigError(
-                f"%claude_usage: {line.strip()!r} is not a flag of it", "%claude_usage, or %claude_usage --all"
-            )
-        return usage(self.settings, all_time=bool(line.strip()))
+        return usage(self.settings, all_time=has_flag("%claude_usage", line))
 
     @line_magic
     def claude_key(self, line: str) -> None:
@@ -359,22 +354,20 @@ class CometMagics(Magics):
     @line_magic
     def claude_keep(self, line: str) -> None:
         """Save the settings for all notebooks; `%claude_keep --undo` removes what was saved."""
+        from .flags import has_flag
         from .profile import keep, undo
 
-        folder = Path(self.shell.profile_dir.location)
-        if line.strip() not in ("", "--undo"):
-            raise ConfigError(f"%claude_keep: {line.strip()!r} is not a flag", "%claude_keep, or %claude_keep --undo")
-        print(undo(self.settings, folder) if line.strip() else keep(self.settings, folder))
+        act = undo if has_flag("%claude_keep", line) else keep
+        print(act(self.settings, Path(self.shell.profile_dir.location)))
 
     @line_magic
     def claude_forget(self, line: str) -> object:
         """List what is kept on this computer; `%claude_forget --everything` deletes it, after asking you."""
+        from .flags import has_flag
         from .forget import forget
 
-        if line.strip() not in ("", "--everything"):
-            hint = "%claude_forget, or %claude_forget --everything; for one turn: %claude_history --forget N"
-            raise ConfigError(f"%claude_forget: {line.strip()!r} is not a flag", hint)
-        return forget(self.settings, Path(self.shell.profile_dir.location), everything=bool(line.strip()))
+        everything = has_flag("%claude_forget", line, "; for one turn: %claude_history --forget N")
+        return forget(self.settings, Path(self.shell.profile_dir.location), everything=everything)
 
     @line_magic
     def claude_reset(self, line: str) -> None:
@@ -384,3 +377,11 @@ class CometMagics(Magics):
         if line.strip():
             raise ConfigError("%claude_reset takes no flags: it sets all settings back", "nothing was changed")
         print(reset(self.settings))
+
+
+def commands() -> dict[str, str]:
+    """Return the docstring of each magic, by its name with its percent signs."""
+    named = CometMagics.magics  # of each kind, names and the methods' names
+    own = {f"%%{name}": method for name, method in named["cell"].items()}
+    own |= {f"%{name}": method for name, method in named["line"].items()}
+    return {name: docstring(getattr(CometMagics, method)) for name, method in sorted(own.items())}

@@ -30,7 +30,7 @@ def ask_for_key(settings: CometSettings) -> str:
         raise ConfigError("nothing was typed", "run %claude_key again")
     settings.use_key(key)
     location = "the system keyring" if keyring_here() else f"the file {key_file()}, which only you can read"
-    if input(f"Keep it in {location}? [y/N] ").strip().lower() in ("y", "yes"):
+    if is_yes(f"Keep it in {location}? [y/N] "):
         return f"key {key.hint}: in use, and saved in {keep(key)}"
     return f"key {key.hint}: in use until the kernel ends"
 
@@ -51,13 +51,18 @@ def typed(ask: Callable[[str], T], question: str) -> T | None:
         raise
 
 
+def is_yes(question: str) -> bool | None:
+    """Return whether the user says yes; None where nobody can answer."""
+    answer = typed(input, question)
+    return None if answer is None else answer.strip().lower() in ("y", "yes")
+
+
 def allow_origin(origin: str) -> bool | None:
     """Ask the user whether the key may go to an origin that a notebook names; None where nobody can answer."""
     if threading.current_thread() is not threading.main_thread() or not is_running_cell():
         return None
     lines = [f"This notebook sends your questions to {origin}, which is not CometAPI.", "Your API key would go there."]
-    answer = typed(input, "\n".join([*lines, "Allow it from now on? [y/N] "]))
-    return None if answer is None else answer.strip().lower() in ("y", "yes")
+    return is_yes("\n".join([*lines, "Allow it from now on? [y/N] "]))
 
 
 SHOWN_FIRST, SHOWN_LAST = 200, 100  # characters of an argument; `s` shows all of it

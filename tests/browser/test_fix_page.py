@@ -36,6 +36,15 @@ def opened(server: JupyterServer, page: Page, request: pytest.FixtureRequest) ->
     return lambda *cells: OpenNotebook(page, server, list(cells), f"{request.node.name}.ipynb")
 
 
+def begun(opened: Callable[..., OpenNotebook], wire: WireServer, *cells: str) -> tuple[str, OpenNotebook]:
+    """A notebook in which the extension was loaded and the first of these cells was run; and the cell that loads it."""
+    load = LOAD.format(url=wire.url)
+    notebook = opened(load, *cells)
+    notebook.run(0)
+    notebook.run(1)
+    return load, notebook
+
+
 def settle(page: Page) -> None:
     """What happens within half a second is undone together."""
     page.wait_for_timeout(1_000)
@@ -63,10 +72,7 @@ def edit(notebook: OpenNotebook, index: int, text: str) -> None:
 def test_code_is_replaced_in_place_unless_it_was_edited(opened: Callable[..., OpenNotebook], page: Page) -> None:
     ask = "%%claude --code --alone\nHow?"
     with WireServer(code("a = 1"), code("a = 2"), code("a = 3"), code("a = 4")) as wire:
-        load = LOAD.format(url=wire.url)
-        notebook = opened(load, ask, "mine = 1")
-        notebook.run(0)
-        notebook.run(1)
+        load, notebook = begun(opened, wire, ask, "mine = 1")
         expect_sources(notebook, load, ask, "a = 1", "mine = 1")
         notebook.run(1)
         expect_sources(notebook, load, ask, "a = 2", "mine = 1")
@@ -91,10 +97,7 @@ def button(notebook: OpenNotebook, index: int, label: str) -> Locator:
 
 def test_fix_by_mouse(opened: Callable[..., OpenNotebook], page: Page) -> None:
     with WireServer(canonical(FIXED)) as wire:
-        load = LOAD.format(url=wire.url)
-        notebook = opened(load, "x = 1", FAILS, "z = 1")
-        notebook.run(0)
-        notebook.run(1)
+        load, notebook = begun(opened, wire, "x = 1", FAILS, "z = 1")
         notebook.cells.nth(1).locator(".cm-content").click()
         expect(button(notebook, 1, "Fix")).to_be_hidden()
         notebook.run(2)
@@ -115,10 +118,7 @@ def test_fix_by_mouse(opened: Callable[..., OpenNotebook], page: Page) -> None:
 
 def test_fix_in_two_keys_and_back(opened: Callable[..., OpenNotebook], page: Page) -> None:
     with WireServer(canonical(FIXED)) as wire:
-        load = LOAD.format(url=wire.url)
-        notebook = opened(load, FAILS, "y = 1")
-        notebook.run(0)
-        notebook.run(1)  # the cell below is the active one then
+        _, notebook = begun(opened, wire, FAILS, "y = 1")  # the cell below is the active one then
         page.keyboard.press("Alt+Shift+F")
         page.wait_for_function(f"{SOURCES}.length === 5")
         expect(notebook.output(2)).to_contain_text("New code was put into the cell below")
@@ -134,10 +134,7 @@ def test_fix_in_two_keys_and_back(opened: Callable[..., OpenNotebook], page: Pag
 
 def test_a_cell_that_has_changed_is_not_replaced(opened: Callable[..., OpenNotebook], page: Page) -> None:
     with WireServer(canonical(FIXED)) as wire:
-        load = LOAD.format(url=wire.url)
-        notebook = opened(load, FAILS, "y = 1")
-        notebook.run(0)
-        notebook.run(1)
+        _, notebook = begun(opened, wire, FAILS, "y = 1")
         page.keyboard.press("Alt+Shift+F")
         page.wait_for_function(f"{SOURCES}.length === 5")
         edit(notebook, 1, "  # mine")
@@ -157,10 +154,7 @@ def test_without_the_extension_it_says_what_to_do(opened: Callable[..., OpenNote
 
 def test_ask_about_a_cell(opened: Callable[..., OpenNotebook], page: Page) -> None:
     with WireServer(canonical("It adds.")) as wire:
-        load = LOAD.format(url=wire.url)
-        notebook = opened(load, "1 + 1", "y = 1")
-        notebook.run(0)
-        notebook.run(1)
+        _, notebook = begun(opened, wire, "1 + 1", "y = 1")
         notebook.cells.nth(1).locator(".cm-content").click()
         page.keyboard.press("Control+Shift+C")
         palette: Any = page.locator(".lm-CommandPalette-input, .jp-ModalCommandPalette input").last
@@ -187,10 +181,7 @@ def set_source(page: Page, index: int, source: str) -> None:
 
 def test_your_own_text_below_a_failed_cell_stays(opened: Callable[..., OpenNotebook], page: Page) -> None:
     with WireServer(canonical("No code."), canonical(FIXED)) as wire:
-        load = LOAD.format(url=wire.url)
-        notebook = opened(load, FAILS, "y = 1")
-        notebook.run(0)
-        notebook.run(1)
+        _, notebook = begun(opened, wire, FAILS, "y = 1")
         page.keyboard.press("Alt+Shift+F")
         page.wait_for_function(f"{SOURCES}.length === 4")
         expect(notebook.output(2)).to_contain_text("No code.")
@@ -202,10 +193,7 @@ def test_your_own_text_below_a_failed_cell_stays(opened: Callable[..., OpenNoteb
 
 def test_another_cell_with_the_same_source_is_not_replaced(opened: Callable[..., OpenNotebook], page: Page) -> None:
     with WireServer(canonical(FIXED)) as wire:
-        load = LOAD.format(url=wire.url)
-        notebook = opened(load, FAILS, FAILS)
-        notebook.run(0)
-        notebook.run(1)  # its twin is the active cell then
+        load, notebook = begun(opened, wire, FAILS, FAILS)  # its twin is the active cell then
         page.keyboard.press("Alt+Shift+F")
         page.wait_for_function(f"{SOURCES}.length === 5")
         expect(notebook.output(2)).to_contain_text("New code was put into the cell below")
@@ -231,10 +219,7 @@ def test_another_cell_with_the_same_source_is_not_replaced(opened: Callable[...,
 
 def test_a_failure_of_a_former_kernel_is_not_asked_about(opened: Callable[..., OpenNotebook], page: Page) -> None:
     with WireServer(canonical(FIXED)) as wire:
-        load = LOAD.format(url=wire.url)
-        notebook = opened(load, FAILS, "1 / 0", "y = 1")
-        notebook.run(0)
-        notebook.run(1)
+        _, notebook = begun(opened, wire, FAILS, "1 / 0", "y = 1")
         page.evaluate(
             "async () => { await window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart() }"
         )
@@ -251,10 +236,7 @@ def test_a_cell_that_waits_to_be_run_and_a_locked_one_are_not_deleted(
 ) -> None:
     ask = "%%claude --code --alone\nHow?"
     with WireServer(code("a = 1"), code("a = 2"), code("a = 3")) as wire:
-        load = LOAD.format(url=wire.url)
-        notebook = opened(load, ask, "print('a is', a)")
-        notebook.run(0)
-        notebook.run(1)
+        load, notebook = begun(opened, wire, ask, "print('a is', a)")
         expect_sources(notebook, load, ask, "a = 1", "print('a is', a)")
         page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
         expect_sources(notebook, load, ask, "a = 2", "a = 1", "print('a is', a)")
