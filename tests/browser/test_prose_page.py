@@ -51,10 +51,10 @@ def oldest_python(tmp_path_factory: pytest.TempPathFactory) -> str:
         shutil.rmtree(place, ignore_errors=True)
         if uv := shutil.which("uv"):
             subprocess.run([uv, "venv", "-q", "--python", sys.executable, place], check=True)
-            subprocess.run([uv, "pip", "install", "-q", "--python", python, *OLDEST, f"{ROOT}"], check=True)
+            subprocess.run([uv, "pip", "install", "-q", "--python", python, *OLDEST, "-e", ROOT], check=True)
         else:
             venv.create(place, with_pip=True)
-            subprocess.run([python, "-m", "pip", "install", "-qq", *OLDEST, f"{ROOT}"], check=True)
+            subprocess.run([python, "-m", "pip", "install", "-qq", *OLDEST, "-e", ROOT], check=True)
         (place / "ready").touch()
     return str(python)
 
