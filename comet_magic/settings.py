@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 LOOKS_LIKE_KEY = "this looks like a key, and is not shown"
 COMETAPI = "https://api.cometapi.com"
+DIALECTS = ("messages", "chat", "responses")
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
 # Settings for which no default may stand in.
 MUST_HOLD = ("endpoint", "replay", "budget", "keep", "store", "share_values", "allow_http")
@@ -73,6 +74,15 @@ class CometSettings(SingletonConfigurable):
     aliases = Dict(
         value_trait=Unicode(), key_trait=Unicode(), default_value=ALIASES, help="Short names for models."
     ).tag(config=True)
+    dialects = Dict(
+        value_trait=Enum(DIALECTS),
+        key_trait=Unicode(),
+        help="In which API a model is asked: {'gpt-*': 'chat'}; names, aliases or patterns, and messages, chat or "
+        "responses. Otherwise the endpoint's list decides, then the model's name.",
+    ).tag(config=True)
+    extra_body = Dict(help="Fields that are added to each request, such as {'enable_thinking': False}.").tag(
+        config=True
+    )
     local_model = Unicode("", help="Path of a GGUF file for the local endpoint; empty: SmolLM2-135M.").tag(config=True)
     connect_timeout_s = Float(10, min=0.1, help="Seconds to wait for a connection.").tag(config=True)
     read_timeout_s = Float(120, min=0.1, help="Seconds to wait for the next part of a reply.").tag(config=True)
@@ -377,6 +387,7 @@ class CometSettings(SingletonConfigurable):
             effort=chosen("effort"),
             thinking=thinking,
             stream=chosen("stream"),
+            extra_body=dict(self.extra_body),
         )
 
     def _checked(self, name: str, value: Any) -> Any:
@@ -732,5 +743,5 @@ def base_url(text: str, name: str = "the endpoint", *, allow_http: bool = False)
         raise ConfigError(f"{shown} has a query or fragment", hint)
     if "://" not in text and re.fullmatch(r"\w+", host) and host != "localhost" and port is None:
         raise ConfigError(f"{shown} is not auto, cometapi, local, or a URL", hint)
-    path = re.sub(r"/+(v1(/+messages)?)?/*$", "", parts.path)
+    path = re.sub(r"/+(v1(/+(messages|responses|chat/+completions|models|embeddings))?)?/*$", "", parts.path)
     return f"{parts.scheme}://{parts.netloc}{path}"

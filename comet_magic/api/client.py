@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import chain, islice
 from typing import Any, NamedTuple, Protocol
@@ -17,10 +17,11 @@ from .._version import VERSION
 from ..errors import APIError, CometError, TransportError
 from ..keys import Key, without_key
 from ..messages.message import LONGEST_NAME, Message
-from ..messages.request import GRAMMAR, Request
+from ..messages.models import OfferedModel
+from ..messages.request import CHAT, GRAMMAR, Request
 from ..settings import CometSettings, network_environment
 from ..suggestions import did_you_mean
-from . import grammar
+from .dialect import dialect, offered_model
 from .endpoint import Announce, Endpoint, find_endpoint
 from .error_replies import error_from
 from .events import MessageBuilder, StreamEvent, stream_events
@@ -93,8 +94,9 @@ class MessageStream:
         began: float,
         label: str | None = None,
         key: Key | None = None,
+        events: Callable[[Iterable[bytes]], Iterator[StreamEvent]] = stream_events,
     ) -> None:
-        """key: the one that the request was sent with; no error shows it."""
+        """key: the one that the request was sent with; no error shows it.        events: of the request's dialect."""
         self._key = key
         self._builder = MessageBuilder()
         self._known = {
@@ -107,7 +109,7 @@ class MessageStream:
         self._elapsed_s: float | None = None
         self._incomplete: str | None = None
         self._ended: Message | None = None  # the message, once nothing more comes
-        self._events: Iterator[StreamEvent] = stream_events(response.chunks)
+        self._events: Iterator[StreamEvent] = events(response.chunks)
 
     @property
     def text(self) -> str:
@@ -196,7 +198,7 @@ class MessageStream:
 
 
 class Client(NamedTuple):
-    """A Messages endpoint. Holds no state of its own, and may be used by many threads.
+    """An endpoint. Holds no state of its own, and may be used by many threads.
 
     transport: how requests travel.        endpoint: where to, and with which key.
     announce: gets a sentence when there is something to wait for.
@@ -215,14 +217,17 @@ class Client(NamedTuple):
         """
         if self.endpoint.model:
             request = replace(request, model=self.endpoint.model)
+        # The embedded model's server holds a reply to a schema on its chat endpoint alone.
+        spoken = dialect(CHAT if request.mode == GRAMMAR else request.dialect)
         began = time.monotonic()
         for again in (True, False):
             spent_s = 0.0 if again else time.monotonic() - began
             limits = self.limits._replace(deadline_s=max(self.limits.deadline_s - spent_s, 0.001))
             client = self._replace(limits=limits)
-            response = client._held(request) if request.mode == GRAMMAR else client._posted(request)
+            response = client._send(spoken.path, spoken.body(request), is_streamed=request.stream)
+            known = (self.endpoint.label, self.endpoint.key, spoken.events)
             try:
-                stream = MessageStream(request, response, began, self.endpoint.label, self.endpoint.key)
+                stream = MessageStream(request, response, began, *known)
                 if not again or not stream.begins_with_passing_error(self.announce):
                     break
                 response.close(at_once=True)
@@ -236,13 +241,6 @@ class Client(NamedTuple):
                 response.close(at_once=True)
                 raise
         return stream
-
-    def _posted(self, request: Request) -> HTTPResponse:
-        return self._send("/v1/messages", request.to_json(), is_streamed=request.stream)
-
-    def _held(self, request: Request) -> HTTPResponse:
-        response = self._send(grammar.PATH, json.dumps(grammar.chat_body(request)))
-        return response._replace(chunks=grammar.as_messages(response.chunks))
 
     def models(self) -> list[dict[str, Any]]:
         """Return what the endpoint offers: one object a model, with at least its `id`.
@@ -281,24 +279,29 @@ class Client(NamedTuple):
             after = f"?after_id={quote(str(last), safe='')}"
         return without_key(list(islice(usable.values(), MOST_MODELS)), self.endpoint.key)
 
-    def published_prices(self) -> dict[str, tuple[float, float]]:
-        """Return (input, output) by model, in US dollars per million tokens, as CometAPI publishes them for everyone.
+    def published_models(self) -> dict[str, OfferedModel]:
+        """Return what CometAPI publishes for everyone of its models, by their ids: kinds, dialects, prices.
 
         Source: GET /api/models of its documentation, which asks for no key; none is sent.
         """
-        prices: dict[str, tuple[float, float]] = {}
+        published: dict[str, OfferedModel] = {}
         client = self._replace(endpoint=self.endpoint._replace(key=None))
         for page in range(1, MOST_PAGES + 1):
             body = decoded(client._send(f"/api/models?page={page}&page_size=1000").body())
             models = body.get("data") if isinstance(body, dict) else None
-            offer = dict(price for model in models if (price := _published(model))) if isinstance(models, list) else {}
+            records = [model for model in models if isinstance(model, dict)] if isinstance(models, list) else []
+            offer = {record["id"]: offered_model(record) for record in records if _is_name(record.get("id"))}
             total = body.get("total") if isinstance(body, dict) else None
-            if not offer.keys() - prices.keys():
+            if not offer.keys() - published.keys():
                 break
-            prices.update(offer)
-            if not isinstance(total, int) or len(models or ()) * page >= total:
+            published.update(offer)
+            if not isinstance(total, int) or len(records) * page >= total:
                 break
-        return prices
+        return published
+
+    def offered_models(self) -> dict[str, OfferedModel]:
+        """Return what the endpoint's own list says of its models, by their ids. Raises: as `models`."""
+        return {record["id"]: offered_model(record) for record in self.models()}
 
     def count_tokens(self, request: Request) -> int | None:
         """Return the endpoint's own estimate of the prompt's tokens; None where it has none."""
@@ -335,17 +338,6 @@ class Client(NamedTuple):
 
 def _is_name(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value) <= LONGEST_NAME and value.isprintable()
-
-
-def _published(model: object) -> tuple[str, tuple[float, float]] | None:
-    """Return the price in one object of the list; None where it is priced otherwise, or not at all."""
-    pricing = model.get("pricing") if isinstance(model, dict) else None
-    if not isinstance(model, dict) or not isinstance(pricing, dict) or not isinstance(model.get("id"), str):
-        return None
-    amounts = (pricing.get("input"), pricing.get("output"))
-    if "M Tokens" not in str(pricing.get("currency")) or not all(isinstance(a, int | float) and a > 0 for a in amounts):
-        return None
-    return model["id"], (float(amounts[0]), float(amounts[1]))  # type: ignore[arg-type]  # both are numbers
 
 
 def _refusal(response: HTTPResponse) -> APIError:

@@ -22,7 +22,7 @@ class Endpoint(NamedTuple):
     label: what usage lines say in place of the model's name, if anything.
     model: the one model it has, if it has but one.            direct: past any proxy.
     local_model: the setting of that name, for the embedded model while it is not known to run; its base_url is "".
-    publishes_prices: it is CometAPI, which does.
+    is_cometapi: it publishes what its models are and cost.
     """
 
     base_url: str
@@ -31,7 +31,7 @@ class Endpoint(NamedTuple):
     model: str | None = None
     direct: bool = False
     local_model: str | None = None
-    publishes_prices: bool = False
+    is_cometapi: bool = False
 
     @property
     def name(self) -> str:
@@ -72,7 +72,7 @@ def find_endpoint(settings: CometSettings, *, offline: bool = False) -> Endpoint
             key = settings.key_for(url, key)
         settings.has_used_key = settings.has_used_key or (bool(key) and not offline)
         direct = is_loopback(urlsplit(url).hostname or "")
-        return Endpoint(url, key, direct=direct, publishes_prices=not is_custom or url == COMETAPI)
+        return Endpoint(url, key, direct=direct, is_cometapi=not is_custom or url == COMETAPI)
     if name == "auto" and not settings.has_used_key and local.is_installed(settings.local_model):
         return _local(settings)
     if offline:

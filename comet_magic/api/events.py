@@ -18,6 +18,7 @@ from ..messages.tokens import estimated_tokens
 from ..messages.usage import Usage
 from ..strict_json import json_or_none
 from ..text import lazy_pattern, whole_text
+from .body import PING, all_of, beginning, is_one_piece
 from .error_replies import error_from, says_what_is_wrong
 from .sse import ServerSentEvent, SSEDecoder
 
@@ -44,9 +45,6 @@ MOST_BLOCKS, MOST_CITATIONS, MOST_WARNINGS = 1000, 1000, 5
 
 _NO_REPLY = "check CometSettings.endpoint: it must be the base URL of a Messages endpoint"
 
-PING: StreamEvent = {"type": "ping"}
-_BOM = b"\xef\xbb\xbf"
-
 
 def stream_events(chunks: Iterable[bytes]) -> Iterator[StreamEvent]:
     """Yield the events of a reply, up to `message_stop`. An empty chunk gives a ping.
@@ -54,23 +52,10 @@ def stream_events(chunks: Iterable[bytes]) -> Iterator[StreamEvent]:
     Raises: APIError when the body is no Messages reply; TransportError when it is empty.
     """
     chunks = iter(chunks)
-    head = bytearray()
-    for chunk in chunks:
-        if not chunk:
-            yield PING
-            continue
-        head += chunk
-        if start := _first_bytes(head):
-            break
-    else:
-        raise TransportError("empty stream: the endpoint ended its reply without a word", "run the cell again")
-    if start[:1] in b"{[<\"'" or start[0] > 127:
-        body = bytearray(start)
-        for chunk in chunks:
-            if not chunk:
-                yield PING
-            body += chunk
-        yield from _whole(whole_reply(bytes(body)))
+    start = yield from beginning(chunks)
+    if is_one_piece(start):
+        body = yield from all_of(start, chunks)
+        yield from _whole(whole_reply(body))
         return
     decoder = SSEDecoder()
     has_begun = is_whole = is_over = False
@@ -126,13 +111,6 @@ def _has_reason(event: StreamEvent) -> bool:
     return isinstance(delta, dict) and bool(delta.get("stop_reason"))
 
 
-def _first_bytes(head: bytearray) -> bytes:
-    """Return `head` from its first telling byte; nothing while there is none."""
-    if len(head) < 3 and _BOM.startswith(head):
-        return b""
-    return bytes(head).removeprefix(_BOM).lstrip()
-
-
 def _sse_events(decoder: SSEDecoder, start: bytes, chunks: Iterator[bytes]) -> Iterator[StreamEvent]:
     for event in decoder.feed(start):
         yield from _stream_event(event)
@@ -146,6 +124,13 @@ def _sse_events(decoder: SSEDecoder, start: bytes, chunks: Iterator[bytes]) -> I
 
 
 _HEARTBEATS = frozenset(("", "ping", "pong", "heartbeat", "keepalive", "done", "null", "ok"))  # their letters
+
+
+def is_heartbeat(data: str) -> bool:
+    """Return whether an event's data, which is no JSON object, only says that the endpoint is still there."""
+    return re.sub("[^a-z]", "", data[:40].lower()) in _HEARTBEATS
+
+
 _CHUNKS = "the endpoint answers with chat completions, which are another API's"
 
 
@@ -163,7 +148,7 @@ def _stream_event(event: ServerSentEvent) -> Iterator[StreamEvent]:
         elif "type" not in data or (data.get("error") and kind != "error"):
             data["type"] = "error" if data.get("error") else event.event
         yield data  # type: ignore[misc]  # the wire's own JSON
-    elif re.sub("[^a-z]", "", event.data[:40].lower()) in _HEARTBEATS:
+    elif is_heartbeat(event.data):
         yield PING
     elif event.event == "error":
         yield {"type": "error", "error": event.data}
@@ -304,6 +289,8 @@ class MessageBuilder:
                 text = json.dumps(text)
             if isinstance(text, str) and text and (block := self._growing(index, _OF_TYPE[field])):
                 block.parts.append(text)
+        elif kind == "extra_delta" and (owner := self._open.get(index)):  # ours: what a model wants back with a block
+            owner.began["extra"] = {**owner.began.get("extra", {}), **delta["extra"]}
         elif kind == "signature_delta" and isinstance(signature := delta.get("signature"), str):
             if block := self._growing(index, "thinking"):
                 block.began["signature"] = signature

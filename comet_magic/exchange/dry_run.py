@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+from ..api.dialect import dialect
 from ..describe.images import thumbnails
 from ..keys import without_key
 from ..messages.message import ContentBlock, Message
 from ..messages.prices import estimated_prompt
+from ..messages.request import MESSAGES, Request
 from ..messages.tool_call import ToolCall
 from ..render.message import SHOWN_CHARACTERS, first_part, quoted
 from ..text import clean, dollars, escaped, many
@@ -32,12 +34,14 @@ class DryRun:
     @property
     def head(self) -> list[str]:
         """What frames the messages: where to, which parameters, how much."""
-        parameters = {name: value for name, value in self._request.parameters().items() if name != "system"}
+        spoken = dialect(self._request.dialect)
+        body = json.loads(spoken.body(replace(self._request, history=(), cached=())))
+        parameters = {name: value for name, value in body.items() if name not in _PROMPT}
         count, most = len(self._request.all_messages), self._most_usd
         money = f", at most ≈ {dollars(most)}" if most is not None else ""
         return [
             "Nothing was sent: this is a dry run.",
-            f"It would go to {self._request.model} at {self._endpoint}: {many(count, 'message')},"
+            f"It would go to {self._request.model} at {self._endpoint}{_path(self._request)}: {many(count, 'message')},"
             f" about {estimated_prompt(self._request):,} tokens, and up to {self._request.max_tokens:,} back{money}",
             f"with: {self._sent or 'your text'}",
             f"parameters: {json.dumps(parameters, ensure_ascii=False)}",
@@ -71,6 +75,14 @@ class DryRun:
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return {"text/markdown": self.to_markdown(), "text/plain": str(self)}
+
+
+_PROMPT = ("messages", "system", "input", "instructions")
+
+
+def _path(request: Request) -> str:
+    """Return where it goes, in words, where that is not usual."""
+    return "" if request.dialect == MESSAGES else dialect(request.dialect).path
 
 
 def _fitted(text: str) -> str:

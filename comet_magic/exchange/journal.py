@@ -196,8 +196,8 @@ class Journal:
         if not position.cell.conversation or not message.is_whole:
             return None
         turn = Turn.of(
-            position.key, (self._question, *message.before, message), asked_after=position.digest_before,
-            request=request,
+            position.key, (self._question, *message.before, message), self._plan.request.model,
+            asked_after=position.digest_before, request=request,
             at=at, session=self._session.id, execution=position.cell.execution, cost_usd=cost_usd, tokens=tokens,
         )  # fmt: skip
         self._session.cells.ran_in(position.cell.conversation, turn.cell)

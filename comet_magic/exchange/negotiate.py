@@ -1,15 +1,19 @@
-"""Send a request the way its endpoint accepts it: in another mode, or without cache marks, where it refuses those."""
+"""Send a request the way its endpoint accepts it: in another mode or dialect, or without a field that it refuses."""
 
 from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..api.client import Client, MessageStream, Streams
 from ..errors import APIError
-from ..messages.request import Request
+from ..messages.request import CHAT, MESSAGES, RESPONSES, Request
+from ..store import accepted
+from ..store.database import Store
+from ..text import lazy_pattern
 
 if TYPE_CHECKING:
     from ..output.modes import OutputModes
@@ -25,8 +29,14 @@ class Sender:
     def __init__(
         self, client: Streams, endpoint: str, refused_cache: set[str], modes: OutputModes | None,
         wants_thinking: dict[tuple[str, str], bool] | None = None,
+        keep: Callable[[Request], None] = lambda request: None,
     ) -> None:  # fmt: skip
-        """wants_thinking: by endpoint and model, whether it wants the thinking before calls back."""
+        """wants_thinking: by endpoint and model, whether it wants the thinking before calls back.
+
+        keep: gets a request that was taken with other fields, or in another dialect, than the one before it.
+        """
+        self._keep = keep
+        self._learned: Request | None = None
         self._client, self._endpoint, self._refused_cache, self._modes = client, endpoint, refused_cache, modes
         self._latest: Request | None = None
         self._began = 0.0
@@ -46,6 +56,8 @@ class Sender:
                 # Not all name the field: some say only that a content must be a string.
                 if request.cached and (error.status in (400, 422) or "cache_control" in error.what):
                     request, was_cached = replace(request, cached=()), True
+                elif other := _in_other_words(request, error):
+                    request = self._learned = other
                 elif learned is None and (other := _other_thinking(request, error)):
                     request, learned = other, other.sends_thinking
                 elif not (self._modes and self._modes.refused(error)):
@@ -55,6 +67,8 @@ class Sender:
                 self._wants_thinking[self._endpoint, request.model] = learned
             if was_cached:
                 self._refused_cache.add(self._endpoint)
+            if (kept := self._learned) and (kept.dialect, kept.refused) == (request.dialect, request.refused):
+                self._keep(request)
             if self._modes:
                 self._modes.taken()
             return stream
@@ -70,9 +84,11 @@ class Sender:
     def _adapted(self, request: Request, learned: bool | None) -> Request:
         wants = self._wants_thinking.get((self._endpoint, request.model)) if learned is None else None
         if wants is not None:
-            request = replace(request, sends_thinking=True) if wants else request.without_thinking()
+            request = replace(request, sends_thinking=wants)
         if request.cached and self._endpoint in self._refused_cache:
             request = replace(request, cached=())
+        if kept := self._learned:  # also for the further requests of the same reply
+            request = replace(request, dialect=kept.dialect, refused=kept.refused)
         return replace(request, mode=self._modes.now) if self._modes else request
 
 
@@ -84,7 +100,74 @@ def _other_thinking(request: Request, error: APIError) -> Request | None:
         or not re.search("thinking|reasoning|signature", error.what, re.I)
     ):
         return None
-    if request.has_thinking and not request.sends_thinking:
+    is_wanted = request.dialect == MESSAGES or _IS_WANTED.search(error.what)
+    if request.has_thinking and not request.sends_thinking and is_wanted:
         return replace(request, sends_thinking=True)
-    without = request.without_thinking()
-    return without if request.sends_thinking or without.messages != request.messages else None
+    sends_any = (
+        request.sends_thinking
+        or any(message.thinking for message in request.messages)
+        or (request.dialect != MESSAGES and request.has_thinking)
+    )
+    return request.without_thinking() if sends_any and request.sends_thinking is not False else None
+
+
+_IS_WANTED = lazy_pattern(r"must be|passed back|missing|required|expected", re.I)
+# Fields that the user has not asked for, or whose other name does the same.
+_FIELDS = ("max_tokens", "max_completion_tokens", "stream_options", "store", "include", "reasoning.summary")
+_ABOUT_FIELD = lazy_pattern(
+    r"unsupported|not supported|does(?:n't| not) support|unknown|unrecognized|unexpected|not permitted|not allowed"
+    r"|invalid (?:parameter|field)|extra inputs|use '?max",
+    re.I,
+)
+_BY_RESPONSES = lazy_pattern(r"v1/responses|responses (?:api|endpoint)|not a chat model", re.I)
+_BY_CHAT = lazy_pattern(r"v1/chat/completions|chat completions (?:api|endpoint)", re.I)
+
+
+def _in_other_words(request: Request, error: APIError) -> Request | None:
+    """Return the request without a field that the endpoint refuses, or in the dialect that it names; else None."""
+    if request.dialect == MESSAGES or error.status in (401, 402, 403, 408, 429):
+        return None
+    if request.dialect == CHAT and _BY_RESPONSES.search(error.what):
+        return replace(request, dialect=RESPONSES, refused=frozenset())
+    if not _ABOUT_FIELD.search(error.what):
+        return None
+    # The field that is named first is the one that is refused; the other is what is advised.
+    named = [(at, name) for name in _FIELDS if (at := _index_of(name, error.what)) >= 0 and name not in request.refused]
+    refused = {min(named)[1]} if named else set[str]()
+    limits = {"max_tokens", "max_completion_tokens"}
+    if not refused or limits <= refused | request.refused:
+        return None
+    return replace(request, refused=request.refused | refused)
+
+
+def _index_of(name: str, text: str) -> int:
+    match = re.search(rf"(?<![\w.]){re.escape(name)}(?![\w])", text)
+    return match.start() if match else -1
+
+
+# ---- what was learned
+
+
+def with_learned(request: Request, store: Store, endpoint: str) -> Request:
+    """Return the request as the endpoint is known to take it from this model."""
+    if request.dialect == MESSAGES:
+        return request
+    learned = accepted.find_accepted(store, endpoint, request.model)
+    if request.dialect == CHAT and learned.get(f"{_DIALECT}{RESPONSES}"):
+        request = replace(request, dialect=RESPONSES)
+    prefix = f"{request.dialect} "
+    refused = {
+        name.removeprefix(prefix) for name, is_taken in learned.items() if name.startswith(prefix) and not is_taken
+    }
+    return replace(request, refused=frozenset(refused)) if refused else request
+
+
+def keep_learned(store: Store, endpoint: str, request: Request) -> None:
+    """Note in which dialect, and without which fields, an endpoint has taken a request of this model."""
+    refused = [f"{request.dialect} {name}" for name in request.refused]
+    accepted.keep_accepted(store, endpoint, request.model, refused, is_taken=False)
+    if request.dialect == RESPONSES:
+        accepted.keep_accepted(store, endpoint, request.model, [f"{_DIALECT}{RESPONSES}"], is_taken=True)
+
+
+_DIALECT = "asked in "

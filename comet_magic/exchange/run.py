@@ -11,7 +11,7 @@ from ..keys import without_key
 from ..messages.message import Message
 from .journal import Journal
 from .loop import Reply
-from .negotiate import Sender
+from .negotiate import Sender, keep_learned
 from .plan import Plan
 
 if TYPE_CHECKING:
@@ -90,7 +90,8 @@ def _reply(
         if plan.endpoint.local_model is not None:
             journal.note("the local model calls no tools: its server ignores them")
     client = client_for(plan.endpoint, plan.time_limits, plan.retries, announce, journal.lost)
-    send = Sender(client, plan.endpoint.name, session.refused_cache, modes, session.wants_thinking)
+    learned = partial(keep_learned, plan.store, plan.endpoint.name)
+    send = Sender(client, plan.endpoint.name, session.refused_cache, modes, session.wants_thinking, learned)
     part = plan.options.continues.message if plan.options.continues else None
     return Reply(plan.request, send, key=plan.endpoint.key, typed=typed, tools=tools, part=part, allow=journal.allow)
 

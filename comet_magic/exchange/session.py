@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
@@ -12,18 +13,20 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
+from ..errors import CometError
 from ..messages.message import Message
+from ..messages.models import OfferedModel
 from ..messages.usage import Usage
 from ..settings import CometSettings
-from ..store import ledger, requests
+from ..store import offered, requests
 from ..store.connection import MEMORY
 from ..store.database import Store
 from ..text import dollars, expanded, user_folder, whole_text
 from . import cells
 from .cells import CellKeys
 
-PRICES_HOLD_S = 86_400.0  # seconds until the endpoint's prices are looked up again
-PRICES_RETRY_S = 3600.0
+MODELS_HOLD_S = 86_400.0  # seconds until what the endpoint offers is looked up again
+MODELS_RETRY_S = 3600.0
 A_DAY_S = 86_400.0
 MOST_ANCESTORS = 4
 
@@ -86,8 +89,8 @@ class Session:
         self.shrunk_to_mb = 0.0  # what the store held after its oldest had gone
         self._lock = threading.RLock()
         self._promises: dict[str, float] = {}
-        self._prices: dict[tuple[Store, str], tuple[dict[str, tuple[float, float]], float]] = {}
-        self._prices_fetched: dict[str, float] = {}
+        self._models: dict[tuple[Store, str], tuple[dict[str, OfferedModel], float]] = {}
+        self._models_fetched: dict[str, float] = {}
         self.began = time.strftime("%Y%m%d-%H%M%S")
 
     # ---- the store
@@ -166,35 +169,50 @@ class Session:
         with self._lock:
             self.totals = self.totals._replace(replayed=self.totals.replayed + 1)
 
-    # ---- prices
+    # ---- what the endpoint offers
 
-    def published_prices(
-        self, store: Store, endpoint: str, fetch: Callable[[], dict[str, tuple[float, float]]]
-    ) -> dict[str, tuple[float, float]]:
-        """Return the prices that the endpoint publishes, as far as they are known; old ones are fetched meanwhile.
+    def published_models(
+        self, store: Store, endpoint: str, fetch: Callable[[], dict[str, OfferedModel]]
+    ) -> dict[str, OfferedModel]:
+        """Return what the endpoint publishes of its models, as far as it is known; what is old is fetched meanwhile.
 
-        fetch: asks the endpoint; what it raises means that there are none.
+        fetch: asks the endpoint; what it raises means that it publishes nothing.
         """
-        prices = self.known_prices(store, endpoint)
-        at = self._prices[store, endpoint][1]
-        now = time.time()
-        if now - at > PRICES_HOLD_S and now - self._prices_fetched.get(endpoint, 0) > PRICES_RETRY_S:
-            self._prices_fetched[endpoint] = now
+        models = self.known_models(store, endpoint)
+        if self._is_due(store, endpoint):
             from ..background import in_background  # not at the top: it is for once a day
 
-            in_background(lambda: self._keep_prices(store, endpoint, fetch))
-        return prices
+            in_background(lambda: self._keep_models(store, endpoint, fetch))
+        return models
 
-    def known_prices(self, store: Store, endpoint: str) -> dict[str, tuple[float, float]]:
-        """Return the prices that the endpoint has published, as far as they were fetched before."""
-        found = self._prices.get((store, endpoint)) or ledger.find_prices(store, endpoint)
-        self._prices[store, endpoint] = found
+    def asked_models(
+        self, store: Store, endpoint: str, fetch: Callable[[], dict[str, OfferedModel]]
+    ) -> dict[str, OfferedModel]:
+        """Return what the endpoint offers: it is asked now, unless it was within a day."""
+        if self._is_due(store, endpoint):
+            with contextlib.suppress(CometError):
+                self._keep_models(store, endpoint, fetch)
+        return self.known_models(store, endpoint)
+
+    def known_models(self, store: Store, endpoint: str) -> dict[str, OfferedModel]:
+        """Return what the endpoint said of its models, as far as it was asked before."""
+        found = self._models.get((store, endpoint)) or offered.find_offered(store, endpoint)
+        self._models[store, endpoint] = found
         return found[0]
 
-    def _keep_prices(self, store: Store, endpoint: str, fetch: Callable[[], dict[str, tuple[float, float]]]) -> None:
-        if prices := fetch():
-            ledger.keep_prices(store, endpoint, prices)
-            self._prices[store, endpoint] = (prices, time.time())
+    def _is_due(self, store: Store, endpoint: str) -> bool:
+        """Return whether the endpoint is to be asked now, which is noted."""
+        self.known_models(store, endpoint)
+        at, now = self._models[store, endpoint][1], time.time()
+        is_due = now - at > MODELS_HOLD_S and now - self._models_fetched.get(endpoint, 0) > MODELS_RETRY_S
+        if is_due:
+            self._models_fetched[endpoint] = now
+        return is_due
+
+    def _keep_models(self, store: Store, endpoint: str, fetch: Callable[[], dict[str, OfferedModel]]) -> None:
+        if models := fetch():
+            offered.keep_offered(store, endpoint, models.values())
+            self._models[store, endpoint] = (models, time.time())
 
 
 def store_path(settings: CometSettings) -> Path:

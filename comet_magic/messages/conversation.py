@@ -14,7 +14,7 @@ from itertools import accumulate, count, pairwise
 from typing import Any, NamedTuple
 
 from ..text import lazy_pattern
-from .message import Message
+from .message import MARKS, THINKING, Message
 from .tokens import BYTES_A_TOKEN, OF_A_MESSAGE, block_tokens, estimated_message
 
 MOST_BREAKPOINTS = 4  # says the API
@@ -44,8 +44,11 @@ class Turn(NamedTuple):
     tokens: int | None = None
 
     @classmethod
-    def of(cls, cell: str, messages: Iterable[Message], **known: object) -> Turn:
-        """Raises: ValueError unless the messages begin with the user's and end with the assistant's, taking turns."""
+    def of(cls, cell: str, messages: Iterable[Message], model: str = "", **known: object) -> Turn:
+        """Return the turn of these messages. model: the one that was asked, for what only it takes back.
+
+        Raises: ValueError unless the messages begin with the user's and end with the assistant's, taking turns.
+        """
         messages = tuple(messages)
         has_calls = any(message.tool_uses for message in messages)
         wire = [message.to_history(keeps_thinking=has_calls).to_wire() for message in messages]
@@ -55,10 +58,15 @@ class Turn(NamedTuple):
             raise ValueError("each call of a tool has its result in the message that follows, and no other has")
         if _calls(messages[-1]) or _results(messages[0]):
             raise ValueError("a turn neither begins with a tool's result nor ends with its call")
-        text = json.dumps(_with_plain_ids(wire) if has_calls else wire)
+        text = plain = json.dumps(_with_plain_ids(wire) if has_calls else wire)
+        if has_calls:
+            marked = json.loads(text)
+            text = json.dumps(_marked(marked, model))
+            plain = json.dumps(_marked(marked, ""))
         sent = [message.to_history() for message in messages]
         size = _size(sent, text if not has_calls else json.dumps([message.to_wire() for message in sent]))
-        return cls(cell, text, sha256(text.encode()).hexdigest(), size, **known)  # type: ignore[arg-type]  # the fields above
+        # The digest is of what was said: it stays what it is, whatever else is kept of a turn.
+        return cls(cell, text, sha256(plain.encode()).hexdigest(), size, **known)  # type: ignore[arg-type]  # the fields above
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -79,6 +87,11 @@ class Turn(NamedTuple):
         return '"thinking"' in self.wire or '"redacted_thinking"' in self.wire
 
     @property
+    def has_marks(self) -> bool:
+        """Whether a block of it says which model made it, or what that wants back."""
+        return '"tool_use"' in self.wire and ('"model"' in self.wire or '"extra"' in self.wire)
+
+    @property
     def tokens_sent(self) -> int:
         """Estimated tokens that it takes in a later prompt."""
         return self.size // BYTES_A_TOKEN + 1
@@ -90,6 +103,24 @@ class Turn(NamedTuple):
     @property
     def reply(self) -> str:
         return self.messages[-1].text
+
+
+def _marked(wire: list[dict[str, Any]], model: str) -> list[dict[str, Any]]:
+    """Return the messages with the name of the model that made each call and thought; "": without any mark."""
+
+    def block_marked(block: dict[str, Any]) -> dict[str, Any]:
+        if block["type"] not in (*THINKING, "tool_use"):
+            return block
+        if model:
+            return {**block, "model": model}
+        return {name: value for name, value in block.items() if name not in MARKS}
+
+    return [
+        {**message, "content": list(map(block_marked, message["content"]))}
+        if isinstance(message["content"], list) and message["role"] == "assistant"
+        else message
+        for message in wire
+    ]
 
 
 _PLAIN_ID = lazy_pattern(r"[A-Za-z0-9_-]{1,64}")
@@ -146,7 +177,7 @@ def _size(messages: Iterable[Message], text: str) -> int:
 
 @lru_cache(maxsize=1024)
 def _messages(wire: str) -> tuple[Message, ...]:
-    return tuple(map(Message.from_wire, json.loads(wire)))
+    return tuple(Message.from_wire(message).without_marks() for message in json.loads(wire))
 
 
 class Conversation(NamedTuple):

@@ -36,6 +36,8 @@ class ContentBlock(TypedDict, total=False):
     partial_json: str
     title: str
     citations: list[Any] | None
+    extra: dict[str, Any]  # ours: what the model that made the block wants back with it
+    model: str  # ours: that model, in a turn that is kept
 
 
 LONGEST_NAME = 200  # characters of what a counterpart calls itself, a block, a tool or a reason
@@ -205,9 +207,22 @@ class Message:
         return self.stop_reason in ("max_tokens", "refusal", "model_context_window_exceeded")
 
     @property
+    def pictures(self) -> list[tuple[str, str]]:
+        """(media type, base64) of the pictures in a reply, in order."""
+        sources = [block.get("source") or {} for block in self.content if block.get("type") == "image"]
+        return [(source["media_type"], source["data"]) for source in sources if source.get("type") == "base64"]
+
+    @property
     def unknown_blocks(self) -> list[str]:
         """Types of the blocks that are not shown, because nobody knows how to."""
         return sorted({str(block.get("type")) for block in self.content} - _KNOWN_BLOCKS)
+
+    def without_marks(self, model: str | None = None) -> Message:
+        """Return the message without what is only ours in its blocks. model: the only one whose thinking stays in."""
+        is_left = [model is None or block.get("type") not in THINKING or is_of(block, model) for block in self.content]
+        blocks = [block for block, stays in zip(self.content, is_left, strict=True) if stays]
+        content = [{name: value for name, value in block.items() if name not in MARKS} for block in blocks]
+        return replace(self, content=tuple(content))  # type: ignore[arg-type]  # the wire's own JSON
 
     def to_history(self, *, keeps_thinking: bool = False) -> Message:
         """Return the message as it is sent in later requests: text and tool calls, and no thinking.
@@ -262,10 +277,10 @@ class Message:
         return usage_line(self)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        from ..render.message import to_markdown, to_plain
+        from ..render.message import pictures_markdown, to_markdown, to_plain
 
         return {
-            "text/markdown": to_markdown(self, show_usage=self.shows_usage),
+            "text/markdown": to_markdown(self, show_usage=self.shows_usage) + pictures_markdown(self),
             "text/plain": to_plain(self, show_usage=self.shows_usage),
         }
 
@@ -274,13 +289,15 @@ class Message:
 
 
 THINKING = ("thinking", "redacted_thinking")
+MARKS = ("extra", "model")
 _SENT_BACK = {"text": ("type", "text"), "tool_use": ("type", "id", "name", "input")}
+_KEPT_BACK = {**_SENT_BACK, "tool_use": (*_SENT_BACK["tool_use"], "extra")}
 
 
 def _sent_back(block: ContentBlock, keeps_thinking: bool) -> ContentBlock | None:
     if keeps_thinking and block["type"] in THINKING:
         return block
-    names = _SENT_BACK.get(block["type"], ())
+    names = (_KEPT_BACK if keeps_thinking else _SENT_BACK).get(block["type"], ())
     return {name: value for name, value in block.items() if name in names} if names else None  # type: ignore[return-value]
 
 
@@ -289,5 +306,10 @@ def is_signed(block: ContentBlock) -> bool:
     return block["type"] == "redacted_thinking" or bool(block.get("signature"))
 
 
+def is_of(block: Mapping[str, Any], model: str) -> bool:
+    """Return whether a block is that model's own; what does not say whose it is may be."""
+    return bool(block.get("model", model) == model)
+
+
 WHOLE_REASONS = {"end_turn", "stop_sequence", None}  # gateways pass other services' words through, such as length
-_KNOWN_BLOCKS = {"text", "thinking", "redacted_thinking", "tool_use"}
+_KNOWN_BLOCKS = {"text", "thinking", "redacted_thinking", "tool_use", "image"}

@@ -9,6 +9,37 @@ import re
 from typing import NamedTuple
 
 
+class OfferedModel(NamedTuple):
+    """What an endpoint's list says of a model. None, "" and the empty set: it does not say.
+
+    kind: "chat", "image", "speech", "transcript", "embedding", "video", "music" or another word.
+    dialects: the names of those in which it may be asked.        context, max_output: tokens.
+    price_in, price_out: US dollars per million tokens.        shuts_down: the day, as `2026-12-01`.
+    """
+
+    id: str
+    kind: str = "chat"
+    dialects: frozenset[str] = frozenset()
+    context: int | None = None
+    max_output: int | None = None
+    price_in: float | None = None
+    price_out: float | None = None
+    shuts_down: str = ""
+
+    @property
+    def price(self) -> tuple[float, float] | None:
+        """(input, output) in US dollars per million tokens; None where it is not said."""
+        return None if self.price_in is None or self.price_out is None else (self.price_in, self.price_out)
+
+    def __str__(self) -> str:
+        """Return `chat · 400k context · $0.25 in, $2 out per MTok · shuts down 2026-12-11`."""
+        parts = [self.kind, f"{_short(self.context)} context" if self.context else ""]
+        parts.append(f"{_short(self.max_output)} output" if self.max_output else "")
+        parts.append(f"${self.price_in:g} in, ${self.price_out:g} out per MTok" if self.price else "")
+        parts.append(f"shuts down {self.shuts_down}" if self.shuts_down else "")
+        return " · ".join(filter(None, parts))
+
+
 class KnownModel(NamedTuple):
     """context, max_output: tokens.        price_in, price_out: list price, US dollars per million tokens.
 
@@ -35,6 +66,8 @@ class KnownModel(NamedTuple):
 
 
 def _short(tokens: int) -> str:
+    if tokens < 1000:
+        return str(tokens)
     return f"{tokens // 1_000_000}M" if tokens >= 1_000_000 else f"{tokens // 1000}k"
 
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from .models import known
+from .models import OfferedModel, known
 from .request import Request
 from .tokens import OF_A_MESSAGE, estimated_message, estimated_tokens
 from .usage import Usage
@@ -61,16 +61,16 @@ class Price(NamedTuple):
         return self.long_prompt[1] if self.long_prompt and prompt_tokens > self.long_prompt[0] else 1.0
 
 
-def price_of(model: str, own: Mapping[str, Any], published: Mapping[str, tuple[float, float]]) -> Price | None:
+def price_of(model: str, own: Mapping[str, Any], offered: Mapping[str, OfferedModel]) -> Price | None:
     """Return the price of `model`: the user's, else the endpoint's, else the list price; None if none is known.
 
-    own: `CometSettings.prices`.        published: what the endpoint says: (input, output) by model.
+    own: `CometSettings.prices`.        offered: what the endpoint says of its models, by their ids.
     """
     facts = known(model)
     if model in own:
         return own_price(own[model])
-    if model in published:
-        price_in, price_out = published[model]
+    if model in offered and (published := offered[model].price):
+        price_in, price_out = published
         source = "the endpoint's price"
     elif facts:
         price_in, price_out, source = facts.price_in, facts.price_out, LIST_PRICE

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -14,7 +14,9 @@ from .framed import Repeats
 from .lasting import lasting
 from .message import Message
 
-FORMAT, FORCED, TOOL, WORDS, GRAMMAR = "format", "forced", "tool", "words", "grammar"  # how a form is asked for
+# How a form is asked for.
+FORMAT, FORCED, TOOL, OBJECT, WORDS, GRAMMAR = "format", "forced", "tool", "object", "words", "grammar"
+MESSAGES, CHAT, RESPONSES = "messages", "chat", "responses"  # the dialects in which an endpoint may be asked
 CODE_TASK = (
     "One notebook cell will be made of the Python in your reply: give all of it in one ```python block. "
     "Names and imports of the notebook are there already."
@@ -48,8 +50,11 @@ class Request:
     cached: indexes of turns up to whose end the endpoint is asked to cache the prompt; at most 4, says the API.
     tools: what the model may call, as on the wire.        may_call: False: not any more, for enough has been called.
     form: what the reply is to be; None for text.        mode: how that is asked for.
-    sends_thinking: whether the thinking before the calls of earlier turns goes along.
+    sends_thinking: whether the thinking before calls goes along; None: as is usual in the dialect.
     makes_cell: whether a cell will be made of the reply's Python, which is said to the model.
+    extra_body: further fields of the body, which are the user's own.
+    dialect: the API in whose words it is sent.
+    refused: names of fields that the endpoint does not take for this model.
     """
 
     model: str
@@ -67,8 +72,11 @@ class Request:
     may_call: bool = True
     form: Form | None = None
     mode: str = FORCED
-    sends_thinking: bool = False
+    sends_thinking: bool | None = None
     makes_cell: bool = False
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    dialect: str = MESSAGES
+    refused: frozenset[str] = frozenset()
 
     @cached_property
     def key(self) -> str:
@@ -88,6 +96,18 @@ class Request:
         return (*(earlier if self.sends_thinking else map(Message.without_thinking, earlier)), *self.messages)
 
     @property
+    def full_messages(self) -> list[dict[str, Any]]:
+        """All entries of `messages`, with what the model of each turn wants back, for a dialect to choose from."""
+        earlier = [message for turn in self.history for message in json.loads(turn.wire)]
+        messages = [*earlier, *(message.to_wire() for message in self.messages)]
+        if self.history:
+            repeats = Repeats()
+            messages = [repeats.without(message) for message in messages]
+        if self.instruction and messages:
+            messages[-1] = _with_text(messages[-1], self.instruction)
+        return messages
+
+    @property
     def has_thinking(self) -> bool:
         """Whether there is thinking in it that could be sent, and is not."""
         if any(message.without_unsigned() is not message for message in self.messages):
@@ -96,7 +116,7 @@ class Request:
 
     def without_thinking(self) -> Request:
         """Return the request without any thinking, also before the calls that are being answered."""
-        return replace(self, sends_thinking=False, messages=tuple(map(Message.without_thinking, self.messages)))
+        return replace(self, sends_thinking=False)
 
     def to_wire(self) -> dict[str, Any]:
         """Return the body of POST /v1/messages: these fields, and no null among them."""
@@ -104,13 +124,12 @@ class Request:
 
     def to_json(self) -> str:
         """Return the body as JSON text, in ASCII, so that lone surrogates are legal and reach the server."""
-        sent = self.messages if self.sends_thinking else map(Message.without_unsigned, self.messages)
         # A turn stays the text that it is: a long conversation is not read and written anew for each question.
+        model = self.model if self.sends_thinking else None
         earlier = [
-            _marked(turn, self.sends_thinking) if at in self.cached else _sent(turn, self.sends_thinking)
-            for at, turn in enumerate(self.history)
+            _marked(turn, model) if at in self.cached else _sent(turn, model) for at, turn in enumerate(self.history)
         ]
-        messages = [message.to_wire() for message in sent]
+        messages = [message.to_wire() for message in self._sent_messages()]
         if self.history:
             repeats = Repeats()
             earlier = [repeats.without_in(text) for text in earlier]
@@ -120,6 +139,12 @@ class Request:
         parts = [text[1:-1] for text in (*earlier, json.dumps(messages)) if text != "[]"]
         parameters = json.dumps(self.parameters())
         return f'{parameters[:-1]}, "messages": [{", ".join(parts)}]}}'
+
+    def _sent_messages(self) -> Iterable[Message]:
+        if self.sends_thinking:
+            return self.messages
+        is_left_out = self.sends_thinking is False
+        return map(Message.without_thinking if is_left_out else Message.without_unsigned, self.messages)
 
     def repeated_names(self) -> list[str]:
         """Return the names of the data in the last message that is not sent again, for an earlier turn has it."""
@@ -150,12 +175,13 @@ class Request:
             body["thinking"] = _thinking(self.thinking)
         if self.stream:
             body["stream"] = True
+        body.update(self.extra_body)
         return body
 
     @property
     def instruction(self) -> str:
         """What is said behind the last message of what the reply is to be; not in the key. "" for nothing."""
-        if self.form is None or self.mode not in (TOOL, WORDS):
+        if self.form is None or self.mode not in (TOOL, OBJECT, WORDS):
             return CODE_TASK if self.makes_cell else ""
         return _BY_TOOL if self.mode == TOOL else _BY_WORDS + json.dumps(self.form.schema, ensure_ascii=False)
 
@@ -202,20 +228,22 @@ def _with_text(message: dict[str, Any], text: str) -> dict[str, Any]:
     return {**message, "content": [*content, {"type": "text", "text": text}]}
 
 
-def _sent(turn: Turn, sends_thinking: bool) -> str:
-    """Return the JSON of a turn as it is sent."""
-    return turn.wire if sends_thinking or not turn.has_thinking else _without_thinking(turn)
+def _sent(turn: Turn, model: str | None) -> str:
+    """Return the JSON of a turn as it is sent. model: the one whose thinking goes along; None: no thinking does."""
+    return _as_sent(turn, model) if turn.has_thinking or turn.has_marks else turn.wire
 
 
 @lru_cache(maxsize=64)
-def _without_thinking(turn: Turn) -> str:
-    return json.dumps([message.without_thinking().to_wire() for message in turn.messages])
+def _as_sent(turn: Turn, model: str | None) -> str:
+    messages: Iterable[Message] = map(Message.from_wire, json.loads(turn.wire))
+    messages = messages if model else map(Message.without_thinking, messages)
+    return json.dumps([message.without_marks(model).to_wire() for message in messages])
 
 
 @lru_cache(maxsize=64)
-def _marked(turn: Turn, sends_thinking: bool) -> str:
+def _marked(turn: Turn, model: str | None) -> str:
     """Return the JSON of a turn, with the mark up to which the endpoint is asked to cache."""
-    messages: list[dict[str, Any]] = json.loads(_sent(turn, sends_thinking))
+    messages: list[dict[str, Any]] = json.loads(_sent(turn, model))
     content = messages[-1]["content"]
     blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
     messages[-1]["content"] = [*blocks[:-1], {**blocks[-1], "cache_control": {"type": "ephemeral"}}]

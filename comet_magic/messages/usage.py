@@ -16,6 +16,7 @@ class Usage(NamedTuple):
     cache_read_input_tokens, cache_creation_input_tokens: read from, and written to, the prompt cache.
     ephemeral_1h_input_tokens: those of the written ones that stay for an hour, which costs more.
     web_search_requests: searches that the server ran.
+    reasoning_tokens: those of the output that were thinking, where that is said.
     """
 
     input_tokens: int | None = None
@@ -24,6 +25,7 @@ class Usage(NamedTuple):
     cache_creation_input_tokens: int | None = None
     ephemeral_1h_input_tokens: int | None = None
     web_search_requests: int | None = None
+    reasoning_tokens: int | None = None
 
     @classmethod
     def from_wire(cls, wire: object) -> Usage:
@@ -82,6 +84,8 @@ class Usage(NamedTuple):
         ]
         if cached:
             parts[0] += f" ({', '.join(cached)})"
+        if self.reasoning_tokens and self.output_tokens is not None:
+            parts[1] += f" ({self.reasoning_tokens:,} reasoning)"
         if self.web_search_requests:
             parts.append(f"web searches: {self.web_search_requests}")
         return " · ".join(parts)

@@ -20,7 +20,7 @@ from ..messages.message import Message
 from ..render.markdown import safe_markdown
 from ..render.message import displayed_part, notes, plain_account, plain_sources, to_markdown, to_plain, value_markdown
 from ..settings import terminal_shows_colours
-from ..text import MARK, clean, escaped
+from ..text import MARK, clean, escaped, many
 from .cell import current_shell, is_console, is_terminal
 from .executions import parent_of
 from .next_cell import one_block
@@ -116,7 +116,7 @@ class Notebook:
         """
         self.can_update = can_update
         self._makes_cell = makes_cell
-        self._clear, self._has_asked = clear, False
+        self._clear, self._has_asked, self._has_shown = clear, False, False
         self._publish = publish
         self._bundle_of = bundle_of
         self._show_usage = show_usage
@@ -167,6 +167,13 @@ class Notebook:
             "text/plain": to_plain(message, show_usage=self._show_usage),
         }
         self._update(bundle, {"comet_magic": facts(message)})
+        self._show_pictures(message)
+
+    def _show_pictures(self, message: Message) -> None:
+        """Show each picture of the reply as an output of its own, the one form that every front end shows; once."""
+        pictures, self._has_shown = [] if self._has_shown else message.pictures, True
+        for kind, data in pictures:
+            self._publish(data={kind: data, "text/plain": f"[a picture of the reply, {kind}]"}, metadata={})
 
     def _show_value(self, message: Message) -> None:
         """Show the value where the reply grew, as Jupyter shows it, and below it what there is to say."""
@@ -250,6 +257,10 @@ class Terminal:
             self._print(rest)
             self._end_drawing()
             rest = ""
+        if message.pictures:
+            print(
+                f"\n[{many(len(message.pictures), 'picture')}, which a terminal cannot show: comet_magic.last.pictures]"
+            )
         lines = _account(message, self._show_usage)
         print("\n".join([rest, *lines] if self._printed or rest else lines), flush=True)
 

@@ -2,6 +2,7 @@
 
 FORMAT: `output_config.format`, which holds the reply to the schema.        TOOL: the answer as a call of a tool.
 FORCED: the same, made to call it.        WORDS: an instruction in the prompt, which every model takes.
+OBJECT: a JSON object, with the schema in the prompt, which other dialects have.
 GRAMMAR: what the embedded model's server has in their place.
 """
 
@@ -11,12 +12,12 @@ import re
 
 from ..errors import APIError
 from ..messages.models import known
-from ..messages.request import FORCED, FORMAT, GRAMMAR, TOOL, WORDS, Request
-from ..store import output_modes
+from ..messages.request import FORCED, FORMAT, GRAMMAR, MESSAGES, OBJECT, TOOL, WORDS, Request
+from ..store import accepted
 from ..store.database import Store
 from ..text import lazy_pattern
 
-_USUAL, _EMBEDDED = (FORMAT, FORCED, TOOL, WORDS), (GRAMMAR, WORDS)
+_USUAL, _EMBEDDED, _OTHERS = (FORMAT, FORCED, TOOL, WORDS), (GRAMMAR, WORDS), (FORMAT, FORCED, OBJECT, WORDS)
 
 
 class OutputModes:
@@ -24,11 +25,12 @@ class OutputModes:
 
     def __init__(self, store: Store, endpoint: str, request: Request, *, is_embedded: bool = False) -> None:
         self._store, self._endpoint, self._model = store, endpoint, request.model
-        learned = output_modes.find_modes(store, endpoint, request.model)
+        learned = accepted.find_accepted(store, endpoint, request.model)
         refused_modes = {mode for mode, fits in learned.items() if not fits} | set(_impossible(request))
         self._proven = {mode for mode, fits in learned.items() if fits}  # a reply has been of the form
         self._fit = set(self._proven)  # the endpoint has taken such a request, at least
-        self._left = [mode for mode in (_EMBEDDED if is_embedded else _USUAL) if mode not in refused_modes]
+        modes = _EMBEDDED if is_embedded else _USUAL if request.dialect == MESSAGES else _OTHERS
+        self._left = [mode for mode in modes if mode not in refused_modes]
         self._refused: list[str] = []
         self._passed_over: list[str] = []
 
@@ -69,7 +71,7 @@ class OutputModes:
             self._keep([self.now], is_taken=True)
 
     def _keep(self, modes: list[str], *, is_taken: bool) -> None:
-        output_modes.keep_modes(self._store, self._endpoint, self._model, modes, is_taken=is_taken)
+        accepted.keep_accepted(self._store, self._endpoint, self._model, modes, is_taken=is_taken)
 
 
 # Fields of a request that are the same in every mode: an error that names one of them is about that.

@@ -43,6 +43,12 @@ def to_markdown(message: Message, *, show_usage: bool = True, remote_images: boo
     return "\n\n".join([*parts, *(_account(message) if show_usage else [])])
 
 
+def pictures_markdown(message: Message) -> str:
+    """Return the pictures of a reply that shows itself; a cell's stand in outputs of their own."""
+    pictures = [f"![a picture of the reply](data:{kind};base64,{data})" for kind, data in message.pictures]
+    return "".join(f"\n\n{picture}" for picture in pictures)
+
+
 def _folded(markdown: str, code: str) -> str:
     """Return the Markdown with the block of that code behind a line that opens it."""
     block = re.search(rf"(?m)^(`{{3,}}|~{{3,}})[^\n`]*\n{re.escape(code)}\n+\1[ \t]*$", markdown) if code else None
@@ -138,6 +144,7 @@ def to_plain(message: Message, *, show_usage: bool = True) -> str:
     """Return a reply as text for a terminal: folded, without control characters."""
     text, more = displayed_part(message.full_text)
     parts = [wrapped(clean(text))] if text else []
+    parts += [f"[a picture, {kind}, {len(data) * 3 // 4 / 1000:,.0f} kB]" for kind, data in message.pictures]
     parts += ["\n".join(lines)] if (lines := plain_sources(message)) else []
     parts += [f"[{MARK} {clean(note)}]" for note in [*more, *notes(message)]]
     if show_usage:
@@ -165,9 +172,13 @@ def ending(message: Message) -> str:
     details = message.stop_details or {}
     match "tool_use" if message.tool_uses and message.stop_reason in WHOLE_REASONS else message.stop_reason:
         case "end_turn" | "stop_sequence":
-            return "" if message.text.strip() else "(empty reply)"
+            return "" if message.text.strip() or message.pictures else "(empty reply)"
         case "max_tokens":
             limit = f" = {message.limit:,}" if message.limit else ""
+            if not message.text.strip() and (message.usage.reasoning_tokens or message.thinking):
+                return (
+                    f"all of max_tokens{limit} went into reasoning, and none is left for the answer: raise it with -t"
+                )
             return f"cut off at max_tokens{limit}: raise it with -t"
         case "refusal":
             category = f" ({details['category']})" if details.get("category") else ""

@@ -2,13 +2,14 @@
 
 # What other folders may import.
 __all__ = [
+    "accepted",
     "code_cells",
     "connection",
     "conversations",
     "database",
     "ledger",
     "left_out",
-    "output_modes",
+    "offered",
     "requests",
     "turns",
 ]

@@ -97,27 +97,3 @@ def lines(store: Store, by: str, *, session: str = "") -> list[Line]:
         ).fetchall()
 
     return [Line(**dict(row)) for row in store.find_all(act)]
-
-
-# ---- the endpoint's own prices
-
-
-def keep_prices(store: Store, endpoint: str, prices: dict[str, tuple[float, float]]) -> None:
-    now = time.time()
-
-    def act(db: Connection) -> None:
-        db.execute("DELETE FROM prices WHERE endpoint = ?", (endpoint,))
-        rows = [(endpoint, model, price_in, price_out, now) for model, (price_in, price_out) in prices.items()]
-        db.executemany("INSERT INTO prices VALUES (?,?,?,?,?)", rows)
-
-    store.write(act, keeps_turns=True)
-
-
-def find_prices(store: Store, endpoint: str) -> tuple[dict[str, tuple[float, float]], float]:
-    """Return (input, output) in US dollars per million tokens by model, and when they were kept; ({}, 0) for none."""
-
-    def act(db: Connection) -> list[Row]:
-        return db.execute("SELECT model, input, output, at FROM prices WHERE endpoint = ?", (endpoint,)).fetchall()
-
-    rows = store.find(act) or []
-    return {row["model"]: (row["input"], row["output"]) for row in rows}, max((row["at"] for row in rows), default=0.0)

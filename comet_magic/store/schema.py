@@ -75,4 +75,15 @@ MIGRATIONS = (
     );
     CREATE INDEX requests_by_cell ON requests (cell, at);
     """,
+    # What endpoints say of their models, where there were prices alone; and embeddings, each by a digest of its text.
+    """
+    DROP TABLE prices;
+    CREATE TABLE models (
+        endpoint TEXT NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, dialects TEXT NOT NULL, context INTEGER,
+        max_output INTEGER, price_in REAL, price_out REAL, shuts_down TEXT NOT NULL, at REAL NOT NULL,
+        PRIMARY KEY (endpoint, id)
+    );
+    CREATE TABLE embeddings (digest BLOB NOT NULL UNIQUE, vector BLOB NOT NULL, at REAL NOT NULL);
+    CREATE INDEX embeddings_by_age ON embeddings (at);
+    """,
 )

@@ -136,7 +136,8 @@ class ToolRunner:
                 given = block.get("input")
                 given = given if isinstance(given, dict) else {}
                 name = re.sub(r"[^A-Za-z0-9_-]", "_", str(block.get("name") or "unnamed"))[:LONGEST_NAME]
-                blocks.append({"type": "tool_use", "id": key, "name": name, "input": given})
+                extra = {"extra": block["extra"]} if "extra" in block else {}
+                blocks.append({"type": "tool_use", "id": key, "name": name, "input": given, **extra})  # type: ignore[typeddict-item]  # what it wants back
             elif block.get("type") != "text" or (block.get("text") or "").strip():
                 blocks.append(block)
         return replace(message, content=tuple(blocks))

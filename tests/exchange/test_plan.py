@@ -25,7 +25,7 @@ def test_a_setting_that_changes_in_the_middle_of_a_question_is_for_the_next_one(
     """A panel changes the endpoint while the first one answers: all that is written down is of the first."""
     monkeypatch.setenv("COMETAPI_KEY", KEY)
     settings = CometSettings.instance()
-    settings.prices = {"m": [1, 2]}
+    settings.prices, settings.dialects = {"m": [1, 2]}, {"m": "messages"}
 
     def answering(received: Received) -> Script:
         settings.endpoint, settings.model = other.url, "another"

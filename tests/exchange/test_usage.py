@@ -26,11 +26,12 @@ from comet_magic.exchange import session
 from comet_magic.exchange.negotiate import Sender
 from comet_magic.messages import models as catalog
 from comet_magic.messages.message import Message
+from comet_magic.messages.models import OfferedModel
 from comet_magic.messages.prices import Price, estimated_prompt, price_of
 from comet_magic.messages.request import Request
 from comet_magic.messages.usage import Usage
 from comet_magic.settings import CometSettings
-from comet_magic.store import ledger
+from comet_magic.store import ledger, offered
 from comet_magic.text import dollars
 
 
@@ -90,7 +91,11 @@ def test_every_known_model_has_prices_in_the_providers_proportions() -> None:
 
 
 def test_your_price_beats_the_endpoints_which_beats_the_list() -> None:
-    published = {"claude-opus-5": (4.0, 20.0), "m": (1.0, 2.0)}
+    named = {"claude-opus-5": (4.0, 20.0), "m": (1.0, 2.0)}
+    published = {
+        name: OfferedModel(name, price_in=price_in, price_out=price_out)
+        for name, (price_in, price_out) in named.items()
+    }
     assert price_of("claude-opus-5", {"claude-opus-5": [1, 2]}, published) == Price(
         1, 2, 1.25, 2, 0.1, None, "your price"
     )
@@ -143,7 +148,8 @@ def test_the_endpoints_prices_are_read_as_it_publishes_them_without_a_key() -> N
         from comet_magic.keys import Key
 
         client = Client(RequestsTransport(), Endpoint(server.url, Key("sk-0123456789abcdef", "test")))
-        assert client.published_prices() == {"a": (2.4, 12.0), "b": (1.0, 5.0)}
+        prices = {name: offered.price for name, offered in client.published_models().items()}
+        assert prices == {"a": (2.4, 12.0), "b": (1.0, 5.0), "free": None, "song": None, "c": None}
     assert [received.header("authorization") for received in server.received] == [None] * len(server.received)
     assert server.received[1].line.startswith("GET /api/models?page=2&")
 
@@ -171,7 +177,7 @@ def test_the_endpoints_own_price_counts_as_soon_as_it_is_known(
         Ran(shell, "%%claude\nhi")
         kept = session.current().store(CometSettings.instance())
         deadline = time.monotonic() + 60
-        while not ledger.find_prices(kept, gateway.url)[0] and time.monotonic() < deadline:
+        while not offered.find_offered(kept, gateway.url)[0] and time.monotonic() < deadline:
             time.sleep(0.01)
         assert "≈ $0.011 · session ≈ $0.011" in Ran(shell, "%%claude\nhi").plain
 
@@ -321,7 +327,7 @@ def test_a_budget_that_cannot_be_kept_refuses(shell: Any, server: WireServer) ->
     assert isinstance(ran.error, ConfigError)
     assert "there is a budget, and no price is known for mystery" in ran.error.what
     assert "CometSettings.prices = {'mystery': [input, output]}" in ran.error.hint
-    assert server.received == []
+    assert [one.line for one in server.received if one.body] == []
     shell.run_line_magic("config", "CometSettings.prices = {'mystery': [1, 1000]}")
     assert isinstance(Ran(shell, "%%claude -m mystery\nhi").error, ConfigError)
     shell.run_line_magic("config", "CometSettings.prices = {'mystery': [0, 0]}")

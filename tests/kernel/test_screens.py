@@ -105,7 +105,7 @@ def test_jupyter_console_prints_the_whole_reply_once(server: WireServer, nobody_
     command = ["-m", "jupyter_console", "--kernel=python3", "--simple-prompt"]
     for _ in range(3):  # now and then it waits for a kernel that has answered before it listened
         console = pexpect.spawn(
-            sys.executable, command, env=environment, encoding="utf-8", timeout=60, dimensions=(50, 200)
+            sys.executable, command, env=environment, encoding="utf-8", timeout=60, dimensions=(50, 200), use_poll=True
         )
         if console.expect([r"In \[1\]:", pexpect.TIMEOUT], timeout=20) == 0:
             break

@@ -172,6 +172,7 @@ def test_each_way_is_tried_and_the_one_that_is_taken_is_kept(serve: Callable[...
         return called({"value": 4})
 
     server = serve(server_of)
+    CometSettings.instance().dialects = {"*": "messages"}
     assert comet_magic.ask("How many?", as_=int) == 4
     assert [ways(sent) for sent in server.received] == ["format", "forced", "tool"]
     assert server.received[-1].json["messages"][-1]["content"].endswith("by calling the tool reply.")
@@ -630,6 +631,7 @@ def test_an_error_has_the_text_and_the_usage_however_it_came(serve: Callable[...
 
 def test_prose_where_a_way_is_known_to_fit_is_the_models_own(serve: Callable[..., WireServer]) -> None:
     server = serve(canonical('{"value": 4}'), canonical("I would rather not say."))
+    CometSettings.instance().dialects = {"*": "messages"}
     assert comet_magic.ask("?", as_=int) == 4
     with pytest.raises(ReplyError):
         comet_magic.ask("?", as_=int)

@@ -1,4 +1,4 @@
-"""Which ways of asking for a typed reply an endpoint and a model take, as far as that has been learned."""
+"""What of a request an endpoint and a model take, as far as that has been learned: ways of asking, and fields."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from .connection import Connection
 from .database import Store
 
-HOLD_S = 30 * 86_400.0  # seconds until a mode that was not taken is tried again
+HOLD_S = 30 * 86_400.0  # seconds until what was not taken is tried again
 
 
-def find_modes(store: Store, endpoint: str, model: str) -> dict[str, bool]:
-    """Return whether each mode is taken, by its name, as far as that is known."""
+def find_accepted(store: Store, endpoint: str, model: str) -> dict[str, bool]:
+    """Return whether each way of asking is taken, by its name, as far as that is known."""
     since = (endpoint, model, time.time() - HOLD_S)
 
     def act(db: Connection) -> dict[str, bool]:
@@ -22,8 +22,8 @@ def find_modes(store: Store, endpoint: str, model: str) -> dict[str, bool]:
     return {**(store.look_behind(act) or {}), **store.read(act)}
 
 
-def keep_modes(store: Store, endpoint: str, model: str, modes: Iterable[str], *, is_taken: bool) -> None:
-    """Note whether an endpoint and a model take these modes."""
-    rows = [(endpoint, model, mode, is_taken, time.time()) for mode in modes]
+def keep_accepted(store: Store, endpoint: str, model: str, ways: Iterable[str], *, is_taken: bool) -> None:
+    """Note whether an endpoint and a model take these."""
+    rows = [(endpoint, model, way, is_taken, time.time()) for way in ways]
     if rows:
         store.write(lambda db: db.executemany("INSERT OR REPLACE INTO ways VALUES (?,?,?,?,?)", rows), keeps_turns=True)
