@@ -217,8 +217,9 @@ class Client(NamedTuple):
         """
         if self.endpoint.model:
             request = replace(request, model=self.endpoint.model)
-        # The embedded model's server holds a reply to a schema on its chat endpoint alone.
-        spoken = dialect(CHAT if request.mode == GRAMMAR else request.dialect)
+        if request.mode == GRAMMAR:  # the embedded model's server holds a reply to a schema on its chat endpoint alone
+            request = replace(request, dialect=CHAT, stream=False)
+        spoken = dialect(request.dialect)
         began = time.monotonic()
         for again in (True, False):
             spent_s = 0.0 if again else time.monotonic() - began

@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..api.client import TimeLimits, client_for
-from ..api.dialect import chosen_dialect, dialect_of, is_claude
+from ..api.client import TimeLimits
 from ..api.endpoint import Endpoint, find_endpoint
 from ..describe.description import CellName, Limits, no_cell_name
 from ..describe.question import Question, limits_of
@@ -23,13 +22,14 @@ from ..messages import models, prices, tokens
 from ..messages.message import Message
 from ..messages.models import OfferedModel
 from ..messages.prices import Price
-from ..messages.request import CHAT, MESSAGES, Request
+from ..messages.request import Request
 from ..settings import CometSettings, budget_limits
 from ..store.database import Store
 from ..store.requests import Attempt, RequestRecord, StoredReply
 from ..text import shown_path
 from .cells import Cell
 from .negotiate import with_learned
+from .offered import find_dialect, find_offered
 from .position import Position, find_position
 from .replay import find_stored
 from .session import Session
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from ..output.typed import OutputType
     from ..tools.functions import Tool
 
-LIST_S = 5.0  # seconds that a server may take to say what it has
 CACHEABLE = 4096  # tokens; the most that any model asks of a prefix
 NO_LIMITS = Limits()
 GO_ON = "Your reply was cut off. Continue exactly from where it ended, without repeating any of it. It ended with:\n\n"
@@ -196,51 +195,6 @@ def unsupported_by(request: Request, endpoint: Endpoint) -> str:
     types = {str(block.get("type")) for message in request.all_messages for block in message.content}
     refused = sorted(types & {"image", "document"})
     return f"the local model takes text only, and no {' or '.join(refused)}" if refused else ""
-
-
-def find_offered(
-    settings: CometSettings,
-    session: Session,
-    store: Store,
-    endpoint: Endpoint,
-    names: tuple[str, ...],
-    limits: TimeLimits,
-) -> Mapping[str, OfferedModel]:
-    """Return what the endpoint says of its models. names: of the model, as asked for, and as sent.
-
-    CometAPI is asked meanwhile, for a name tells enough to begin with. Another server is asked once, now: what speaks
-    other dialects than Messages has a list that looks so.
-    """
-    if endpoint.local_model is not None:
-        return {}
-    brief = limits._replace(read_s=LIST_S, deadline_s=LIST_S)
-    if endpoint.is_cometapi:
-        retries = settings.retries
-        return session.published_models(
-            store, endpoint.name, lambda: client_for(endpoint, limits, retries, _say_nothing).published_models()
-        )
-    if is_claude(names[-1]) or chosen_dialect(names, settings.dialects):
-        return session.known_models(store, endpoint.name)
-    return session.asked_models(
-        store, endpoint.name, lambda: client_for(endpoint, brief, 0, _say_nothing).offered_models()
-    )
-
-
-def _say_nothing(text: str) -> None:
-    pass
-
-
-def find_dialect(
-    settings: CometSettings, endpoint: Endpoint, names: tuple[str, ...], known: Mapping[str, OfferedModel]
-) -> str:
-    """Return the name of the dialect for a model. names: as it was asked for, and as it is sent."""
-    if endpoint.local_model is not None:
-        return MESSAGES
-    has_chat_list = any(not offered.dialects or CHAT in offered.dialects for offered in known.values())
-    return dialect_of(
-        names[-1], settings.dialects, names, known.get(names[-1]),
-        is_chat_server=endpoint.is_cometapi or has_chat_list,
-    )  # fmt: skip
 
 
 def _record(

@@ -211,8 +211,11 @@ class Session:
 
     def _keep_models(self, store: Store, endpoint: str, fetch: Callable[[], dict[str, OfferedModel]]) -> None:
         if models := fetch():
-            offered.keep_offered(store, endpoint, models.values())
-            self._models[store, endpoint] = (models, time.time())
+            self.keep_models(store, endpoint, models)
+
+    def keep_models(self, store: Store, endpoint: str, models: dict[str, OfferedModel]) -> None:
+        offered.keep_offered(store, endpoint, models.values())
+        self._models[store, endpoint] = (models, time.time())
 
 
 def store_path(settings: CometSettings) -> Path:

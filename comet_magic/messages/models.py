@@ -33,8 +33,8 @@ class OfferedModel(NamedTuple):
 
     def __str__(self) -> str:
         """Return `chat · 400k context · $0.25 in, $2 out per MTok · shuts down 2026-12-11`."""
-        parts = [self.kind, f"{_short(self.context)} context" if self.context else ""]
-        parts.append(f"{_short(self.max_output)} output" if self.max_output else "")
+        parts = [self.kind, f"{short_count(self.context)} context" if self.context else ""]
+        parts.append(f"{short_count(self.max_output)} output" if self.max_output else "")
         parts.append(f"${self.price_in:g} in, ${self.price_out:g} out per MTok" if self.price else "")
         parts.append(f"shuts down {self.shuts_down}" if self.shuts_down else "")
         return " · ".join(filter(None, parts))
@@ -62,10 +62,11 @@ class KnownModel(NamedTuple):
 
     def __str__(self) -> str:
         price = f"list price ${self.price_in:g} in, ${self.price_out:g} out per MTok"
-        return f"{_short(self.context)} context · {_short(self.max_output)} output · {price}"
+        return f"{short_count(self.context)} context · {short_count(self.max_output)} output · {price}"
 
 
-def _short(tokens: int) -> str:
+def short_count(tokens: int) -> str:
+    """Return `200k` or `1M`."""
     if tokens < 1000:
         return str(tokens)
     return f"{tokens // 1_000_000}M" if tokens >= 1_000_000 else f"{tokens // 1000}k"

@@ -10,7 +10,7 @@ from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_
 
 from ..docstrings import docstring
 from ..errors import ConfigError
-from ..settings import ALIASES, CometSettings
+from ..settings import CometSettings
 from .executions import Executions
 
 if TYPE_CHECKING:
@@ -321,16 +321,16 @@ class CometMagics(Magics):
         print(ask_for_key(self.settings))
 
     @line_magic
-    def claude_models(self, line: str) -> None:
-        """List the models that the endpoint offers, and the aliases."""
-        from ..api.client import connect
+    def claude_models(self, line: str) -> object:
+        """List the models that the endpoint offers; `%claude_models gemini image`: those in which all words stand.
 
-        client = connect(self.settings, print)
-        self.offered = sorted(model["id"] for model in client.models())
-        names = {**ALIASES, **self.settings.aliases}
-        for model in self.offered:
-            short = ", ".join(alias for alias, name in names.items() if name == model)
-            print(f"{model}  ({short})" if short else model)
+        Each with its alias, its kind (chat, image, speech, …), the API in which it is asked (messages, chat or
+        responses), its context in tokens, its price, and the day on which it is shut down, as far as the list says so.
+        """
+        from .models_table import models_table
+
+        self.offered, table = models_table(self.settings, line, print)
+        return table
 
     @line_magic
     def claude_panel(self, line: str) -> None:

@@ -23,6 +23,7 @@ from ..api import client
 from ..background import in_background
 from ..errors import CometError
 from ..exchange import session
+from ..exchange.offered import known_model, list_models
 from ..keys import Key, keep, keyring_here
 from ..messages import models
 from ..settings import ALIASES, EFFORTS, SMALLEST_BUDGET, CometSettings
@@ -357,8 +358,9 @@ class Panel(widgets.VBox):
     def _follow_model(self) -> None:
         model = self._settings.model_named(self._settings.model)
         facts = models.known(model)
+        listed = known_model(self._settings, session.current(), model)
         alias = f"{model} · " if model != self._settings.model else ""
-        say(self._facts, f"{alias}{facts or 'nothing is known of this model; it can be used all the same'}")
+        say(self._facts, f"{alias}{_facts(facts, listed)}")
         self._controls["thinking"](self._settings.thinking)
         self._slider.max = math.log10(max(facts.max_output if facts else MOST_TOKENS, self._settings.max_tokens)) + 1e-9
         why = models.refusal(model, "temperature")
@@ -423,6 +425,8 @@ class Panel(widgets.VBox):
             names, why_none = _listed(self._models)
             self._offer(names)
             say(self._list, why_none)
+            with self._moving():
+                self._follow_model()
             self._models = None
         with self._moving():
             self._talks.options = tuple(conversations.names())
@@ -452,9 +456,15 @@ class Panel(widgets.VBox):
             publish({**self._repr_mimebundle_(), "text/plain": ""})
 
 
+def _facts(facts: models.KnownModel | None, listed: models.OfferedModel | None) -> str:
+    """Return what is known of a model, in words: of a Claude, the provider says it; of others, the endpoint's list."""
+    ends = f" · shuts down {listed.shuts_down}" if facts and listed and listed.shuts_down else ""
+    return f"{facts}{ends}" if facts else str(listed or "nothing is known of this model; it can be used all the same")
+
+
 def offered_models(settings: CometSettings) -> list[str]:
     """Return the names of the models in the endpoint's list. Raises: CometError."""
-    return sorted(model["id"] for model in client.connect(settings).models())
+    return sorted(list_models(settings, session.current()))
 
 
 def _listed(models: Future[list[str]]) -> tuple[list[str], str]:

@@ -301,7 +301,8 @@ def test_the_usage_line_can_be_turned_off(shell: Any, server: WireServer) -> Non
 
 def test_models_are_listed_with_their_aliases(shell: Any, server: WireServer) -> None:
     server.scripts[:] = [reply({"data": [{"id": "claude-opus-5"}, {"id": "claude-a"}]})]
-    assert Ran(shell, "%claude_models").printed == "claude-a\nclaude-opus-5  (opus)\n"
+    table = Ran(shell, "%claude_models").result.result
+    assert [(row[0], row[1]) for row in table.rows] == [("claude-a", ""), ("claude-opus-5", "opus")]
 
 
 def test_ask_is_the_same_engine(shell: Any, server: WireServer) -> None:
