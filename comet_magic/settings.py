@@ -353,6 +353,10 @@ class CometSettings(SingletonConfigurable):
         from .suggestions import did_you_mean  # not at the top: loading stays quick
 
         names = {**ALIASES, **self.aliases}
+        if "," in name:
+            raise ConfigError(
+                f"{name}: one model, not several", "nothing was sent; %%claude -m asks several in one cell"
+            )
         if name not in names and name.isalpha() and (near := did_you_mean(name, names)):
             raise ConfigError(
                 f"{name} is not an alias of a model{near}",

@@ -57,6 +57,7 @@ HELD_BY = {
     "test_settings.py": "api.endpoint notebook.profile",
     "model/test_local.py": "api.local",
     "api/test_dialect.py": "exchange.offered store.offered",
+    "exchange/test_several.py": "notebook.side_by_side",
     "api/test_chat.py": "api.body api.chat_body api.chat_events api.inline_pictures api.responses_body api.responses_events",
     "test_asking.py": "conversations exchange.session notebook.cell",
     "describe/test_registry.py": "describe.dependencies describe.description describe.files describe.images describe.objects messages.image_size messages.tokens redaction",

@@ -1,4 +1,16 @@
 """A question, options and settings in; a `Plan`, its reply, and what is written down of both, out."""
 
 # What other folders may import.
-__all__ = ["cells", "dry_run", "following", "forecast", "journal", "loop", "offered", "plan", "run", "session"]
+__all__ = [
+    "cells",
+    "dry_run",
+    "following",
+    "forecast",
+    "journal",
+    "loop",
+    "offered",
+    "plan",
+    "run",
+    "session",
+    "several",
+]

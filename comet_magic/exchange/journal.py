@@ -160,7 +160,7 @@ class Journal:
         self._is_finished = True
         self._session.unannounced.pop((plan.store, plan.position.cell.conversation), None)  # the sent line says them
         self._session.count(message.usage, cost)
-        if why and plan.position.cell.conversation:
+        if why and plan.position.cell.conversation and plan.makes_turn:
             self.note(self._not_a_turn(message))
         self._keep_small()
         is_reported = message.incomplete or message.usage.output_tokens is not None
@@ -193,7 +193,7 @@ class Journal:
     ) -> Turn | None:
         """Return the turn that the reply makes; None where it makes none."""
         position = self._plan.position
-        if not position.cell.conversation or not message.is_whole:
+        if not position.cell.conversation or not message.is_whole or not self._plan.makes_turn:
             return None
         turn = Turn.of(
             position.key, (self._question, *message.before, message), self._plan.request.model,

@@ -22,7 +22,7 @@ from ..messages import models, prices, tokens
 from ..messages.message import Message
 from ..messages.models import OfferedModel
 from ..messages.prices import Price
-from ..messages.request import Request
+from ..messages.request import MESSAGES, Request
 from ..settings import CometSettings, budget_limits
 from ..store.database import Store
 from ..store.requests import Attempt, RequestRecord, StoredReply
@@ -31,7 +31,7 @@ from .cells import Cell
 from .negotiate import with_learned
 from .offered import find_dialect, find_offered
 from .position import Position, find_position
-from .replay import find_stored
+from .replay import count_run, find_stored
 from .session import Session
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ class Plan(NamedTuple):
     endpoint: where it goes, not started yet where it is the local model.        time_limits, retries: of each request.
     position: in the conversation.        stored: the reply that answers it without asking.
     named_store: the store's file, where the settings name one; "" for the user's own.
+    times: how often the cell was run in this kernel.        makes_turn: whether the reply may be a turn.
     price: None where none is known.      budget: US dollars, by "session" and "day".
     limits: of what tools send back.      tool_rounds, tool_calls, tool_timeout_s: of their calls.
     """
@@ -96,6 +97,8 @@ class Plan(NamedTuple):
     store_limit_mb: float
     store: Store
     named_store: str
+    times: int
+    makes_turn: bool = True
 
     @property
     def sent_line(self) -> str:
@@ -128,10 +131,11 @@ def make_plan(question: Question, options: Options, cell: Cell, settings: CometS
         raise ConfigError(
             problem, "nothing was sent; set COMETAPI_KEY for Claude, or leave it out (--alone leaves out earlier turns)"
         )
-    stored = None
+    stored, times = None, 0
     if not options.dry_run:
+        times = count_run(session, position, endpoint.name, request)
         is_fresh = options.fresh or part is not None
-        stored = find_stored(replay, session, store, position, endpoint.name, request, fresh=is_fresh)
+        stored = find_stored(replay, session, store, position, endpoint.name, request, fresh=is_fresh, times=times)
     time_limits, retries = TimeLimits.of(settings), settings.retries
     names = (str(options.flags.get("model") or settings.model), request.model)
     price = None
@@ -151,8 +155,33 @@ def make_plan(question: Question, options: Options, cell: Cell, settings: CometS
         question, options, request, record, endpoint, time_limits, retries, position, stored, price,
         budget_limits(settings.budget), limits, settings.tool_rounds, settings.tool_calls, settings.tool_timeout_s,
         settings.share_values, settings.show_usage, settings.remote_images, settings.store_limit_mb, store,
-        shown_path(store.path) if settings.store else "",
+        shown_path(store.path) if settings.store else "", times,
     )  # fmt: skip
+
+
+def with_model(plan: Plan, model: str, settings: CometSettings, session: Session) -> Plan:
+    """Return the plan of the same question to another model, whose reply makes no turn. Raises: as `make_plan`."""
+    options = plan.options._replace(flags={**plan.options.flags, "model": model})
+    store, endpoint, position = plan.store, plan.endpoint, plan.position
+    named = settings.request(plan.request.messages, **options.flags).model
+    request = replace(plan.request, model=named, cached=(), dialect=MESSAGES, refused=frozenset())
+    stored, price, names = None, None, (model, named)
+    if not options.dry_run:
+        stored = find_stored(
+            settings.replay, session, store, position, endpoint.name, request, fresh=options.fresh, times=plan.times
+        )
+    if not stored:
+        known = (
+            session.known_models(store, endpoint.name)
+            if options.dry_run
+            else find_offered(settings, session, store, endpoint, names, plan.time_limits)
+        )
+        price = prices.price_of(named, settings.prices, known)
+        request = with_learned(
+            replace(request, dialect=find_dialect(settings, endpoint, names, known)), store, endpoint.name
+        )
+    record = _record(request, plan.question, endpoint, session, position, price, None)
+    return plan._replace(options=options, request=request, record=record, stored=stored, price=price, makes_turn=False)
 
 
 def _extras(options: Options) -> tuple[str, ...]:

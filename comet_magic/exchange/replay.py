@@ -11,18 +11,27 @@ from .position import Position
 from .session import Session
 
 
+def count_run(session: Session, position: Position, endpoint: str, request: Request) -> int:
+    """Count a run of a question's cell; return how often it was run. Without an id, a cell is what it asks."""
+    return session.cells.times_run(position.key if _has_id(position) else f"{endpoint} {request.key}")
+
+
+def _has_id(position: Position) -> bool:
+    return bool(position.cell.id or position.cell.handle)
+
+
 def find_stored(
-    replay: str, session: Session, store: Store, position: Position, endpoint: str, request: Request, *, fresh: bool
-) -> StoredReply | None:
+    replay: str, session: Session, store: Store, position: Position, endpoint: str, request: Request, *, fresh: bool,
+    times: int,
+) -> StoredReply | None:  # fmt: skip
     """Return the stored reply that answers the question under the setting `replay`; None if it is to be asked.
 
+    times: how often the cell was run in this kernel, this time included.
     Raises: ConfigError when nothing may be asked, and nothing is there.
     """
     if replay == "only" and fresh:
         raise ConfigError("nothing is asked anew while CometSettings.replay = 'only'", "set it to 'auto' for that")
-    # A cell is known by its id; without one, its request is what it does, and how often.
-    has_id = bool(position.cell.id or position.cell.handle)
-    times = session.cells.times_run(position.key if has_id else f"{endpoint} {request.key}")
+    has_id = _has_id(position)
     is_first = not has_id or times == 1
     if fresh or replay == "never" or (replay == "auto" and not (position.cell.is_notebook and is_first)):
         return None

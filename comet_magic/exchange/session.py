@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import CometError
 from ..messages.message import Message
@@ -24,6 +24,9 @@ from ..store.database import Store
 from ..text import dollars, expanded, user_folder, whole_text
 from . import cells
 from .cells import CellKeys
+
+if TYPE_CHECKING:
+    from .several import Comparison
 
 MODELS_HOLD_S = 86_400.0  # seconds until what the endpoint offers is looked up again
 MODELS_RETRY_S = 3600.0
@@ -72,6 +75,7 @@ class Session:
         self.totals = Totals()
         self.allowed: list[tuple[str, object]] = []  # in which conversation which tool may be called without asking
         self.latest: Message | None = None
+        self.comparison: Comparison | None = None  # the latest replies of several models to one question
         self.refused_cache: set[str] = set()  # endpoints that take no cache_control
         self.wants_thinking: dict[tuple[str, str], bool] = {}  # endpoints and models, and whether they want it back
         self.followed: dict[

@@ -276,14 +276,14 @@ def publish(bundle: dict[str, Any]) -> None:
         shell.display_pub.publish(data=bundle)
 
 
-def _only_prints(shell: Any) -> bool:
+def only_prints(shell: Any) -> bool:
     """Return whether it is a terminal whose outputs nobody captures."""
     return is_terminal(shell) and not type(shell.display_pub).__name__.startswith("Capturing")
 
 
 def show(shell: Any, value: Any) -> None:
     """Show a value that displays itself, as Markdown where there is a notebook, else as text."""
-    if _only_prints(shell):
+    if only_prints(shell):
         print(value)
     else:
         bundle = value._repr_mimebundle_()
@@ -294,16 +294,16 @@ def show(shell: Any, value: Any) -> None:
 def screen_for(shell: Any, plan: Plan) -> Screen:
     """Return a notebook's output where there is one (also one that is being captured), else the terminal."""
     bundle_of, show_usage = shell.display_formatter.format, plan.show_usage
-    if _only_prints(shell) or is_console(shell):
+    if only_prints(shell) or is_console(shell):
         return Terminal(show_usage=show_usage, bundle_of=bundle_of, is_typed=bool(plan.options.output))
     return Notebook(
         shell.display_pub.publish, show_usage=show_usage, remote_images=plan.remote_images, bundle_of=bundle_of,
         makes_cell=plan.options.makes_cell, clear=shell.display_pub.clear_output if _is_alone(shell) else None,
-        can_update=_applies_updates(shell),
+        can_update=applies_updates(shell),
     )  # fmt: skip
 
 
-def _applies_updates(shell: Any) -> bool:
+def applies_updates(shell: Any) -> bool:
     """Return whether what is shown now can be shown anew in its place.
 
     Outputs that are captured are collected, each update as one more; Output widgets and the engines of ipyparallel pass

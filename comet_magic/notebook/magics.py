@@ -57,7 +57,7 @@ class CometMagics(Magics):
             What is the difference between a list and a tuple?
 
         Flags, each for this cell alone:
-          -m, --model NAME      model or alias (opus, sonnet, haiku, and your own)
+          -m, --model NAME      model or alias (opus, sonnet, haiku, and your own); several with commas between
           -t, --max-tokens N    most tokens in the reply
           -s, --system TEXT     system prompt
           --temperature X       0 to 1; current models refuse it
@@ -104,10 +104,10 @@ class CometMagics(Magics):
           %claude            ask in a line               %claude_forecast   what Run All would ask again
           %claude_fix        repair the failed cell      %claude_panel      the settings
           %claude_continue   finish a reply              %claude_keep       save them for all notebooks
-          %claude_history    the conversations           %claude_reset      set them back
-          %claude_models     the models                  %claude_key        enter a key
-          %claude_test       check endpoint and key      %claude_forget     see and delete what is kept
-          %claude_help       this list
+          %claude_choose     take another reply          %claude_reset      set them back
+          %claude_history    the conversations           %claude_key        enter a key
+          %claude_models     the models                  %claude_forget     see and delete what is kept
+          %claude_test       check endpoint and key      %claude_help       this list
         """
         from .flags import refuse_flags
 
@@ -229,6 +229,9 @@ class CometMagics(Magics):
         from ..exchange.session import current
 
         session = current()
+        models = [name.strip() for name in str(options.flags.get("model") or "").split(",")]
+        if len(models) > 1:
+            return self._ask_several(question, options, cell, models)
         plan = make_plan(question, options, cell, self.settings, session)
         if options.dry_run:
             from ..exchange.dry_run import DryRun
@@ -248,6 +251,38 @@ class CometMagics(Magics):
         self.stale_notes.keep(conversation, plan.position.key, screen, reply)
         self.stale_notes.mend(plan.store, conversation)
         return reply
+
+    def _ask_several(self, question: Question, options: Options, cell: Cell, models: list[str]) -> Message | None:
+        """Ask several models at once, and show their replies side by side. Returns: the one that is the turn."""
+        from ..exchange.plan import make_plan
+        from ..exchange.session import current
+        from ..exchange.several import ask_several, plans_for
+        from .display import brief_interrupt, show
+        from .side_by_side import message_of, side_by_side_for
+
+        session = current()
+        options = options._replace(flags={**options.flags, "model": models[0]})
+        plan = make_plan(question, options, cell, self.settings, session)
+        plans = plans_for(models, plan, self.settings, session)
+        if options.dry_run:
+            from ..exchange.dry_run import DryRun
+
+            for one in plans:
+                show(self.shell, DryRun(one))
+            return None
+        screen = side_by_side_for(self.shell, plan)
+        with brief_interrupt():
+            return message_of(screen.show(ask_several(plans, session)))
+
+    @line_magic
+    def claude_choose(self, line: str) -> None:
+        """Make another reply of several models the turn that later cells see: `%claude_choose 2`."""
+        from ..exchange.session import current
+        from ..exchange.several import choose
+
+        if not line.strip().isdigit():
+            raise ConfigError(f"%claude_choose takes the number of a reply, not {line.strip()!r}", "%claude_choose 2")
+        print(choose(current(), int(line)))
 
     def _insert_next_cell(
         self, cell: Cell, reply: Message, code: str, *, again: bool = False, replaces: Replaced | None = None

@@ -1,0 +1,168 @@
+"""One question to several models at once: a thread for each, and one of the replies is the turn."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from typing import NamedTuple
+
+from ..background import in_background
+from ..errors import CometError, ConfigError
+from ..keys import without_key
+from ..messages.conversation import Turn
+from ..messages.message import Message
+from ..settings import CometSettings
+from ..store import turns
+from ..text import many
+from .journal import Journal
+from .loop import Reply
+from .plan import Plan, with_model
+from .run import run
+from .session import Session
+
+MOST_MODELS = 8
+POLL_S = 0.05  # seconds between two looks at what has come
+PATIENCE_S = 5.0  # seconds that a stopped reply may take to end
+
+
+class Answer:
+    """What one of the models says. text: so far.        message: the finished one.        error: what ended it."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.name = plan.request.model
+        self.text = ""
+        self.note = ""
+        self.message: Message | None = None
+        self.error: BaseException | None = None
+        self._reply: Reply | None = None
+        self._is_stopped = False
+        self.done: Future[None] = Future()
+
+    def begin(self, session: Session) -> None:
+        self.done = in_background(lambda: self._run(session))
+
+    def _run(self, session: Session) -> None:
+        try:
+            with Journal(session, self.plan) as journal:
+                for snapshot in run(self.plan, journal, session, announce=self._announce):
+                    if isinstance(snapshot, Message):
+                        self.message = snapshot
+                        continue
+                    self._reply, self.text = snapshot, snapshot.text
+                    if self._is_stopped:
+                        snapshot.stop()
+        except BaseException as error:  # noqa: BLE001  # it is shown in its column, or raised where all have failed
+            self.error = error
+
+    def _announce(self, text: str) -> None:
+        self.note = text
+
+    def stop(self) -> None:
+        """End it with what has come; from another thread."""
+        self._is_stopped = True
+        if self._reply:
+            self._reply.stop()
+
+    @property
+    def is_whole(self) -> bool:
+        return self.message is not None and self.message.is_whole
+
+    @property
+    def problem(self) -> str:
+        """Why there is no reply, in words; "" if there is one, or none yet."""
+        if isinstance(self.error, CometError):
+            return f"{self.error.what}; {self.error.hint}" if self.error.hint else self.error.what
+        return "" if self.error is None else f"{type(self.error).__name__}: {self.error}"
+
+
+class Comparison(NamedTuple):
+    """The answers to one question, in the order in which the models were named."""
+
+    answers: tuple[Answer, ...]
+
+    @property
+    def turn(self) -> Answer:
+        """The one that is the turn of its cell, unless another is chosen."""
+        return self.answers[0]
+
+
+def plans_for(models: list[str], plan: Plan, settings: CometSettings, session: Session) -> list[Plan]:
+    """Return a plan for each of the models. plan: for the first of them. Raises: ConfigError."""
+    if plan.endpoint.model:
+        raise ConfigError("the endpoint has one model only", "nothing was sent; name one with -m")
+    if len(models) > MOST_MODELS:
+        raise ConfigError(f"{len(models)} models are more than the {MOST_MODELS} that fit side by side", "name fewer")
+    if plan.options.tools:
+        raise ConfigError("only one model at a time may call tools", "nothing was sent; leave out --tools, or name one")
+    plans = [plan, *(with_model(plan, model, settings, session) for model in models[1:])]
+    named = [one.request.model for one in plans]
+    if twice := next((model for model in named if named.count(model) > 1), ""):
+        raise ConfigError(f"{twice} is named twice", "nothing was sent; name each model once")
+    return plans
+
+
+def ask_several(plans: list[Plan], session: Session) -> Iterator[Comparison]:
+    """Yield the answers while they grow, and when all have ended.
+
+    Raises: KeyboardInterrupt, once what had come is in them; what ended the first, where none gave a reply.
+    """
+    comparison = Comparison(tuple(map(Answer, plans)))
+    for answer in comparison.answers:
+        answer.begin(session)
+    try:
+        while not all(answer.done.done() for answer in comparison.answers):
+            yield comparison
+            time.sleep(POLL_S)
+    except BaseException:
+        for answer in comparison.answers:
+            answer.stop()
+        until = time.monotonic() + PATIENCE_S
+        while time.monotonic() < until and not all(answer.done.done() for answer in comparison.answers):
+            time.sleep(POLL_S)
+        yield comparison
+        raise
+    session.comparison = comparison
+    session.latest = comparison.turn.message or next((one.message for one in comparison.answers if one.message), None)
+    yield comparison
+    if all(answer.message is None for answer in comparison.answers) and (error := comparison.turn.error):
+        raise error
+
+
+def choose(session: Session, number: int) -> str:
+    """Make a reply of the latest comparison the turn of its cell. number: from 1 on. Returns: what was done, in words.
+
+    Raises: ConfigError when there is none, or it is no whole reply.
+    """
+    comparison = session.comparison
+    if comparison is None:
+        raise ConfigError("no cell of this kernel has asked several models", "%%claude -m opus,gpt-… asks them")
+    if not 1 <= number <= len(comparison.answers):
+        raise ConfigError(f"there is no reply {number}", f"there are {len(comparison.answers)}")
+    answer = comparison.answers[number - 1]
+    if answer.message is None or not answer.is_whole:
+        raise ConfigError(f"reply {number} ({answer.name}) is not whole, so it can be no turn", "choose another one")
+    plan = comparison.turn.plan
+    position = plan.position
+    session.latest = answer.message
+    if not position.cell.conversation:
+        return f"comet_magic.last is reply {number} ({answer.name}); the cell is in no conversation"
+    stored = answer.plan.stored
+    question = stored.question if stored else without_key(plan.question.message, plan.endpoint.key)
+    cost, at = answer.message.receipt.cost_usd, answer.plan.record.at
+    turn = Turn.of(
+        position.key, (question, *answer.message.before, answer.message), answer.plan.request.model,
+        asked_after=position.digest_before, request=stored.request if stored else answer.plan.record.id,
+        at=stored.at if stored else at, session=session.id, execution=position.cell.execution,
+        cost_usd=stored.cost_usd if stored else cost,
+    )  # fmt: skip
+    turn_position = (
+        position.turn_position._replace(is_new=False) if comparison.turn.is_whole else position.turn_position
+    )
+    turns.keep_turn(plan.store, position.cell.conversation, turn, turn_position)
+    conversation = turns.conversation(plan.store, position.cell.conversation)
+    behind = {one.cell for one in conversation.turns[conversation.index_of(turn.cell) + 1 :]}
+    later = [one for one in conversation.stale() if one.cell in behind and one.session == session.id]
+    stale = f"; {many(len(later), 'later turn')} answered another reply: run their cells again" if later else ""
+    return f"reply {number} ({answer.name}) is the turn of its cell now{stale}"

@@ -1,0 +1,146 @@
+"""The replies of several models side by side: a column each where there is a page, one below the other in text."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..exchange.plan import Plan
+from ..exchange.several import Answer, Comparison
+from ..messages.message import Message
+from ..render.markdown import safe_markdown
+from ..render.message import displayed_part, noted, quoted, to_markdown, to_plain, value_markdown
+from ..text import MARK, clean, escaped
+from .cell import is_console
+from .display import PAINT_BYTES_PER_S, PAINT_S, BundleOf, applies_updates, facts, only_prints
+
+CHOICE = "reply 1 is the turn that later cells see; %claude_choose 2 takes another"
+
+
+class SideBySide:
+    """Paints the answers of one question into one output."""
+
+    def __init__(
+        self, publish: Callable[..., None] | None, bundle_of: BundleOf, *, show_usage: bool, remote_images: bool,
+        is_turn: bool, can_update: bool = True,
+    ) -> None:  # fmt: skip
+        """publish: None where text is printed at the end.        is_turn: whether one of the replies is a turn.
+
+        can_update: whether what is shown can be shown anew in its place.
+        """
+        self._can_update = can_update
+        self._publish, self._bundle_of = publish, bundle_of
+        self._show_usage, self._remote_images, self._is_turn = show_usage, remote_images, is_turn
+        self._id = os.urandom(16).hex()
+        self._is_open = False
+        self._due = 0.0
+        self._painted = ""
+
+    def show(self, snapshots: Iterator[Comparison]) -> Comparison:
+        """Paint the answers as they grow, and their end. Raises what iterating raises."""
+        comparison: Comparison | None = None
+        try:
+            for comparison in snapshots:
+                self._paint(comparison)
+        except BaseException as error:
+            # Where it came while something was painted, the replies have yet to be ended.
+            if hasattr(snapshots, "throw"):
+                try:
+                    comparison = snapshots.throw(error)
+                except BaseException as raised:  # they had ended
+                    if raised is not error:
+                        raise
+            raise
+        finally:
+            if comparison is not None:
+                self._finish(comparison)
+        assert comparison is not None
+        return comparison
+
+    def _paint(self, comparison: Comparison) -> None:
+        now = time.monotonic()
+        if self._publish is None or not self._can_update or now < self._due:
+            return
+        markdown = _table(comparison, self._growing)
+        if markdown != self._painted:
+            self._painted = markdown
+            plain = "\n\n".join(f"{answer.name}: {clean(answer.text)}" for answer in comparison.answers)
+            self._update({"text/markdown": markdown, "text/plain": plain})
+            self._due = now + max(PAINT_S, len(markdown.encode()) / PAINT_BYTES_PER_S)
+
+    def _growing(self, answer: Answer) -> str:
+        if answer.message or answer.problem:
+            return self._finished(answer)
+        part, more = displayed_part(answer.text)
+        markdown = safe_markdown(part, remote_images=self._remote_images, is_growing=True)
+        waiting = [] if part else [f"*{escaped(answer.note or 'thinking …')}*"]
+        return "\n\n".join([markdown, *more, *waiting])
+
+    def _finished(self, answer: Answer) -> str:
+        message = answer.message
+        if message is None:
+            return f"> {MARK} **{escaped(answer.problem or 'stopped by you')}**"
+        if message.is_value:
+            value = quoted(str(self._bundle_of(message.value)[0].get("text/plain", message.value)))
+            return f"{value}\n\n{value_markdown(message, show_usage=self._show_usage)}"
+        return to_markdown(message, show_usage=self._show_usage, remote_images=self._remote_images)
+
+    def _finish(self, comparison: Comparison) -> None:
+        note = [CHOICE] if self._is_turn and sum(answer.is_whole for answer in comparison.answers) > 1 else []
+        if self._is_turn and not comparison.turn.is_whole:
+            note = ["reply 1 is not whole, so later cells see none of these; %claude_choose 2 takes another"]
+        plain = "\n\n".join([*map(self._plain, _numbered(comparison)), *(f"{MARK} {line}" for line in note)])
+        if self._publish is None:
+            print(plain)
+            return
+        markdown = "\n\n".join([_table(comparison, self._finished), *map(noted, note)])
+        told = [facts(answer.message) for answer in comparison.answers if answer.message]
+        self._update({"text/markdown": markdown, "text/plain": plain}, {"comet_magic": {"replies": told}})
+        for answer in comparison.answers:
+            for kind, data in answer.message.pictures if answer.message else ():
+                self._publish(data={kind: data, "text/plain": f"[a picture of {answer.name}, {kind}]"}, metadata={})
+
+    def _plain(self, numbered: tuple[int, Answer]) -> str:
+        number, answer = numbered
+        message = answer.message
+        text = to_plain(message, show_usage=self._show_usage) if message else f"[{MARK} {clean(answer.problem)}]"
+        if message and message.is_value:
+            text = f"{clean(str(self._bundle_of(message.value)[0].get('text/plain', '')))}\n{text}"
+        return f"{number} · {clean(answer.name)}\n{text}"
+
+    def _update(self, bundle: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:
+        assert self._publish is not None
+        self._publish(data=bundle, metadata=metadata or {}, transient={"display_id": self._id}, update=self._is_open)
+        self._is_open = True
+
+
+def _numbered(comparison: Comparison) -> list[tuple[int, Answer]]:
+    return list(enumerate(comparison.answers, start=1))
+
+
+def _table(comparison: Comparison, cell: Callable[[Answer], str]) -> str:
+    """Return the answers as the columns of a table; what stands between empty lines in it is Markdown."""
+    width = 100 // len(comparison.answers)
+    heads = [f"<th>{number} · {escaped(answer.name)}</th>" for number, answer in _numbered(comparison)]
+    cells = [
+        f'<td width="{width}%" valign="top" style="text-align: left; vertical-align: top">\n\n{cell(answer)}\n\n</td>'
+        for answer in comparison.answers
+    ]
+    return f"<table><tr>{''.join(heads)}</tr>\n<tr>\n{''.join(cells)}\n</tr></table>"
+
+
+def message_of(comparison: Comparison) -> Message | None:
+    """Return the reply that is the turn; of what did not come, the first that did."""
+    return comparison.turn.message or next((answer.message for answer in comparison.answers if answer.message), None)
+
+
+def side_by_side_for(shell: Any, plan: Plan) -> SideBySide:
+    """Return a page's columns where there is one, else what prints."""
+    is_page = not (only_prints(shell) or is_console(shell))
+    return SideBySide(
+        shell.display_pub.publish if is_page else None, shell.display_formatter.format, show_usage=plan.show_usage,
+        remote_images=plan.remote_images, is_turn=bool(plan.position.cell.conversation),
+        can_update=applies_updates(shell),
+    )  # fmt: skip
