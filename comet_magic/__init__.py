@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from . import conversations, describe, tools
     from .asking import ask
+    from .embedding import embed
     from .errors import APIError, CometError, ConfigError, ReplyError, TransportError
     from .messages.message import Message
     from .messages.request import Request
@@ -34,6 +35,7 @@ _MODULES = {
     "TransportError": "errors",
     "Usage": "messages.usage",
     "ask": "asking",
+    "embed": "embedding",
     "panel": "notebook.panel",
     "tool": "tools.functions",
 }
@@ -52,6 +54,7 @@ __all__ = [
     "ask",
     "conversations",
     "describe",
+    "embed",
     "last",
     "load_ipython_extension",
     "panel",

@@ -80,6 +80,7 @@ class CometSettings(SingletonConfigurable):
         help="In which API a model is asked: {'gpt-*': 'chat'}; names, aliases or patterns, and messages, chat or "
         "responses. Otherwise the endpoint's list decides, then the model's name.",
     ).tag(config=True)
+    embedding_model = Unicode("text-embedding-3-small", help="Model of comet_magic.embed.").tag(config=True)
     extra_body = Dict(help="Fields that are added to each request, such as {'enable_thinking': False}.").tag(
         config=True
     )

@@ -18,7 +18,7 @@ PACKAGE = Path(comet_magic.__file__).parent
 # From the top down. A file or folder imports from the rows below its own, and from its own folder.
 ROWS = [
     {"__init__"},
-    {"asking"},
+    {"asking", "embedding"},
     {"notebook"},
     {"conversations"},
     {"exchange"},
@@ -57,6 +57,7 @@ HELD_BY = {
     "test_settings.py": "api.endpoint notebook.profile",
     "model/test_local.py": "api.local",
     "api/test_dialect.py": "exchange.offered store.offered",
+    "test_embedding.py": "api.embeddings store.embeddings",
     "exchange/test_several.py": "notebook.side_by_side",
     "api/test_chat.py": "api.body api.chat_body api.chat_events api.inline_pictures api.responses_body api.responses_events",
     "test_asking.py": "conversations exchange.session notebook.cell",

@@ -243,6 +243,13 @@ class Client(NamedTuple):
                 raise
         return stream
 
+    def post(self, path: str, body: str) -> dict[str, Any]:
+        """Send a body that is no question; return the JSON object of the reply. Raises: APIError for anything else."""
+        reply = decoded(self._send(path, body).body())
+        if not isinstance(reply, dict) or reply.get("error"):
+            raise without_key(error_from(200, reply), self.endpoint.key)
+        return reply
+
     def models(self) -> list[dict[str, Any]]:
         """Return what the endpoint offers: one object a model, with at least its `id`.
 

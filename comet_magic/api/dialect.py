@@ -113,7 +113,7 @@ def offered_model(record: Mapping[str, Any]) -> OfferedModel:
     output = next((n for key in _OUTPUTS if (n := _count(record.get(key)))), None)
     ends = next((str(record[key])[:10] for key in _SHUTDOWNS if isinstance(record.get(key), str) and record[key]), "")
     return OfferedModel(
-        name, kind, _dialects(record), context, output, *_price(record.get("pricing")),
+        name, kind, _dialects(record), context, output, *_price(record.get("pricing"), kind),
         ends if re.match(r"\d{4}-\d\d", ends) else "",
     )  # fmt: skip
 
@@ -141,11 +141,13 @@ def _dialects(record: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(named)
 
 
-def _price(pricing: object) -> tuple[float | None, float | None]:
+def _price(pricing: object, kind: str) -> tuple[float | None, float | None]:
     """Return US dollars per million tokens, in and out; None where it is priced otherwise, or not at all."""
     if not isinstance(pricing, Mapping) or "M Tokens" not in str(pricing.get("currency")):
         return None, None
     amounts = [pricing.get("input"), pricing.get("output")]
+    if kind == "embedding" and isinstance(amounts[0], int | float) and amounts[0] > 0:
+        return float(amounts[0]), 0.0  # nothing is written
     if not all(isinstance(amount, int | float) and amount > 0 for amount in amounts):
         return None, None
     return float(amounts[0]), float(amounts[1])  # type: ignore[arg-type]  # both are numbers

@@ -2,6 +2,7 @@
 
 # What other folders may import.
 __all__ = [
+    "budget",
     "cells",
     "dry_run",
     "following",

@@ -7,6 +7,7 @@ __all__ = [
     "connection",
     "conversations",
     "database",
+    "embeddings",
     "ledger",
     "left_out",
     "offered",

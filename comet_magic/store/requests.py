@@ -167,7 +167,7 @@ def finish(store: Store, record: RequestRecord, ending: Ending) -> None:
         if message is not None:
             _put_reply(db, record.id, message)
         if message is not None or ending.cost_usd:
-            _put_entry(db, record, ending.usage, ending.cost_usd)
+            put_entry(db, record, ending.usage, ending.cost_usd)
         if turn is not None and not put_turn(db, record.conversation, turn, ending.turn_position):
             put_turn(db, conversation_id(store, db, record.conversation), turn, ending.turn_position)
         if state == WHOLE:
@@ -184,7 +184,7 @@ def finish(store: Store, record: RequestRecord, ending: Ending) -> None:
             update_cache(store, record.conversation, turn, ending.turn_position)
 
 
-def _put_entry(db: Connection, record: RequestRecord, usage: Usage, cost_usd: float | None) -> None:
+def put_entry(db: Connection, record: RequestRecord, usage: Usage, cost_usd: float | None) -> None:
     counts = (usage.input_tokens, usage.output_tokens, usage.cache_read_input_tokens, usage.cache_creation_input_tokens)
     db.execute(
         "INSERT OR REPLACE INTO ledger VALUES (?,?,?,?,?,?,?,?,?,?,?)",

@@ -1,0 +1,95 @@
+"""Texts in, vectors out: POST /v1/embeddings, in as many requests as its limits ask for.
+
+Source: OpenAI's reference for embeddings, as CometAPI documents it: at most 2,048 inputs and 300,000 tokens a request.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..errors import APIError
+from ..messages.tokens import estimated_tokens
+from ..messages.usage import Usage
+from .client import Client
+
+if TYPE_CHECKING:
+    import numpy
+
+MOST_INPUTS, MOST_TOKENS = 2048, 250_000  # of a request; the tokens are estimated
+_HINT = "nothing of this request is kept; ask again, or try another model"
+
+
+def batches(texts: Sequence[str]) -> Iterator[tuple[int, int, int]]:
+    """Yield (begin, end, estimated tokens) of each request."""
+    begin = tokens = 0
+    for index, text in enumerate(texts):
+        size = estimated_tokens(text)
+        if index > begin and (index - begin == MOST_INPUTS or tokens + size > MOST_TOKENS):
+            yield begin, index, tokens
+            begin, tokens = index, 0
+        tokens += size
+    if len(texts) > begin:
+        yield begin, len(texts), tokens
+
+
+def embed_batch(
+    client: Client, model: str, texts: Sequence[str], dimensions: int | None, rows: Sequence[int]
+) -> tuple[numpy.ndarray[Any, Any], Usage]:
+    """Return one row a text, float32, and what was used. rows: where each text stands for the user, for errors.
+
+    Raises: APIError when the endpoint refuses, or gives other vectors than one of finite numbers for each text.
+    """
+    body: dict[str, Any] = {"model": model, "input": list(texts)}
+    if dimensions is not None:
+        body["dimensions"] = dimensions
+    try:
+        reply = client.post("/v1/embeddings", json.dumps({**body, "encoding_format": "base64"}))
+    except APIError as error:
+        if "encoding_format" not in error.what:
+            raise
+        reply = client.post("/v1/embeddings", json.dumps(body))
+    usage = reply.get("usage")
+    tokens = usage.get("prompt_tokens", usage.get("total_tokens")) if isinstance(usage, dict) else None
+    return _array(reply.get("data"), rows), Usage.from_wire({"input_tokens": tokens, "output_tokens": 0})
+
+
+def _array(data: object, rows: Sequence[int]) -> numpy.ndarray[Any, Any]:
+    import numpy
+
+    items = [item for item in data if isinstance(item, dict)] if isinstance(data, list) else []
+    if len(items) != len(rows):
+        raise APIError(f"the endpoint returned {len(items):,} vectors for {len(rows):,} texts", _HINT, status=200)
+    indexes = [item.get("index") for item in items]
+    if all(isinstance(index, int) for index in indexes) and sorted(indexes) == list(range(len(rows))):  # type: ignore[type-var]  # all are int
+        items.sort(key=lambda item: int(item["index"]))
+    elif any(index is not None for index in indexes):
+        raise APIError("the endpoint's vectors have indexes that are not those of the texts", _HINT, status=200)
+    vectors = [_vector(item.get("embedding"), row) for item, row in zip(items, rows, strict=True)]
+    if len({len(vector) for vector in vectors}) > 1:
+        raise APIError("the endpoint's vectors are of different lengths", _HINT, status=200)
+    array = numpy.stack(vectors)
+    if not (finite := numpy.isfinite(array).all(axis=1)).all():
+        raise _no_vector(rows[int(finite.argmin())])
+    return array
+
+
+def _vector(value: object, row: int) -> numpy.ndarray[Any, Any]:
+    import numpy
+
+    try:
+        if isinstance(value, str):
+            vector = numpy.frombuffer(b64decode(value, validate=True), "<f4")
+        else:
+            vector = numpy.array(value, numpy.float32)
+    except (ValueError, TypeError):
+        raise _no_vector(row) from None
+    if vector.ndim != 1 or not len(vector):
+        raise _no_vector(row)
+    return vector
+
+
+def _no_vector(row: int) -> APIError:
+    return APIError(f"the endpoint's vector for row {row:,} is null, or has numbers that are none", _HINT, status=200)
