@@ -60,22 +60,36 @@ def embed(
     store = session.store(settings)
     digests = embeddings.digests(name, dimensions, checked)
     first_rows = {digest: row for row, digest in reversed(list(enumerate(digests)))}  # equal texts are asked once
-    found = {} if fresh else embeddings.find_embeddings(store, list(first_rows))
-    rows = sorted(row for digest, row in first_rows.items() if digest not in found)
+    places: dict[bytes, tuple[int, int]] = {}
+    arrays: dict[int, numpy.ndarray[Any, Any]] = {}
+    if not fresh:
+        places, kept = embeddings.find_embeddings(store, list(first_rows))
+        arrays = {number: _as_array(batch) for number, batch in kept.items()}
+    rows = sorted(row for digest, row in first_rows.items() if digest not in places)
     if rows:
         asking = _Asking(settings, session, store, name, dimensions)
-        for begin, end, tokens in batches([checked[row] for row in rows]):
+        first = max(map(abs, arrays), default=0) + 1
+        for number, (begin, end, tokens) in enumerate(batches([checked[row] for row in rows]), start=first):
             part = rows[begin:end]
-            array = asking.ask([checked[row] for row in part], part, [digests[row] for row in part], tokens)
-            found.update((digests[row], vector.tobytes()) for row, vector in zip(part, array, strict=True))
-    if not checked:
-        return numpy.zeros((0, dimensions or 0), numpy.float32)
-    flat = numpy.frombuffer(b"".join([found[digest] for digest in digests]), "<f4")
-    if flat.size % len(checked):
-        raise ConfigError(
-            "the store has vectors of other lengths for these texts", "embed(…, fresh=True) asks for all anew"
-        )
-    return flat.reshape(len(checked), -1).astype(numpy.float32, copy=True)
+            mine = [digests[row] for row in part]
+            arrays[number] = asking.ask([checked[row] for row in part], part, mine, tokens)
+            places.update({digest: (number, row) for row, digest in enumerate(mine)})
+    lengths = {array.shape[1] for array in arrays.values()}
+    if len(lengths) > 1:
+        what = "the endpoint gives vectors of another length now than those in the store"
+        raise ConfigError(what, "embed(…, fresh=True) asks for all of them anew")
+    all_vectors = numpy.zeros((len(checked), lengths.pop() if lengths else dimensions or 0), numpy.float32)
+    begins = dict(zip(arrays, [0, *numpy.cumsum([len(array) for array in arrays.values()])], strict=False))
+    if arrays:
+        order = [begins[batch] + row for batch, row in map(places.__getitem__, digests)]
+        numpy.concatenate(list(arrays.values())).take(order, axis=0, out=all_vectors)
+    return all_vectors
+
+
+def _as_array(batch: embeddings.Batch) -> numpy.ndarray[Any, Any]:
+    import numpy
+
+    return numpy.frombuffer(batch.vectors, "<f4").reshape(-1, batch.length)
 
 
 def _checked(texts: Any) -> list[str]:
@@ -149,7 +163,7 @@ class _Asking:
             is_billed = True
         except BaseException as error:
             if may_be_billed(error) and most and not isinstance(error, ConfigError):
-                embeddings.keep_embeddings(self._store, record, Usage(), most, ())
+                embeddings.keep_embeddings(self._store, record, Usage(), most)
                 self._session.count(Usage(), most)
             raise
         finally:
@@ -157,8 +171,8 @@ class _Asking:
             if not is_billed:
                 requests.withdraw(self._store, record.id)
         cost = self._price.cost(usage) if self._price else None
-        vectors = zip(digests, (vector.astype("<f4").tobytes() for vector in array), strict=True)
-        embeddings.keep_embeddings(self._store, record, usage, cost, vectors)
+        batch = embeddings.Batch(array.shape[1], array.astype("<f4").tobytes())
+        embeddings.keep_embeddings(self._store, record, usage, cost, digests, batch)
         self._session.count(usage, cost)
         return array
 

@@ -6,7 +6,8 @@ Source: OpenAI's reference for embeddings, as CometAPI documents it: at most 2,0
 from __future__ import annotations
 
 import json
-from base64 import b64decode
+from array import array
+from binascii import a2b_base64
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -67,26 +68,23 @@ def _array(data: object, rows: Sequence[int]) -> numpy.ndarray[Any, Any]:
         items.sort(key=lambda item: int(item["index"]))
     elif any(index is not None for index in indexes):
         raise APIError("the endpoint's vectors have indexes that are not those of the texts", _HINT, status=200)
-    vectors = [_vector(item.get("embedding"), row) for item, row in zip(items, rows, strict=True)]
+    values = [item.get("embedding") for item in items]
+    vectors = [_vector(value, row) for value, row in zip(values, rows, strict=True)]
     if len({len(vector) for vector in vectors}) > 1:
         raise APIError("the endpoint's vectors are of different lengths", _HINT, status=200)
-    array = numpy.stack(vectors)
-    if not (finite := numpy.isfinite(array).all(axis=1)).all():
+    stacked = numpy.frombuffer(b"".join(vectors), numpy.float32).reshape(len(rows), -1)
+    if not (finite := numpy.isfinite(stacked).all(axis=1)).all():
         raise _no_vector(rows[int(finite.argmin())])
-    return array
+    return stacked
 
 
-def _vector(value: object, row: int) -> numpy.ndarray[Any, Any]:
-    import numpy
-
+def _vector(value: object, row: int) -> bytes:
+    """Return a vector as float32. value: base64 of that, or a list of numbers."""
     try:
-        if isinstance(value, str):
-            vector = numpy.frombuffer(b64decode(value, validate=True), "<f4")
-        else:
-            vector = numpy.array(value, numpy.float32)
+        vector = a2b_base64(value) if isinstance(value, str) else array("f", value).tobytes()  # type: ignore[call-overload]  # what is no list raises
     except (ValueError, TypeError):
         raise _no_vector(row) from None
-    if vector.ndim != 1 or not len(vector):
+    if not vector or len(vector) % 4:
         raise _no_vector(row)
     return vector
 

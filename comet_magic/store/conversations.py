@@ -9,6 +9,7 @@ from ..errors import ConfigError
 from ..messages.conversation import Turn
 from .connection import Connection, Row
 from .database import Store
+from .embeddings import drop_oldest
 from .turns import STANDS, conversation_id, find_conversation_id, is_number, put_turn, turns_of
 
 OF_NO_TURN = "NOT EXISTS (SELECT 1 FROM turns WHERE turns.request = requests.id)"
@@ -203,6 +204,8 @@ def shrink(store: Store, most_mb: float, keep: str = "") -> int:
     """Remove the oldest until the file is under nine tenths of `most_mb`. Returns: how many replies went."""
     ages = store.read(lambda db: [row[0] for row in db.execute("SELECT at FROM requests ORDER BY at")])
     gone = 0
+    while store.size_mb() > most_mb * 0.9 and drop_oldest(store):  # they can be asked for again; a reply is another one
+        pass
     for tenth in range(1, 11):
         if ages and store.size_mb() > most_mb * 0.9:
             gone += prune(store, ages[len(ages) * tenth // 10 - 1] + 1e-3, keep)[0]

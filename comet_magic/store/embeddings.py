@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
+from typing import NamedTuple
 
 from ..messages.usage import Usage
 from .connection import Connection
 from .database import Store
 from .requests import RequestRecord, put_entry
 
+DIGEST = 32  # bytes
 _AT_ONCE = 900  # digests that one statement asks for; SQLite took no more than 999 once
 
 
@@ -25,34 +27,80 @@ def digests(model: str, dimensions: int | None, texts: Iterable[str]) -> list[by
     return found
 
 
-def find_embeddings(store: Store, wanted: Sequence[bytes]) -> dict[bytes, bytes]:
-    """Return the vectors that are there, by their digests: float32, little-endian."""
+class Batch(NamedTuple):
+    """Vectors that came together. length: of each.        vectors: all of them, float32, little-endian."""
 
-    def act(db: Connection) -> dict[bytes, bytes]:
-        found: dict[bytes, bytes] = {}
-        for begin in range(0, len(wanted), _AT_ONCE):
-            part = wanted[begin : begin + _AT_ONCE]
-            marks = ",".join("?" * len(part))
-            rows = db.execute(f"SELECT digest, vector FROM embeddings WHERE digest IN ({marks})", part)
-            found.update((row[0], row[1]) for row in rows)
-        return found
+    length: int
+    vectors: bytes
 
-    return {**(store.look_behind(act) or {}), **store.read(act)}
+
+def find_embeddings(store: Store, wanted: Sequence[bytes]) -> tuple[dict[bytes, tuple[int, int]], dict[int, Batch]]:
+    """Return the batch and the row in it of each digest that is there; and those batches."""
+    found, batches = store.read(lambda db: _find(db, wanted))
+    if len(found) < len(wanted) and (behind := store.look_behind(lambda db: _find(db, wanted))):
+        # What is behind a store in memory has numbers of its own.
+        found = {**{digest: (-batch, row) for digest, (batch, row) in behind[0].items()}, **found}
+        batches = {**{-batch: vectors for batch, vectors in behind[1].items()}, **batches}
+    return found, batches
+
+
+def _find(db: Connection, wanted: Sequence[bytes]) -> tuple[dict[bytes, tuple[int, int]], dict[int, Batch]]:
+    by_start = {_start(digest): digest for digest in wanted}
+    ordered = sorted(by_start)  # as they stand in the table
+    rows: list[tuple[int, int, int]] = []
+    for begin in range(0, len(ordered), _AT_ONCE):
+        part = ordered[begin : begin + _AT_ONCE]
+        marks = ",".join("?" * len(part))
+        select = f"SELECT digest_start, batch, row FROM embeddings WHERE digest_start IN ({marks})"
+        rows += map(tuple, db.execute(select, part))
+    found: dict[bytes, tuple[int, int]] = {}
+    batches: dict[int, Batch] = {}
+    digests: dict[int, bytes] = {}
+    for start, number, row in rows:
+        if number not in batches:
+            select = "SELECT length, vectors, digests FROM vectors WHERE batch = ?"
+            *batch, digests[number] = db.execute(select, (number,)).fetchone()
+            batches[number] = Batch(*batch)
+        digest = by_start[start]
+        if digests[number][row * DIGEST : (row + 1) * DIGEST] == digest:
+            found[digest] = (number, row)
+    return found, batches
+
+
+def _start(digest: bytes) -> int:
+    """Return the number under which a digest is looked up; the whole of it is compared then."""
+    return int.from_bytes(digest[:8], "little", signed=True)
 
 
 def keep_embeddings(
-    store: Store, record: RequestRecord, usage: Usage, cost_usd: float | None, vectors: Iterable[tuple[bytes, bytes]]
-) -> None:
-    """Write down what came of a request for embeddings, and what it cost, in one transaction."""
-    rows = [(digest, vector, time.time()) for digest, vector in vectors]
+    store: Store, record: RequestRecord, usage: Usage, cost_usd: float | None, kept: Sequence[bytes] = (),
+    batch: Batch | None = None,
+) -> None:  # fmt: skip
+    """Write down what came of a request for embeddings, and what it cost, in one transaction. kept: their digests."""
 
     def act(db: Connection) -> None:
         db.execute("DELETE FROM requests WHERE id = ?", (record.id,))
         put_entry(db, record, usage, cost_usd)
+        if batch is None:
+            return
+        inserted = "INSERT INTO vectors (at, length, digests, vectors) VALUES (?,?,?,?)"
+        number = db.execute(inserted, (time.time(), batch.length, b"".join(kept), batch.vectors)).lastrowid
+        rows = sorted((_start(digest), number, row) for row, digest in enumerate(kept))
         db.executemany("INSERT OR REPLACE INTO embeddings VALUES (?,?,?)", rows)
 
     store.write(act, keeps_turns=True)
 
 
-def count(store: Store) -> int:
-    return int(store.read(lambda db: db.execute("SELECT count(*) FROM embeddings").fetchone()[0]))
+def drop_oldest(store: Store) -> bool:
+    """Remove the older half of the embeddings. Returns: whether there were any."""
+
+    def act(db: Connection) -> bool:
+        count = db.execute("SELECT count(*) FROM vectors").fetchone()[0]
+        db.execute(
+            "DELETE FROM vectors WHERE batch IN (SELECT batch FROM vectors ORDER BY at LIMIT ?)", (-(-count // 2),)
+        )
+        return bool(count)
+
+    is_any = store.write(act, keeps_turns=True)
+    store.give_back()
+    return is_any

@@ -83,7 +83,10 @@ MIGRATIONS = (
         max_output INTEGER, price_in REAL, price_out REAL, shuts_down TEXT NOT NULL, at REAL NOT NULL,
         PRIMARY KEY (endpoint, id)
     );
-    CREATE TABLE embeddings (digest BLOB NOT NULL UNIQUE, vector BLOB NOT NULL, at REAL NOT NULL);
-    CREATE INDEX embeddings_by_age ON embeddings (at);
+    CREATE TABLE vectors (
+        batch INTEGER PRIMARY KEY, at REAL NOT NULL, length INTEGER NOT NULL, digests BLOB NOT NULL,
+        vectors BLOB NOT NULL -- the last, for it is long
+    );
+    CREATE TABLE embeddings (digest_start INTEGER PRIMARY KEY, batch INTEGER NOT NULL, row INTEGER NOT NULL);
     """,
 )

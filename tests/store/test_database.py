@@ -36,6 +36,7 @@ from comet_magic.store import connection, requests, schema, turns
 from comet_magic.store import conversations as archive
 from comet_magic.store.database import Store
 from comet_magic.store.requests import Ending, RequestRecord
+from comet_magic.store.schema import MIGRATIONS
 
 KEY = "sk-test-SECRETSECRET-f3a9"
 
@@ -164,6 +165,7 @@ def test_a_store_that_nobody_holds_is_closed(connections: list[sqlite3.Connectio
 
 def test_a_file_that_cannot_be_opened_is_closed(connections: list[sqlite3.Connection], tmp_path: Path) -> None:
     damaged, newer, others, older = (tmp_path / name for name in ("damaged", "newer", "others", "older"))
+    prices = "CREATE TABLE prices" + MIGRATIONS[0].partition("CREATE TABLE prices")[2]
     damaged.write_bytes(b"SQLite format 3\0" + b"x" * 5000)
     for path in (newer, older):
         put(Store(path), "hi", "a")
@@ -171,7 +173,8 @@ def test_a_file_that_cannot_be_opened_is_closed(connections: list[sqlite3.Connec
     for path, statement in (
         (newer, "PRAGMA user_version = 99"), (others, "CREATE TABLE mine (x)"),
         (older, "PRAGMA user_version = 1; DROP TABLE ways; DROP TABLE code_cells; DROP INDEX sessions_by_payer;"
-         " DROP TABLE left_out; DROP INDEX requests_by_cell;"
+         " DROP TABLE left_out; DROP INDEX requests_by_cell; DROP TABLE models; DROP TABLE vectors;"
+         f" DROP TABLE embeddings; {prices}"
          " ALTER TABLE sessions DROP COLUMN payer"),
     ):  # fmt: skip
         db = sqlite3.connect(path)
@@ -556,7 +559,7 @@ def test_an_interrupt_at_an_awkward_moment_leaves_nothing_in_flight(
 
     patched = pytest.MonkeyPatch()
     patched.setattr(
-        {"budget": "comet_magic.exchange.journal.Journal.note", "finish": "comet_magic.store.requests._put_entry"}[
+        {"budget": "comet_magic.exchange.journal.Journal.note", "finish": "comet_magic.store.requests.put_entry"}[
             moment
         ],
         interrupted,
