@@ -13,6 +13,7 @@ from .api.endpoint import find_endpoint
 from .api.retry import may_be_billed
 from .errors import ConfigError
 from .exchange import budget
+from .exchange.journal import CHECKPOINT_S
 from .exchange.offered import find_offered
 from .exchange.session import Session, current
 from .messages import prices
@@ -69,11 +70,14 @@ def embed(
     if rows:
         asking = _Asking(settings, session, store, name, dimensions)
         first = max(map(abs, arrays), default=0) + 1
-        for number, (begin, end, tokens) in enumerate(batches([checked[row] for row in rows]), start=first):
-            part = rows[begin:end]
-            mine = [digests[row] for row in part]
-            arrays[number] = asking.ask([checked[row] for row in part], part, mine, tokens)
-            places.update({digest: (number, row) for row, digest in enumerate(mine)})
+        try:
+            for number, (begin, end, tokens) in enumerate(batches([checked[row] for row in rows]), start=first):
+                part = rows[begin:end]
+                mine = [digests[row] for row in part]
+                arrays[number] = asking.ask([checked[row] for row in part], part, mine, tokens)
+                places.update({digest: (number, row) for row, digest in enumerate(mine)})
+        finally:
+            asking.keep()
     lengths = {array.shape[1] for array in arrays.values()}
     if len(lengths) > 1:
         what = "the endpoint gives vectors of another length now than those in the store"
@@ -145,11 +149,13 @@ class _Asking:
         self._budget = budget_limits(settings.budget)
         self._endpoint = endpoint.name
         self._client = client_for(endpoint, limits, settings.retries, lambda text: None)
+        self._came: list[embeddings.Embedded] = []
+        self._due = time.monotonic() + CHECKPOINT_S
 
     def ask(
         self, texts: Sequence[str], rows: Sequence[int], digests: Sequence[bytes], tokens: int
     ) -> numpy.ndarray[Any, Any]:
-        """Return the vectors of one batch, once they are in the store. tokens: estimated. Raises: CometError."""
+        """Return the vectors of one batch, which are in the store soon. tokens: estimated. Raises: CometError."""
         most = self._price.most(tokens, 0) if self._price else None
         record = RequestRecord(
             os.urandom(16).hex(), time.time(), "", self._model, "{}", '{"role": "user", "content": "texts to embed"}',
@@ -158,23 +164,33 @@ class _Asking:
         self._session.promise(record.id, most or 0.0)
         is_billed = False
         try:
-            requests.begin(self._store, record, self._check(record))
+            if most or self._budget:  # other kernels are to see what it may cost
+                requests.begin(self._store, record, self._check(record))
             array, usage = embed_batch(self._client, self._model, texts, self._dimensions, rows)
             is_billed = True
         except BaseException as error:
             if may_be_billed(error) and most and not isinstance(error, ConfigError):
-                embeddings.keep_embeddings(self._store, record, Usage(), most)
+                self._came.append(embeddings.Embedded(record, Usage(), most))
                 self._session.count(Usage(), most)
             raise
         finally:
             self._session.promise(record.id, 0.0)
-            if not is_billed:
+            if not is_billed and (most or self._budget):
                 requests.withdraw(self._store, record.id)
         cost = self._price.cost(usage) if self._price else None
         batch = embeddings.Batch(array.shape[1], array.astype("<f4").tobytes())
-        embeddings.keep_embeddings(self._store, record, usage, cost, digests, batch)
+        self._came.append(embeddings.Embedded(record, usage, cost, digests, batch))
         self._session.count(usage, cost)
+        if time.monotonic() > self._due:
+            self.keep()
         return array
+
+    def keep(self) -> None:
+        """Put into the store what has come since the last time."""
+        self._due = time.monotonic() + CHECKPOINT_S
+        if came := self._came:
+            self._came = []
+            embeddings.keep_embeddings(self._store, came)
 
     def _check(self, record: RequestRecord) -> Callable[[Connection], None]:
         if not self._budget:

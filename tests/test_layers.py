@@ -66,7 +66,7 @@ HELD_BY = {
     "describe/test_values.py": "describe.own_words describe.records",
     "describe/test_question.py": "describe.template exchange.dry_run suggestions",
     "notebook/test_fix.py": "describe.tracebacks",
-    "exchange/test_usage.py": "exchange.budget messages.prices messages.models notebook.usage_report store.ledger render.table",
+    "exchange/test_usage.py": "api.billing exchange.budget messages.prices messages.models notebook.usage_report store.ledger render.table",
     "exchange/test_plan.py": "exchange.journal exchange.run",
     "tools/test_runner.py": "exchange.loop notebook.stdin tools.functions tools.timeouts",
     "output/test_typed.py": "exchange.negotiate notebook.named output.dataframes output.modes store.accepted",

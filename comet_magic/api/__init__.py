@@ -1,4 +1,4 @@
 """A `Request` in; events, and the `Message` that they make, out: HTTP, errors, endpoints, the local server."""
 
 # What other folders may import.
-__all__ = ["client", "dialect", "embeddings", "endpoint", "events", "retry"]
+__all__ = ["billing", "client", "dialect", "embeddings", "endpoint", "events", "retry"]

@@ -254,6 +254,13 @@ class Client(NamedTuple):
             raise without_key(error_from(200, reply), self.endpoint.key)
         return reply
 
+    def get(self, path: str) -> dict[str, Any]:
+        """Return the JSON object at a path. Raises: APIError where there is none."""
+        reply = decoded(self._send(path).body())
+        if not isinstance(reply, dict) or reply.get("error"):
+            raise without_key(error_from(200, reply), self.endpoint.key)
+        return reply
+
     def models(self) -> list[dict[str, Any]]:
         """Return what the endpoint offers: one object a model, with at least its `id`.
 
@@ -374,6 +381,11 @@ def _refusal(response: HTTPResponse) -> APIError:
 # ---- from settings to a reply
 
 _transport = RequestsTransport()
+
+
+def plain_transport() -> Transport:
+    """Return the transport of this process without its retries, for what is free and an extra."""
+    return _transport
 
 
 def connect(settings: CometSettings, announce: Announce = lambda text: None) -> Client:

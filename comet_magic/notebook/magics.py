@@ -383,8 +383,11 @@ class CometMagics(Magics):
     def claude_test(self, line: str) -> None:
         """Check, free of charge, that the endpoint answers, accepts the key and offers the model."""
         from ..api.client import check
+        from .usage_report import gateway_note
 
         print(check(self.settings, print))
+        if note := gateway_note(self.settings):
+            print(note)
 
     @line_magic
     def claude_keep(self, line: str) -> None:

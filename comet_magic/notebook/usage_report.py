@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from importlib.util import find_spec
 from typing import Any
 
+from ..api.billing import find_billing
+from ..api.client import connect, plain_transport
+from ..api.endpoint import find_endpoint
 from ..conversations import called
+from ..errors import CometError
 from ..exchange.session import current
 from ..render.table import Table, about, counted
 from ..settings import CometSettings
 from ..store import ledger
 from ..store.ledger import Line
+from ..text import dollars
 
 PARTS = tuple(ledger.COLUMNS)
 
@@ -85,9 +91,34 @@ def usage(settings: CometSettings, *, all_time: bool = False) -> UsageReport:
     notes = [money] if any(line.cost_usd for line in lines["model"]) else []
     if session.totals.replayed and not all_time:
         notes.insert(0, f"and {session.totals.replayed:,} replayed, at no cost")
+    if bill := gateway_note(settings):
+        notes.append(bill)
     if store.problem:
         notes.append(store.problem)
     return UsageReport(lines, "all time" if all_time else "this session", notes)
+
+
+def gateway_note(settings: CometSettings) -> str:
+    """Return what the gateway says was spent, beside our estimate since the first such answer; "" for nothing."""
+    try:
+        endpoint = find_endpoint(settings, offline=True)
+        if endpoint.local_model is not None or endpoint.key is None:
+            return ""
+        bill = find_billing(connect(settings)._replace(transport=plain_transport()))
+    except CometError:
+        return ""
+    if bill is None:
+        return ""
+    session, now = current(), time.time()
+    ours = session.totals.usd
+    at, theirs, before = session.first_bill = session.first_bill or (now, bill.spent_usd, ours)
+    since = ""
+    if at < now and ours > before:
+        clock = time.strftime("%H:%M", time.localtime(at))
+        since = (
+            f"; since {clock}: {dollars(max(bill.spent_usd - theirs, 0))}, and the estimate is {about(ours - before)}"
+        )
+    return f"the gateway says of this key's account: {bill}{since}"
 
 
 def _table(by: str, lines: list[Line]) -> Table:

@@ -72,23 +72,37 @@ def _start(digest: bytes) -> int:
     return int.from_bytes(digest[:8], "little", signed=True)
 
 
-def keep_embeddings(
-    store: Store, record: RequestRecord, usage: Usage, cost_usd: float | None, kept: Sequence[bytes] = (),
-    batch: Batch | None = None,
-) -> None:  # fmt: skip
-    """Write down what came of a request for embeddings, and what it cost, in one transaction. kept: their digests."""
+class Embedded(NamedTuple):
+    """What came of a request for embeddings. batch: None where nothing came that can be kept.
+
+    digests: of the texts, in the order of the vectors.
+    """
+
+    record: RequestRecord
+    usage: Usage
+    cost_usd: float | None
+    digests: Sequence[bytes] = ()
+    batch: Batch | None = None
+
+
+def keep_embeddings(store: Store, requests: Iterable[Embedded]) -> None:
+    """Write down what came of these requests, and what they cost, in one transaction."""
 
     def act(db: Connection) -> None:
-        db.execute("DELETE FROM requests WHERE id = ?", (record.id,))
-        put_entry(db, record, usage, cost_usd)
-        if batch is None:
-            return
-        inserted = "INSERT INTO vectors (at, length, digests, vectors) VALUES (?,?,?,?)"
-        number = db.execute(inserted, (time.time(), batch.length, b"".join(kept), batch.vectors)).lastrowid
-        rows = sorted((_start(digest), number, row) for row, digest in enumerate(kept))
-        db.executemany("INSERT OR REPLACE INTO embeddings VALUES (?,?,?)", rows)
+        for one in requests:
+            db.execute("DELETE FROM requests WHERE id = ?", (one.record.id,))
+            put_entry(db, one.record, one.usage, one.cost_usd)
+            if one.batch is not None:
+                _put(db, one.digests, one.batch)
 
     store.write(act, keeps_turns=True)
+
+
+def _put(db: Connection, digests: Sequence[bytes], batch: Batch) -> None:
+    inserted = "INSERT INTO vectors (at, length, digests, vectors) VALUES (?,?,?,?)"
+    number = db.execute(inserted, (time.time(), batch.length, b"".join(digests), batch.vectors)).lastrowid
+    rows = sorted((_start(digest), number, row) for row, digest in enumerate(digests))
+    db.executemany("INSERT OR REPLACE INTO embeddings VALUES (?,?,?)", rows)
 
 
 def drop_oldest(store: Store) -> bool:

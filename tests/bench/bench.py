@@ -2,7 +2,7 @@
 
     make bench                  all of it, about two minutes
     make bench ARGS="load cell"  some of it: load, first, cell, ask, stream, lag, paint, kept,
-                                   crowd, cards, size, page, shapes
+                                   crowd, cards, size, page, shapes, dialects, embed
     make bench-smoke            every part once, with few rounds: that it runs, not what it says
 
 Machines are noisy: read the ratios. The servers run in processes of their own. The package is compiled first, and
@@ -26,8 +26,9 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE.parent)]
+sys.path[:0] = [str(HERE.parent), str(HERE)]
 
+import dialects  # noqa: E402
 from wire_server import (  # noqa: E402
     CLOSE,
     LAST_CHUNK,
@@ -48,14 +49,14 @@ DELTAS = 20_000
 Row = tuple[str, str, str, str, str]  # what, ours, floor, ratio, demand
 
 
-def serve(script: Script, pipe: Any) -> None:
+def serve(script: Script | Callable[[Any], Script], pipe: Any) -> None:
     with WireServer(script) as server:
         pipe.send(server.url)
         pipe.recv()
 
 
 @contextmanager
-def server(script: Script) -> Iterator[str]:
+def server(script: Script | Callable[[Any], Script]) -> Iterator[str]:
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe()
     process = context.Process(target=serve, args=(script, theirs), daemon=True)
@@ -713,6 +714,20 @@ PARTS = {
     "page": page,
     "shapes": shapes,
 }
+
+
+def other_dialects() -> list[Row]:
+    """Cells and deltas of other dialects, interleaved with those of Messages."""
+    return dialects.dialects(server, in_process, rounds, row)
+
+
+def embedded() -> list[Row]:
+    """Embeddings, with a store on disk, against a server that answers at once."""
+    with tempfile.TemporaryDirectory() as folder:
+        return dialects.embed(server, in_process, rounds, row, folder)
+
+
+PARTS.update(dialects=other_dialects, embed=embedded)
 
 
 def main() -> None:

@@ -15,7 +15,21 @@ from typing import Any
 import pytest
 from cells import Ran
 from traitlets import TraitError
-from wire_server import CLOSE, HOLD, MESSAGE, RESET, WireServer, block, canonical, delta, event, reply, start, stream
+from wire_server import (
+    CLOSE,
+    HOLD,
+    MESSAGE,
+    RESET,
+    Received,
+    WireServer,
+    block,
+    canonical,
+    delta,
+    event,
+    reply,
+    start,
+    stream,
+)
 
 import comet_magic
 from comet_magic.api.client import Client
@@ -180,6 +194,52 @@ def test_the_endpoints_own_price_counts_as_soon_as_it_is_known(
         while not offered.find_offered(kept, gateway.url)[0] and time.monotonic() < deadline:
             time.sleep(0.01)
         assert "≈ $0.011 · session ≈ $0.011" in Ran(shell, "%%claude\nhi").plain
+
+
+# ---- what the gateway says was spent
+
+
+def bills(*cents: float) -> Any:
+    """A gateway that says, each time it is asked, the next of these sums; of the $50 that the account was given."""
+    left = list(cents)
+
+    def answer(received: Received) -> Any:
+        if "billing/subscription" in received.line:
+            return reply({"object": "billing_subscription", "hard_limit_usd": 50})
+        if "billing/usage" in received.line:
+            return reply({"object": "list", "total_usage": left.pop(0) if len(left) > 1 else left[0]})
+        return canonical() if received.body else reply({"data": [{"id": "claude-sonnet-4-6"}]})
+
+    return answer
+
+
+def test_the_gateways_own_sum_stands_beside_the_estimate(shell: Any, server: WireServer) -> None:
+    server.scripts[:] = [bills(1230, 1231)]
+    assert (
+        "the gateway says of this key's account: spent $12.30 in all, $37.70 left" in Ran(shell, "%claude_test").printed
+    )
+    Ran(shell, "%%claude\nhi")
+    said = str(Ran(shell, "%claude_usage").result.result)
+    assert "spent $12.31 in all, $37.69 left; since " in said
+    assert ": $0.010, and the estimate is ≈ $0.00011" in said
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [reply({}, status=404), reply("<html>", "text/html"), reply({"total_usage": "much"}), reply({"error": "no"})],
+)
+def test_where_it_does_not_answer_nothing_is_said(shell: Any, server: WireServer, answer: Any) -> None:
+    server.scripts[:] = [lambda received: answer if "billing" in received.line else canonical()]
+    Ran(shell, "%%claude\nhi")
+    assert "gateway" not in str(Ran(shell, "%claude_usage").result.result)
+
+
+def test_without_a_limit_only_the_sum_is_said(shell: Any, server: WireServer) -> None:
+    def answer(received: Received) -> Any:
+        return reply({"hard_limit_usd": 100_000_000} if "subscription" in received.line else {"total_usage": 5})
+
+    server.scripts[:] = [answer]
+    assert str(Ran(shell, "%claude_usage").result.result).endswith("account: spent $0.050 in all")
 
 
 # ---- the usage line
