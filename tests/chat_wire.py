@@ -35,7 +35,7 @@ def usage(prompt: int = 29, completion: int = 2, **more: Any) -> dict[str, Any]:
 
 def chat(*parts: bytes, finish: str | None = "stop", counts: dict[str, Any] | None = None, done: bool = True) -> Script:
     """A whole stream: the parts, then why it ended, then the counts, then `[DONE]`."""
-    ending = [part({}, finish), data(id="chatcmpl-1", choices=[], usage=counts or usage())] if finish else []
+    ending = [part({}, finish), part(choices=[], usage=counts or usage())] if finish else []
     return stream(part({"role": "assistant", "content": ""}), *parts, *ending, *([DONE] if done else []))
 
 

@@ -224,6 +224,11 @@ class Message:
         content = [{name: value for name, value in block.items() if name not in MARKS} for block in blocks]
         return replace(self, content=tuple(content))  # type: ignore[arg-type]  # the wire's own JSON
 
+    @property
+    def has_extra(self) -> bool:
+        """Whether a block of it has what only its own model takes back."""
+        return any("extra" in block for block in self.content)
+
     def to_history(self, *, keeps_thinking: bool = False) -> Message:
         """Return the message as it is sent in later requests: text and tool calls, and no thinking.
 

@@ -141,10 +141,11 @@ class Request:
         return f'{parameters[:-1]}, "messages": [{", ".join(parts)}]}}'
 
     def _sent_messages(self) -> Iterable[Message]:
+        plain = (message.without_marks() if message.has_extra else message for message in self.messages)
         if self.sends_thinking:
-            return self.messages
+            return plain
         is_left_out = self.sends_thinking is False
-        return map(Message.without_thinking if is_left_out else Message.without_unsigned, self.messages)
+        return map(Message.without_thinking if is_left_out else Message.without_unsigned, plain)
 
     def repeated_names(self) -> list[str]:
         """Return the names of the data in the last message that is not sent again, for an earlier turn has it."""

@@ -115,9 +115,8 @@ def gateway_note(settings: CometSettings) -> str:
     since = ""
     if at < now and ours > before:
         clock = time.strftime("%H:%M", time.localtime(at))
-        since = (
-            f"; since {clock}: {dollars(max(bill.spent_usd - theirs, 0))}, and the estimate is {about(ours - before)}"
-        )
+        theirs = max(round(bill.spent_usd - theirs, 6), 0)
+        since = f"; since {clock}: {dollars(theirs)}, and the estimate is {about(ours - before)}"
     return f"the gateway says of this key's account: {bill}{since}"
 
 

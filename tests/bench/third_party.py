@@ -183,7 +183,10 @@ def asked(url: str, prompt: str, **named: Any) -> Any:
 
 def litellm() -> int:
     scripts: list[Any] = []
-    with WireServer(lambda received: scripts[0]) as upstream, tempfile.TemporaryDirectory() as folder:
+    with (
+        WireServer(lambda received: scripts[0](received) if callable(scripts[0]) else scripts[0]) as upstream,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         config = Path(folder) / "config.yaml"
         config.write_text(LITELLM.format(upstream=upstream.url))
         port = free_port()
@@ -234,7 +237,47 @@ def litellm() -> int:
                 lambda got: isinstance(got, Exception),
             )
             none = check("LiteLLM: no such model", lambda: _other_model(url), lambda got: "%claude_models" in str(got))
-            return wrong + usage + told + busy + none
+            return wrong + usage + told + busy + none + _by_chat(url, scripts)
+
+
+def _by_chat(url: str, scripts: list[Any]) -> int:
+    """The same proxy, asked as chat completions: what it makes of its upstream's Messages is read by us."""
+    import comet_magic
+
+    settings = comet_magic.CometSettings.instance()
+    settings.dialects = {"m": "chat"}
+
+    def add(a: int, b: int) -> int:
+        "Add."
+        return a + b
+
+    def upstream(text: str) -> list[Any]:
+        return [HEAD + DEFORMATIONS["none"](reply_of([{"type": "text", "text": text}], "end_turn")), CLOSE]
+
+    try:
+        scripts[:] = [upstream("Hi there.")]
+        wrong = check("LiteLLM by chat: a stream", lambda: asked(url, "hi").text, lambda got: got == "Hi there.")
+        wrong += check("LiteLLM by chat: its end", lambda: comet_magic.last.stop_reason, lambda got: got == "end_turn")
+        wrong += check("LiteLLM by chat: usage", lambda: comet_magic.last.usage, lambda got: bool(got.input_tokens))
+        scripts[:] = [reply({**MESSAGE, "content": [{"type": "text", "text": "Hi there."}]})]
+        wrong += check(
+            "LiteLLM by chat: in one piece", lambda: asked(url, "hi", stream=False).text, lambda got: got == "Hi there."
+        )
+        error = {"type": "error", "error": {"type": "invalid_request_error", "message": "prompt is too long: 9 > 8"}}
+        scripts[:] = [reply(error, status=400)]
+        wrong += check("LiteLLM by chat: an error", lambda: asked(url, "hi"), lambda got: "too long" in str(got))
+        call = [{"type": "tool_use", "id": "toolu_1", "name": "add", "input": {"a": 2, "b": 3}}]
+        called = [HEAD + DEFORMATIONS["none"](reply_of(call, "tool_use")), CLOSE]
+        left = [called, upstream("It is 5.")]
+        scripts[:] = [lambda received: left.pop(0) if len(left) > 1 else left[0]]
+        wrong += check(
+            "LiteLLM by chat: a tool",
+            lambda: asked(url, "2+3?", tools=[comet_magic.tool(safe=True)(add)]),
+            lambda got: got.text == "It is 5." and [call.result for call in got.calls] == ["5"],
+        )
+        return wrong
+    finally:
+        settings.dialects = {}
 
 
 def _other_model(url: str) -> Any:

@@ -155,3 +155,24 @@ def test_code_from_a_real_model(shell: Any) -> None:
     else:
         assert put == []
         assert "no cell was made" in ran.said
+
+
+def test_its_server_is_an_endpoint_of_chat_completions(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As any llama.cpp, Ollama or vLLM on this machine: told by its list, and asked in that dialect."""
+    server = local.serve("", lambda text: None)
+    assert server.key is not None
+    monkeypatch.setenv("COMET_MAGIC_ENDPOINT_KEY", server.key.reveal())
+    settings = CometSettings.instance()
+    settings.endpoint, settings.model = server.base_url, "SmolLM2-135M"
+    ran = Ran(shell, "%%claude -t 20 -s Short. -o answer\nWhat is the capital of France?")
+    assert ran.error is None
+    assert shell.user_ns["answer"].text
+    assert shell.user_ns["answer"].usage.input_tokens
+    assert shell.user_ns["answer"].id.startswith("chatcmpl")
+    assert Ran(shell, "%%claude -t 20\nAnd of Spain?").error is None
+    done = Ran(shell, "%%claude -t 200 --as list[str] --alone -o colours\nName three colours.")
+    assert done.error is None
+    assert all(isinstance(word, str) for word in shell.user_ns["colours"])
+    table = shell.run_line_magic("claude_models", "")
+    (row,) = table.rows
+    assert row[:2] == ("SmolLM2-135M", "chat")
