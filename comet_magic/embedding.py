@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 from .api.client import TimeLimits, client_for
-from .api.embeddings import batches, embed_batch
-from .api.endpoint import find_endpoint
+from .api.embeddings import batches, request_embeddings, usage_of, vectors_of
+from .api.endpoint import Endpoint, find_endpoint
 from .api.retry import may_be_billed
-from .errors import ConfigError
+from .errors import APIError, ConfigError
 from .exchange import budget
 from .exchange.journal import CHECKPOINT_S
 from .exchange.offered import find_offered
@@ -21,6 +22,7 @@ from .messages.usage import Usage
 from .settings import CometSettings, budget_limits
 from .store import embeddings, requests
 from .store.connection import Connection
+from .store.conversations import shrink
 from .store.database import Store
 from .store.requests import RequestRecord
 from .text import many
@@ -54,12 +56,12 @@ def embed(
         raise ConfigError(
             "nothing was sent: share_values is off, and texts are values", "CometSettings.share_values = True"
         )
-    if dimensions is not None and (isinstance(dimensions, bool) or not isinstance(dimensions, int) or dimensions < 1):
-        raise ConfigError(f"dimensions = {dimensions!r}: a whole number from 1 on", "nothing was sent")
-    checked = _without_secrets(_checked(texts), settings)
+    dimensions = _checked_dimensions(dimensions)
+    endpoint = find_endpoint(settings, offline=settings.replay == "only")
+    checked = _without_secrets(_checked(texts), settings, endpoint)
     name = settings.model_named(model or settings.embedding_model)
     store = session.store(settings)
-    digests = embeddings.digests(name, dimensions, checked)
+    digests = embeddings.digests(endpoint.name, name, dimensions, checked)
     first_rows = {digest: row for row, digest in reversed(list(enumerate(digests)))}  # equal texts are asked once
     places: dict[bytes, tuple[int, int]] = {}
     arrays: dict[int, numpy.ndarray[Any, Any]] = {}
@@ -67,8 +69,13 @@ def embed(
         places, kept = embeddings.find_embeddings(store, list(first_rows))
         arrays = {number: _as_array(batch) for number, batch in kept.items()}
     rows = sorted(row for digest, row in first_rows.items() if digest not in places)
+    if rows and settings.replay == "only":
+        what = f"{many(len(rows), 'text')} of {len(checked):,} have no stored embedding"
+        raise ConfigError(
+            f"{what}, and with CometSettings.replay = 'only' nothing is sent", "set it to 'auto' for that"
+        )
     if rows:
-        asking = _Asking(settings, session, store, name, dimensions)
+        asking = _Asking(settings, session, store, endpoint, name, dimensions)
         first = max(map(abs, arrays), default=0) + 1
         try:
             for number, (begin, end, tokens) in enumerate(batches([checked[row] for row in rows]), start=first):
@@ -98,9 +105,10 @@ def _as_array(batch: embeddings.Batch) -> numpy.ndarray[Any, Any]:
 
 def _checked(texts: Any) -> list[str]:
     """Return the texts as a list. Raises: ConfigError, naming the rows of those that are none."""
-    if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
+    if isinstance(texts, str | bytes | Mapping | Set) or not isinstance(texts, Iterable):
         raise ConfigError(
-            f"embed takes texts, not one {type(texts).__name__}", "nothing was sent; embed([text]) takes one"
+            f"embed takes texts in an order, and not a {type(texts).__name__}",
+            "nothing was sent; it takes a list, a Series, a column or an array of texts",
         )
     if hasattr(texts, "columns") or getattr(texts, "ndim", 1) != 1:
         raise ConfigError("embed takes one column of texts, not a table", "nothing was sent; embed(df['column'])")
@@ -127,70 +135,112 @@ def _is_missing(value: Any) -> bool:
     return value is None or is_nan or type(value).__name__ in ("NAType", "NaTType") or isinstance(value, str)
 
 
-def _without_secrets(texts: list[str], settings: CometSettings) -> list[str]:
-    """Return the texts with a key in them hidden, as in every prompt."""
-    if key := settings.key:
-        secret = key.reveal()
-        return [key.hide_in(text) if secret in text else text for text in texts]
-    return texts
+def _checked_dimensions(dimensions: Any) -> int | None:
+    try:
+        number = None if dimensions is None else operator.index(dimensions)
+    except TypeError:
+        number = 0
+    if number is not None and (number < 1 or isinstance(dimensions, bool)):
+        raise ConfigError(f"dimensions must be a whole number from 1 on, not {dimensions!r}", "nothing was sent")
+    return number
+
+
+def _without_secrets(texts: list[str], settings: CometSettings, endpoint: Endpoint) -> list[str]:
+    """Return the texts with the key and the environment's secrets hidden, as in what is filled into a prompt."""
+    secrets, key = settings.secrets(), endpoint.key
+    hidden = [secrets.hidden_in(text)[0] for text in texts]
+    return [key.hide_in(text) for text in hidden] if key else hidden
 
 
 class _Asking:
     """The requests of one call: to one endpoint, with one budget."""
 
     def __init__(
-        self, settings: CometSettings, session: Session, store: Store, model: str, dimensions: int | None
-    ) -> None:
+        self, settings: CometSettings, session: Session, store: Store, endpoint: Endpoint, model: str,
+        dimensions: int | None,
+    ) -> None:  # fmt: skip
         self._session, self._store, self._model, self._dimensions = session, store, model, dimensions
-        endpoint = find_endpoint(settings)
         limits = TimeLimits.of(settings)
         known = find_offered(settings, session, store, endpoint, (model,), limits)
         self._price = prices.price_of(model, settings.prices, known)
-        self._budget = budget_limits(settings.budget)
-        self._endpoint = endpoint.name
-        self._client = client_for(endpoint, limits, settings.retries, lambda text: None)
+        self._budget = budget_limits(settings.budget) if endpoint.local_model is None else {}
+        self._endpoint, self._limit_mb = endpoint.name, settings.store_limit_mb
+        self._client = client_for(endpoint, limits, settings.retries, lambda text: None, self._lost)
         self._came: list[embeddings.Embedded] = []
         self._due = time.monotonic() + CHECKPOINT_S
+        self._lost_usd = 0.0  # of tries of the batch that may have been billed
+        self._most_usd: float | None = None
+        self._record: RequestRecord | None = None
 
     def ask(
         self, texts: Sequence[str], rows: Sequence[int], digests: Sequence[bytes], tokens: int
     ) -> numpy.ndarray[Any, Any]:
         """Return the vectors of one batch, which are in the store soon. tokens: estimated. Raises: CometError."""
-        most = self._price.most(tokens, 0) if self._price else None
-        record = RequestRecord(
+        self._lost_usd, self._most_usd = 0.0, self._price.most(tokens, 0) if self._price else None
+        self._record = record = RequestRecord(
             os.urandom(16).hex(), time.time(), "", self._model, "{}", '{"role": "user", "content": "texts to embed"}',
-            self._endpoint, self._session.id, most_usd=most,
+            self._endpoint, self._session.id, most_usd=self._most_usd,
         )  # fmt: skip
-        self._session.promise(record.id, most or 0.0)
-        is_billed = False
+        self._session.promise(record.id, self._most_usd or 0.0)
         try:
-            if most or self._budget:  # other kernels are to see what it may cost
-                requests.begin(self._store, record, self._check(record))
-            array, usage = embed_batch(self._client, self._model, texts, self._dimensions, rows)
-            is_billed = True
+            if self._most_usd or self._budget:  # other kernels are to see what it may cost
+                self._begin(record)
+            reply = request_embeddings(self._client, self._model, texts, self._dimensions)
         except BaseException as error:
-            if may_be_billed(error) and most and not isinstance(error, ConfigError):
-                self._came.append(embeddings.Embedded(record, Usage(), most))
-                self._session.count(Usage(), most)
+            is_billed = may_be_billed(error) and not isinstance(error, ConfigError)
+            if lost_usd := self._lost_usd + ((self._most_usd or 0) if is_billed else 0):
+                self._count(record, Usage(), lost_usd)
+            else:
+                requests.withdraw(self._store, record.id)
             raise
         finally:
             self._session.promise(record.id, 0.0)
-            if not is_billed and (most or self._budget):
-                requests.withdraw(self._store, record.id)
+        usage = usage_of(reply)
+        if usage.input_tokens is None:
+            usage = usage._replace(input_tokens=tokens)  # an estimate is better than nothing, for the budget
         cost = self._price.cost(usage) if self._price else None
+        try:
+            array = vectors_of(reply, rows)
+        except APIError:  # it was paid for all the same
+            self._count(record, usage, cost)
+            raise
         batch = embeddings.Batch(array.shape[1], array.astype("<f4").tobytes())
-        self._came.append(embeddings.Embedded(record, usage, cost, digests, batch))
-        self._session.count(usage, cost)
+        self._count(record, usage, None if cost is None else cost + self._lost_usd, digests, batch)
         if time.monotonic() > self._due:
             self.keep()
         return array
 
+    def _begin(self, record: RequestRecord) -> None:
+        """Write a request down before it is sent. Raises: ConfigError when it could pass the budget."""
+        try:
+            requests.begin(self._store, record, self._check(record))
+        except ConfigError as error:
+            error.hint = "embed fewer texts, take a cheaper model, or raise CometSettings.budget"
+            raise
+
+    def _lost(self, why: str) -> None:
+        """Count a try that may have been billed, and check the budget before the next. Raises: ConfigError."""
+        self._lost_usd += self._most_usd or 0.0
+        if self._record is not None and self._most_usd:
+            most = self._lost_usd + self._most_usd
+            record = self._record._replace(most_usd=most)
+            requests.raise_most(self._store, record.id, most, self._check(record))
+
+    def _count(
+        self, record: RequestRecord, usage: Usage, cost: float | None, digests: Sequence[bytes] = (),
+        batch: embeddings.Batch | None = None,
+    ) -> None:  # fmt: skip
+        self._came.append(embeddings.Embedded(record, usage, cost, digests, batch))
+        self._session.count(usage, cost)
+
     def keep(self) -> None:
-        """Put into the store what has come since the last time."""
+        """Put into the store what has come since the last time, and keep that within its bounds."""
         self._due = time.monotonic() + CHECKPOINT_S
         if came := self._came:
             self._came = []
             embeddings.keep_embeddings(self._store, came)
+            if self._store.may_be_over(self._limit_mb) and self._store.size_mb() > self._limit_mb:
+                shrink(self._store, self._limit_mb)
 
     def _check(self, record: RequestRecord) -> Callable[[Connection], None]:
         if not self._budget:

@@ -102,10 +102,10 @@ def test_e3_and_e7_batches_stay_in_order_and_usage_is_summed(serve: Serve) -> No
         (["a", 3, 4.5], "2 rows of 3 are no texts, but float, int: 1, 2"),
         (pd.Series(["a", None]), "1 row of 2 is empty or missing: 1"),
         (pl.Series(["a", None]), "1 row of 2 is empty or missing: 1"),
-        ("one text", "embed takes texts, not one str"),
+        ("one text", "in an order, and not a str"),
         (pd.DataFrame({"a": ["x"]}), "one column"),
         (np.array([["a"]]), "one column"),
-        (7, "embed takes texts, not one int"),
+        (7, "in an order, and not a int"),
     ],
 )
 def test_e4_rows_without_a_text_are_named_before_anything_is_sent(serve: Serve, texts: Any, said: str) -> None:
@@ -237,3 +237,66 @@ def test_a_refusal_says_why(serve: Serve) -> None:
     serve(reply({"error": {"message": "The model `e` does not exist", "code": "model_not_found"}}, status=404))
     with pytest.raises(APIError, match="does not exist"):
         comet_magic.embed(["a"], model="e")
+
+
+def test_what_is_dropped_for_room_is_asked_for_again(serve: Serve) -> None:
+    from comet_magic.store.embeddings import drop_oldest
+
+    server = serve(embedded)
+    comet_magic.embed(["aa", "b"], model="e")
+    comet_magic.embed(["ccc"], model="e")
+    assert drop_oldest(session.current().store(CometSettings.instance()))
+    assert comet_magic.embed(["aa", "b", "ccc"], model="e").tolist() == [vector(text) for text in ("aa", "b", "ccc")]
+    assert [body["input"] for body in asked(server)] == [["aa", "b"], ["ccc"], ["aa", "b"]]
+
+
+def test_another_endpoint_has_vectors_of_its_own(serve: Serve) -> None:
+    first = serve(embedded)
+    comet_magic.embed(["a"], model="e")
+    with WireServer(embedded) as other:
+        CometSettings.instance().endpoint = other.url
+        comet_magic.embed(["a"], model="e")
+        assert len(asked(other)) == len(asked(first)) == 1
+
+
+def test_replies_without_usage_and_unusable_ones_count_for_the_budget(serve: Serve) -> None:
+    def without_usage(received: Received) -> Script:
+        data = (
+            [{"index": index, "embedding": [1.0]} for index, _ in enumerate(received.json["input"])]
+            if received.body
+            else []
+        )
+        return reply({"data": data}) if data else reply({}, status=404)
+
+    serve(without_usage)
+    comet_magic.embed(["word " * 1000], model="e")
+    assert session.current().totals.usd > 0.01
+    before = session.current().totals.usd
+    serve(lambda received: embedded(received, change=cut))
+    with pytest.raises(APIError, match="0 vectors for 1 texts"):
+        comet_magic.embed(["word " * 500], model="e")
+    assert session.current().totals.usd > before
+
+
+def test_only_what_is_stored_under_replay_only(serve: Serve) -> None:
+    server = serve(embedded)
+    comet_magic.embed(["a"], model="e")
+    CometSettings.instance().replay = "only"
+    with pytest.raises(ConfigError, match="1 text of 2 have no stored embedding|1 text of 2"):
+        comet_magic.embed(["a", "bb"], model="e")
+    assert len(asked(server)) == 1
+
+
+@pytest.mark.parametrize("texts", [{"k": "text"}, {"a", "b"}])
+def test_what_has_no_order_is_refused(serve: Serve, texts: Any) -> None:
+    serve(embedded)
+    with pytest.raises(ConfigError, match="in an order"):
+        comet_magic.embed(texts, model="e")
+
+
+def test_dimensions_are_a_whole_number_of_any_kind(serve: Serve) -> None:
+    serve(embedded)
+    assert comet_magic.embed(["a"], model="e", dimensions=np.int64(5)).shape == (1, 5)
+    for wrong in (0, -1, True, 2.5, "3"):
+        with pytest.raises(ConfigError, match="dimensions must be a whole number"):
+            comet_magic.embed(["a"], model="e", dimensions=wrong)

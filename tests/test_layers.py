@@ -59,7 +59,7 @@ HELD_BY = {
     "api/test_dialect.py": "exchange.offered store.offered",
     "test_embedding.py": "api.embeddings store.embeddings",
     "exchange/test_several.py": "notebook.side_by_side",
-    "api/test_chat.py": "api.body api.chat_body api.chat_events api.inline_pictures api.responses_body api.responses_events",
+    "api/test_chat.py": "api.body api.portable api.chat_body api.chat_events api.inline_pictures api.responses_body api.responses_events",
     "test_asking.py": "conversations exchange.session notebook.cell",
     "describe/test_registry.py": "describe.dependencies describe.description describe.files describe.images describe.objects messages.image_size messages.tokens redaction",
     "describe/test_tables.py": "describe.columns describe.correlations describe.frames describe.scalars describe.texts",

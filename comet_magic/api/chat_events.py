@@ -11,21 +11,23 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..errors import APIError, TransportError
+from ..errors import TransportError
+from ..messages.usage import count_of
 from ..strict_json import json_or_none
 from .body import PING, all_of, beginning, is_one_piece
-from .events import StreamEvent, is_heartbeat, whole_reply
+from .events import Extra, StreamEvent, is_heartbeat, whole_reply
 from .inline_pictures import Picture, PictureCutter
 from .sse import ServerSentEvent, SSEDecoder
 
 GRACE_S = 3.0  # seconds of silence behind a finish reason that may still bring the usage
 WITHOUT_A_REASON = "the reply ended without saying why, so it may be only a part"
 CUT = "cut off: the stream ended in the middle of the reply"
-_HINT = "check CometSettings.endpoint, or name the dialect of the model in CometSettings.dialects"
+HINT = "check CometSettings.endpoint, or name the dialect of the model in CometSettings.dialects"
 _REASONS = {
     "stop": "end_turn", "eos": "end_turn", "tool_calls": "end_turn", "function_call": "end_turn",
     "length": "max_tokens", "content_filter": "refusal",
 }  # fmt: skip
+_PLAIN = frozenset(("role", "content"))
 _THOUGHTS = ("reasoning_content", "reasoning")  # gateways send both, with the same in them
 
 
@@ -57,9 +59,9 @@ def chat_events(chunks: Iterable[bytes]) -> Iterator[StreamEvent]:
             if data.lstrip()[:6] == "[DONE]":
                 is_done = True
                 continue
-            chunk = json_or_none(data)
-            if isinstance(chunk, dict):
-                yield from translation.chunk(chunk, event.event)
+            if chunks_of_event := objects_of(data):
+                for chunk in chunks_of_event:
+                    yield from translation.chunk(chunk, event.event)
                 if finished_at is None and translation.reason:
                     finished_at = time.monotonic()
             elif event.event == "error":
@@ -71,6 +73,14 @@ def chat_events(chunks: Iterable[bytes]) -> Iterator[StreamEvent]:
             yield from translation.end_of_parts()
             raise
     yield from translation.end(is_done=is_done)
+
+
+def objects_of(data: str) -> list[dict[str, Any]]:
+    """Return the JSON objects in an event's data: one, one in a list, or one a line without empty lines between."""
+    value = json_or_none(data)
+    if value is None and "\n" in data:
+        return [one for line in data.split("\n") for one in objects_of(line)]
+    return [value] if isinstance(value, dict) else _dicts(value)
 
 
 def _server_sent(start: bytes, chunks: Iterator[bytes], decoder: SSEDecoder) -> Iterator[ServerSentEvent | None]:
@@ -88,13 +98,7 @@ def _server_sent(start: bytes, chunks: Iterator[bytes], decoder: SSEDecoder) -> 
 def _whole(body: bytes) -> Iterator[StreamEvent]:
     reply = json_or_none(body)
     if not isinstance(reply, dict) or not isinstance(reply.get("choices"), list):
-        try:
-            yield {"type": "whole", "message": whole_reply(body)}
-        except APIError as error:
-            if not error.what.startswith("not a Messages reply"):
-                raise
-            what = error.what.replace("a Messages reply", "a chat completion", 1)
-            raise APIError(what, _HINT, status=200) from None
+        yield {"type": "whole", "message": whole_reply(body, "a chat completion", HINT)}
         return
     translation = _Translation()
     message = next((choice.get("message") for choice in reply["choices"] if isinstance(choice, dict)), None)
@@ -106,8 +110,7 @@ def _whole(body: bytes) -> Iterator[StreamEvent]:
 class _Call:
     """A call of a tool while it is put together."""
 
-    def __init__(self, number: int) -> None:
-        self.number = number
+    def __init__(self) -> None:
         self.id = self.name = self.arguments = ""
         self.sent = 0  # characters of the arguments that were passed on
         self.index: int | None = None  # of its block, once that has begun
@@ -132,6 +135,7 @@ class _Translation:
 
     def chunk(self, chunk: dict[str, Any], event: str) -> Iterator[StreamEvent]:
         if (error := _error_in(chunk)) or event == "error":
+            yield from self.end_of_parts()
             yield {"type": "error", "error": error or chunk}
             return
         if not self._has_begun and ("choices" in chunk or "usage" in chunk):
@@ -142,12 +146,14 @@ class _Translation:
             self._usage = usage if isinstance(usage, dict) else {}
         choices = chunk.get("choices")
         choice = choices[0] if isinstance(choices, list) and choices else None
-        if not isinstance(choice, dict):
+        if not isinstance(choice, dict) or choice.get("index"):
+            choice = next((one for one in _dicts(choices) if not _index_of(one)), None)
+        if choice is None:
             return
-        delta = choice.get("delta")
+        delta = choice.get("delta") or choice.get("message")
         if isinstance(delta, dict):
             text = delta.get("content")
-            if text and type(text) is str and self._type == "text" and len(delta) < 3:  # as most are
+            if text and type(text) is str and self._type == "text" and delta.keys() <= _PLAIN:  # as most are
                 yield from self._text(text)
             else:
                 yield from self._delta(delta)
@@ -155,10 +161,11 @@ class _Translation:
             self.reason = str(reason)
 
     def _delta(self, delta: dict[str, Any]) -> Iterator[StreamEvent]:
-        for name in (self._thought_field,) if self._thought_field else _THOUGHTS:
+        names = (self._thought_field, *_THOUGHTS) if self._thought_field else _THOUGHTS
+        for name in names:
             if isinstance(thought := delta.get(name), str) and thought:
                 self._thought_field = name
-                yield from self._block("thinking", {"type": "thinking", "extra": {"field": name}})
+                yield from self._block("thinking", {"type": "thinking", "extra": Extra(field=name)})
                 yield _text_delta(self._blocks, "thinking", thought)
                 break
         else:
@@ -236,13 +243,12 @@ class _Translation:
         """Put a fragment to the call that it is of: by its id, else by its index, else to the last."""
         function = entry.get("function") if isinstance(entry.get("function"), dict) else entry
         key, name = _word(entry.get("id")), _word((function or {}).get("name"))
-        index = entry.get("index")
-        index = index if isinstance(index, int) and not isinstance(index, bool) else None
+        index = _index_of(entry)
         here = self._by_index.get(index) if index is not None else (self._calls[-1] if self._calls else None)
         if key in self._by_id:
             call = self._by_id[key]
-        elif here is None or (name and _is_another(here, key)):
-            call = _Call(len(self._calls) + 1)
+        elif here is None or (name and _is_another(here, key, (function or {}).get("arguments"))):
+            call = _Call()
             self._calls.append(call)
         else:
             call = here
@@ -264,14 +270,13 @@ class _Translation:
             yield from self._end_block()
             self._blocks += 1
             call.index = self._blocks
-            block = {"type": "tool_use", "id": call.id or f"call_{call.number}", "name": call.name, "input": {}}
+            block = {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
             if call.extra:
-                block["extra"] = dict(call.extra)
+                block["extra"] = Extra(call.extra)
             yield {"type": "content_block_start", "index": call.index, "content_block": block}
         elif extra:
-            yield {
-                "type": "content_block_delta", "index": call.index, "delta": {"type": "extra_delta", "extra": extra},
-            }  # fmt: skip
+            late: dict[str, Any] = {"type": "extra_delta", "extra": Extra(extra)}
+            yield {"type": "content_block_delta", "index": call.index, "delta": late}
         if more := call.arguments[call.sent :]:
             call.sent = len(call.arguments)
             delta = {"type": "input_json_delta", "partial_json": more}
@@ -301,7 +306,7 @@ class _Translation:
             delta.update(stop_reason="refusal", stop_details={"explanation": said})
         elif delta["stop_reason"] == "refusal":
             delta["stop_details"] = {"category": "content filter"}
-        elif self._calls and delta["stop_reason"] != "max_tokens":
+        elif self._calls and delta["stop_reason"] == "end_turn":
             delta["stop_reason"] = "tool_use"
         yield {"type": "message_delta", "delta": delta, "usage": usage_of(self._usage)}
         yield {"type": "message_stop"}
@@ -326,9 +331,19 @@ def _details(details: object) -> str:
     return "".join(_text_of(part.get("text") or part.get("summary")) for part in parts if isinstance(part, dict))
 
 
-def _is_another(call: _Call, key: str) -> bool:
+def _is_another(call: _Call, key: str, arguments: object) -> bool:
     """Return whether a fragment with a name is of another call than the one at its index."""
-    return (bool(call.id) and call.id != key) if key else isinstance(json_or_none(call.arguments), dict)
+    if key:
+        return bool(call.id) and call.id != key
+    return bool(arguments) and isinstance(json_or_none(call.arguments), dict)
+
+
+def _dicts(values: object) -> list[dict[str, Any]]:
+    return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
+
+
+def _index_of(entry: dict[str, Any]) -> int | None:
+    return count_of(entry.get("index"))
 
 
 def _word(value: object) -> str:
@@ -344,11 +359,11 @@ def usage_of(usage: dict[str, Any]) -> dict[str, Any]:
 
     Where the total is more than prompt and completion, the difference is reasoning that is counted by itself.
     """
-    prompt, completion, total = (_count(usage.get(f"{name}_tokens")) for name in ("prompt", "completion", "total"))
+    prompt, completion, total = (count_of(usage.get(f"{name}_tokens")) for name in ("prompt", "completion", "total"))
     of_prompt = details if isinstance(details := usage.get("prompt_tokens_details"), dict) else {}
     of_completion = details if isinstance(details := usage.get("completion_tokens_details"), dict) else {}
-    cached = _count(of_prompt.get("cached_tokens")) or _count(usage.get("prompt_cache_hit_tokens"))
-    written = _count(of_prompt.get("cache_write_tokens"))
+    cached = count_of(of_prompt.get("cached_tokens")) or count_of(usage.get("prompt_cache_hit_tokens"))
+    written = count_of(of_prompt.get("cache_write_tokens"))
     counts: dict[str, Any] = {"input_tokens": prompt, "output_tokens": completion}
     if prompt is not None:
         rest = prompt - (cached or 0) - (written or 0)
@@ -356,10 +371,6 @@ def usage_of(usage: dict[str, Any]) -> dict[str, Any]:
     if total is not None and prompt is not None and completion is not None and total > prompt + completion:
         counts["output_tokens"] = total - prompt
         counts["reasoning_tokens"] = total - prompt - completion
-    counts["reasoning_tokens"] = _count(of_completion.get("reasoning_tokens")) or counts.get("reasoning_tokens")
+    counts["reasoning_tokens"] = count_of(of_completion.get("reasoning_tokens")) or counts.get("reasoning_tokens")
     counts.update(cache_read_input_tokens=cached, cache_creation_input_tokens=written)
     return {name: count for name, count in counts.items() if count is not None}
-
-
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

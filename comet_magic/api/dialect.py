@@ -44,12 +44,12 @@ def dialect(name: str) -> Dialect:
 
 
 MESSAGES_DIALECT = Dialect("/v1/messages", Request.to_json, stream_events)
-_CLAUDE = re.compile(r"(?:.*[/.])?(?:cometapi-)?claude", re.I)
+_CLAUDE = re.compile(r"(?:^|[^a-z])claude", re.I)
 _BY_RESPONSES = re.compile(r"(?:.*/)?(?:o\d+(?:-|$)|gpt-.*-pro(?:-|$)|.*codex|computer-use|.*deep-research)", re.I)
 
 
 def is_claude(model: str) -> bool:
-    return bool(_CLAUDE.match(model))
+    return bool(_CLAUDE.search(model))
 
 
 def chosen_dialect(names: Iterable[str], own: Mapping[str, str]) -> str:
@@ -72,13 +72,23 @@ def dialect_of(
     if chosen := chosen_dialect(names, own):
         return chosen
     listed = offered.dialects if offered else frozenset()
-    if is_claude(model):
-        return MESSAGES if MESSAGES in listed or not listed else CHAT if CHAT in listed else RESPONSES
+    if is_claude(model):  # also where a list does not say so: gateways' lists name what they translate to, too
+        return MESSAGES
     if _BY_RESPONSES.match(model) and (RESPONSES in listed or (not listed and is_chat_server)):
         return RESPONSES
     if listed:
         return next(name for name in (CHAT, RESPONSES, MESSAGES) if name in listed)
     return CHAT if is_chat_server else MESSAGES
+
+
+def not_sent(request: Request) -> list[str]:
+    """Return what of a request its dialect has no field for, each as a sentence; nothing where it has all."""
+    if request.dialect == MESSAGES:
+        return []
+    names = [f"thinking = {request.thinking!r}"] if request.thinking is not None else []
+    names += ["the stop sequences"] if request.dialect == RESPONSES and request.stop_sequences else []
+    api = dialect(request.dialect).path
+    return [f"{name}: not sent, for {api} has no field for it" for name in names]
 
 
 # ---- what lists say

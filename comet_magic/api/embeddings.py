@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from binascii import a2b_base64
+from base64 import b64decode
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy
 
 MOST_INPUTS, MOST_TOKENS = 2048, 250_000  # of a request; the tokens are estimated
-_HINT = "nothing of this request is kept; ask again, or try another model"
+_HINT = "the vectors of this request were not stored; call embed again, or try another model"
 
 
 def batches(texts: Sequence[str]) -> Iterator[tuple[int, int, int]]:
@@ -36,30 +36,33 @@ def batches(texts: Sequence[str]) -> Iterator[tuple[int, int, int]]:
         yield begin, len(texts), tokens
 
 
-def embed_batch(
-    client: Client, model: str, texts: Sequence[str], dimensions: int | None, rows: Sequence[int]
-) -> tuple[numpy.ndarray[Any, Any], Usage]:
-    """Return one row a text, float32, and what was used. rows: where each text stands for the user, for errors.
-
-    Raises: APIError when the endpoint refuses, or gives other vectors than one of finite numbers for each text.
-    """
+def request_embeddings(client: Client, model: str, texts: Sequence[str], dimensions: int | None) -> dict[str, Any]:
+    """Return the endpoint's reply. Raises: APIError when it refuses."""
     body: dict[str, Any] = {"model": model, "input": list(texts)}
     if dimensions is not None:
         body["dimensions"] = dimensions
     try:
-        reply = client.post("/v1/embeddings", json.dumps({**body, "encoding_format": "base64"}))
+        return client.post("/v1/embeddings", json.dumps({**body, "encoding_format": "base64"}))
     except APIError as error:
         if "encoding_format" not in error.what:
             raise
-        reply = client.post("/v1/embeddings", json.dumps(body))
+        return client.post("/v1/embeddings", json.dumps(body))
+
+
+def usage_of(reply: dict[str, Any]) -> Usage:
     usage = reply.get("usage")
     tokens = usage.get("prompt_tokens", usage.get("total_tokens")) if isinstance(usage, dict) else None
-    return _array(reply.get("data"), rows), Usage.from_wire({"input_tokens": tokens, "output_tokens": 0})
+    return Usage.from_wire({"input_tokens": tokens, "output_tokens": 0})
 
 
-def _array(data: object, rows: Sequence[int]) -> numpy.ndarray[Any, Any]:
+def vectors_of(reply: dict[str, Any], rows: Sequence[int]) -> numpy.ndarray[Any, Any]:
+    """Return the vectors of a reply, one row a text, float32. rows: where each text stands for the user, for errors.
+
+    Raises: APIError when there is not one of finite numbers for each text.
+    """
     import numpy
 
+    data = reply.get("data")
     items = [item for item in data if isinstance(item, dict)] if isinstance(data, list) else []
     if len(items) != len(rows):
         raise APIError(f"the endpoint returned {len(items):,} vectors for {len(rows):,} texts", _HINT, status=200)
@@ -81,7 +84,7 @@ def _array(data: object, rows: Sequence[int]) -> numpy.ndarray[Any, Any]:
 def _vector(value: object, row: int) -> bytes:
     """Return a vector as float32. value: base64 of that, or a list of numbers."""
     try:
-        vector = a2b_base64(value) if isinstance(value, str) else array("f", value).tobytes()  # type: ignore[call-overload]  # what is no list raises
+        vector = b64decode(value, validate=True) if isinstance(value, str) else array("f", value).tobytes()  # type: ignore[call-overload]  # what is no list raises
     except (ValueError, TypeError):
         raise _no_vector(row) from None
     if not vector or len(vector) % 4:
@@ -90,4 +93,4 @@ def _vector(value: object, row: int) -> bytes:
 
 
 def _no_vector(row: int) -> APIError:
-    return APIError(f"the endpoint's vector for row {row:,} is null, or has numbers that are none", _HINT, status=200)
+    return APIError(f"the endpoint returned no usable vector for row {row:,}", _HINT, status=200)

@@ -23,6 +23,10 @@ from .error_replies import error_from, says_what_is_wrong
 from .sse import ServerSentEvent, SSEDecoder
 
 
+class Extra(dict[str, Any]):
+    """What a dialect puts beside a block's own fields: no JSON of the wire is ever taken for it."""
+
+
 class StreamEvent(TypedDict, total=False):
     """One event of a stream, as on the wire; `type` says which keys are there. Unknown ones pass untouched.
 
@@ -159,9 +163,11 @@ def _stream_event(event: ServerSentEvent) -> Iterator[StreamEvent]:
         yield {"type": "unreadable", "error": event.data[:2000]}
 
 
-def whole_reply(body: bytes) -> dict[str, Any]:
-    """Return the Messages reply in a JSON body. Raises: APIError when it is something else, saying what."""
-    hint = _NO_REPLY
+def whole_reply(body: bytes, expected: str = "a Messages reply", hint: str = _NO_REPLY) -> dict[str, Any]:
+    """Return the Messages reply in a JSON body. Raises: APIError when it is something else, saying what.
+
+    expected: what should have come, in words.
+    """
     if body[:1] == b"<":
         title = error_from(200, body.decode("utf-8", "replace")).what
         raise APIError(f"an HTML page came back instead of a reply: {title}", hint, status=200)
@@ -172,15 +178,15 @@ def whole_reply(body: bytes) -> dict[str, Any]:
         words = body.decode("utf-8", "replace").strip()
         reply = words if "".join(words.split()).isprintable() and "\ufffd" not in words else None
     if isinstance(reply, list | str) and reply:
-        raise APIError(f"not a Messages reply: {error_from(200, reply).what}", hint, status=200)
+        raise APIError(f"not {expected}: {error_from(200, reply).what}", hint, status=200)
     if isinstance(reply, dict) and (reply.get("type") == "message" or "content" in reply):
         return reply
     if says_what_is_wrong(reply):
         raise error_from(200, reply)
     if isinstance(reply, dict):
         kind = reply.get("object") or reply.get("type") or f"an object with {', '.join(map(str, list(reply)[:5]))}"
-        raise APIError(f"not a Messages reply: {str(kind)[:80]}", hint, status=200)
-    raise APIError(f"not a Messages reply: {len(body):,} bytes that are not whole JSON", hint, status=200)
+        raise APIError(f"not {expected}: {str(kind)[:80]}", hint, status=200)
+    raise APIError(f"not {expected}: {len(body):,} bytes that are not whole JSON", hint, status=200)
 
 
 class _Block:
@@ -289,8 +295,12 @@ class MessageBuilder:
                 text = json.dumps(text)
             if isinstance(text, str) and text and (block := self._growing(index, _OF_TYPE[field])):
                 block.parts.append(text)
-        elif kind == "extra_delta" and (owner := self._open.get(index)):  # ours: what a model wants back with a block
-            owner.began["extra"] = {**owner.began.get("extra", {}), **delta["extra"]}
+        elif (
+            kind == "extra_delta"
+            and (owner := self._open.get(index))
+            and isinstance(extra := delta.get("extra"), Extra)
+        ):
+            owner.began["extra"] = Extra({**owner.began.get("extra", {}), **extra})
         elif kind == "signature_delta" and isinstance(signature := delta.get("signature"), str):
             if block := self._growing(index, "thinking"):
                 block.began["signature"] = signature
@@ -318,6 +328,8 @@ class MessageBuilder:
             self._left_out += 1
             return None
         self._close(index)
+        if "extra" in began and not isinstance(began["extra"], Extra):
+            began = {name: value for name, value in began.items() if name != "extra"}
         block = _Block(began)
         self._blocks.append(block)
         self._latest[index, block.type] = self._open[index] = block

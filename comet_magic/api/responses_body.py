@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from ..messages.request import FORMAT, OBJECT, REPLY_TOOL, Request
-from .chat_body import (
+from .portable import (
     address_of,
     all_required,
     file_name,
@@ -57,13 +57,15 @@ def _items(message: dict[str, Any], request: Request) -> list[dict[str, Any]]:
     if role == "user":
         return _of_user(content)
     thinking = sent_thinking(content, request)
-    items = [item for block in thinking if (item := (block.get("extra") or {}).get("item"))]
-    texts = [block["text"] for block in content if block.get("type") == "text" and block.get("text")]
-    if texts:
-        parts = [{"type": "output_text", "text": text} for text in texts]
-        items.append({"type": "message", "role": "assistant", "content": parts})
-    for block in content:
-        if block.get("type") == "tool_use":
+    items: list[dict[str, Any]] = []
+    for block in content:  # in their order: each piece of reasoning stands right before what it led to
+        kind = block.get("type")
+        if any(block is one for one in thinking) and (item := (block.get("extra") or {}).get("item")):
+            items.append(item)
+        elif kind == "text" and block.get("text"):
+            part = {"type": "output_text", "text": block["text"]}
+            items.append({"type": "message", "role": "assistant", "content": [part]})
+        elif kind == "tool_use":
             arguments = json.dumps(block.get("input") or {}, ensure_ascii=False)
             call = {"call_id": block.get("id"), "name": block.get("name"), "arguments": arguments}
             items.append({"type": "function_call", **call})

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..errors import APIError, TransportError
+from ..errors import TransportError
 from ..strict_json import json_or_none
 from .body import PING, all_of, beginning, is_one_piece
-from .chat_events import CUT, usage_of
-from .events import StreamEvent, is_heartbeat, whole_reply
+from .chat_events import CUT, HINT, objects_of, usage_of
+from .error_replies import says_what_is_wrong
+from .events import Extra, StreamEvent, is_heartbeat, whole_reply
 from .sse import SSEDecoder
 
 _ENDS = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
 _INCOMPLETE = {"max_output_tokens": "max_tokens", "content_filter": "refusal"}
-_HINT = "check CometSettings.endpoint, or name the dialect of the model in CometSettings.dialects"
 
 
 def responses_events(chunks: Iterable[bytes]) -> Iterator[StreamEvent]:
@@ -29,7 +29,7 @@ def responses_events(chunks: Iterable[bytes]) -> Iterator[StreamEvent]:
         body = yield from all_of(start, chunks)
         reply = json_or_none(body)
         if not isinstance(reply, dict) or not isinstance(reply.get("output"), list):
-            yield from _other(body)
+            yield {"type": "whole", "message": whole_reply(body, "a reply of /v1/responses", HINT)}
             return
         for index, item in enumerate(reply["output"]):
             if isinstance(item, dict):
@@ -47,32 +47,22 @@ def responses_events(chunks: Iterable[bytes]) -> Iterator[StreamEvent]:
         yield from decoder.flush()
 
     for event in events():
-        data = json_or_none(event.data) if event else None
         if event is None:
+            yield PING
+        elif objects := objects_of(event.data):
+            for data in objects:
+                yield from translation.event(data, event.event)
             if translation.is_over:
                 return
-            yield PING
-        elif translation.is_over:
-            continue
-        elif isinstance(data, dict):
-            yield from translation.event(data, event.event)
+        elif event.event == "error":
+            yield {"type": "error", "error": event.data}
         elif not is_heartbeat(event.data):
             yield {"type": "unreadable", "error": event.data[:2000]}
     stray = json_or_none(bytes(decoder.stray))
     if isinstance(stray, dict) and stray.get("error"):
         yield {"type": "error", "error": stray["error"]}
-    elif not translation.is_over:
+    else:
         raise TransportError(CUT, "run the cell again", kind="cut")
-
-
-def _other(body: bytes) -> Iterator[StreamEvent]:
-    try:
-        yield {"type": "whole", "message": whole_reply(body)}
-    except APIError as error:
-        if not error.what.startswith("not a Messages reply"):
-            raise
-        what = error.what.replace("a Messages reply", "a reply of /v1/responses", 1)
-        raise APIError(what, _HINT, status=200) from None
 
 
 class _Translation:
@@ -88,7 +78,8 @@ class _Translation:
 
     def event(self, data: dict[str, Any], name: str) -> Iterator[StreamEvent]:
         kind = str(data.get("type") or name)
-        if kind == "error" or (data.get("error") and not kind.startswith("response.")):
+        is_ours = kind.startswith("response.")
+        if kind == "error" or (not is_ours and (data.get("error") or says_what_is_wrong(data))):
             yield {"type": "error", "error": data.get("error") or data}
         elif kind in _ENDS:
             response = data.get("response")
@@ -101,6 +92,12 @@ class _Translation:
                 yield from self._call_begun(index, item)
         elif kind == "response.output_item.done" and isinstance(item := data.get("item"), dict):
             yield from self.done(self._index(data, item), item)
+        elif kind == "response.function_call_arguments.done" and isinstance(text := data.get("arguments"), str):
+            index = self._index(data, {})
+            if (index, "tool_use") in self._blocks:
+                yield from self._rest(index, "tool_use", "input_json", {}, text)
+        elif kind == "response.output_text.done" and isinstance(text := data.get("text"), str):
+            yield from self._rest(self._index(data, {}), "text", "text", {"type": "text", "text": ""}, text)
         elif isinstance(delta := data.get("delta"), str):
             yield from self._delta(kind, self._index(data, {}), delta)
 
@@ -152,8 +149,7 @@ class _Translation:
     def done(self, index: int, item: dict[str, Any]) -> Iterator[StreamEvent]:
         """Yield what of a whole item has not come in deltas."""
         kind = item.get("type")
-        content = item.get("content") if isinstance(item.get("content"), list) else []
-        parts = [part for part in content or () if isinstance(part, dict)]
+        parts = _dicts(item.get("content"))
         if kind == "message":
             text = "".join(str(part.get("text") or "") for part in parts if part.get("type") == "output_text")
             yield from self._rest(index, "text", "text", {"type": "text", "text": ""}, text)
@@ -164,26 +160,26 @@ class _Translation:
             yield from self._call_begun(index, item)
             yield from self._rest(index, "tool_use", "input_json", {}, str(item.get("arguments") or ""))
         elif kind == "reasoning":
-            summary = item.get("summary") if isinstance(item.get("summary"), list) else []
-            texts = [str(part.get("text") or "") for part in [*(summary or ()), *parts] if isinstance(part, dict)]
+            texts = [str(part.get("text") or "") for part in [*_dicts(item.get("summary")), *parts]]
             began = {"type": "thinking", "thinking": ""}
             yield from self._rest(index, "thinking", "thinking", began, "\n\n".join(filter(None, texts)))
             if (index, "thinking") not in self._blocks and item.get("encrypted_content"):
                 yield from self._grow(index, "thinking", "thinking", began, "")
             if (block := self._blocks.get((index, "thinking"))) is not None and item.get("encrypted_content"):
-                extra = {"type": "extra_delta", "extra": {"item": item}}
+                extra = {"type": "extra_delta", "extra": Extra(item=item)}
                 yield {"type": "content_block_delta", "index": block, "delta": extra}
         for of_type in ("text", "tool_use", "thinking"):
             if (block := self._blocks.get((index, of_type))) is not None:
                 yield {"type": "content_block_stop", "index": block}
 
     def _rest(self, index: int, kind: str, delta: str, began: dict[str, Any], text: str) -> Iterator[StreamEvent]:
-        if text and not self._written.get((index, kind)):
-            yield from self._grow(index, kind, delta, began, text)
+        """Yield what of an item's text has not come in deltas."""
+        if rest := text[self._written.get((index, kind), 0) :]:
+            yield from self._grow(index, kind, delta, began, rest)
 
     def _citations(self, index: int, parts: list[dict[str, Any]]) -> Iterator[StreamEvent]:
         block = self._blocks.get((index, "text"))
-        notes = [note for part in parts for note in part.get("annotations") or () if isinstance(note, dict)]
+        notes = [note for part in parts for note in _dicts(part.get("annotations"))]
         for note in notes if block is not None else []:
             if note.get("type") == "url_citation":
                 citation = {"url": note.get("url"), "title": note.get("title") or note.get("url")}
@@ -193,8 +189,8 @@ class _Translation:
     def end(self, response: dict[str, Any]) -> Iterator[StreamEvent]:
         """Yield how the reply ended."""
         yield from self._begin(response)
-        for index, item in enumerate(response.get("output") or ()):
-            if isinstance(item, dict) and not any(key[0] == index for key in self._blocks):
+        if not self._blocks:  # it has all at once
+            for index, item in enumerate(_dicts(response.get("output"))):
                 yield from self.done(index, item)
         status, error = response.get("status"), response.get("error")
         if error or status in ("failed", "cancelled"):
@@ -214,6 +210,10 @@ class _Translation:
         self.is_over = True
         yield {"type": "message_delta", "delta": delta, "usage": _usage(response.get("usage"))}
         yield {"type": "message_stop"}
+
+
+def _dicts(values: object) -> list[dict[str, Any]]:
+    return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
 
 
 def _usage(usage: object) -> dict[str, Any]:

@@ -7,13 +7,16 @@
 | the same, later, but before any words | the same | once | `exchange.loop` |
 | a refusal of the cache marks | the same without them | once | `exchange.negotiate` |
 | a refusal of thinking, or of its absence, before calls | the same the other way | once | `exchange.negotiate` |
+| a refusal of a field that the user did not ask for | the same without it | once a field | `exchange.negotiate` |
+| a refusal of the dialect | the same in the one that it names | once | `exchange.negotiate` |
+| a refusal of `encoding_format` for embeddings | the same without it | once | `api.embeddings` |
 | a turn that the server paused | the reply so far | `MOST_PAUSES` (10) | `exchange.loop` |
 | a refusal of how a form is asked for | the same in the next mode | once a mode | `exchange.negotiate` |
 | a reply as if no form had been asked for | the same in the next mode | once a mode | `output.typed` |
 | a value that does not fit its type | the reply and what is wrong with it | `REPAIRS` (1) | `output.typed` |
 | calls of tools | the reply and their results | `tool_rounds` (10) | `tools.runner` |
 
-The first four are sent again before any text has been shown; the others go on with a reply of which some has.
+The first six are sent again before any text has been shown; the others go on with a reply of which some has.
 """
 
 from __future__ import annotations

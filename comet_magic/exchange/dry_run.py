@@ -35,7 +35,7 @@ class DryRun:
     def head(self) -> list[str]:
         """What frames the messages: where to, which parameters, how much."""
         spoken = dialect(self._request.dialect)
-        body = json.loads(spoken.body(replace(self._request, history=(), cached=())))
+        body = json.loads(spoken.body(self._request))
         parameters = {name: value for name, value in body.items() if name not in _PROMPT}
         count, most = len(self._request.all_messages), self._most_usd
         money = f", at most ≈ {dollars(most)}" if most is not None else ""

@@ -143,7 +143,7 @@ class Journal:
             self._count_unanswered(reply, error)
         plan, message = self._plan, reply.message
         cost, part = self._cost(reply), plan.options.continues
-        tokens = _total(message.usage)
+        tokens = total_tokens(message.usage)
         if part:
             cost_of_turn, tokens = _sum(cost, part.cost_usd), _sum(tokens, part.tokens)
         else:
@@ -195,14 +195,7 @@ class Journal:
         position = self._plan.position
         if not position.cell.conversation or not message.is_whole or not self._plan.makes_turn:
             return None
-        turn = Turn.of(
-            position.key, (self._question, *message.before, message), self._plan.request.model,
-            asked_after=position.digest_before, request=request,
-            at=at, session=self._session.id, execution=position.cell.execution, cost_usd=cost_usd, tokens=tokens,
-        )  # fmt: skip
-        self._session.cells.ran_in(position.cell.conversation, turn.cell)
-        if not self._plan.share_values:
-            self._session.without_values.add(turn.digest)
+        turn = turn_of(self._plan, self._session, self._question, message, request, at, cost_usd, tokens)
         # What this kernel has not run is run again when cells run from the top, and is stale until then.
         stale = [later for later in position.stale_after(turn) if later.session == self._session.id]
         self._stale = tuple((later.cell, _called(later)) for later in stale)
@@ -240,7 +233,23 @@ def _cost(plan: Plan, reply: Reply) -> float | None:
     return sum(plan.price.cost(usage) or 0.0 for usage in used)
 
 
-def _total(usage: Usage) -> int | None:
+def turn_of(
+    plan: Plan, session: Session, question: Message, message: Message, request: str, at: float,
+    cost_usd: float | None, tokens: int | None,
+) -> Turn:  # fmt: skip
+    """Return the turn that a whole reply makes, and note what the session is to know of it."""
+    position = plan.position
+    turn = Turn.of(
+        position.key, (question, *message.before, message), plan.request.model, asked_after=position.digest_before,
+        request=request, at=at, session=session.id, execution=position.cell.execution, cost_usd=cost_usd, tokens=tokens,
+    )  # fmt: skip
+    session.cells.ran_in(position.cell.conversation, turn.cell)
+    if not plan.share_values:
+        session.without_values.add(turn.digest)
+    return turn
+
+
+def total_tokens(usage: Usage) -> int | None:
     return None if usage.prompt_tokens is None else usage.prompt_tokens + (usage.output_tokens or 0)
 
 

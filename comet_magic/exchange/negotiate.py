@@ -54,7 +54,8 @@ class Sender:
                 stream = self._client_now().stream(request)
             except APIError as error:
                 # Not all name the field: some say only that a content must be a string.
-                if request.cached and (error.status in (400, 422) or "cache_control" in error.what):
+                is_about_cache = error.status in (400, 422) or "cache_control" in error.what
+                if request.cached and request.dialect == MESSAGES and is_about_cache:
                     request, was_cached = replace(request, cached=()), True
                 elif other := _in_other_words(request, error):
                     request = self._learned = other
@@ -103,11 +104,10 @@ def _other_thinking(request: Request, error: APIError) -> Request | None:
     is_wanted = request.dialect == MESSAGES or _IS_WANTED.search(error.what)
     if request.has_thinking and not request.sends_thinking and is_wanted:
         return replace(request, sends_thinking=True)
-    sends_any = (
-        request.sends_thinking
-        or any(message.thinking for message in request.messages)
-        or (request.dialect != MESSAGES and request.has_thinking)
+    sends_any = bool(request.sends_thinking) or any(
+        message.without_thinking() is not message for message in request.messages
     )
+    sends_any = sends_any or (request.dialect != MESSAGES and request.has_thinking)
     return request.without_thinking() if sends_any and request.sends_thinking is not False else None
 
 
@@ -129,6 +129,9 @@ def _in_other_words(request: Request, error: APIError) -> Request | None:
         return None
     if request.dialect == CHAT and _BY_RESPONSES.search(error.what):
         return replace(request, dialect=RESPONSES, refused=frozenset())
+    is_not_there = error.status in (404, 405) and error.about != "model"
+    if request.dialect == RESPONSES and (is_not_there or _BY_CHAT.search(error.what)):
+        return replace(request, dialect=CHAT, refused=frozenset())
     if not _ABOUT_FIELD.search(error.what):
         return None
     # The field that is named first is the one that is refused; the other is what is advised.
@@ -153,8 +156,8 @@ def with_learned(request: Request, store: Store, endpoint: str) -> Request:
     if request.dialect == MESSAGES:
         return request
     learned = accepted.find_accepted(store, endpoint, request.model)
-    if request.dialect == CHAT and learned.get(f"{_DIALECT}{RESPONSES}"):
-        request = replace(request, dialect=RESPONSES)
+    by_responses = learned.get(_BY_RESPONSES_NAME, request.dialect == RESPONSES)
+    request = replace(request, dialect=RESPONSES if by_responses else CHAT)
     prefix = f"{request.dialect} "
     refused = {
         name.removeprefix(prefix) for name, is_taken in learned.items() if name.startswith(prefix) and not is_taken
@@ -166,8 +169,8 @@ def keep_learned(store: Store, endpoint: str, request: Request) -> None:
     """Note in which dialect, and without which fields, an endpoint has taken a request of this model."""
     refused = [f"{request.dialect} {name}" for name in request.refused]
     accepted.keep_accepted(store, endpoint, request.model, refused, is_taken=False)
-    if request.dialect == RESPONSES:
-        accepted.keep_accepted(store, endpoint, request.model, [f"{_DIALECT}{RESPONSES}"], is_taken=True)
+    is_taken = request.dialect == RESPONSES
+    accepted.keep_accepted(store, endpoint, request.model, [_BY_RESPONSES_NAME], is_taken=is_taken)
 
 
-_DIALECT = "asked in "
+_BY_RESPONSES_NAME = "asked in responses"

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..api.client import TimeLimits
+from ..api.dialect import not_sent
 from ..api.endpoint import Endpoint, find_endpoint
 from ..describe.description import CellName, Limits, no_cell_name
 from ..describe.question import Question, limits_of
@@ -72,6 +73,7 @@ class Plan(NamedTuple):
     position: in the conversation.        stored: the reply that answers it without asking.
     named_store: the store's file, where the settings name one; "" for the user's own.
     times: how often the cell was run in this kernel.        makes_turn: whether the reply may be a turn.
+    list_problem: why it is not known in which dialect the model is to be asked, in words; "" if it is.
     price: None where none is known.      budget: US dollars, by "session" and "day".
     limits: of what tools send back.      tool_rounds, tool_calls, tool_timeout_s: of their calls.
     """
@@ -99,6 +101,7 @@ class Plan(NamedTuple):
     named_store: str
     times: int
     makes_turn: bool = True
+    list_problem: str = ""
 
     @property
     def sent_line(self) -> str:
@@ -107,7 +110,8 @@ class Plan(NamedTuple):
 
     @property
     def notes(self) -> list[str]:
-        return [self.question.note] if self.question.note else []
+        own = [self.question.note] if self.question.note else []
+        return own if self.stored else [*own, *not_sent(self.request), *filter(None, [self.list_problem])]
 
 
 def make_plan(question: Question, options: Options, cell: Cell, settings: CometSettings, session: Session) -> Plan:
@@ -155,7 +159,7 @@ def make_plan(question: Question, options: Options, cell: Cell, settings: CometS
         question, options, request, record, endpoint, time_limits, retries, position, stored, price,
         budget_limits(settings.budget), limits, settings.tool_rounds, settings.tool_calls, settings.tool_timeout_s,
         settings.share_values, settings.show_usage, settings.remote_images, settings.store_limit_mb, store,
-        shown_path(store.path) if settings.store else "", times,
+        shown_path(store.path) if settings.store else "", times, list_problem=session.list_problem(endpoint.name),
     )  # fmt: skip
 
 
@@ -181,6 +185,7 @@ def with_model(plan: Plan, model: str, settings: CometSettings, session: Session
             replace(request, dialect=find_dialect(settings, endpoint, names, known)), store, endpoint.name
         )
     record = _record(request, plan.question, endpoint, session, position, price, None)
+    record = record._replace(conversation="")  # it is no part of one, and nothing that could go on there
     return plan._replace(options=options, request=request, record=record, stored=stored, price=price, makes_turn=False)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import sys
@@ -13,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import CometError
+from ..errors import CometError, TransportError
 from ..messages.message import Message
 from ..messages.models import OfferedModel
 from ..messages.usage import Usage
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
 MODELS_HOLD_S = 86_400.0  # seconds until what the endpoint offers is looked up again
 MODELS_RETRY_S = 3600.0
+LIST_RETRY_S = 60.0  # the same, where the endpoint did not answer in time
 A_DAY_S = 86_400.0
 MOST_ANCESTORS = 4
 
@@ -96,6 +96,7 @@ class Session:
         self._promises: dict[str, float] = {}
         self._models: dict[tuple[Store, str], tuple[dict[str, OfferedModel], float]] = {}
         self._models_fetched: dict[str, float] = {}
+        self._list_problems: dict[str, str] = {}
         self.began = time.strftime("%Y%m%d-%H%M%S")
 
     # ---- the store
@@ -195,9 +196,20 @@ class Session:
     ) -> dict[str, OfferedModel]:
         """Return what the endpoint offers: it is asked now, unless it was within a day."""
         if self._is_due(store, endpoint):
-            with contextlib.suppress(CometError):
+            self._list_problems.pop(endpoint, None)
+            try:
                 self._keep_models(store, endpoint, fetch)
+            except TransportError as error:
+                self._models_fetched[endpoint] = time.time() - MODELS_RETRY_S + LIST_RETRY_S
+                why = f"the endpoint's list of models did not come ({error.what}), so the model was asked as messages"
+                self._list_problems[endpoint] = f"{why}; CometSettings.dialects names another API"
+            except CometError:  # it has none, which says enough
+                pass
         return self.known_models(store, endpoint)
+
+    def list_problem(self, endpoint: str) -> str:
+        """Return why the endpoint's list did not come when it was last asked for, in words; "" for no problem."""
+        return self._list_problems.get(endpoint, "")
 
     def known_models(self, store: Store, endpoint: str) -> dict[str, OfferedModel]:
         """Return what the endpoint said of its models, as far as it was asked before."""

@@ -8,14 +8,13 @@ from concurrent.futures import Future
 from typing import NamedTuple
 
 from ..background import in_background
-from ..errors import CometError, ConfigError
+from ..errors import CometError, ConfigError, without_known_keys
 from ..keys import without_key
-from ..messages.conversation import Turn
 from ..messages.message import Message
 from ..settings import CometSettings
 from ..store import turns
 from ..text import many
-from .journal import Journal
+from .journal import Journal, total_tokens, turn_of
 from .loop import Reply
 from .plan import Plan, with_model
 from .run import run
@@ -74,18 +73,28 @@ class Answer:
         """Why there is no reply, in words; "" if there is one, or none yet."""
         if isinstance(self.error, CometError):
             return f"{self.error.what}; {self.error.hint}" if self.error.hint else self.error.what
-        return "" if self.error is None else f"{type(self.error).__name__}: {self.error}"
+        return "" if self.error is None else without_known_keys(f"{type(self.error).__name__}: {self.error}")
 
 
 class Comparison(NamedTuple):
-    """The answers to one question, in the order in which the models were named."""
+    """The answers to one question, in the order in which the models were named.
+
+    has_turn: whether one of them was chosen as the turn.
+    """
 
     answers: tuple[Answer, ...]
+
+    has_turn: bool = False
 
     @property
     def turn(self) -> Answer:
         """The one that is the turn of its cell, unless another is chosen."""
         return self.answers[0]
+
+    @property
+    def message(self) -> Message | None:
+        """The reply that is the turn; where it did not come, the first that did; None for none."""
+        return self.turn.message or next((answer.message for answer in self.answers if answer.message), None)
 
 
 def plans_for(models: list[str], plan: Plan, settings: CometSettings, session: Session) -> list[Plan]:
@@ -93,7 +102,8 @@ def plans_for(models: list[str], plan: Plan, settings: CometSettings, session: S
     if plan.endpoint.model:
         raise ConfigError("the endpoint has one model only", "nothing was sent; name one with -m")
     if len(models) > MOST_MODELS:
-        raise ConfigError(f"{len(models)} models are more than the {MOST_MODELS} that fit side by side", "name fewer")
+        what = f"{len(models)} models are more than fit side by side"
+        raise ConfigError(what, f"nothing was sent; name at most {MOST_MODELS}")
     if plan.options.tools:
         raise ConfigError("only one model at a time may call tools", "nothing was sent; leave out --tools, or name one")
     plans = [plan, *(with_model(plan, model, settings, session) for model in models[1:])]
@@ -108,7 +118,7 @@ def ask_several(plans: list[Plan], session: Session) -> Iterator[Comparison]:
 
     Raises: KeyboardInterrupt, once what had come is in them; what ended the first, where none gave a reply.
     """
-    comparison = Comparison(tuple(map(Answer, plans)))
+    session.comparison = comparison = Comparison(tuple(map(Answer, plans)))
     for answer in comparison.answers:
         answer.begin(session)
     try:
@@ -121,13 +131,23 @@ def ask_several(plans: list[Plan], session: Session) -> Iterator[Comparison]:
         until = time.monotonic() + PATIENCE_S
         while time.monotonic() < until and not all(answer.done.done() for answer in comparison.answers):
             time.sleep(POLL_S)
+        session.latest = comparison.message or session.latest
         yield comparison
         raise
-    session.comparison = comparison
-    session.latest = comparison.turn.message or next((one.message for one in comparison.answers if one.message), None)
+    session.latest = comparison.message or session.latest
     yield comparison
-    if all(answer.message is None for answer in comparison.answers) and (error := comparison.turn.error):
+    if comparison.message is None and (error := comparison.turn.error):
         raise error
+
+
+def _is_current(comparison: Comparison) -> bool:
+    """Return whether the turn of the comparison's cell is one of its replies; or none, where none was one yet."""
+    position = comparison.turn.plan.position
+    conversation = turns.conversation(comparison.turn.plan.store, position.cell.conversation)
+    now = next((turn.request for turn in conversation.turns if turn.cell == position.key), None)
+    plans = [answer.plan for answer in comparison.answers]
+    replies = {plan.stored.request if plan.stored else plan.record.id for plan in plans}
+    return now in replies if comparison.has_turn or comparison.turn.is_whole else now is None or position.is_new
 
 
 def choose(session: Session, number: int) -> str:
@@ -139,28 +159,31 @@ def choose(session: Session, number: int) -> str:
     if comparison is None:
         raise ConfigError("no cell of this kernel has asked several models", "%%claude -m opus,gpt-… asks them")
     if not 1 <= number <= len(comparison.answers):
-        raise ConfigError(f"there is no reply {number}", f"there are {len(comparison.answers)}")
+        raise ConfigError(f"there is no reply {number}", f"choose one from 1 to {len(comparison.answers)}")
     answer = comparison.answers[number - 1]
     if answer.message is None or not answer.is_whole:
         raise ConfigError(f"reply {number} ({answer.name}) is not whole, so it can be no turn", "choose another one")
     plan = comparison.turn.plan
     position = plan.position
+    if position.cell.conversation and not _is_current(comparison):
+        what = "the cell's turn is not one of these replies any more"
+        raise ConfigError(what, "nothing was changed; run the cell that asks several models again")
     session.latest = answer.message
     if not position.cell.conversation:
         return f"comet_magic.last is reply {number} ({answer.name}); the cell is in no conversation"
     stored = answer.plan.stored
     question = stored.question if stored else without_key(plan.question.message, plan.endpoint.key)
-    cost, at = answer.message.receipt.cost_usd, answer.plan.record.at
-    turn = Turn.of(
-        position.key, (question, *answer.message.before, answer.message), answer.plan.request.model,
-        asked_after=position.digest_before, request=stored.request if stored else answer.plan.record.id,
-        at=stored.at if stored else at, session=session.id, execution=position.cell.execution,
-        cost_usd=stored.cost_usd if stored else cost,
-    )  # fmt: skip
-    turn_position = (
-        position.turn_position._replace(is_new=False) if comparison.turn.is_whole else position.turn_position
+    usage, record = answer.message.usage, answer.plan.record
+    source = (
+        (stored.request, stored.at, stored.cost_usd, stored.tokens)
+        if stored
+        else (record.id, record.at, answer.message.receipt.cost_usd, total_tokens(usage))
     )
+    turn = turn_of(answer.plan, session, question, answer.message, *source)
+    had_turn = comparison.has_turn or comparison.turn.is_whole
+    turn_position = position.turn_position._replace(is_new=False) if had_turn else position.turn_position
     turns.keep_turn(plan.store, position.cell.conversation, turn, turn_position)
+    session.comparison = comparison._replace(has_turn=True)
     conversation = turns.conversation(plan.store, position.cell.conversation)
     behind = {one.cell for one in conversation.turns[conversation.index_of(turn.cell) + 1 :]}
     later = [one for one in conversation.stale() if one.cell in behind and one.session == session.id]

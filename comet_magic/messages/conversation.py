@@ -7,7 +7,7 @@ no longer what stands before them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from hashlib import sha256
 from itertools import accumulate, count, pairwise
@@ -121,6 +121,37 @@ def _marked(wire: list[dict[str, Any]], model: str) -> list[dict[str, Any]]:
         else message
         for message in wire
     ]
+
+
+def with_unique_ids(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the messages of a request with no id of a call twice: gateways without ids, and we, number calls anew."""
+    ids = [block.get("id") for message in messages for block in _blocks(message) if block.get("type") == "tool_use"]
+    if len(set(ids)) == len(ids):
+        return messages
+    seen = set[str]()
+    renamed: dict[str, str] = {}  # in the last message of the assistant's
+    changed = []
+    for message in messages:
+        if message["role"] == "assistant":
+            renamed = {}
+        blocks = []
+        for block in _blocks(message):
+            if block.get("type") == "tool_use":
+                old = str(block.get("id"))
+                new = next(name for number in count() if (name := f"{old}_{number}" if number else old) not in seen)
+                seen.add(new)
+                renamed[old] = new
+                block = {**block, "id": new}
+            elif block.get("type") == "tool_result":
+                key = str(block.get("tool_use_id"))
+                block = {**block, "tool_use_id": renamed.get(key, key)}
+            blocks.append(block)
+        changed.append({**message, "content": blocks} if blocks else message)
+    return changed
+
+
+def _blocks(message: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return message["content"] if isinstance(message["content"], list) else []
 
 
 _PLAIN_ID = lazy_pattern(r"[A-Za-z0-9_-]{1,64}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Literal, NamedTuple, TypedDict
 
-from ..text import whole_text
+from ..text import lazy_pattern, whole_text
 from .tool_call import ToolCall
 from .usage import Usage
 
@@ -36,8 +36,8 @@ class ContentBlock(TypedDict, total=False):
     partial_json: str
     title: str
     citations: list[Any] | None
-    extra: dict[str, Any]  # ours: what the model that made the block wants back with it
-    model: str  # ours: that model, in a turn that is kept
+    extra: dict[str, Any]  # ours: fields of the provider that must be sent back with the block
+    model: str  # ours: the model that made the block, in a turn that is kept
 
 
 LONGEST_NAME = 200  # characters of what a counterpart calls itself, a block, a tool or a reason
@@ -194,7 +194,7 @@ class Message:
         is_ended = (
             not self.incomplete and not self.mismatch and self.stop_reason in WHOLE_REASONS and not self.tool_uses
         )
-        return is_ended and bool(self.text.strip())
+        return is_ended and bool(self.text.strip() or self.pictures)
 
     @property
     def is_value(self) -> bool:
@@ -204,13 +204,14 @@ class Message:
     @property
     def is_cut(self) -> bool:
         """Whether it stopped before its end: what it gives or calls is not all."""
-        return self.stop_reason in ("max_tokens", "refusal", "model_context_window_exceeded")
+        return self.stop_reason in CUT_REASONS
 
     @property
     def pictures(self) -> list[tuple[str, str]]:
         """(media type, base64) of the pictures in a reply, in order."""
-        sources = [block.get("source") or {} for block in self.content if block.get("type") == "image"]
-        return [(source["media_type"], source["data"]) for source in sources if source.get("type") == "base64"]
+        sources = [block.get("source") for block in self.content if block.get("type") == "image"]
+        known = [(source.get("media_type"), source.get("data")) for source in sources if isinstance(source, dict)]
+        return [(str(kind), str(data)) for kind, data in known if is_picture(kind, data)]
 
     @property
     def unknown_blocks(self) -> list[str]:
@@ -239,6 +240,8 @@ class Message:
         history_blocks = [block for block in self.content if block.get("type") != "text" or block.get("text")]
         if self.role == "assistant":
             history_blocks = [sent for block in history_blocks if (sent := _sent_back(block, keeps_thinking))]
+            if self.pictures and not any(block.get("type") == "text" for block in history_blocks):
+                history_blocks.append({"type": "text", "text": "(a picture)"})
         return Message(self.role, tuple(history_blocks))
 
     def without_unsigned(self) -> Message:
@@ -294,6 +297,15 @@ class Message:
 
 
 THINKING = ("thinking", "redacted_thinking")
+SHOWN_PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+_BASE64 = lazy_pattern(r"[A-Za-z0-9+/]{8,}={0,2}")
+
+
+def is_picture(media_type: object, data: object) -> bool:
+    """Return whether it is a picture that a page may show: whatever a reply says may be anything."""
+    return media_type in SHOWN_PICTURES and isinstance(data, str) and bool(_BASE64.fullmatch(data))
+
+
 MARKS = ("extra", "model")
 _SENT_BACK = {"text": ("type", "text"), "tool_use": ("type", "id", "name", "input")}
 _KEPT_BACK = {**_SENT_BACK, "tool_use": (*_SENT_BACK["tool_use"], "extra")}
@@ -316,5 +328,10 @@ def is_of(block: Mapping[str, Any], model: str) -> bool:
     return bool(block.get("model", model) == model)
 
 
+# The last four are other services', for a reply that broke off there.
+CUT_REASONS = frozenset(
+    ("max_tokens", "refusal", "model_context_window_exceeded", "error", "failed", "incomplete",
+     "insufficient_system_resource")
+)  # fmt: skip
 WHOLE_REASONS = {"end_turn", "stop_sequence", None}  # gateways pass other services' words through, such as length
 _KNOWN_BLOCKS = {"text", "thinking", "redacted_thinking", "tool_use", "image"}

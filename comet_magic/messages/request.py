@@ -9,7 +9,7 @@ from functools import cached_property, lru_cache
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from .conversation import Turn
+from .conversation import Turn, with_unique_ids
 from .framed import Repeats
 from .lasting import lasting
 from .message import Message
@@ -74,7 +74,7 @@ class Request:
     mode: str = FORCED
     sends_thinking: bool | None = None
     makes_cell: bool = False
-    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    extra_body: Mapping[str, Any] = field(default_factory=dict, hash=False)
     dialect: str = MESSAGES
     refused: frozenset[str] = frozenset()
 
@@ -99,7 +99,7 @@ class Request:
     def full_messages(self) -> list[dict[str, Any]]:
         """All entries of `messages`, with what the model of each turn wants back, for a dialect to choose from."""
         earlier = [message for turn in self.history for message in json.loads(turn.wire)]
-        messages = [*earlier, *(message.to_wire() for message in self.messages)]
+        messages = with_unique_ids([*earlier, *(message.to_wire() for message in self.messages)])
         if self.history:
             repeats = Repeats()
             messages = [repeats.without(message) for message in messages]
@@ -130,6 +130,8 @@ class Request:
             _marked(turn, model) if at in self.cached else _sent(turn, model) for at, turn in enumerate(self.history)
         ]
         messages = [message.to_wire() for message in self._sent_messages()]
+        if sum('"tool_use"' in turn.wire for turn in self.history) + any(m.tool_uses for m in self.messages) > 1:
+            earlier, messages = _with_unique_ids(earlier, messages)
         if self.history:
             repeats = Repeats()
             earlier = [repeats.without_in(text) for text in earlier]
@@ -227,6 +229,20 @@ def _with_text(message: dict[str, Any], text: str) -> dict[str, Any]:
     if isinstance(content, str):
         return {**message, "content": f"{content}\n\n{text}"}
     return {**message, "content": [*content, {"type": "text", "text": text}]}
+
+
+def _with_unique_ids(earlier: list[str], messages: list[dict[str, Any]]) -> tuple[list[str], list[dict[str, Any]]]:
+    """Return the turns and the messages with no id of a call twice; the very same where none is."""
+    parts = [json.loads(text) for text in earlier]
+    before = [message for part in parts for message in part] + messages
+    after = with_unique_ids(before)
+    if after is before:
+        return earlier, messages
+    changed, at = [], 0
+    for part in parts:
+        changed.append(json.dumps(after[at : at + len(part)]))
+        at += len(part)
+    return changed, after[at:]
 
 
 def _sent(turn: Turn, model: str | None) -> str:

@@ -36,7 +36,7 @@ class Usage(NamedTuple):
         for name in ("server_tool_use", "cache_creation"):
             if isinstance(part := wire.get(name), Mapping):
                 flat.update(part)
-        return cls(**{name: _count(flat.get(name)) for name in cls._fields})
+        return cls(**{name: count_of(flat.get(name)) for name in cls._fields})
 
     def merged(self, later: Usage) -> Usage:
         """Return the counts of one reply: `later` ones win, but 0 never replaces a positive number."""
@@ -91,7 +91,8 @@ class Usage(NamedTuple):
         return " · ".join(parts)
 
 
-def _count(value: object) -> int | None:
+def count_of(value: object) -> int | None:
+    """Return a whole number that is not below 0, also where it came as `3.0` or `"3"`; None for anything else."""
     if isinstance(value, bool) or value is None:
         return None
     try:

@@ -233,6 +233,8 @@ class CometMagics(Magics):
         if len(models) > 1:
             return self._ask_several(question, options, cell, models)
         plan = make_plan(question, options, cell, self.settings, session)
+        if session.comparison and session.comparison.turn.plan.position.key == plan.position.key:
+            session.comparison = None  # its cell asks one model now
         if options.dry_run:
             from ..exchange.dry_run import DryRun
             from .display import show
@@ -258,7 +260,7 @@ class CometMagics(Magics):
         from ..exchange.session import current
         from ..exchange.several import ask_several, plans_for
         from .display import brief_interrupt, show
-        from .side_by_side import message_of, side_by_side_for
+        from .side_by_side import side_by_side_for
 
         session = current()
         options = options._replace(flags={**options.flags, "model": models[0]})
@@ -272,7 +274,7 @@ class CometMagics(Magics):
             return None
         screen = side_by_side_for(self.shell, plan)
         with brief_interrupt():
-            return message_of(screen.show(ask_several(plans, session)))
+            return screen.show(ask_several(plans, session)).message
 
     @line_magic
     def claude_choose(self, line: str) -> None:

@@ -9,14 +9,11 @@ from typing import Any
 
 from ..exchange.plan import Plan
 from ..exchange.several import Answer, Comparison
-from ..messages.message import Message
 from ..render.markdown import safe_markdown
 from ..render.message import displayed_part, noted, quoted, to_markdown, to_plain, value_markdown
 from ..text import MARK, clean, escaped
 from .cell import is_console
 from .display import PAINT_BYTES_PER_S, PAINT_S, BundleOf, applies_updates, facts, only_prints
-
-CHOICE = "reply 1 is the turn that later cells see; %claude_choose 2 takes another"
 
 
 class SideBySide:
@@ -88,16 +85,14 @@ class SideBySide:
         return to_markdown(message, show_usage=self._show_usage, remote_images=self._remote_images)
 
     def _finish(self, comparison: Comparison) -> None:
-        note = [CHOICE] if self._is_turn and sum(answer.is_whole for answer in comparison.answers) > 1 else []
-        if self._is_turn and not comparison.turn.is_whole:
-            note = ["reply 1 is not whole, so later cells see none of these; %claude_choose 2 takes another"]
+        note = _choice(comparison) if self._is_turn else []
         plain = "\n\n".join([*map(self._plain, _numbered(comparison)), *(f"{MARK} {line}" for line in note)])
         if self._publish is None:
             print(plain)
             return
         markdown = "\n\n".join([_table(comparison, self._finished), *map(noted, note)])
-        told = [facts(answer.message) for answer in comparison.answers if answer.message]
-        self._update({"text/markdown": markdown, "text/plain": plain}, {"comet_magic": {"replies": told}})
+        metadata = [facts(answer.message) for answer in comparison.answers if answer.message]
+        self._update({"text/markdown": markdown, "text/plain": plain}, {"comet_magic": {"replies": metadata}})
         for answer in comparison.answers:
             for kind, data in answer.message.pictures if answer.message else ():
                 self._publish(data={kind: data, "text/plain": f"[a picture of {answer.name}, {kind}]"}, metadata={})
@@ -105,7 +100,8 @@ class SideBySide:
     def _plain(self, numbered: tuple[int, Answer]) -> str:
         number, answer = numbered
         message = answer.message
-        text = to_plain(message, show_usage=self._show_usage) if message else f"[{MARK} {clean(answer.problem)}]"
+        problem = clean(answer.problem or "stopped by you")
+        text = to_plain(message, show_usage=self._show_usage) if message else f"[{MARK} {problem}]"
         if message and message.is_value:
             text = f"{clean(str(self._bundle_of(message.value)[0].get('text/plain', '')))}\n{text}"
         return f"{number} · {clean(answer.name)}\n{text}"
@@ -120,6 +116,16 @@ def _numbered(comparison: Comparison) -> list[tuple[int, Answer]]:
     return list(enumerate(comparison.answers, start=1))
 
 
+def _choice(comparison: Comparison) -> list[str]:
+    """Return the line that says which reply later cells see, and how to choose another."""
+    others = [number for number, answer in _numbered(comparison)[1:] if answer.is_whole]
+    if comparison.turn.is_whole:
+        return [f"reply 1 is the turn that later cells see; %claude_choose {others[0]} takes another"] if others else []
+    if not others:
+        return ["no reply is whole, so later cells see none of them"]
+    return [f"reply 1 is not whole, so later cells see none of these; %claude_choose {others[0]} takes that one"]
+
+
 def _table(comparison: Comparison, cell: Callable[[Answer], str]) -> str:
     """Return the answers as the columns of a table; what stands between empty lines in it is Markdown."""
     width = 100 // len(comparison.answers)
@@ -129,11 +135,6 @@ def _table(comparison: Comparison, cell: Callable[[Answer], str]) -> str:
         for answer in comparison.answers
     ]
     return f"<table><tr>{''.join(heads)}</tr>\n<tr>\n{''.join(cells)}\n</tr></table>"
-
-
-def message_of(comparison: Comparison) -> Message | None:
-    """Return the reply that is the turn; of what did not come, the first that did."""
-    return comparison.turn.message or next((answer.message for answer in comparison.answers if answer.message), None)
 
 
 def side_by_side_for(shell: Any, plan: Plan) -> SideBySide:

@@ -530,3 +530,43 @@ def _is_json(value: Any) -> bool:
 
 def plain_json(schema: dict[str, Any]) -> dict[str, Any]:
     return dict(_without_titles(schema))
+
+
+def without_optional_nulls(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any] | None = None) -> Any:
+    """Return a value without the nulls in fields that a schema does not require, and that may be no null."""
+    root = schema if root is None else root
+    schema = _resolved(schema, root)
+    if isinstance(value, list):
+        items = schema.get("items")
+        return [without_optional_nulls(item, items, root) for item in value] if isinstance(items, Mapping) else value
+    fields = schema.get("properties")
+    if not isinstance(value, dict) or not isinstance(fields, Mapping):
+        return value
+    required = schema.get("required", ())
+    return {
+        name: without_optional_nulls(part, fields[name], root) if isinstance(fields.get(name), Mapping) else part
+        for name, part in value.items()
+        if part is not None or name in required or name not in fields or _takes_null(fields[name], root)
+    }
+
+
+def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the schema that a local reference names; of several possibilities, the only one with fields or items."""
+    reference = schema.get("$ref")
+    if isinstance(reference, str) and reference.startswith("#/"):
+        found: Any = root
+        for name in reference[2:].split("/"):
+            found = found.get(name, {}) if isinstance(found, Mapping) else {}
+        return found if isinstance(found, Mapping) and "$ref" not in found else {}
+    options = [one for key in ("anyOf", "oneOf") for one in schema.get(key, ()) if isinstance(one, Mapping)]
+    structured = [one for one in (_resolved(one, root) for one in options) if "properties" in one or "items" in one]
+    return structured[0] if len(structured) == 1 else schema
+
+
+def _takes_null(schema: Any, root: Mapping[str, Any]) -> bool:
+    if not isinstance(schema, Mapping):
+        return True
+    kinds = schema.get("type")
+    options = [one for key in ("anyOf", "oneOf") for one in schema.get(key, ())]
+    names = kinds if isinstance(kinds, list) else [kinds]
+    return "null" in names or None in schema.get("enum", ()) or any(_takes_null(one, root) for one in options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import re
@@ -18,7 +19,7 @@ from ..render.message import ending
 from ..text import one_line
 from .dataframes import frame_schema, is_frame_class, reader
 from .modes import OutputModes
-from .schema import Mismatch, plain_json, schema_of, strict
+from .schema import Mismatch, plain_json, schema_of, strict, without_optional_nulls
 
 REPAIRS = 1
 MOST_OPENINGS = 1000  # of brackets, that are looked at for a value
@@ -52,6 +53,10 @@ class OutputType:
                 return self.read(hide(parsed))
             except Mismatch as error:
                 problem = problem or error
+                # Strict outputs want every field, so a dialect says that one which may be left out may be null.
+                if (without := without_optional_nulls(parsed, self.form.schema)) != parsed:
+                    with contextlib.suppress(Mismatch):
+                        return self.read(hide(without))
         raise problem or NoJSON("there is no JSON in it")
 
 

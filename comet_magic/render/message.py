@@ -175,10 +175,12 @@ def ending(message: Message) -> str:
             return "" if message.text.strip() or message.pictures else "(empty reply)"
         case "max_tokens":
             limit = f" = {message.limit:,}" if message.limit else ""
-            if not message.text.strip() and (message.usage.reasoning_tokens or message.thinking):
-                return (
-                    f"all of max_tokens{limit} went into reasoning, and none is left for the answer: raise it with -t"
-                )
+            if (
+                not message.text.strip()
+                and not message.tool_uses
+                and (message.usage.reasoning_tokens or message.thinking)
+            ):
+                return f"max_tokens{limit} was used up by reasoning, so there is no answer: raise it with -t"
             return f"cut off at max_tokens{limit}: raise it with -t"
         case "refusal":
             category = f" ({details['category']})" if details.get("category") else ""

@@ -1,4 +1,4 @@
-"""Embeddings that were paid for, each by a digest of the model, its dimensions and the text; no text is kept."""
+"""Embeddings that were paid for, each by a digest of endpoint, model, dimensions and text; no text is kept."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ DIGEST = 32  # bytes
 _AT_ONCE = 900  # digests that one statement asks for; SQLite took no more than 999 once
 
 
-def digests(model: str, dimensions: int | None, texts: Iterable[str]) -> list[bytes]:
-    """Return the digest of each text."""
-    prefix = sha256(f"{model}\0{dimensions}\0".encode())
+def digests(endpoint: str, model: str, dimensions: int | None, texts: Iterable[str]) -> list[bytes]:
+    """Return the digest of each text. endpoint: others may have another model of the same name."""
+    prefix = sha256(f"{endpoint}\0{model}\0{dimensions}\0".encode())
     found = []
     for text in texts:
         digest = prefix.copy()
@@ -57,10 +57,12 @@ def _find(db: Connection, wanted: Sequence[bytes]) -> tuple[dict[bytes, tuple[in
     batches: dict[int, Batch] = {}
     digests: dict[int, bytes] = {}
     for start, number, row in rows:
-        if number not in batches:
+        if number not in digests:
             select = "SELECT length, vectors, digests FROM vectors WHERE batch = ?"
-            *batch, digests[number] = db.execute(select, (number,)).fetchone()
-            batches[number] = Batch(*batch)
+            batch = db.execute(select, (number,)).fetchone()
+            digests[number] = batch["digests"] if batch else b""
+            if batch:
+                batches[number] = Batch(batch["length"], batch["vectors"])
         digest = by_start[start]
         if digests[number][row * DIGEST : (row + 1) * DIGEST] == digest:
             found[digest] = (number, row)
@@ -110,9 +112,9 @@ def drop_oldest(store: Store) -> bool:
 
     def act(db: Connection) -> bool:
         count = db.execute("SELECT count(*) FROM vectors").fetchone()[0]
-        db.execute(
-            "DELETE FROM vectors WHERE batch IN (SELECT batch FROM vectors ORDER BY at LIMIT ?)", (-(-count // 2),)
-        )
+        oldest = db.execute("SELECT batch FROM vectors ORDER BY at LIMIT ?", (-(-count // 2),)).fetchall()
+        for table in ("embeddings", "vectors"):
+            db.executemany(f"DELETE FROM {table} WHERE batch = ?", [tuple(row) for row in oldest])
         return bool(count)
 
     is_any = store.write(act, keeps_turns=True)

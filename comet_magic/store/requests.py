@@ -422,6 +422,14 @@ def carry_over(memory: Connection, file: Connection, session: str) -> None:
         rows = [tuple(row) for row in memory.execute(f"SELECT * FROM {table}")]
         marks = ",".join("?" * len(rows[0])) if rows else ""
         file.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", rows)
+    for batch in memory.execute("SELECT * FROM vectors").fetchall():
+        columns = "(at, length, digests, vectors)"
+        number = file.execute(f"INSERT INTO vectors {columns} VALUES (?,?,?,?)", tuple(batch)[1:]).lastrowid
+        places = memory.execute(
+            "SELECT digest_start, row FROM embeddings WHERE batch = ?", (batch["batch"],)
+        ).fetchall()
+        moved = [(start, number, row) for start, row in places]
+        file.executemany("INSERT OR REPLACE INTO embeddings VALUES (?,?,?)", moved)
     for name in names.values():
         for turn in turns_of(memory, find_conversation_id(memory, name)):
             if turn.session == session:

@@ -143,7 +143,8 @@ def test_c4_c5_c6_calls_are_put_together_by_id_then_index_then_order(
 ) -> None:
     message = reply_to(calls(*entries))
     assert [(use["name"], use["input"]) for use in message.tool_uses] == expected
-    assert len({use["id"] for use in message.tool_uses}) == len(expected)
+    ids = [use["id"] for use in message.tool_uses if use["id"]]
+    assert len(set(ids)) == len(ids)
     assert all("partial_json" not in use for use in message.tool_uses)
 
 
@@ -278,7 +279,7 @@ def test_c14_a_picture_is_an_output_and_no_part_of_the_history(gateway: Serve, s
     assert asked(server.received)[1]["messages"][1]["content"].strip() == "A boat:"
 
 
-@pytest.mark.parametrize("tail", ["![image](data:image/png;base64,iVBO", "![image](data:im", "![ima", "!"])
+@pytest.mark.parametrize("tail", [f"![image](data:image/png;base64,{PNG * 9}", "![image](data:im", "![ima", "!"])
 def test_c14_what_only_looks_like_a_picture_is_not_lost(tail: str) -> None:
     text = reply_to(said(f"It ends: {tail}")).text
     assert text == (f"It ends: {tail}" if "base64" not in tail else "It ends: [a picture that was cut off]")
@@ -514,7 +515,7 @@ def test_responses_are_asked_without_storing_and_get_their_reasoning_back(gatewa
 def test_c24_all_of_the_tokens_may_go_into_reasoning() -> None:
     counts = usage(10, 99, completion_tokens_details={"reasoning_tokens": 99})
     message = reply_to(chat(finish="length", counts=counts))
-    assert "all of max_tokens = 99 went into reasoning" in to_plain(message)
+    assert "max_tokens = 99 was used up by reasoning" in to_plain(message)
     assert "-t" in to_plain(message)
 
 
@@ -590,3 +591,209 @@ def test_extra_fields_of_the_users_go_along(gateway: Serve, shell: Any) -> None:
     CometSettings.instance().extra_body = {"enable_thinking": False}
     Ran(shell, "%%claude -m qwen3\n2+2?")
     assert asked(server.received)[0]["enable_thinking"] is False
+
+
+# ---- what an attack and a reading found
+
+
+def test_what_stands_beside_text_in_a_delta_is_kept() -> None:
+    both = part({"content": " and", "tool_calls": [call("f", {"a": 1})]})
+    message = reply_to(chat(part({"content": "Text"}), both, part({"content": ".", "reasoning_content": "why"})))
+    assert (message.text, message.thinking) == ("Text and.", "why")
+    assert [use["input"] for use in message.tool_uses] == [{"a": 1}]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'f"![p](data:image/png;base64,{b64})" ok',
+        '"![p](data:image/png;base64," + b64 + ")" and all of the rest',
+        "![p](data:image/png;base64,iVBORw0KGgo",
+        "`![p](data:image/png;base64,…)` is how it is written",
+        "![p](data:image/svg+xml;base64,AAAA)",
+    ],
+)
+@pytest.mark.parametrize("cut", [1, 7, 1000])
+def test_code_about_such_addresses_stays(text: str, cut: int) -> None:
+    assert reply_to(chat(*(part({"content": text[at : at + cut]}) for at in range(0, len(text), cut)))).text == text
+
+
+def test_a_picture_is_shown_only_where_it_is_one(gateway: Serve, shell: Any) -> None:
+    for source in (
+        {"type": "base64", "media_type": "text/html", "data": "<script>alert(1)</script>"}, "x", {}, {"type": "base64"},
+        {"type": "base64", "media_type": "image/png", "data": "<script>alert(1)</script>"},
+    ):  # fmt: skip
+        message = Message("assistant", ({"type": "image", "source": source}, {"type": "text", "text": "hi"}))  # type: ignore[typeddict-item]
+        assert message.pictures == []
+        assert "script" not in str(message._repr_mimebundle_())
+
+
+def test_a_reply_of_a_picture_alone_is_whole(gateway: Serve, shell: Any) -> None:
+    server = gateway(said(f"![image](data:image/png;base64,{PNG})"), said("Blue."))
+    ran = Ran(shell, "%%claude -m gemini-3-pro\ndraw")
+    assert "later cells do not see" not in ran.plain
+    Ran(shell, "%%claude -m gemini-3-pro\nand now?")
+    assert asked(server.received)[1]["messages"][1]["content"] == "(a picture)"
+
+
+@pytest.mark.parametrize("reason", ["insufficient_system_resource", "error"])
+def test_calls_of_a_reply_that_failed_are_not_run(gateway: Serve, shell: Any, reason: str) -> None:
+    server = gateway(calls(call("add", {"a": 2, "b": 3}), finish=reason), said("5"))
+    shell.run_cell(ADD)
+    Ran(shell, "%%claude -m gpt-6-luna --tools add\n2+3?")
+    assert comet_magic.last.stop_reason == reason
+    assert comet_magic.last.calls == () or len(asked(server.received)) == 1
+
+
+def test_a_refusal_of_another_dialect_leaves_the_cache_of_claude(gateway: Serve, shell: Any) -> None:
+    long = "word " * 12_000
+    server = gateway(said(long), reply({"error": UNSUPPORTED}, status=400), said("Yes."), canonical("Yes."))
+    CometSettings.instance().history_tokens = 100_000
+    for cell in ("-m qwen3\nwrite", "-m qwen3\nsure?", "-m opus\nsure?"):
+        Ran(shell, f"%%claude {cell}")
+    bodies = asked(server.received)
+    assert len(bodies) == 4
+    assert "cache_control" in json.dumps(bodies[3])
+
+
+def test_ids_are_unique_in_a_conversation_whoever_made_them(gateway: Serve, shell: Any) -> None:
+    def round_of(key: str | None) -> list[Any]:
+        return [calls(call("add", {"a": 2, "b": 3}, key)), said("5")]
+
+    server = gateway(*round_of(None), *round_of("functions.add:0"), *round_of("functions.add:0"), canonical("Yes."))
+    shell.run_cell(ADD)
+    for model in ("gpt-6-luna", "gemini-3-pro", "gpt-6-luna"):
+        Ran(shell, f"%%claude -m {model} --tools add\n2+3?")
+    Ran(shell, "%%claude\nsure?")
+    for body in asked(server.received)[:-1]:
+        ids = [one["id"] for message in body["messages"] for one in message.get("tool_calls", ())]
+        results = [message["tool_call_id"] for message in body["messages"] if message["role"] == "tool"]
+        assert ids == results
+        assert len(set(ids)) == len(ids)
+    blocks = [
+        block
+        for message in asked(server.received)[-1]["messages"]
+        if isinstance(message["content"], list)
+        for block in message["content"]
+    ]
+    ids = [block["id"] for block in blocks if block["type"] == "tool_use"]
+    assert len(set(ids)) == 3
+    assert ids == [block["tool_use_id"] for block in blocks if block["type"] == "tool_result"]
+
+
+def test_the_same_call_without_an_id_is_run_in_each_round(gateway: Serve, shell: Any) -> None:
+    gateway(calls(call("step", {}, None)), calls(call("step", {}, None)), said("Done."))
+    shell.run_cell(
+        "import comet_magic\nn = 0\n@comet_magic.tool(safe=True)\ndef step() -> int:\n    'Step.'\n    global n\n    n += 1\n    return n"
+    )
+    Ran(shell, "%%claude -m gpt-6-luna --tools step\ngo")
+    assert [one.result for one in comet_magic.last.calls] == ["1", "2"]
+
+
+def test_a_name_that_is_repeated_opens_no_call() -> None:
+    again = {"index": 0, "function": {"name": "f", "arguments": ""}}
+    message = reply_to(calls(call("f", {"x": 1}, None), again))
+    assert [use["input"] for use in message.tool_uses] == [{"x": 1}]
+
+
+def test_an_optional_field_may_come_as_null(gateway: Serve, shell: Any) -> None:
+    server = gateway(
+        said('{"name": "x", "n": null, "tags": null, "of": {"name": "y", "n": null, "tags": ["a"], "of": null}}')
+    )
+    shell.run_cell(
+        "import dataclasses, typing\n@dataclasses.dataclass\nclass D:\n    name: str\n    n: int = 3\n"
+        "    tags: list[str] = dataclasses.field(default_factory=list)\n    of: typing.Optional['E'] = None\n"
+        "@dataclasses.dataclass\nclass E:\n    name: str\n    n: int = 4\n    tags: list[str] = dataclasses.field(default_factory=list)"
+    )
+    ran = Ran(shell, "%%claude -m gpt-6-luna --as D -o d\nmake one")
+    assert ran.error is None
+    assert (shell.user_ns["d"].n, shell.user_ns["d"].tags) == (3, [])
+    assert len(asked(server.received)) == 1
+    assert '"default"' not in json.dumps(asked(server.received)[0]["response_format"])
+
+
+def test_lines_without_empty_lines_between_are_read() -> None:
+    lines = [part({"content": "Four"}), part({}, "stop"), DONE]
+    assert reply_to(stream(b"".join(line.replace(b"\n\n", b"\n") for line in lines))).text == "Four"
+
+
+def test_a_message_in_place_of_a_delta_is_read() -> None:
+    whole = data(choices=[{"index": 0, "message": {"role": "assistant", "content": "Four"}, "finish_reason": "stop"}])
+    assert reply_to(stream(whole, DONE)).text == "Four"
+
+
+def test_other_choices_are_no_part_of_the_reply() -> None:
+    def of(index: int, text: str, finish: str | None = None) -> dict[str, Any]:
+        return {"index": index, "delta": {"content": text}, "finish_reason": finish}
+
+    script = stream(
+        data(choices=[of(0, "A")]), data(choices=[of(1, "B")]), data(choices=[of(1, "B"), of(0, "a", "stop")]), DONE
+    )
+    assert reply_to(script).text == "Aa"
+
+
+def test_counts_and_indexes_as_text_are_read() -> None:
+    fragments_ = [
+        {"index": index, "function": {"name": name, "arguments": text}}
+        if name
+        else {"index": index, "function": {"arguments": text}}
+        for index, name, text in (("0", "f", '{"a":'), ("1", "f", '{"b":'), ("0", "", "1}"), (1.0, "", "2}"))
+    ]
+    counts = {"prompt_tokens": "100", "completion_tokens": 7.0}
+    message = reply_to(chat(*(part({"tool_calls": [one]}) for one in fragments_), counts=counts))
+    assert [use["input"] for use in message.tool_uses] == [{"a": 1}, {"b": 2}]
+    assert (message.usage.input_tokens, message.usage.output_tokens) == (100, 7)
+
+
+def test_what_a_responses_stream_leaves_to_its_end_comes_once() -> None:
+    item = {"type": "message", "id": "msg_1", "content": [{"type": "output_text", "text": "Four and more"}]}
+    late = named("response.output_text.delta", item_id="msg_1", output_index=1, delta="Four")
+    done = named("response.output_item.done", item_id="msg_1", output_index=1, item=item)
+    assert reply_to(responses(late, done, output=[item]), RESPONSES).text == "Four and more"
+    assert (
+        reply_to(
+            responses(output=[{**item, "content": [{"type": "output_text", "text": "Four", "annotations": 1}]}]),
+            RESPONSES,
+        ).text
+        == "Four"
+    )
+    begun = named(
+        "response.output_item.added", output_index=0, item={"type": "function_call", "call_id": "c", "name": "f"}
+    )
+    given = named("response.function_call_arguments.done", output_index=0, arguments='{"a": 1}')
+    assert [use["input"] for use in reply_to(responses(begun, given), RESPONSES).tool_uses] == [{"a": 1}]
+    whole = responses(TEXT)
+    assert reply_to([*whole[:-1], RESET], RESPONSES).text == "Four"
+
+
+def test_the_order_of_reasoning_and_calls_goes_back_as_it_came() -> None:
+    from comet_magic.api.responses_body import responses_body
+
+    blocks: list[Any] = []
+    for number in (1, 2):
+        item = {"type": "reasoning", "id": f"rs_{number}", "summary": [], "encrypted_content": "e"}
+        blocks.append({"type": "thinking", "thinking": "", "extra": {"item": item}})
+        blocks.append({"type": "tool_use", "id": f"call_{number}", "name": "f", "input": {}})
+    results = [{"type": "tool_result", "tool_use_id": f"call_{number}", "content": "1"} for number in (1, 2)]
+    messages = (Message.user("hi"), Message("assistant", tuple(blocks)), Message("user", tuple(results)))  # type: ignore[arg-type]
+    kinds = [item.get("type") for item in responses_body(Request("o9", 9, messages))["input"]]
+    assert kinds[1:5] == ["reasoning", "function_call", "reasoning", "function_call"]
+
+
+def test_what_a_dialect_has_no_field_for_is_said(gateway: Serve, shell: Any) -> None:
+    gateway(responses(TEXT))
+    ran = Ran(shell, "%%claude -m o9 --stop END --think adaptive\nhi")
+    assert "thinking = 'adaptive': not sent, for /v1/responses has no field for it" in ran.plain
+    assert "the stop sequences: not sent" in ran.plain
+
+
+@pytest.mark.parametrize(
+    ("script", "dialect"),
+    [
+        (stream(data(detail="no such model")), RESPONSES),
+        (stream(b"event: error\ndata: no such model\n\n"), RESPONSES),
+        (stream(b'data: [{"error": {"code": 400, "message": "no such model"}}]\n\n'), CHAT),
+    ],
+)
+def test_the_reason_that_is_given_is_said(script: Any, dialect: str) -> None:
+    assert "no such model" in str(failure_of(script, dialect))

@@ -25,7 +25,12 @@ Serve = Callable[..., WireServer]
     [
         ("claude-sonnet-5", "", MESSAGES),
         ("claude-sonnet-5", "messages chat", MESSAGES),
-        ("claude-sonnet-5", "chat", CHAT),
+        ("claude-sonnet-5", "chat", MESSAGES),
+        ("anthropic-claude-3", "", MESSAGES),
+        ("my-claude", "", MESSAGES),
+        ("aws:claude-x", "", MESSAGES),
+        ("claudette", "", MESSAGES),
+        ("declaude", "", CHAT),
         ("anthropic/claude-opus-5", "", MESSAGES),
         ("bedrock.claude-opus-5", "", MESSAGES),
         ("gpt-6-luna", "", CHAT),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from cells import Ran
-from chat_wire import asked, list_of, part, said
+from chat_wire import asked, chat, list_of, part, said
 from kernels import Kernel
 from wire_server import Received, Script, WireServer, canonical, reply, stream
 
@@ -157,3 +157,31 @@ def test_run_all_is_free(three: WireServer, shell: Any) -> None:
     assert asked(three.received)[2]["messages"][1]["content"] == "I am **gpt-6-luna**."
     assert texts[0][0].count("replayed from") == 0
     assert texts[1][0].count("replayed from") >= 3
+
+
+def test_a_choice_of_replies_that_are_gone_is_refused(three: WireServer, shell: Any) -> None:
+    Ran(shell, "%%claude -m opus,gpt-6-luna -c zap\nwho?")
+    shell.run_line_magic("claude_history", "--delete -c zap")
+    ran = Ran(shell, "%claude_choose 2")
+    assert "is not one of these replies any more" in str(ran.error)
+    assert "zap" not in conversations.names()
+
+
+def test_what_was_cut_is_continued_and_nothing_else(serve: Serve, shell: Any) -> None:
+    def answer(received: Received) -> Script:
+        if received.line.startswith("GET"):
+            return list_of("a-1", "b-1")
+        if len(received.json["messages"]) > 1:
+            return said(" and the rest.")
+        model = received.json["model"]
+        return chat(part({"content": f"{model} begins"}), finish="length" if model == cut else "stop")
+
+    serve(answer)
+    cut = "b-1"
+    Ran(shell, "%%claude -m a-1,b-1\nhi")
+    assert "there is no unfinished reply" in Ran(shell, "%claude_continue").printed
+    assert conversations.get().turns[0].reply == "a-1 begins"
+    cut = "a-1"
+    Ran(shell, "%%claude -m a-1,b-1 --new\nhi there")
+    assert "a-1 begins and the rest." in Ran(shell, "%claude_continue").plain
+    assert conversations.get().turns[-1].reply == "a-1 begins and the rest."
