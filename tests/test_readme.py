@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from cells import Ran
+from chat_wire import list_of, said
 from wire_server import Received, Script, WireServer, canonical, reply
 
 from comet_magic.settings import CometSettings
@@ -49,7 +50,12 @@ AS_FRAME = {
 def answered(received: Received) -> Script:
     """A reply of the form that is asked for."""
     if received.line.startswith("GET"):
-        return reply({"data": [{"id": "claude-sonnet-4-6"}]})
+        return list_of("claude-sonnet-4-6", "gpt-6-luna")
+    if "/embeddings" in received.line:
+        data = [{"index": index, "embedding": [1.0, float(index)]} for index, _ in enumerate(received.json["input"])]
+        return reply({"data": data, "usage": {"prompt_tokens": 9}})
+    if "/chat/completions" in received.line:
+        return said("A reply.")
     schema = str(received.json.get("output_config", {}).get("format", {}).get("schema"))
     if schema == "None":
         return canonical("A reply.")
@@ -69,10 +75,11 @@ def test_the_cells_run_in_order(shell: Any, monkeypatch: pytest.MonkeyPatch) -> 
             if language in ("ipython", "python"):
                 ran = Ran(shell, block)
                 assert ran.error is None, block
-        assert [request.json["model"] for request in server.received] == [
-            "claude-sonnet-4-6", "claude-sonnet-4-6", "claude-haiku-4-5-20251001",
+        bodies = [request.json for request in server.received if request.body]
+        assert [body["model"] for body in bodies] == [
+            "claude-sonnet-4-6", "claude-sonnet-4-6", "claude-haiku-4-5-20251001", "text-embedding-3-small",
         ]  # fmt: skip
-        offered = [tool["name"] for request in server.received for tool in request.json.get("tools", [])]
+        offered = [tool["name"] for body in bodies for tool in body.get("tools", [])]
         assert offered == ["query"]
         assert list(shell.user_ns["means"]) == ["city", "mean_price", "rows"]
 

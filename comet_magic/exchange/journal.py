@@ -155,7 +155,9 @@ class Journal:
         requests.finish(
             plan.store,
             plan.record,
-            Ending(message, why, turn, message.usage, cost, is_replayable, plan.position.turn_position),
+            Ending(
+                message, why, turn, message.usage, cost, is_replayable, plan.position.turn_position, not plan.makes_turn
+            ),
         )
         self._is_finished = True
         self._session.unannounced.pop((plan.store, plan.position.cell.conversation), None)  # the sent line says them

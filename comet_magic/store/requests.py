@@ -137,6 +137,7 @@ class Ending(NamedTuple):
     why: what it lacks to be whole, "" if nothing.        turn: the turn that it makes, if it makes one.
     turn_position: where that goes.
     is_replayable: whether another run may be answered with it.
+    is_one_of_several: whether it is one of several replies to its cell, which leaves the cell's turn to another.
     """
 
     message: Message | None = None
@@ -146,6 +147,7 @@ class Ending(NamedTuple):
     cost_usd: float | None = None
     is_replayable: bool = True
     turn_position: TurnPosition = LAST
+    is_one_of_several: bool = False
 
 
 def finish(store: Store, record: RequestRecord, ending: Ending) -> None:
@@ -170,7 +172,7 @@ def finish(store: Store, record: RequestRecord, ending: Ending) -> None:
             put_entry(db, record, ending.usage, ending.cost_usd)
         if turn is not None and not put_turn(db, record.conversation, turn, ending.turn_position):
             put_turn(db, conversation_id(store, db, record.conversation), turn, ending.turn_position)
-        if state == WHOLE:
+        if state == WHOLE and not ending.is_one_of_several:
             for left in leave_others(db, record.cell, record.conversation, ending.turn_position.notebook):
                 store.cache.pop(left, None)
         if record.continues and message is not None and not why:  # then that one is whole, too, and can be replayed
