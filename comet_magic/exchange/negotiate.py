@@ -29,11 +29,11 @@ class Sender:
     def __init__(
         self, client: Streams, endpoint: str, refused_cache: set[str], modes: OutputModes | None,
         wants_thinking: dict[tuple[str, str], bool] | None = None,
-        keep: Callable[[Request], None] = lambda request: None,
+        keep: Callable[[Request, bool], None] = lambda request, is_other_dialect: None,
     ) -> None:  # fmt: skip
         """wants_thinking: by endpoint and model, whether it wants the thinking before calls back.
 
-        keep: gets a request that was taken with other fields, or in another dialect, than the one before it.
+        keep: gets a request that was taken with other fields than the one before it, and whether in another dialect.
         """
         self._keep = keep
         self._learned: Request | None = None
@@ -46,7 +46,7 @@ class Sender:
         """Send `request`, in other ways while the endpoint refuses how it is asked. Raises: as `Client.stream`."""
         if request is not self._latest:  # else it is the same once more, within the time that it had
             self._latest, self._began = request, time.monotonic()
-        was_cached = False
+        was_cached, first_dialect = False, request.dialect
         learned: bool | None = None
         while True:
             request = self._adapted(request, learned)
@@ -57,7 +57,9 @@ class Sender:
                 is_about_cache = error.status in (400, 422) or "cache_control" in error.what
                 if request.cached and request.dialect == MESSAGES and is_about_cache:
                     request, was_cached = replace(request, cached=()), True
-                elif other := _in_other_words(request, error):
+                elif (other := _in_other_words(request, error)) and (
+                    other.dialect == request.dialect or request.dialect == first_dialect  # and never back again
+                ):
                     request = self._learned = other
                 elif learned is None and (other := _other_thinking(request, error)):
                     request, learned = other, other.sends_thinking
@@ -69,7 +71,7 @@ class Sender:
             if was_cached:
                 self._refused_cache.add(self._endpoint)
             if (kept := self._learned) and (kept.dialect, kept.refused) == (request.dialect, request.refused):
-                self._keep(request)
+                self._keep(request, request.dialect != first_dialect)
             if self._modes:
                 self._modes.taken()
             return stream
@@ -151,13 +153,13 @@ def _index_of(name: str, text: str) -> int:
 # ---- what was learned
 
 
-def with_learned(request: Request, store: Store, endpoint: str) -> Request:
-    """Return the request as the endpoint is known to take it from this model."""
+def with_learned(request: Request, store: Store, endpoint: str, *, is_chosen: bool) -> Request:
+    """Return the request as the endpoint is known to take it from this model. is_chosen: the user names the dialect."""
     if request.dialect == MESSAGES:
         return request
     learned = accepted.find_accepted(store, endpoint, request.model)
-    by_responses = learned.get(_BY_RESPONSES_NAME, request.dialect == RESPONSES)
-    request = replace(request, dialect=RESPONSES if by_responses else CHAT)
+    if not is_chosen and _IN_RESPONSES in learned:
+        request = replace(request, dialect=RESPONSES if learned[_IN_RESPONSES] else CHAT)
     prefix = f"{request.dialect} "
     refused = {
         name.removeprefix(prefix) for name, is_taken in learned.items() if name.startswith(prefix) and not is_taken
@@ -165,12 +167,13 @@ def with_learned(request: Request, store: Store, endpoint: str) -> Request:
     return replace(request, refused=frozenset(refused)) if refused else request
 
 
-def keep_learned(store: Store, endpoint: str, request: Request) -> None:
-    """Note in which dialect, and without which fields, an endpoint has taken a request of this model."""
+def keep_learned(store: Store, endpoint: str, request: Request, is_other_dialect: bool) -> None:
+    """Note without which fields, and in which other dialect, an endpoint has taken a request of this model."""
     refused = [f"{request.dialect} {name}" for name in request.refused]
     accepted.keep_accepted(store, endpoint, request.model, refused, is_taken=False)
-    is_taken = request.dialect == RESPONSES
-    accepted.keep_accepted(store, endpoint, request.model, [_BY_RESPONSES_NAME], is_taken=is_taken)
+    if is_other_dialect:
+        is_taken = request.dialect == RESPONSES
+        accepted.keep_accepted(store, endpoint, request.model, [_IN_RESPONSES], is_taken=is_taken)
 
 
-_BY_RESPONSES_NAME = "asked in responses"
+_IN_RESPONSES = "asked in responses"

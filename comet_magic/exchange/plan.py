@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..api.client import TimeLimits
-from ..api.dialect import not_sent
+from ..api.dialect import chosen_dialect, not_sent
 from ..api.endpoint import Endpoint, find_endpoint
 from ..describe.description import CellName, Limits, no_cell_name
 from ..describe.question import Question, limits_of
@@ -150,8 +150,7 @@ def make_plan(question: Question, options: Options, cell: Cell, settings: CometS
         known = find_offered(settings, session, store, endpoint, names, time_limits)
     if not stored:
         price = prices.price_of(request.model, settings.prices, known)
-        request = replace(request, dialect=find_dialect(settings, endpoint, names, known))
-        request = with_learned(request, store, endpoint.name)
+        request = _in_dialect(request, settings, endpoint, names, known, store)
     if endpoint.key and (news := settings.news_of_key()):
         question = question.with_note(news)
     record = _record(request, question, endpoint, session, position, price, part)
@@ -181,9 +180,7 @@ def with_model(plan: Plan, model: str, settings: CometSettings, session: Session
             else find_offered(settings, session, store, endpoint, names, plan.time_limits)
         )
         price = prices.price_of(named, settings.prices, known)
-        request = with_learned(
-            replace(request, dialect=find_dialect(settings, endpoint, names, known)), store, endpoint.name
-        )
+        request = _in_dialect(request, settings, endpoint, names, known, store)
     record = _record(request, plan.question, endpoint, session, position, price, None)
     record = record._replace(conversation="")  # it is no part of one, and nothing that could go on there
     return plan._replace(options=options, request=request, record=record, stored=stored, price=price, makes_turn=False)
@@ -229,6 +226,16 @@ def unsupported_by(request: Request, endpoint: Endpoint) -> str:
     types = {str(block.get("type")) for message in request.all_messages for block in message.content}
     refused = sorted(types & {"image", "document"})
     return f"the local model takes text only, and no {' or '.join(refused)}" if refused else ""
+
+
+def _in_dialect(
+    request: Request, settings: CometSettings, endpoint: Endpoint, names: tuple[str, ...],
+    known: Mapping[str, OfferedModel], store: Store,
+) -> Request:  # fmt: skip
+    """Return the request in the dialect of its model, as far as that and its fields are known."""
+    request = replace(request, dialect=find_dialect(settings, endpoint, names, known))
+    is_chosen = bool(chosen_dialect(names, settings.dialects))
+    return with_learned(request, store, endpoint.name, is_chosen=is_chosen)
 
 
 def _record(

@@ -797,3 +797,28 @@ def test_what_a_dialect_has_no_field_for_is_said(gateway: Serve, shell: Any) -> 
 )
 def test_the_reason_that_is_given_is_said(script: Any, dialect: str) -> None:
     assert "no such model" in str(failure_of(script, dialect))
+
+
+def test_an_endpoint_that_sends_us_to_and_fro_is_asked_twice(gateway: Serve, shell: Any) -> None:
+    def elsewhere(received: Any) -> Any:
+        other = "chat completions" if "responses" in received.line else "responses"
+        return reply({"error": {"message": f"use the {other} endpoint: /v1/{other}"}}, status=400)
+
+    server = gateway(elsewhere)
+    ran = Ran(shell, "%%claude -m gpt-6-luna\nhi")
+    assert isinstance(ran.error, APIError)
+    assert len(asked(server.received)) == 2
+
+
+def test_a_model_without_responses_is_asked_in_chat_unless_the_user_says_otherwise(gateway: Serve, shell: Any) -> None:
+    def answer(received: Any) -> Any:
+        return reply({}, status=404) if "responses" in received.line else said("Four")
+
+    server = gateway(answer)
+    for _ in range(2):
+        assert "Four" in Ran(shell, "%%claude -m o9 --alone --fresh\n2+2?").plain
+    paths = [one.line.split()[1].rpartition("/")[2] for one in server.received if one.body]
+    assert paths == ["responses", "completions", "completions"]
+    CometSettings.instance().dialects = {"o9": "responses"}
+    Ran(shell, "%%claude -m o9 --alone --fresh\n2+2?")
+    assert "responses" in [one.line for one in server.received if one.body][3]
