@@ -12,7 +12,7 @@ from .connection import Connection
 from .database import Store
 from .requests import RequestRecord, put_entry
 
-DIGEST = 32  # bytes
+DIGEST, FLOAT = 32, 4  # bytes
 _AT_ONCE = 900  # digests that one statement asks for; SQLite took no more than 999 once
 
 
@@ -53,20 +53,25 @@ def _find(db: Connection, wanted: Sequence[bytes]) -> tuple[dict[bytes, tuple[in
         marks = ",".join("?" * len(part))
         select = f"SELECT digest_start, batch, row FROM embeddings WHERE digest_start IN ({marks})"
         rows += map(tuple, db.execute(select, part))
+    of_batch: dict[int, list[tuple[int, bytes]]] = {}
+    for start, number, row in rows:
+        of_batch.setdefault(number, []).append((row, by_start[start]))
     found: dict[bytes, tuple[int, int]] = {}
     batches: dict[int, Batch] = {}
-    digests: dict[int, bytes] = {}
-    for start, number, row in rows:
-        if number not in digests:
-            select = "SELECT length, vectors, digests FROM vectors WHERE batch = ?"
-            batch = db.execute(select, (number,)).fetchone()
-            digests[number] = batch["digests"] if batch else b""
-            if batch:
-                batches[number] = Batch(batch["length"], batch["vectors"])
-        digest = by_start[start]
-        if digests[number][row * DIGEST : (row + 1) * DIGEST] == digest:
-            found[digest] = (number, row)
+    for number, rows_of_batch in of_batch.items():
+        kept = db.execute("SELECT length, digests, vectors FROM vectors WHERE batch = ?", (number,)).fetchone()
+        if kept is None:
+            continue
+        own = [(row, digest) for row, digest in rows_of_batch if _part(kept["digests"], row, DIGEST) == digest]
+        # Only the vectors that are asked for are held: a store may be larger than the memory.
+        size = kept["length"] * FLOAT
+        batches[number] = Batch(kept["length"], b"".join(_part(kept["vectors"], row, size) for row, _ in own))
+        found.update({digest: (number, index) for index, (_, digest) in enumerate(own)})
     return found, batches
+
+
+def _part(data: bytes, row: int, size: int) -> bytes:
+    return data[row * size : (row + 1) * size]
 
 
 def _start(digest: bytes) -> int:

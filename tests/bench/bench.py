@@ -513,7 +513,7 @@ def kept() -> list[Row]:
                 )  # fmt: skip
                 requests._put_request(store, db, asked, requests.WHOLE)
                 requests._put_reply(db, asked.id, answer)
-                requests._put_entry(db, asked, answer.usage, 0.001)
+                requests.put_entry(db, asked, answer.usage, 0.001)
                 if name:
                     turn = Turn.of(f"c{number}", (question, answer), request=asked.id, at=asked.at)
                     turns.put_turn(db, turns.conversation_id(store, db, name), turn)
