@@ -168,6 +168,7 @@ def with_model(plan: Plan, model: str, settings: CometSettings, session: Session
     store, endpoint, position = plan.store, plan.endpoint, plan.position
     named = settings.request(plan.request.messages, **options.flags).model
     request = replace(plan.request, model=named, cached=(), dialect=MESSAGES, refused=frozenset())
+    request = _with_cache_marks(request, settings, position)
     stored, price, names = None, None, (model, named)
     if not options.dry_run:
         stored = find_stored(
@@ -211,6 +212,10 @@ def build_request(
     form = options.output.form.hidden(limits.hide) if options.output else None
     request = replace(settings.request(messages, **flags), history=position.sent.turns, tools=tools, form=form,
                       makes_cell=options.makes_cell)  # fmt: skip
+    return _with_cache_marks(request, settings, position)
+
+
+def _with_cache_marks(request: Request, settings: CometSettings, position: Position) -> Request:
     if not settings.prompt_cache or not request.history:
         return request
     facts = models.known(request.model)

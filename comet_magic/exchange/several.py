@@ -134,6 +134,8 @@ def ask_several(plans: list[Plan], session: Session) -> Iterator[Comparison]:
         session.latest = comparison.message or session.latest
         yield comparison
         raise
+    for answer in comparison.answers:
+        answer.error = answer.error or answer.done.exception()  # such as that there is no thread to be had
     session.latest = comparison.message or session.latest
     yield comparison
     if comparison.message is None and (error := comparison.turn.error):
@@ -141,13 +143,16 @@ def ask_several(plans: list[Plan], session: Session) -> Iterator[Comparison]:
 
 
 def _is_current(comparison: Comparison) -> bool:
-    """Return whether the turn of the comparison's cell is one of its replies; or none, where none was one yet."""
+    """Return whether the turn of the comparison's cell is one of its replies; or as before, where none was one yet."""
     position = comparison.turn.plan.position
     conversation = turns.conversation(comparison.turn.plan.store, position.cell.conversation)
     now = next((turn.request for turn in conversation.turns if turn.cell == position.key), None)
     plans = [answer.plan for answer in comparison.answers]
     replies = {plan.stored.request if plan.stored else plan.record.id for plan in plans}
-    return now in replies if comparison.has_turn or comparison.turn.is_whole else now is None or position.is_new
+    if comparison.has_turn or comparison.turn.is_whole:
+        return now in replies
+    former = next((turn.request for turn in position.conversation.turns if turn.cell == position.key), None)
+    return now == former or position.is_new
 
 
 def choose(session: Session, number: int) -> str:

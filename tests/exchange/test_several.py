@@ -185,3 +185,19 @@ def test_what_was_cut_is_continued_and_nothing_else(serve: Serve, shell: Any) ->
     Ran(shell, "%%claude -m a-1,b-1 --new\nhi there")
     assert "a-1 begins and the rest." in Ran(shell, "%claude_continue").plain
     assert conversations.get().turns[-1].reply == "a-1 begins and the rest."
+
+
+def test_where_the_first_fails_in_a_second_run_another_can_take_its_place(three: WireServer, shell: Any) -> None:
+    Ran(shell, "%%claude -m opus,gpt-6-luna -c d\nwho?")
+    working = three.scripts[0]
+
+    def failing(received: Received) -> Script:
+        if "/messages" in received.line:
+            return reply({"error": {"message": "it is broken", "type": "invalid_request_error"}}, status=400)
+        return working(received)  # type: ignore[operator]
+
+    three.scripts[:] = [failing]
+    ran = Ran(shell, "%%claude -m opus,gpt-6-luna -c d --fresh\nwho?")
+    assert "reply 1 is not whole" in ran.plain
+    assert "is the turn of its cell now" in Ran(shell, "%claude_choose 2").printed
+    assert conversations.get("d").turns[-1].reply == "I am **gpt-6-luna**."
