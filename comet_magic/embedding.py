@@ -39,7 +39,8 @@ def embed(
     """Return the embeddings of texts: a NumPy array of float32 with a row for each text, in their order.
 
     texts: a list, a Series, a column of polars or an array; each a text that is not empty.
-    model: by default `CometSettings.embedding_model`.        dimensions: length of the vectors, where that can be set.
+    model: by default `CometSettings.embedding_model`.
+    dimensions: length of the vectors, where the model lets that be set.
     fresh: ask again, also for what is in the store: a text is otherwise sent once for a model and its dimensions.
     Raises: ConfigError for texts that are missing or empty, naming their rows, before anything is sent; or when the
     budget does not allow it. TransportError or APIError when the endpoint does not answer; the batches before stay in
@@ -125,7 +126,8 @@ def _checked(texts: Any) -> list[str]:
         named = ", ".join(f"{row:,}" for row in wrong[:MOST_NAMED])
         raise ConfigError(
             f"{many(len(wrong), 'row')} of {len(values):,} {'is' if len(wrong) == 1 else 'are'} {what}: {named}{more}",
-            "nothing was sent; rows are counted from 0. Drop them, or fill them in",
+            "nothing was sent; rows are counted from 0, as in df.iloc. "
+            + ("Drop them, or fill them in" if missing else ".astype(str) makes texts of them"),
         )
     return [str(value) for value in values]
 
@@ -215,7 +217,8 @@ class _Asking:
         try:
             requests.begin(self._store, record, self._check(record))
         except ConfigError as error:
-            error.hint = "embed fewer texts, take a cheaper model, or raise CometSettings.budget"
+            if "no price is known" not in error.what:
+                error.hint = "embed fewer texts, take a cheaper model, or raise CometSettings.budget"
             raise
 
     def _lost(self, why: str) -> None:

@@ -75,7 +75,6 @@ class CometSettings(SingletonConfigurable):
         value_trait=Unicode(), key_trait=Unicode(), default_value=ALIASES, help="Short names for models."
     ).tag(config=True)
     dialects = Dict(
-        value_trait=Enum(DIALECTS),
         key_trait=Unicode(),
         help="In which API a model is asked: {'gpt-*': 'chat'}; names, aliases or patterns, and messages, chat or "
         "responses. Otherwise the endpoint's list decides, then the model's name.",
@@ -281,7 +280,8 @@ class CometSettings(SingletonConfigurable):
             return reason
         if self._looks_like_key(str(value)):
             return f"CometSettings.{name}: {LOOKS_LIKE_KEY}: enter it with %claude_key"
-        return f"CometSettings.{name} must be {_kind(trait)}, not {value!r}"
+        form = f", such as {_FORMS[name]}" if name in _FORMS else ""
+        return f"CometSettings.{name} must be {_kind(trait)}{form}, not {value!r}"
 
     @validate("model", "endpoint")
     def _validate_words(self, proposal: dict[str, Any]) -> str:
@@ -342,6 +342,18 @@ class CometSettings(SingletonConfigurable):
                 own_price(price)
             except (ValueError, TypeError) as error:
                 raise TraitError(f"CometSettings.prices[{model!r}]: {error}") from None
+        return dict(proposal["value"])
+
+    @validate("dialects")
+    def _validate_dialects(self, proposal: dict[str, Any]) -> dict[str, Any]:
+        from .suggestions import did_you_mean  # not at the top: loading stays quick
+
+        for model, name in proposal["value"].items():
+            if name not in DIALECTS:
+                near = did_you_mean(str(name).lower(), DIALECTS)
+                raise TraitError(
+                    f"CometSettings.dialects[{model!r}] = {name!r} is no API; there are {', '.join(DIALECTS)}{near}"
+                )
         return dict(proposal["value"])
 
     def model_named(self, name: str) -> str:
@@ -551,6 +563,7 @@ class CometSettings(SingletonConfigurable):
         return bool(os.environ.get("COMET_API_KEY"))
 
 
+_FORMS = {"dialects": "{'qwen*': 'chat'}", "aliases": "{'luna': 'gpt-6-luna'}", "prices": "{'gpt-6-luna': [0.25, 2]}"}
 _NOT_SETTINGS = ("has_used_key", "folder", "ask_about_origin")
 
 

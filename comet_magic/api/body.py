@@ -1,11 +1,13 @@
-"""The body of a reply: where it begins, and all of it where it is one JSON object. A moment of silence is a ping."""
+"""The body of a reply as it comes: where it begins, all of it where it is one JSON object, and its events otherwise."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import TransportError
+from ..strict_json import json_or_none
+from .sse import ServerSentEvent, SSEDecoder
 
 if TYPE_CHECKING:
     from .events import StreamEvent
@@ -50,3 +52,31 @@ def _first_bytes(head: bytearray) -> bytes:
     if len(head) < 3 and _BOM.startswith(head):
         return b""
     return bytes(head).removeprefix(_BOM).lstrip()
+
+
+# ---- streams
+
+
+def server_sent(start: bytes, chunks: Iterator[bytes]) -> Iterator[ServerSentEvent | None]:
+    """Yield the events, and None for a moment of silence; bare JSON behind them is an event, too."""
+    decoder = SSEDecoder()
+    yield from decoder.feed(start)
+    for chunk in chunks:
+        if not chunk:
+            yield None
+        yield from decoder.feed(chunk)
+    yield from decoder.flush()
+    if stray := bytes(decoder.stray).strip():
+        yield ServerSentEvent("", stray.decode("utf-8", "replace"))
+
+
+def objects_of(data: str) -> list[dict[str, Any]]:
+    """Return the JSON objects in an event's data: one, one in a list, or one a line without empty lines between."""
+    value = json_or_none(data)
+    if value is None and "\n" in data:
+        return [one for line in data.split("\n") for one in objects_of(line)]
+    return [value] if isinstance(value, dict) else dicts(value)
+
+
+def dicts(values: object) -> list[dict[str, Any]]:
+    return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []

@@ -14,10 +14,10 @@ from typing import Any
 from ..errors import TransportError
 from ..messages.usage import count_of
 from ..strict_json import json_or_none
-from .body import PING, all_of, beginning, is_one_piece
+from .body import PING, all_of, beginning, dicts, is_one_piece, objects_of, server_sent
 from .events import Extra, StreamEvent, is_heartbeat, whole_reply
 from .inline_pictures import Picture, PictureCutter
-from .sse import ServerSentEvent, SSEDecoder
+from .sse import ServerSentEvent
 
 GRACE_S = 3.0  # seconds of silence behind a finish reason that may still bring the usage
 WITHOUT_A_REASON = "the reply ended without saying why, so it may be only a part"
@@ -44,7 +44,7 @@ def chat_events(chunks: Iterable[bytes]) -> Iterator[StreamEvent]:
         return
     translation = _Translation()
     finished_at: float | None = None
-    events = _server_sent(start, chunks, SSEDecoder())
+    events = server_sent(start, chunks)
     is_done = False
     try:
         for event in events:
@@ -73,26 +73,6 @@ def chat_events(chunks: Iterable[bytes]) -> Iterator[StreamEvent]:
             yield from translation.end_of_parts()
             raise
     yield from translation.end(is_done=is_done)
-
-
-def objects_of(data: str) -> list[dict[str, Any]]:
-    """Return the JSON objects in an event's data: one, one in a list, or one a line without empty lines between."""
-    value = json_or_none(data)
-    if value is None and "\n" in data:
-        return [one for line in data.split("\n") for one in objects_of(line)]
-    return [value] if isinstance(value, dict) else _dicts(value)
-
-
-def _server_sent(start: bytes, chunks: Iterator[bytes], decoder: SSEDecoder) -> Iterator[ServerSentEvent | None]:
-    """Yield the events, and None for a moment of silence; bare JSON behind them is an event, too."""
-    yield from decoder.feed(start)
-    for chunk in chunks:
-        if not chunk:
-            yield None
-        yield from decoder.feed(chunk)
-    yield from decoder.flush()
-    if stray := bytes(decoder.stray).strip():
-        yield ServerSentEvent("", stray.decode("utf-8", "replace"))
 
 
 def _whole(body: bytes) -> Iterator[StreamEvent]:
@@ -147,7 +127,7 @@ class _Translation:
         choices = chunk.get("choices")
         choice = choices[0] if isinstance(choices, list) and choices else None
         if not isinstance(choice, dict) or choice.get("index"):
-            choice = next((one for one in _dicts(choices) if not _index_of(one)), None)
+            choice = next((one for one in dicts(choices) if not _index_of(one)), None)
         if choice is None:
             return
         delta = choice.get("delta") or choice.get("message")
@@ -336,10 +316,6 @@ def _is_another(call: _Call, key: str, arguments: object) -> bool:
     if key:
         return bool(call.id) and call.id != key
     return bool(arguments) and isinstance(json_or_none(call.arguments), dict)
-
-
-def _dicts(values: object) -> list[dict[str, Any]]:
-    return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
 
 
 def _index_of(entry: dict[str, Any]) -> int | None:

@@ -7,11 +7,10 @@ from typing import Any
 
 from ..errors import TransportError
 from ..strict_json import json_or_none
-from .body import PING, all_of, beginning, is_one_piece
-from .chat_events import CUT, HINT, objects_of, usage_of
+from .body import PING, all_of, beginning, dicts, is_one_piece, objects_of, server_sent
+from .chat_events import CUT, HINT, usage_of
 from .error_replies import says_what_is_wrong
 from .events import Extra, StreamEvent, is_heartbeat, whole_reply
-from .sse import SSEDecoder
 
 _ENDS = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
 _INCOMPLETE = {"max_output_tokens": "max_tokens", "content_filter": "refusal"}
@@ -36,17 +35,7 @@ def responses_events(chunks: Iterable[bytes]) -> Iterator[StreamEvent]:
                 yield from translation.done(index, item)
         yield from translation.end(reply)
         return
-    decoder = SSEDecoder()
-
-    def events() -> Iterator[Any]:
-        yield from decoder.feed(start)
-        for chunk in chunks:
-            if not chunk:
-                yield None
-            yield from decoder.feed(chunk)
-        yield from decoder.flush()
-
-    for event in events():
+    for event in server_sent(start, chunks):
         if event is None:
             yield PING
         elif objects := objects_of(event.data):
@@ -58,11 +47,7 @@ def responses_events(chunks: Iterable[bytes]) -> Iterator[StreamEvent]:
             yield {"type": "error", "error": event.data}
         elif not is_heartbeat(event.data):
             yield {"type": "unreadable", "error": event.data[:2000]}
-    stray = json_or_none(bytes(decoder.stray))
-    if isinstance(stray, dict) and stray.get("error"):
-        yield {"type": "error", "error": stray["error"]}
-    else:
-        raise TransportError(CUT, "run the cell again", kind="cut")
+    raise TransportError(CUT, "run the cell again", kind="cut")
 
 
 class _Translation:
@@ -149,7 +134,7 @@ class _Translation:
     def done(self, index: int, item: dict[str, Any]) -> Iterator[StreamEvent]:
         """Yield what of a whole item has not come in deltas."""
         kind = item.get("type")
-        parts = _dicts(item.get("content"))
+        parts = dicts(item.get("content"))
         if kind == "message":
             text = "".join(str(part.get("text") or "") for part in parts if part.get("type") == "output_text")
             yield from self._rest(index, "text", "text", {"type": "text", "text": ""}, text)
@@ -160,7 +145,7 @@ class _Translation:
             yield from self._call_begun(index, item)
             yield from self._rest(index, "tool_use", "input_json", {}, str(item.get("arguments") or ""))
         elif kind == "reasoning":
-            texts = [str(part.get("text") or "") for part in [*_dicts(item.get("summary")), *parts]]
+            texts = [str(part.get("text") or "") for part in [*dicts(item.get("summary")), *parts]]
             began = {"type": "thinking", "thinking": ""}
             yield from self._rest(index, "thinking", "thinking", began, "\n\n".join(filter(None, texts)))
             if (index, "thinking") not in self._blocks and item.get("encrypted_content"):
@@ -179,7 +164,7 @@ class _Translation:
 
     def _citations(self, index: int, parts: list[dict[str, Any]]) -> Iterator[StreamEvent]:
         block = self._blocks.get((index, "text"))
-        notes = [note for part in parts for note in _dicts(part.get("annotations"))]
+        notes = [note for part in parts for note in dicts(part.get("annotations"))]
         for note in notes if block is not None else []:
             if note.get("type") == "url_citation":
                 citation = {"url": note.get("url"), "title": note.get("title") or note.get("url")}
@@ -190,7 +175,7 @@ class _Translation:
         """Yield how the reply ended."""
         yield from self._begin(response)
         if not self._blocks:  # it has all at once
-            for index, item in enumerate(_dicts(response.get("output"))):
+            for index, item in enumerate(dicts(response.get("output"))):
                 yield from self.done(index, item)
         status, error = response.get("status"), response.get("error")
         if error or status in ("failed", "cancelled"):
@@ -210,10 +195,6 @@ class _Translation:
         self.is_over = True
         yield {"type": "message_delta", "delta": delta, "usage": _usage(response.get("usage"))}
         yield {"type": "message_stop"}
-
-
-def _dicts(values: object) -> list[dict[str, Any]]:
-    return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
 
 
 def _usage(usage: object) -> dict[str, Any]:

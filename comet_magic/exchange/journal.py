@@ -200,7 +200,7 @@ class Journal:
         turn = turn_of(self._plan, self._session, self._question, message, request, at, cost_usd, tokens)
         # What this kernel has not run is run again when cells run from the top, and is stale until then.
         stale = [later for later in position.stale_after(turn) if later.session == self._session.id]
-        self._stale = tuple((later.cell, _called(later)) for later in stale)
+        self._stale = tuple((later.cell, called(later)) for later in stale)
         return turn
 
     def _not_a_turn(self, message: Message) -> str:
@@ -260,6 +260,6 @@ def _sum(a: float | None, b: float | None) -> Any:
     return b if a is None else a if b is None else a + b
 
 
-def _called(turn: Turn) -> str:
+def called(turn: Turn) -> str:
     """Return what a turn's cell is called: by its question, for its number is another one at each run."""
     return one_line(unframed(turn.question), 40) if turn.wire else f"[{turn.execution}]"

@@ -29,12 +29,15 @@ class Sender:
     def __init__(
         self, client: Streams, endpoint: str, refused_cache: set[str], modes: OutputModes | None,
         wants_thinking: dict[tuple[str, str], bool] | None = None,
-        keep: Callable[[Request, bool], None] = lambda request, is_other_dialect: None,
+        keep: Callable[[Request, bool], None] = lambda request, is_other_dialect: None, *,
+        is_dialect_chosen: bool = False,
     ) -> None:  # fmt: skip
         """wants_thinking: by endpoint and model, whether it wants the thinking before calls back.
 
         keep: gets a request that was taken with other fields than the one before it, and whether in another dialect.
+        is_dialect_chosen: the user names the dialect, so no other one is tried.
         """
+        self._is_dialect_chosen = is_dialect_chosen
         self._keep = keep
         self._learned: Request | None = None
         self._client, self._endpoint, self._refused_cache, self._modes = client, endpoint, refused_cache, modes
@@ -58,7 +61,9 @@ class Sender:
                 if request.cached and request.dialect == MESSAGES and is_about_cache:
                     request, was_cached = replace(request, cached=()), True
                 elif (other := _in_other_words(request, error)) and (
-                    other.dialect == request.dialect or request.dialect == first_dialect  # and never back again
+                    # Another dialect is tried once.
+                    other.dialect == request.dialect
+                    or (request.dialect == first_dialect and not self._is_dialect_chosen)
                 ):
                     request = self._learned = other
                 elif learned is None and (other := _other_thinking(request, error)):

@@ -74,6 +74,7 @@ class Plan(NamedTuple):
     named_store: the store's file, where the settings name one; "" for the user's own.
     times: how often the cell was run in this kernel.        makes_turn: whether the reply may be a turn.
     list_problem: why it is not known in which dialect the model is to be asked, in words; "" if it is.
+    is_dialect_chosen: whether the user names the dialect, in `CometSettings.dialects`.
     price: None where none is known.      budget: US dollars, by "session" and "day".
     limits: of what tools send back.      tool_rounds, tool_calls, tool_timeout_s: of their calls.
     """
@@ -102,6 +103,7 @@ class Plan(NamedTuple):
     times: int
     makes_turn: bool = True
     list_problem: str = ""
+    is_dialect_chosen: bool = False
 
     @property
     def sent_line(self) -> str:
@@ -159,6 +161,7 @@ def make_plan(question: Question, options: Options, cell: Cell, settings: CometS
         budget_limits(settings.budget), limits, settings.tool_rounds, settings.tool_calls, settings.tool_timeout_s,
         settings.share_values, settings.show_usage, settings.remote_images, settings.store_limit_mb, store,
         shown_path(store.path) if settings.store else "", times, list_problem=session.list_problem(endpoint.name),
+        is_dialect_chosen=bool(chosen_dialect(names, settings.dialects)),
     )  # fmt: skip
 
 
@@ -184,7 +187,10 @@ def with_model(plan: Plan, model: str, settings: CometSettings, session: Session
         request = _in_dialect(request, settings, endpoint, names, known, store)
     record = _record(request, plan.question, endpoint, session, position, price, None)
     record = record._replace(conversation="")  # it is no part of one, and nothing that could go on there
-    return plan._replace(options=options, request=request, record=record, stored=stored, price=price, makes_turn=False)
+    return plan._replace(
+        options=options, request=request, record=record, stored=stored, price=price, makes_turn=False,
+        is_dialect_chosen=bool(chosen_dialect(names, settings.dialects)),
+    )  # fmt: skip
 
 
 def _extras(options: Options) -> tuple[str, ...]:

@@ -91,7 +91,10 @@ def _reply(
             journal.note("the local model calls no tools: its server ignores them")
     client = client_for(plan.endpoint, plan.time_limits, plan.retries, announce, journal.lost)
     learned = partial(keep_learned, plan.store, plan.endpoint.name)
-    send = Sender(client, plan.endpoint.name, session.refused_cache, modes, session.wants_thinking, learned)
+    send = Sender(
+        client, plan.endpoint.name, session.refused_cache, modes, session.wants_thinking, learned,
+        is_dialect_chosen=plan.is_dialect_chosen,
+    )  # fmt: skip
     part = plan.options.continues.message if plan.options.continues else None
     return Reply(plan.request, send, key=plan.endpoint.key, typed=typed, tools=tools, part=part, allow=journal.allow)
 

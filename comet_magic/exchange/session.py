@@ -76,6 +76,7 @@ class Session:
         self.allowed: list[tuple[str, object]] = []  # in which conversation which tool may be called without asking
         self.latest: Message | None = None
         self.first_bill: tuple[float, float, float] | None = None  # when the gateway was asked, its sum, and ours then
+        self.choices: dict[str, int] = {}  # by the key of a cell, which of several replies was chosen there
         self.comparison: Comparison | None = None  # the latest replies of several models to one question
         self.refused_cache: set[str] = set()  # endpoints that take no cache_control
         self.wants_thinking: dict[tuple[str, str], bool] = {}  # endpoints and models, and whether they want it back

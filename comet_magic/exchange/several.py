@@ -11,10 +11,10 @@ from ..background import in_background
 from ..errors import CometError, ConfigError, without_known_keys
 from ..keys import without_key
 from ..messages.message import Message
+from ..render.message import MOST_STALE
 from ..settings import CometSettings
 from ..store import turns
-from ..text import many
-from .journal import Journal, total_tokens, turn_of
+from .journal import Journal, called, total_tokens, turn_of
 from .loop import Reply
 from .plan import Plan, with_model
 from .run import run
@@ -79,12 +79,13 @@ class Answer:
 class Comparison(NamedTuple):
     """The answers to one question, in the order in which the models were named.
 
-    has_turn: whether one of them was chosen as the turn.
+    has_turn: whether one of them was chosen as the turn.        chosen: which one was, when the cell was run before.
     """
 
     answers: tuple[Answer, ...]
 
     has_turn: bool = False
+    chosen: int = 1
 
     @property
     def turn(self) -> Answer:
@@ -104,8 +105,6 @@ def plans_for(models: list[str], plan: Plan, settings: CometSettings, session: S
     if len(models) > MOST_MODELS:
         what = f"{len(models)} models are more than fit side by side"
         raise ConfigError(what, f"nothing was sent; name at most {MOST_MODELS}")
-    if plan.options.tools:
-        raise ConfigError("only one model at a time may call tools", "nothing was sent; leave out --tools, or name one")
     plans = [plan, *(with_model(plan, model, settings, session) for model in models[1:])]
     named = [one.request.model for one in plans]
     if twice := next((model for model in named if named.count(model) > 1), ""):
@@ -118,7 +117,8 @@ def ask_several(plans: list[Plan], session: Session) -> Iterator[Comparison]:
 
     Raises: KeyboardInterrupt, once what had come is in them; what ended the first, where none gave a reply.
     """
-    session.comparison = comparison = Comparison(tuple(map(Answer, plans)))
+    chosen = session.choices.get(plans[0].position.key, 1)
+    session.comparison = comparison = Comparison(tuple(map(Answer, plans)), chosen=chosen)
     for answer in comparison.answers:
         answer.begin(session)
     try:
@@ -162,7 +162,8 @@ def choose(session: Session, number: int) -> str:
     """
     comparison = session.comparison
     if comparison is None:
-        raise ConfigError("no cell of this kernel has asked several models", "%%claude -m opus,gpt-… asks them")
+        hint = "run the cell that asks several models first: %%claude -m opus,gpt-…"
+        raise ConfigError("no cell of this kernel has asked several models", hint)
     if not 1 <= number <= len(comparison.answers):
         raise ConfigError(f"there is no reply {number}", f"choose one from 1 to {len(comparison.answers)}")
     answer = comparison.answers[number - 1]
@@ -189,8 +190,13 @@ def choose(session: Session, number: int) -> str:
     turn_position = position.turn_position._replace(is_new=False) if had_turn else position.turn_position
     turns.keep_turn(plan.store, position.cell.conversation, turn, turn_position)
     session.comparison = comparison._replace(has_turn=True)
+    session.choices[position.key] = number
     conversation = turns.conversation(plan.store, position.cell.conversation)
     behind = {one.cell for one in conversation.turns[conversation.index_of(turn.cell) + 1 :]}
     later = [one for one in conversation.stale() if one.cell in behind and one.session == session.id]
-    stale = f"; {many(len(later), 'later turn')} answered another reply: run their cells again" if later else ""
+    names = ", ".join(f"“{called(one)}”" for one in later[:MOST_STALE])
+    more = f" and {len(later) - MOST_STALE} more" if len(later) > MOST_STALE else ""
+    cells = "later cell" if len(later) == 1 else "later cells"
+    again = "it" if len(later) == 1 else "them"
+    stale = f"; {cells} {names}{more} answered another reply: run {again} again" if later else ""
     return f"reply {number} ({answer.name}) is the turn of its cell now{stale}"

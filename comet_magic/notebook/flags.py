@@ -42,6 +42,8 @@ class Flags(argparse.ArgumentParser):
         if rest and rest[0].startswith("-"):
             name = rest[0].split("=")[0]
             self.error(f"unknown flag {name}{did_you_mean(name, self._option_string_actions)}")
+        if rest and str(getattr(flags, "model", "")).endswith(","):
+            self.error(f"no space goes after a comma: -m {flags.model}{rest[0]}")
         if rest:
             self.error(f"{rest[0]!r} is not a flag; {self.description}")
         return flags

@@ -192,6 +192,10 @@ class CometMagics(Magics):
         from ..exchange.plan import Options
         from .cell import local_names
 
+        if tools and "," in str(flags.get("model") or ""):
+            raise ConfigError(
+                "--tools cannot go with several models", "nothing was sent; name one model, or leave it out"
+            )
         names, namespace = self.executions.names(), None
         if "{{" in prompt and not literal:
             namespace = {**names, **self.shell.user_ns, **local_names(self.shell)}
@@ -230,6 +234,8 @@ class CometMagics(Magics):
 
         session = current()
         models = [name.strip() for name in str(options.flags.get("model") or "").split(",")]
+        if len(models) > 1 and not all(models):
+            raise ConfigError(f"-m {','.join(models)} has a comma too many", "nothing was sent; write -m opus,luna")
         if len(models) > 1:
             return self._ask_several(question, options, cell, models)
         plan = make_plan(question, options, cell, self.settings, session)
@@ -278,7 +284,10 @@ class CometMagics(Magics):
 
     @line_magic
     def claude_choose(self, line: str) -> None:
-        """Make another reply of several models the turn that later cells see: `%claude_choose 2`."""
+        """Make another reply of several models the turn that later cells see: `%claude_choose 2`.
+
+        It is about the cell that asked several models last. Run that cell first where it was another one.
+        """
         from ..exchange.session import current
         from ..exchange.several import choose
 
@@ -359,7 +368,7 @@ class CometMagics(Magics):
 
     @line_magic
     def claude_models(self, line: str) -> object:
-        """List the models that the endpoint offers; `%claude_models gemini image`: those in which all words stand.
+        """List the models that the endpoint offers; `%claude_models gemini image`: only lines with all these words.
 
         Each with its alias, its kind (chat, image, speech, …), the API in which it is asked (messages, chat or
         responses), its context in tokens, its price, and the day on which it is shut down, as far as the list says so.

@@ -31,7 +31,7 @@ def models_table(settings: CometSettings, line: str, announce: Callable[[str], N
             f"and {len(fitting) - MOST_SHOWN:,} more: %claude_models WORDS shows those in which all words stand"
         )
     if words and not fitting:
-        notes.append(f"none of the {len(rows):,} models has {' and '.join(words)} in its line")
+        notes.append(f"none of the {len(rows):,} models has {' and '.join(words)} in its line: try fewer words")
     elif any(row[5] for row in fitting):
         notes.append("prices are in US dollars per million tokens")
     columns = [index for index in range(len(HEAD)) if index in (0, 2) or any(row[index] for row in fitting)]

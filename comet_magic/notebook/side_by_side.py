@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from ..exchange.plan import Plan
+from ..exchange.session import current
 from ..exchange.several import Answer, Comparison
+from ..messages.message import Message
 from ..render.markdown import safe_markdown
 from ..render.message import displayed_part, noted, quoted, to_markdown, to_plain, value_markdown
 from ..text import MARK, clean, escaped
@@ -76,7 +79,7 @@ class SideBySide:
         return "\n\n".join([markdown, *more, *waiting])
 
     def _finished(self, answer: Answer) -> str:
-        message = answer.message
+        message = _without_session(answer.message)
         if message is None:
             return f"> {MARK} **{escaped(answer.problem or 'stopped by you')}**"
         if message.is_value:
@@ -86,6 +89,7 @@ class SideBySide:
 
     def _finish(self, comparison: Comparison) -> None:
         note = _choice(comparison) if self._is_turn else []
+        note += [money] if self._show_usage and (money := current().totals.money) else []
         plain = "\n\n".join([*map(self._plain, _numbered(comparison)), *(f"{MARK} {line}" for line in note)])
         if self._publish is None:
             print(plain)
@@ -99,7 +103,7 @@ class SideBySide:
 
     def _plain(self, numbered: tuple[int, Answer]) -> str:
         number, answer = numbered
-        message = answer.message
+        message = _without_session(answer.message)
         problem = clean(answer.problem or "stopped by you")
         text = to_plain(message, show_usage=self._show_usage) if message else f"[{MARK} {problem}]"
         if message and message.is_value:
@@ -116,9 +120,18 @@ def _numbered(comparison: Comparison) -> list[tuple[int, Answer]]:
     return list(enumerate(comparison.answers, start=1))
 
 
+def _without_session(message: Message | None) -> Message | None:
+    """Return a reply without the sum of the session, which grows from column to column and stands below them."""
+    return None if message is None else replace(message, receipt=message.receipt._replace(session=""))
+
+
 def _choice(comparison: Comparison) -> list[str]:
     """Return the line that says which reply later cells see, and how to choose another."""
     others = [number for number, answer in _numbered(comparison)[1:] if answer.is_whole]
+    if comparison.turn.is_whole and comparison.chosen in others:
+        number = comparison.chosen
+        former = f"you had chosen reply {number} here: %claude_choose {number} takes the new one"
+        return [f"reply 1 is the turn that later cells see; {former}"]
     if comparison.turn.is_whole:
         return [f"reply 1 is the turn that later cells see; %claude_choose {others[0]} takes another"] if others else []
     if not others:

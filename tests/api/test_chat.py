@@ -820,5 +820,5 @@ def test_a_model_without_responses_is_asked_in_chat_unless_the_user_says_otherwi
     paths = [one.line.split()[1].rpartition("/")[2] for one in server.received if one.body]
     assert paths == ["responses", "completions", "completions"]
     CometSettings.instance().dialects = {"o9": "responses"}
-    Ran(shell, "%%claude -m o9 --alone --fresh\n2+2?")
+    assert isinstance(Ran(shell, "%%claude -m o9 --alone --fresh\n2+2?").error, APIError)
     assert "responses" in [one.line for one in server.received if one.body][3]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from cells import Ran
 from chat_wire import list_of, said
+from traitlets import TraitError
 from wire_server import WireServer, canonical, reply
 
 from comet_magic.api.dialect import dialect_of, offered_model
@@ -131,3 +132,30 @@ def test_a_replay_and_a_dry_run_ask_nothing(serve: Serve, shell: Any) -> None:
 )
 def test_every_way_to_write_an_address_is_one(path: str) -> None:
     assert base_url(f"http://localhost:11434{path}") == "http://localhost:11434"
+
+
+@pytest.mark.parametrize(
+    ("value", "said_"),
+    [
+        (
+            {"qwen*": "chats"},
+            "CometSettings.dialects['qwen*'] = 'chats' is no API; there are messages, chat, responses; did you mean chat?",
+        ),
+        ({"qwen*": ["chat"]}, "is no API; there are messages, chat, responses"),
+        (["qwen"], "must be a dict, such as {'qwen*': 'chat'}"),
+        ("chat", "must be a dict, such as {'qwen*': 'chat'}"),
+    ],
+)
+def test_a_wrong_dialect_is_refused_with_what_there_is(value: Any, said_: str) -> None:
+    with pytest.raises(TraitError) as raised:
+        CometSettings.instance().dialects = value
+    assert said_ in str(raised.value)
+
+
+def test_the_dialect_that_the_user_names_is_kept_to(serve: Serve, shell: Any) -> None:
+    text = "This model is only supported in v1/responses and not in v1/chat/completions."
+    server = serve(reply({"error": {"message": text}}, status=404))
+    CometSettings.instance().dialects = {"qwen3": "chat"}
+    ran = Ran(shell, "%%claude -m qwen3\nhi")
+    assert "only supported in v1/responses" in str(ran.error)
+    assert len(server.received) == 1

@@ -61,7 +61,7 @@ def test_another_reply_can_be_the_turn(three: WireServer, shell: Any) -> None:
     assert comet_magic.last.text == "I am **gpt-6-luna**."
     Ran(shell, "%%claude\nand you?")
     assert asked(three.received)[-1]["messages"][1]["content"] == "I am **gpt-6-luna**."
-    assert "later turn" in Ran(shell, "%claude_choose 1").printed
+    assert "later cell “and you?” answered another reply: run it again" in Ran(shell, "%claude_choose 1").printed
     assert conversations.get().turns[0].reply == "I am claude-opus-5."
 
 
@@ -201,3 +201,27 @@ def test_where_the_first_fails_in_a_second_run_another_can_take_its_place(three:
     assert "reply 1 is not whole" in ran.plain
     assert "is the turn of its cell now" in Ran(shell, "%claude_choose 2").printed
     assert conversations.get("d").turns[-1].reply == "I am **gpt-6-luna**."
+
+
+def test_a_choice_is_remembered_when_its_cell_is_run_again(three: WireServer, shell: Any) -> None:
+    Ran(shell, "%%claude -m opus,gpt-6-luna -c e\nwho?")
+    Ran(shell, "%claude_choose 2")
+    Ran(shell, "%%claude -c e\nand why?")
+    printed = Ran(shell, "%claude_choose 1").printed
+    assert "later cell “and why?” answered another reply: run it again" in printed
+    Ran(shell, "%claude_choose 2")
+    assert session.current().choices[session.current().comparison.turn.plan.position.key] == 2  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("line", "said_"),
+    [
+        ("-m opus, luna", "no space goes after a comma: -m opus,luna"),
+        ("-m opus,,luna", "a comma too many"),
+        ("-m opus,luna,", "a comma too many"),
+        ("-m opus,luna --tools query", "--tools cannot go with several models"),
+    ],
+)
+def test_a_slip_on_the_line_is_said(three: WireServer, shell: Any, line: str, said_: str) -> None:
+    assert said_ in str(Ran(shell, f"%%claude {line}\nhi").error)
+    assert asked(three.received) == []
