@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from ..errors import APIError
 from ..messages.request import CHAT, MESSAGES, RESPONSES, Request
 from ..store import accepted
 from ..store.database import Store
+from ..suggestions import did_you_mean
 from ..text import lazy_pattern
 
 if TYPE_CHECKING:
@@ -30,13 +31,15 @@ class Sender:
         self, client: Streams, endpoint: str, refused_cache: set[str], modes: OutputModes | None,
         wants_thinking: dict[tuple[str, str], bool] | None = None,
         keep: Callable[[Request, bool], None] = lambda request, is_other_dialect: None, *,
-        is_dialect_chosen: bool = False,
+        is_dialect_chosen: bool = False, offered: Iterable[str] = (),
     ) -> None:  # fmt: skip
         """wants_thinking: by endpoint and model, whether it wants the thinking before calls back.
 
         keep: gets a request that was taken with other fields than the one before it, and whether in another dialect.
         is_dialect_chosen: the user names the dialect, so no other one is tried.
+        offered: names of the models that the endpoint has, as far as they are known.
         """
+        self._offered = offered
         self._is_dialect_chosen = is_dialect_chosen
         self._keep = keep
         self._learned: Request | None = None
@@ -69,6 +72,8 @@ class Sender:
                 elif learned is None and (other := _other_thinking(request, error)):
                     request, learned = other, other.sends_thinking
                 elif not (self._modes and self._modes.refused(error)):
+                    if error.about == "model":
+                        error.hint += did_you_mean(request.model, self._offered)
                     raise
                 continue
             if learned is not None:

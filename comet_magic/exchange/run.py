@@ -94,6 +94,7 @@ def _reply(
     send = Sender(
         client, plan.endpoint.name, session.refused_cache, modes, session.wants_thinking, learned,
         is_dialect_chosen=plan.is_dialect_chosen,
+        offered=session.known_models(plan.store, plan.endpoint.name),
     )  # fmt: skip
     part = plan.options.continues.message if plan.options.continues else None
     return Reply(plan.request, send, key=plan.endpoint.key, typed=typed, tools=tools, part=part, allow=journal.allow)

@@ -159,3 +159,13 @@ def test_the_dialect_that_the_user_names_is_kept_to(serve: Serve, shell: Any) ->
     ran = Ran(shell, "%%claude -m qwen3\nhi")
     assert "only supported in v1/responses" in str(ran.error)
     assert len(server.received) == 1
+
+
+def test_a_model_that_is_not_there_is_told_its_neighbour(serve: Serve, shell: Any) -> None:
+    def answer(received: Any) -> Any:
+        if received.line.startswith("GET"):
+            return list_of("gpt-6-luna", "qwen3")
+        return reply({"error": {"message": "The model does not exist", "code": "model_not_found"}}, status=404)
+
+    serve(answer)
+    assert "did you mean gpt-6-luna?" in str(Ran(shell, "%%claude -m gpt-6-lune\nhi").error)
