@@ -9,6 +9,7 @@ __all__ = [
     "forecast",
     "journal",
     "loop",
+    "negotiate",
     "offered",
     "plan",
     "run",

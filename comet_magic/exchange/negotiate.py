@@ -177,6 +177,12 @@ def with_learned(request: Request, store: Store, endpoint: str, *, is_chosen: bo
     return replace(request, refused=frozenset(refused)) if refused else request
 
 
+def learned_dialects(store: Store, endpoint: str) -> dict[str, str]:
+    """Return the dialects of models that refused the one in which they were asked first, by model."""
+    learned = accepted.find_models(store, endpoint, _IN_RESPONSES)
+    return {model: RESPONSES if is_taken else CHAT for model, is_taken in learned.items()}
+
+
 def keep_learned(store: Store, endpoint: str, request: Request, is_other_dialect: bool) -> None:
     """Note without which fields, and in which other dialect, an endpoint has taken a request of this model."""
     refused = [f"{request.dialect} {name}" for name in request.refused]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
+from ..api.dialect import chosen_dialect
 from ..api.endpoint import find_endpoint
+from ..exchange.negotiate import learned_dialects
 from ..exchange.offered import find_dialect, list_models
 from ..exchange.session import current
 from ..messages.models import OfferedModel, known, short_count
@@ -21,9 +22,13 @@ def models_table(settings: CometSettings, line: str, announce: Callable[[str], N
     models = list_models(settings, current(), announce)
     words = line.lower().split()
     endpoint = find_endpoint(settings, offline=True)
-    rows = [
-        _row(settings, models[name], partial(find_dialect, settings, endpoint, known=models)) for name in sorted(models)
-    ]
+    learned = learned_dialects(current().store(settings), endpoint.name)
+
+    def dialect(names: tuple[str, ...]) -> str:
+        by_itself = "" if chosen_dialect(names, settings.dialects) else learned.get(names[-1], "")
+        return by_itself or find_dialect(settings, endpoint, names, models)
+
+    rows = [_row(settings, models[name], dialect) for name in sorted(models)]
     fitting = [row for row in rows if all(word in " ".join(row).lower() for word in words)]
     notes = []
     if len(fitting) > MOST_SHOWN:

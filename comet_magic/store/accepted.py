@@ -22,6 +22,17 @@ def find_accepted(store: Store, endpoint: str, model: str) -> dict[str, bool]:
     return {**(store.look_behind(act) or {}), **store.read(act)}
 
 
+def find_models(store: Store, endpoint: str, way: str) -> dict[str, bool]:
+    """Return whether a way of asking is taken, by model, as far as that is known."""
+    since = (endpoint, way, time.time() - HOLD_S)
+
+    def act(db: Connection) -> dict[str, bool]:
+        rows = db.execute("SELECT model, fits FROM ways WHERE endpoint = ? AND way = ? AND at > ?", since)
+        return {row["model"]: bool(row["fits"]) for row in rows}
+
+    return {**(store.look_behind(act) or {}), **store.read(act)}
+
+
 def keep_accepted(store: Store, endpoint: str, model: str, ways: Iterable[str], *, is_taken: bool) -> None:
     """Note whether an endpoint and a model take these."""
     rows = [(endpoint, model, way, is_taken, time.time()) for way in ways]

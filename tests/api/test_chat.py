@@ -323,6 +323,8 @@ def test_a_model_that_is_only_behind_responses_is_asked_there(gateway: Serve, sh
     server = gateway(reply({"error": {"message": text}}, status=404), responses(output=message))
     for prompt in ("2+2?", "2+3?"):
         assert "Four" in Ran(shell, f"%%claude -m gpt-6-luna --alone\n{prompt}").plain
+    (row,) = shell.run_line_magic("claude_models", "gpt").rows
+    assert row[2] == "responses"
     lines = [one.line.split()[1] for one in server.received if one.line.startswith("POST")]
     assert lines == ["/v1/chat/completions", "/v1/responses", "/v1/responses"]
 
