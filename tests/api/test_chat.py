@@ -824,3 +824,29 @@ def test_a_model_without_responses_is_asked_in_chat_unless_the_user_says_otherwi
     CometSettings.instance().dialects = {"o9": "responses"}
     assert isinstance(Ran(shell, "%%claude -m o9 --alone --fresh\n2+2?").error, APIError)
     assert "responses" in [one.line for one in server.received if one.body][3]
+
+
+PICTURE = "from pathlib import Path\nfrom PIL import Image\nred = Image.new('RGB', (4, 4), 'red')\nPath('a.pdf').write_bytes(b'%PDF-1.4 ' + b'x' * 99)\npaper = Path('a.pdf')"
+
+
+@pytest.mark.parametrize("model", ["gpt-6-luna", "gemini-3-pro", "o9"])
+def test_pictures_and_pdf_files_go_along(gateway: Serve, shell: Any, model: str) -> None:
+    server = gateway(responses(TEXT) if model == "o9" else said("Red."))
+    shell.run_cell(PICTURE)
+    assert Ran(shell, f"%%claude -m {model}\nWhat is in {{{{red}}}} and {{{{paper}}}}?").error is None
+    (body,) = asked(server.received)
+    parts = (body.get("messages") or body["input"])[-1]["content"]
+    urls = [part["image_url"] for part in parts if "image_url" in part]
+    files = [part.get("file", part) for part in parts if part["type"] in ("file", "input_file")]
+    assert [(url if isinstance(url, str) else url["url"])[:22] for url in urls] == ["data:image/png;base64,"]
+    assert [one["file_data"][:28] for one in files] == ["data:application/pdf;base64,"]
+    assert files[0]["filename"].endswith(".pdf")
+
+
+def test_a_value_of_a_model_behind_responses(gateway: Serve, shell: Any) -> None:
+    delta = named("response.output_text.delta", output_index=0, delta='{"value": 4}')
+    server = gateway(responses(delta))
+    assert Ran(shell, "%%claude -m o9 --as int -o n\n2+2?").error is None
+    assert shell.user_ns["n"] == 4
+    form = asked(server.received)[0]["text"]["format"]
+    assert (form["type"], form["strict"], form["schema"]["required"]) == ("json_schema", True, ["value"])
