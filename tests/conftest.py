@@ -3,6 +3,7 @@ from __future__ import annotations
 import atexit
 import inspect
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,10 @@ from comet_magic.settings import CometSettings
 
 for name in [name for name in os.environ if name.startswith(("COMET", "HTTP_PROXY", "HTTPS_PROXY", "JPY_SESSION"))]:
     del os.environ[name]
+
+# A shell that starts the suite in the background lets it ignore interrupts, and whatever the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 SLOW_FOLDERS = {"browser", "kernel", "model"}
