@@ -459,7 +459,10 @@ class Panel(widgets.VBox):
 def _facts(facts: models.KnownModel | None, listed: models.OfferedModel | None) -> str:
     """Return what is known of a model, in words: of a Claude, the provider says it; of others, the endpoint's list."""
     ends = f" · shuts down {listed.shuts_down}" if facts and listed and listed.shuts_down else ""
-    return f"{facts}{ends}" if facts else str(listed or "nothing is known of this model; it can be used all the same")
+    if facts:
+        return f"{facts}{ends}"
+    said = str(listed or "")
+    return said if said not in ("", "chat") else "nothing is known of this model; it can be used all the same"
 
 
 def offered_models(settings: CometSettings) -> list[str]:

@@ -40,7 +40,8 @@ def test_it_runs_and_says_where(path: Path, tmp_path: Path) -> None:
         if cell.cell_type == "code" and re.match(r"%%?claude\b(?!.*--modle)", cell.source):
             displayed = [output for output in cell.outputs if output.output_type == "display_data"]
             # A note on the code of a reply has no usage.
-            replies = [one for one in displayed if "usage" in one.metadata.get("comet_magic", {"usage": None})]
+            named = {"usage", "replies"}  # of one reply, or of several side by side
+            replies = [one for one in displayed if named & set(one.metadata.get("comet_magic", {"usage": None}))]
             shown = [one.data["text/plain"] for one in replies]
             assert len(shown) == (2 if " --as " in cell.source else 1)  # a value, and what there is to say of it
             assert "SmolLM2-135M" in shown[-1], cell.source
