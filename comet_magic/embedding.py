@@ -6,6 +6,7 @@ import operator
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from .api.client import TimeLimits, client_for
@@ -46,10 +47,8 @@ def embed(
     budget does not allow it. TransportError or APIError when the endpoint does not answer; the batches before stay in
     the store, so that the same call goes on from there.
     """
-    try:
-        import numpy
-    except ImportError:
-        raise ConfigError("embed gives a NumPy array, and NumPy is not installed", "%pip install numpy") from None
+    if find_spec("numpy") is None:
+        raise ConfigError("embed gives a NumPy array, and NumPy is not installed", "%pip install numpy")
 
     settings, session = CometSettings.instance(), current()
     settings.check_environment()
@@ -86,16 +85,29 @@ def embed(
                 places.update({digest: (number, row) for row, digest in enumerate(mine)})
         finally:
             asking.keep()
+    return _in_order(digests, places, arrays, dimensions)
+
+
+def _in_order(
+    digests: Sequence[bytes], places: Mapping[bytes, tuple[int, int]],
+    arrays: Mapping[int, numpy.ndarray[Any, Any]], dimensions: int | None,
+) -> numpy.ndarray[Any, Any]:  # fmt: skip
+    """Return the vectors of the digests, one row each. places: in which array, and in which row of it, each is.
+
+    Raises: ConfigError when they are of different lengths.
+    """
+    import numpy
+
     lengths = {array.shape[1] for array in arrays.values()}
     if len(lengths) > 1:
         what = "the endpoint gives vectors of another length now than those in the store"
         raise ConfigError(what, "embed(…, fresh=True) asks for all of them anew")
-    all_vectors = numpy.zeros((len(checked), lengths.pop() if lengths else dimensions or 0), numpy.float32)
-    begins = dict(zip(arrays, [0, *numpy.cumsum([len(array) for array in arrays.values()])], strict=False))
+    ordered = numpy.zeros((len(digests), lengths.pop() if lengths else dimensions or 0), numpy.float32)
     if arrays:
-        order = [begins[batch] + row for batch, row in map(places.__getitem__, digests)]
-        numpy.concatenate(list(arrays.values())).take(order, axis=0, out=all_vectors)
-    return all_vectors
+        begins = dict(zip(arrays, [0, *numpy.cumsum([len(array) for array in arrays.values()])], strict=False))
+        rows = [begins[number] + row for number, row in map(places.__getitem__, digests)]
+        numpy.concatenate(list(arrays.values())).take(rows, axis=0, out=ordered)
+    return ordered
 
 
 def _as_array(batch: embeddings.Batch) -> numpy.ndarray[Any, Any]:
@@ -246,8 +258,4 @@ class _Asking:
                 shrink(self._store, self._limit_mb)
 
     def _check(self, record: RequestRecord) -> Callable[[Connection], None]:
-        if not self._budget:
-            return requests.unchecked
-        session = self._session
-        spent = session.parent_usd + session.totals.usd + session.promised_usd() - (record.most_usd or 0)
-        return lambda db: budget.check(db, self._store, self._budget, record, session.payer, spent)
+        return budget.check_of(self._store, self._budget, record, self._session)

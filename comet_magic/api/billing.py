@@ -35,8 +35,8 @@ def find_billing(client: Client) -> Billing | None:
         return None
     brief = client._replace(limits=client.limits._replace(read_s=BILLING_S, deadline_s=BILLING_S))
     try:
-        given = _amount(brief.get("/v1/dashboard/billing/subscription"), "hard_limit_usd")
-        spent = _amount(brief.get("/v1/dashboard/billing/usage"), "total_usage")
+        given = _amount(brief.fetch("/v1/dashboard/billing/subscription"), "hard_limit_usd")
+        spent = _amount(brief.fetch("/v1/dashboard/billing/usage"), "total_usage")
     except CometError:
         return None
     if spent is None:

@@ -6,7 +6,6 @@ Source: OpenAI's reference for chat completions, and what other vendors refuse o
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
@@ -14,11 +13,12 @@ from ..messages.request import FORMAT, GRAMMAR, OBJECT, REPLY_TOOL, Request
 from .portable import (
     address_of,
     all_required,
+    arguments_of,
     file_name,
     offered_tools,
     portable,
-    result_parts,
     sent_thinking,
+    split_results,
     text_of,
     tool_choice,
 )
@@ -110,25 +110,17 @@ def _of_assistant(blocks: list[dict[str, Any]], request: Request) -> dict[str, A
 
 
 def _call(block: dict[str, Any]) -> dict[str, Any]:
-    function = {"name": block.get("name"), "arguments": json.dumps(block.get("input") or {}, ensure_ascii=False)}
+    function = {"name": block.get("name"), "arguments": arguments_of(block)}
     call = {"id": block.get("id"), "type": "function", "function": function}
     extra = block.get("extra") or {}
     return {**call, "extra_content": extra["extra_content"]} if "extra_content" in extra else call
 
 
 def _of_user(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the results, each in a message of its own, and then the user's: pictures are taken of a user alone."""
-    results: list[dict[str, Any]] = []
-    parts: list[dict[str, Any]] = []
-    for block in blocks:
-        if block.get("type") != "tool_result":
-            continue
-        text, pictures = result_parts(block)
-        results.append({"role": "tool", "tool_call_id": block.get("tool_use_id"), "content": text})
-        if pictures:
-            parts.append({"type": "text", "text": f"What the call {block.get('tool_use_id')} returned:"})
-            parts += map(_part, pictures)
-    parts += [_part(block) for block in blocks if block.get("type") != "tool_result"]
+    """Return the results, each in a message of its own, and then the user's."""
+    calls, others = split_results(blocks)
+    results = [{"role": "tool", "tool_call_id": key, "content": text} for key, text in calls]
+    parts = list(map(_part, others))
     if all(part["type"] == "text" for part in parts):
         texts = "\n\n".join(part["text"] for part in parts)
         return [*results, *([{"role": "user", "content": texts}] if parts else [])]

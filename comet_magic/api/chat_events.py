@@ -81,9 +81,7 @@ def _whole(body: bytes) -> Iterator[StreamEvent]:
         yield {"type": "whole", "message": whole_reply(body, "a chat completion", HINT)}
         return
     translation = _Translation()
-    message = next((choice.get("message") for choice in reply["choices"] if isinstance(choice, dict)), None)
-    choices = [{**choice, "delta": message} for choice in reply["choices"][:1] if isinstance(choice, dict)]
-    yield from translation.chunk({**reply, "choices": choices}, "")
+    yield from translation.chunk(reply, "")
     yield from translation.end(is_done=True)
 
 
@@ -158,22 +156,19 @@ class _Translation:
                 yield from self._text(part)
             elif isinstance(part, dict):
                 yield from self._part(part)
-        for picture in images if isinstance(images := delta.get("images"), list) else []:
-            if isinstance(picture, dict):
-                yield from self._part(picture)
+        for picture in dicts(delta.get("images")):
+            yield from self._part(picture)
         if isinstance(refusal := delta.get("refusal"), str):
             self._refusal.append(refusal)
-        for note in notes if isinstance(notes := delta.get("annotations"), list) else []:
-            if isinstance(note, dict) and isinstance(cited := note.get("url_citation"), dict) and self._type == "text":
+        for note in dicts(delta.get("annotations")):
+            if isinstance(cited := note.get("url_citation"), dict) and self._type == "text":
                 citation = {"url": cited.get("url"), "title": cited.get("title") or cited.get("url")}
                 yield {
                     "type": "content_block_delta", "index": self._blocks,
                     "delta": {"type": "citations_delta", "citation": citation},
                 }  # fmt: skip
-        calls = delta.get("tool_calls")
-        for entry in calls if isinstance(calls, list) else []:
-            if isinstance(entry, dict):
-                yield from self._call(entry)
+        for entry in dicts(delta.get("tool_calls")):
+            yield from self._call(entry)
         if isinstance(old := delta.get("function_call"), dict):
             yield from self._call({"index": 0, "function": old})
 
@@ -307,8 +302,7 @@ def _error_in(chunk: dict[str, Any]) -> object:
 
 
 def _details(details: object) -> str:
-    parts = details if isinstance(details, list) else []
-    return "".join(_text_of(part.get("text") or part.get("summary")) for part in parts if isinstance(part, dict))
+    return "".join(_text_of(part.get("text") or part.get("summary")) for part in dicts(details))
 
 
 def _is_another(call: _Call, key: str, arguments: object) -> bool:

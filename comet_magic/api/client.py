@@ -243,20 +243,16 @@ class Client(NamedTuple):
                 raise
         return stream
 
-    def post(self, path: str, body: str) -> dict[str, Any]:
-        """Send a body that is no question; return the JSON object of the reply. Raises: APIError for anything else."""
+    def fetch(self, path: str, body: str | None = None) -> dict[str, Any]:
+        """Return the JSON object at a path, or the one that answers a body which is no question.
+
+        Raises: APIError for anything else.
+        """
         raw = self._send(path, body).body()
         try:
-            reply = json.loads(raw)  # megabytes of numbers, which are looked at one by one later
+            reply = json.loads(raw)  # it may be megabytes of numbers, which are looked at one by one later
         except (ValueError, RecursionError):
             reply = decoded(raw)
-        if not isinstance(reply, dict) or reply.get("error"):
-            raise without_key(error_from(200, reply), self.endpoint.key)
-        return reply
-
-    def get(self, path: str) -> dict[str, Any]:
-        """Return the JSON object at a path. Raises: APIError where there is none."""
-        reply = decoded(self._send(path).body())
         if not isinstance(reply, dict) or reply.get("error"):
             raise without_key(error_from(200, reply), self.endpoint.key)
         return reply

@@ -42,11 +42,11 @@ def request_embeddings(client: Client, model: str, texts: Sequence[str], dimensi
     if dimensions is not None:
         body["dimensions"] = dimensions
     try:
-        return client.post("/v1/embeddings", json.dumps({**body, "encoding_format": "base64"}))
+        return client.fetch("/v1/embeddings", json.dumps({**body, "encoding_format": "base64"}))
     except APIError as error:
         if "encoding_format" not in error.what:
             raise
-        return client.post("/v1/embeddings", json.dumps(body))
+        return client.fetch("/v1/embeddings", json.dumps(body))
 
 
 def usage_of(reply: dict[str, Any]) -> Usage:

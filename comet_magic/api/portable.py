@@ -69,6 +69,29 @@ def result_parts(block: Mapping[str, Any]) -> tuple[str, list[dict[str, Any]]]:
     return (f"Error: {text}" if block.get("is_error") else text), others
 
 
+def split_results(blocks: Iterable[dict[str, Any]]) -> tuple[list[tuple[Any, str]], list[dict[str, Any]]]:
+    """Return (id of the call, text) of each result in a user's message, and the blocks that stand behind those.
+
+    Only a user may show pictures: those of a result stand there too, below a line that names the call.
+    """
+    blocks = list(blocks)
+    results: list[tuple[Any, str]] = []
+    others: list[dict[str, Any]] = []
+    for block in blocks:
+        if block.get("type") == "tool_result":
+            text, pictures = result_parts(block)
+            results.append((block.get("tool_use_id"), text))
+            if pictures:
+                others.append({"type": "text", "text": f"What the call {block.get('tool_use_id')} returned:"})
+                others += pictures
+    return results, [*others, *(block for block in blocks if block.get("type") != "tool_result")]
+
+
+def arguments_of(block: Mapping[str, Any]) -> str:
+    """Return the arguments of a call as JSON text."""
+    return json.dumps(block.get("input") or {}, ensure_ascii=False)
+
+
 def text_of(blocks: Iterable[Mapping[str, Any]]) -> str:
     return "\n\n".join(str(block.get("text")) for block in blocks if block.get("type") == "text" and block.get("text"))
 

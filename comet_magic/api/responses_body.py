@@ -5,18 +5,18 @@ Nothing is stored there: a conversation is sent whole, as in every dialect. Sour
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from ..messages.request import FORMAT, OBJECT, REPLY_TOOL, Request
 from .portable import (
     address_of,
     all_required,
+    arguments_of,
     file_name,
     offered_tools,
     portable,
-    result_parts,
     sent_thinking,
+    split_results,
     tool_choice,
 )
 
@@ -66,24 +66,15 @@ def _items(message: dict[str, Any], request: Request) -> list[dict[str, Any]]:
             part = {"type": "output_text", "text": block["text"]}
             items.append({"type": "message", "role": "assistant", "content": [part]})
         elif kind == "tool_use":
-            arguments = json.dumps(block.get("input") or {}, ensure_ascii=False)
-            call = {"call_id": block.get("id"), "name": block.get("name"), "arguments": arguments}
+            call = {"call_id": block.get("id"), "name": block.get("name"), "arguments": arguments_of(block)}
             items.append({"type": "function_call", **call})
     return items
 
 
 def _of_user(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    items: list[dict[str, Any]] = []
-    parts: list[dict[str, Any]] = []
-    for block in blocks:
-        if block.get("type") == "tool_result":
-            text, pictures = result_parts(block)
-            items.append({"type": "function_call_output", "call_id": block.get("tool_use_id"), "output": text})
-            if pictures:
-                parts.append({"type": "input_text", "text": f"What the call {block.get('tool_use_id')} returned:"})
-                parts += map(_part, pictures)
-    parts += [_part(block) for block in blocks if block.get("type") != "tool_result"]
-    return [*items, *([{"role": "user", "content": parts}] if parts else [])]
+    calls, others = split_results(blocks)
+    results = [{"type": "function_call_output", "call_id": key, "output": text} for key, text in calls]
+    return [*results, *([{"role": "user", "content": list(map(_part, others))}] if others else [])]
 
 
 def _part(block: dict[str, Any]) -> dict[str, Any]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
-from ..store import ledger
+from ..store import ledger, requests
 from ..store.connection import Connection
 from ..store.database import Store
 from ..store.requests import RequestRecord
 from ..text import dollars
+
+if TYPE_CHECKING:
+    from .session import Session
 
 ROUNDING_USD = 1e-12  # sums of floats are not exact
 
@@ -44,6 +48,17 @@ def check(
                 f" of which {dollars(may - most)} is spent or reserved",
                 "lower max_tokens (-t), take a cheaper model (-m), or raise CometSettings.budget",
             )
+
+
+def check_of(
+    store: Store, budget: Mapping[str, float], record: RequestRecord, session: Session
+) -> Callable[[Connection], None]:
+    """Return the check of a request of this process, for the transaction in which it is written down."""
+    if not budget:
+        return requests.unchecked
+    # In whatever store it was written down: what this process has spent, and what it has promised.
+    spent = session.parent_usd + session.totals.usd + session.promised_usd() - (record.most_usd or 0)
+    return lambda db: check(db, store, budget, record, session.payer, spent)
 
 
 def budget_note(store: Store, budget: Mapping[str, float]) -> str:

@@ -120,12 +120,9 @@ class Journal:
         requests.raise_most(self._plan.store, record.id, most_usd, self._check_of(record))
 
     def _check_of(self, record: RequestRecord) -> Callable[[Connection], None]:
-        plan, session = self._plan, self._session
-        if not plan.budget or plan.endpoint.local_model is not None:  # which costs nothing
-            return requests.unchecked
-        # In whatever store it was written down: what this process has spent, and what it has promised.
-        spent = session.parent_usd + session.totals.usd + session.promised_usd() - (record.most_usd or 0)
-        return lambda db: budget.check(db, plan.store, plan.budget, record, session.payer, spent)
+        plan = self._plan
+        limits = plan.budget if plan.endpoint.local_model is None else {}  # which costs nothing
+        return budget.check_of(plan.store, limits, record, self._session)
 
     def _cost(self, reply: Reply) -> float | None:
         """Return what the requests of the reply have cost, with the tries that were lost; None without a price."""

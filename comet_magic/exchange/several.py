@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from ..background import in_background
 from ..errors import CometError, ConfigError, without_known_keys
 from ..keys import without_key
 from ..messages.message import Message
-from ..render.message import MOST_STALE
+from ..render.message import stale_cells
 from ..settings import CometSettings
 from ..store import turns
 from .journal import Journal, called, total_tokens, turn_of
@@ -112,7 +112,7 @@ def plans_for(models: list[str], plan: Plan, settings: CometSettings, session: S
     return plans
 
 
-def ask_several(plans: list[Plan], session: Session) -> Iterator[Comparison]:
+def ask_several(plans: list[Plan], session: Session) -> Generator[Comparison, None, None]:
     """Yield the answers while they grow, and when all have ended.
 
     Raises: KeyboardInterrupt, once what had come is in them; what ended the first, where none gave a reply.
@@ -194,9 +194,5 @@ def choose(session: Session, number: int) -> str:
     conversation = turns.conversation(plan.store, position.cell.conversation)
     behind = {one.cell for one in conversation.turns[conversation.index_of(turn.cell) + 1 :]}
     later = [one for one in conversation.stale() if one.cell in behind and one.session == session.id]
-    names = ", ".join(f"“{called(one)}”" for one in later[:MOST_STALE])
-    more = f" and {len(later) - MOST_STALE} more" if len(later) > MOST_STALE else ""
-    cells = "later cell" if len(later) == 1 else "later cells"
-    again = "it" if len(later) == 1 else "them"
-    stale = f"; {cells} {names}{more} answered another reply: run {again} again" if later else ""
+    stale = f"; {stale_cells([called(one) for one in later], 'another reply')}" if later else ""
     return f"reply {number} ({answer.name}) is the turn of its cell now{stale}"

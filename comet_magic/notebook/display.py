@@ -171,9 +171,9 @@ class Notebook:
 
     def _show_pictures(self, message: Message) -> None:
         """Show each picture of the reply as an output of its own, the one form that every front end shows; once."""
-        pictures, self._has_shown = [] if self._has_shown else message.pictures, True
-        for kind, data in pictures:
-            self._publish(data={kind: data, "text/plain": f"[a picture of the reply, {kind}]"}, metadata={})
+        if not self._has_shown:
+            self._has_shown = True
+            publish_pictures(self._publish, message, "the reply")
 
     def _show_value(self, message: Message) -> None:
         """Show the value where the reply grew, as Jupyter shows it, and below it what there is to say."""
@@ -188,6 +188,11 @@ class Notebook:
     def _update(self, bundle: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:
         self._publish(data=bundle, metadata=metadata or {}, transient={"display_id": self._id}, update=self._is_open)
         self._is_open = True
+
+
+def publish_pictures(publish: Callable[..., None], message: Message, whose: str) -> None:
+    for kind, data in message.pictures:
+        publish(data={kind: data, "text/plain": f"[a picture of {whose}, {kind}]"}, metadata={})
 
 
 def _drawer() -> TerminalMarkdown | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from ..render.markdown import safe_markdown
 from ..render.message import displayed_part, noted, quoted, to_markdown, to_plain, value_markdown
 from ..text import MARK, clean, escaped
 from .cell import is_console
-from .display import PAINT_BYTES_PER_S, PAINT_S, BundleOf, applies_updates, facts, only_prints
+from .display import PAINT_BYTES_PER_S, PAINT_S, BundleOf, applies_updates, facts, only_prints, publish_pictures
 
 
 class SideBySide:
@@ -38,7 +38,7 @@ class SideBySide:
         self._due = 0.0
         self._painted = ""
 
-    def show(self, snapshots: Iterator[Comparison]) -> Comparison:
+    def show(self, snapshots: Generator[Comparison, None, None]) -> Comparison:
         """Paint the answers as they grow, and their end. Raises what iterating raises."""
         comparison: Comparison | None = None
         try:
@@ -46,12 +46,11 @@ class SideBySide:
                 self._paint(comparison)
         except BaseException as error:
             # Where it came while something was painted, the replies have yet to be ended.
-            if hasattr(snapshots, "throw"):
-                try:
-                    comparison = snapshots.throw(error)
-                except BaseException as raised:  # they had ended
-                    if raised is not error:
-                        raise
+            try:
+                comparison = snapshots.throw(error)
+            except BaseException as raised:  # they had ended
+                if raised is not error:
+                    raise
             raise
         finally:
             if comparison is not None:
@@ -98,8 +97,8 @@ class SideBySide:
         metadata = [facts(answer.message) for answer in comparison.answers if answer.message]
         self._update({"text/markdown": markdown, "text/plain": plain}, {"comet_magic": {"replies": metadata}})
         for answer in comparison.answers:
-            for kind, data in answer.message.pictures if answer.message else ():
-                self._publish(data={kind: data, "text/plain": f"[a picture of {answer.name}, {kind}]"}, metadata={})
+            if answer.message:
+                publish_pictures(self._publish, answer.message, answer.name)
 
     def _plain(self, numbered: tuple[int, Answer]) -> str:
         number, answer = numbered

@@ -236,13 +236,17 @@ MOST_STALE = 3  # cells that are named
 
 def stale_line(message: Message) -> list[str]:
     """Return the line that names the later cells that answered what was here before; [] where there is none."""
-    names = [f"“{name}”" for _, name in message.receipt.stale]
-    if not names:
-        return []
+    names = [name for _, name in message.receipt.stale]
+    return [stale_cells(names, "what was here before")] if names else []
+
+
+def stale_cells(names: list[str], former: str) -> str:
+    """Return the sentence that some later cells are to be run again. former: what they answered, in words."""
     more = f" and {len(names) - MOST_STALE} more" if len(names) > MOST_STALE else ""
     cells = "later cell" if len(names) == 1 else "later cells"
     again = "it" if len(names) == 1 else "them"
-    return [f"{cells} {', '.join(names[:MOST_STALE])}{more} answered what was here before: run {again} again"]
+    shown = ", ".join(f"“{name}”" for name in names[:MOST_STALE])
+    return f"{cells} {shown}{more} answered {former}: run {again} again"
 
 
 def notes(message: Message) -> list[str]:

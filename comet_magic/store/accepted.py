@@ -13,22 +13,19 @@ HOLD_S = 30 * 86_400.0  # seconds until what was not taken is tried again
 
 def find_accepted(store: Store, endpoint: str, model: str) -> dict[str, bool]:
     """Return whether each way of asking is taken, by its name, as far as that is known."""
-    since = (endpoint, model, time.time() - HOLD_S)
-
-    def act(db: Connection) -> dict[str, bool]:
-        rows = db.execute("SELECT way, fits FROM ways WHERE endpoint = ? AND model = ? AND at > ?", since)
-        return {row["way"]: bool(row["fits"]) for row in rows}
-
-    return {**(store.look_behind(act) or {}), **store.read(act)}
+    return _find(store, "SELECT way, fits FROM ways WHERE endpoint = ? AND model = ? AND at > ?", endpoint, model)
 
 
 def find_models(store: Store, endpoint: str, way: str) -> dict[str, bool]:
     """Return whether a way of asking is taken, by model, as far as that is known."""
-    since = (endpoint, way, time.time() - HOLD_S)
+    return _find(store, "SELECT model, fits FROM ways WHERE endpoint = ? AND way = ? AND at > ?", endpoint, way)
+
+
+def _find(store: Store, select: str, *values: str) -> dict[str, bool]:
+    since = time.time() - HOLD_S
 
     def act(db: Connection) -> dict[str, bool]:
-        rows = db.execute("SELECT model, fits FROM ways WHERE endpoint = ? AND way = ? AND at > ?", since)
-        return {row["model"]: bool(row["fits"]) for row in rows}
+        return {row[0]: bool(row["fits"]) for row in db.execute(select, (*values, since))}
 
     return {**(store.look_behind(act) or {}), **store.read(act)}
 
