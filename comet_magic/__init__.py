@@ -14,14 +14,17 @@ if TYPE_CHECKING:
     from .asking import ask
     from .embedding import embed
     from .errors import APIError, CometError, ConfigError, ReplyError, TransportError
+    from .mapping import map
     from .messages.message import Message
     from .messages.request import Request
     from .messages.usage import Usage
     from .notebook.panel import panel
+    from .rows.result import Run
     from .settings import CometSettings
     from .tools.functions import tool
 
     last: Message | None
+    last_run: Run | None
 
 # The module of each name; looked up on first use, so that loading the extension costs next to nothing.
 _MODULES = {
@@ -36,6 +39,7 @@ _MODULES = {
     "Usage": "messages.usage",
     "ask": "asking",
     "embed": "embedding",
+    "map": "mapping",
     "panel": "notebook.panel",
     "tool": "tools.functions",
 }
@@ -56,7 +60,9 @@ __all__ = [
     "describe",
     "embed",
     "last",
+    "last_run",
     "load_ipython_extension",
+    "map",
     "panel",
     "tool",
     "tools",
@@ -67,6 +73,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name == "last":
         return import_module(".exchange.session", __name__).current().latest
+    if name == "last_run":
+        return import_module(".exchange.session", __name__).current().latest_run
     if name in ("conversations", "describe", "tools"):
         return import_module(f".{name}", __name__)
     if name in _MODULES:

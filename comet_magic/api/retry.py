@@ -158,7 +158,7 @@ def _reset_s(headers: Mapping[str, str]) -> float | None:
     """
     used_up, unsaid = list[float](), list[float]()
     for name, value in headers.items():
-        if not _RESET.fullmatch(name) or (seconds := _seconds(value)) is None:
+        if not _RESET.fullmatch(name) or (seconds := seconds_in(value)) is None:
             continue
         left = headers.get(name.replace("reset", "remaining"))
         if left is None:
@@ -170,7 +170,7 @@ def _reset_s(headers: Mapping[str, str]) -> float | None:
     return max(used_up) if used_up else min(unsaid, default=None)
 
 
-def _seconds(text: str) -> float | None:
+def seconds_in(text: str) -> float | None:
     """Return a span of time: `2`, `1.5s`, `6m0s`, `120ms`, a date, or seconds since 1970; None for what is none."""
     text = text.strip()
     now = time.time()
@@ -205,4 +205,4 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     with contextlib.suppress(ValueError, TypeError):
         seconds = email.utils.parsedate_to_datetime(after).timestamp() - time.time()
         return seconds if seconds > 0 else None
-    return _seconds(after)
+    return seconds_in(after)

@@ -113,6 +113,75 @@ class RequestsTransport:
             raise
 
 
+class PooledTransport:
+    """A `Transport` for many threads, each of which reads its own reply, whole; for replies that nobody watches.
+
+    It wakes no other thread, and keeps as many connections as there are threads. `abandon` ends all that is in flight,
+    from any thread; nothing is sent after it.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._adapter = _Adapter(pool_connections=1, pool_maxsize=threads)
+        self._running: set[_Direct] = set()
+        self._is_abandoned = False
+
+    def __call__(self, request: HTTPRequest) -> HTTPResponse:
+        """Raises: TransportError when no whole answer came."""
+        direct = _running.exchange = _Direct()
+        self._running.add(direct)
+        direct.abandoned = self._is_abandoned
+        answered = False
+        deadline = time.monotonic() + request.deadline_s
+        try:
+            with _sent(request, self._adapter) as response:
+                answered = True
+                unpacker = Unpacker(response.headers.get("content-encoding", ""))
+                body = bytearray()
+                while chunk := response.raw.read1(CHUNK, decode_content=False):
+                    for piece in unpacker.feed(chunk):
+                        body += piece
+                    if len(body) > MOST_BYTES:
+                        raise _too_large()
+                    if time.monotonic() > deadline:
+                        raise _timed_out(request.deadline_s, answered=True)
+                for piece in unpacker.end():
+                    body += piece
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                return HTTPResponse(response.status_code, headers, [bytes(body)])
+        except Exception as error:  # noqa: BLE001  # in our words, without the frames in which the key stands
+            failure = _failure(error, request, answered)
+        finally:
+            self._running.discard(direct)
+            _running.exchange = None
+        raise failure
+
+    def abandon(self) -> None:
+        self._is_abandoned = True
+        for direct in list(self._running):
+            direct.abandoned = True
+            _shut_down(direct.socket)
+
+    def close(self) -> None:
+        """Close the connections that wait for a further request."""
+        self._adapter.close()
+
+
+class _Direct:
+    """A request whose thread waits for it itself."""
+
+    def __init__(self) -> None:
+        self.socket: socket.socket | None = None
+        self.abandoned = False
+
+
+def _shut_down(connection: Any) -> None:
+    """Wake the thread that reads from a socket; to close the response would wait for the server's next byte."""
+    if connection:
+        with contextlib.suppress(OSError):
+            # TLS inside a proxy's TLS is a wrapper around the socket.
+            getattr(connection, "socket", connection).shutdown(socket.SHUT_RDWR)
+
+
 class _Bearer(requests.auth.AuthBase):
     """Puts the key on. An auth object, because a ~/.netrc entry for the host replaces a plain Authorization header."""
 
@@ -154,7 +223,7 @@ class _Exchange:
         _running.exchange = self
         answered = False
         try:
-            with self._send() as response:
+            with _sent(self.request, self._adapter) as response:
                 answered = True
                 unpacker = Unpacker(response.headers.get("content-encoding", ""))
                 chunk = response.raw.read1(CHUNK, decode_content=False)
@@ -185,16 +254,6 @@ class _Exchange:
                 raise TransportError("the request was given up")
             time.sleep(0.005)
 
-    def _send(self) -> requests.Response:
-        request = self.request
-        method = "GET" if request.body is None else "POST"
-        prepared_of = requests.Request(
-            method, request.url, dict(request.headers), data=request.body, auth=_Bearer(request.key)
-        )
-        work_out = _options if request.environment is None else _known_options
-        options = work_out(request.url, request.direct, request.environment)
-        return self._adapter.send(prepared_of.prepare(), timeout=(request.connect_s, request.read_s), **options)
-
     # ---- the caller's thread
 
     def response(self) -> HTTPResponse:
@@ -224,9 +283,7 @@ class _Exchange:
             elif isinstance(item, bytes):
                 self._taken_bytes += len(item)
                 if self._taken_bytes > MOST_BYTES:
-                    raise TransportError(
-                        f"cut off: the reply is larger than {MOST_BYTES // 10**6} MB", _SMALLER, kind="cut"
-                    )
+                    raise _too_large()
                 yield item
             else:
                 self.ended = True
@@ -245,11 +302,17 @@ class _Exchange:
                     self.ended = not isinstance(self.queue.get(timeout=left), bytes)
         if not self.ended and not self.abandoned:
             self.abandoned = True
-            if self.socket:
-                # Wakes the reader thread; closing the response from here would wait for the server's next byte.
-                with contextlib.suppress(OSError):
-                    # TLS inside a proxy's TLS is a wrapper around the socket.
-                    getattr(self.socket, "socket", self.socket).shutdown(socket.SHUT_RDWR)
+            _shut_down(self.socket)
+
+
+def _sent(request: HTTPRequest, adapter: HTTPAdapter) -> requests.Response:
+    method = "GET" if request.body is None else "POST"
+    prepared_of = requests.Request(
+        method, request.url, dict(request.headers), data=request.body, auth=_Bearer(request.key)
+    )
+    work_out = _options if request.environment is None else _known_options
+    options = work_out(request.url, request.direct, request.environment)
+    return adapter.send(prepared_of.prepare(), timeout=(request.connect_s, request.read_s), **options)
 
 
 def _options(url: str, direct: bool, environment: tuple[str, ...] | None) -> dict[str, Any]:
@@ -277,7 +340,7 @@ class _Watched:
 
     def _note_socket(self) -> None:
         """Note the socket, so that the exchange can be ended from outside, also while the server is silent."""
-        exchange: _Exchange = _running.exchange
+        exchange: _Exchange | _Direct = _running.exchange
         exchange.socket = self.sock
         if exchange.abandoned:
             raise TransportError("the request was given up")
@@ -343,6 +406,10 @@ def _failure(error: Exception, request: HTTPRequest, answered: bool) -> Transpor
         path = str(error).rsplit(": ", 1)[-1]
         return TransportError(f"nothing was sent: the certificates are not in {path}", _BUNDLE, kind="tls")
     return TransportError(f"the request to {where} failed: {type(error).__name__}", _CONNECT, kind="other")
+
+
+def _too_large() -> TransportError:
+    return TransportError(f"cut off: the reply is larger than {MOST_BYTES // 10**6} MB", _SMALLER, kind="cut")
 
 
 _SMALLER = "ask for less, or check CometSettings.endpoint: no model writes so much"

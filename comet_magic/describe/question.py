@@ -238,19 +238,20 @@ class QuestionBuilder:
             self._is_behind_frame = True
         for block in description.attached:
             self.text(f"[{name}, the {block['type']} that follows: {description.text}]")
-            self._end_text()
+            self.end_text()
             self._blocks.append(block)
 
     def leave_out(self, what: str) -> None:
         self._parts.append(f"left out: {what}")
 
-    def _end_text(self) -> None:
+    def end_text(self) -> None:
+        """End the block of text that is being written."""
         if self._text.strip():  # endpoints refuse blocks of nothing but space
             self._blocks.append({"type": "text", "text": self._text})
         self._text = ""
 
     def question(self) -> Question:
-        self._end_text()
+        self.end_text()
         if redacted := getattr(self._limits.hide, "count", 0):
             self._parts.append(f"{many(redacted, 'secret')} redacted")
         return Question(Message("user", tuple(self._blocks)), tuple(self._parts))

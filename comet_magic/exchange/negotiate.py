@@ -61,8 +61,9 @@ class Sender:
             except APIError as error:
                 # Not all name the field: some say only that a content must be a string.
                 is_about_cache = error.status in (400, 422) or "cache_control" in error.what
-                if request.cached and request.dialect == MESSAGES and is_about_cache:
-                    request, was_cached = replace(request, cached=()), True
+                is_cached = request.cached or request.caches_first_block
+                if is_cached and request.dialect == MESSAGES and is_about_cache:
+                    request, was_cached = replace(request, cached=(), caches_first_block=False), True
                 elif (other := _in_other_words(request, error)) and (
                     # Another dialect is tried once.
                     other.dialect == request.dialect
@@ -98,8 +99,8 @@ class Sender:
         wants = self._wants_thinking.get((self._endpoint, request.model)) if learned is None else None
         if wants is not None:
             request = replace(request, sends_thinking=wants)
-        if request.cached and self._endpoint in self._refused_cache:
-            request = replace(request, cached=())
+        if (request.cached or request.caches_first_block) and self._endpoint in self._refused_cache:
+            request = replace(request, cached=(), caches_first_block=False)
         if kept := self._learned:  # also for the further requests of the same reply
             request = replace(request, dialect=kept.dialect, refused=kept.refused)
         return replace(request, mode=self._modes.now) if self._modes else request

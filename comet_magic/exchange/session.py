@@ -10,15 +10,15 @@ import time
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import CometError, TransportError
 from ..messages.message import Message
 from ..messages.models import OfferedModel
 from ..messages.usage import Usage
 from ..settings import CometSettings
-from ..store import offered, requests
-from ..store.connection import MEMORY
+from ..store import offered, requests, rows
+from ..store.connection import MEMORY, Connection
 from ..store.database import Store
 from ..text import dollars, expanded, user_folder, whole_text
 from . import cells
@@ -75,6 +75,7 @@ class Session:
         self.totals = Totals()
         self.allowed: list[tuple[str, object]] = []  # in which conversation which tool may be called without asking
         self.latest: Message | None = None
+        self.latest_run: Any = None  # of one prompt over many rows
         self.first_bill: tuple[float, float, float] | None = None  # when the gateway was asked, its sum, and ours then
         self.choices: dict[str, int] = {}  # by the key of a cell, which of several replies was chosen there
         self.comparison: Comparison | None = None  # the latest replies of several models to one question
@@ -119,10 +120,15 @@ class Session:
                 self.payer = requests.begin_session(store, self.id, _host(), os.getpid(), _ancestors())
             self._store = store
             self.sweep()
-        elif news := self._store.look_again(lambda memory, file: requests.carry_over(memory, file, self.id)):
+        elif news := self._store.look_again(self._carry_over):
             self._last_problem, self._news = self._store.problem, news
             self.payer = requests.begin_session(self._store, self.id, _host(), os.getpid(), _ancestors())
         return self._store
+
+    def _carry_over(self, memory: Connection, file: Connection) -> None:
+        """Bring what was asked while the store was in memory into the file."""
+        requests.carry_over(memory, file, self.id)
+        rows.carry_rows(memory, file)
 
     def sweep(self) -> None:
         """Find the replies that ended kernels left in flight."""

@@ -55,6 +55,7 @@ class Request:
     extra_body: further fields of the body, which are the user's own.
     dialect: the API in whose words it is sent.
     refused: names of fields that the endpoint does not take for this model.
+    caches_first_block: whether the endpoint is asked to cache the prompt up to the end of its first block.
     """
 
     model: str
@@ -77,6 +78,7 @@ class Request:
     extra_body: Mapping[str, Any] = field(default_factory=dict, hash=False)
     dialect: str = MESSAGES
     refused: frozenset[str] = frozenset()
+    caches_first_block: bool = False
 
     @cached_property
     def key(self) -> str:
@@ -130,6 +132,8 @@ class Request:
             _marked(turn, model) if at in self.cached else _sent(turn, model) for at, turn in enumerate(self.history)
         ]
         messages = [message.to_wire() for message in self._sent_messages()]
+        if self.caches_first_block and isinstance(content := messages[0]["content"], list):
+            messages[0]["content"] = [{**content[0], "cache_control": {"type": "ephemeral"}}, *content[1:]]
         if sum('"tool_use"' in turn.wire for turn in self.history) + any(m.tool_uses for m in self.messages) > 1:
             earlier, messages = _with_unique_ids(earlier, messages)
         if self.history:

@@ -9,6 +9,7 @@ GRAMMAR: what the embedded model's server has in their place.
 from __future__ import annotations
 
 import re
+from copy import copy
 
 from ..errors import APIError
 from ..messages.models import known
@@ -69,6 +70,17 @@ class OutputModes:
         self._keep(self._passed_over, is_taken=False)
         if self.now not in self._proven:
             self._keep([self.now], is_taken=True)
+            self._proven.add(self.now)
+
+    def anew(self) -> OutputModes:
+        """Return the modes for another question of the same form, with what is known by now."""
+        other = copy(self)
+        other._left, other._refused, other._passed_over = list(self._left), [], []
+        return other
+
+    def take(self, other: OutputModes) -> None:
+        """Take over which modes are left for a question of the same form."""
+        self._left = [mode for mode in self._left if mode in other._left] or self._left
 
     def _keep(self, modes: list[str], *, is_taken: bool) -> None:
         accepted.keep_accepted(self._store, self._endpoint, self._model, modes, is_taken=is_taken)

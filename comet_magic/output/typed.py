@@ -35,12 +35,14 @@ class NoJSON(Mismatch):
 class OutputType:
     """What a reply is to be. name: of the type, in words.
 
+    is_held: whether the value stands in an object, as its `value`, for it is none itself.
     form: the JSON object that is asked for.        read: from the parsed JSON to the value; raises Mismatch.
     """
 
     name: str
     form: Form
     read: Callable[[Any], Any] = field(compare=False)
+    is_held: bool = False
 
     def value_of(self, text: str, hide: Callable[[Any], Any] = lambda value: value) -> Any:
         """Return the value in the text. Raises: Mismatch; NoJSON where there is none in it.
@@ -84,7 +86,7 @@ def output_type(kind: Any, name: str = "") -> OutputType:
         is_held = isinstance(parsed, dict) and set(parsed) == {"value"}
         return read(parsed["value"] if is_held else parsed)
 
-    return OutputType(name, Form(held, strict(held)), unwrapped)
+    return OutputType(name, Form(held, strict(held)), unwrapped, is_held=True)
 
 
 def _json_in(text: str) -> Iterator[Any]:

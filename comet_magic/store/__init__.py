@@ -12,5 +12,6 @@ __all__ = [
     "left_out",
     "offered",
     "requests",
+    "rows",
     "turns",
 ]

@@ -10,6 +10,7 @@ from ..messages.conversation import Turn
 from .connection import Connection, Row
 from .database import Store
 from .embeddings import drop_oldest
+from .rows import drop_oldest_run, prune_runs
 from .turns import STANDS, conversation_id, find_conversation_id, is_number, put_turn, turns_of
 
 OF_NO_TURN = "NOT EXISTS (SELECT 1 FROM turns WHERE turns.request = requests.id)"
@@ -171,10 +172,11 @@ def _check_free(store: Store, db: Connection, name: str) -> None:
 # ---- what goes
 
 
-def prune(store: Store, before: float, keep: str = "") -> tuple[int, int]:
+def prune(store: Store, before: float, keep: str = "", *, is_asked: bool = True) -> tuple[int, int]:
     """Remove what is older than `before`: conversations by their latest turn, replies by their own.
 
     before: seconds since 1970. keep: a conversation that stays. What they cost stays in the ledger.
+    is_asked: whether the user asks for it; the replies to rows of tables go then only.
     Returns: how many replies, and how many conversations went.
     """
 
@@ -189,6 +191,8 @@ def prune(store: Store, before: float, keep: str = "") -> tuple[int, int]:
         for (conversation,) in old:
             _delete(db, conversation)
         db.execute(f"DELETE FROM requests WHERE at < ? AND state <> 'in flight' AND {OF_NO_TURN}", (before,))
+        if is_asked:
+            prune_runs(db, before)
         return gone - _count(db), len(old)
 
     gone = store.write(act)
@@ -206,7 +210,9 @@ def shrink(store: Store, most_mb: float, keep: str = "") -> int:
     gone = 0
     while store.size_mb() > most_mb * 0.9 and drop_oldest(store):  # they can be asked for again; a reply is another one
         pass
+    while store.size_mb() > most_mb * 0.9 and drop_oldest_run(store):
+        pass
     for tenth in range(1, 11):
         if ages and store.size_mb() > most_mb * 0.9:
-            gone += prune(store, ages[len(ages) * tenth // 10 - 1] + 1e-3, keep)[0]
+            gone += prune(store, ages[len(ages) * tenth // 10 - 1] + 1e-3, keep, is_asked=False)[0]
     return gone

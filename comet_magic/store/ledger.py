@@ -28,7 +28,9 @@ def spent(store: Store, *, session: str = "", since: float = 0.0) -> Spent:
 
     def act(db: Connection) -> Spent:
         row = db.execute(
-            "SELECT coalesce(sum(cost_usd), 0), count(*), count(*) - count(cost_usd) FROM ledger WHERE " + where,
+            "SELECT coalesce(sum(cost_usd), 0), coalesce(sum(replies), 0),"
+            " coalesce(sum(replies * (cost_usd IS NULL)), 0)"
+            " FROM ledger WHERE " + where,
             (value,),
         ).fetchone()
         return Spent(*row)
@@ -88,9 +90,9 @@ def lines(store: Store, by: str, *, session: str = "") -> list[Line]:
 
     def act(db: Connection) -> list[Row]:
         return db.execute(
-            f"SELECT {column} AS name, count(*) AS replies, sum(input) AS input, sum(cached) AS cached,"
+            f"SELECT {column} AS name, sum(replies) AS replies, sum(input) AS input, sum(cached) AS cached,"
             " sum(written) AS written, sum(output) AS output, sum(cost_usd) AS cost_usd,"
-            " count(*) - count(cost_usd) AS unpriced, count(*) - count(output) AS unreported"
+            " sum(replies * (cost_usd IS NULL)) AS unpriced, sum(replies * (output IS NULL)) AS unreported"
             " FROM ledger WHERE ? = '' OR session = ?"
             f" GROUP BY {column} ORDER BY {'name' if by == 'day' else 'cost_usd DESC, replies DESC'}",
             (session, session),

@@ -186,11 +186,24 @@ def finish(store: Store, record: RequestRecord, ending: Ending) -> None:
             update_cache(store, record.conversation, turn, ending.turn_position)
 
 
-def put_entry(db: Connection, record: RequestRecord, usage: Usage, cost_usd: float | None) -> None:
+def put_entry(
+    db: Connection, record: RequestRecord, usage: Usage, cost_usd: float | None, replies: int = 1
+) -> None:  # fmt: skip
+    """Write down what was used for a record; again where that has grown. replies: how many came for it."""
     counts = (usage.input_tokens, usage.output_tokens, usage.cache_read_input_tokens, usage.cache_creation_input_tokens)
     db.execute(
-        "INSERT OR REPLACE INTO ledger VALUES (?,?,?,?,?,?,?,?,?,?,?)",
-        (record.id, record.session, record.at, record.endpoint, record.model, record.conversation, *counts, cost_usd),
+        "INSERT OR REPLACE INTO ledger VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+        (
+            record.id,
+            record.session,
+            record.at,
+            record.endpoint,
+            record.model,
+            record.conversation,
+            *counts,
+            cost_usd,
+            replies,
+        ),
     )
 
 
@@ -454,7 +467,7 @@ def sweep(store: Store, is_dead: Callable[[str | None, int | None, float], bool]
         db.executemany(f"UPDATE requests SET state = '{PARTIAL}', why = '{why}' WHERE id = ?", dead)
         db.executemany(
             "INSERT OR IGNORE INTO ledger SELECT r.id, session, at, endpoint, model, ifnull(name, ''),"
-            " NULL, NULL, NULL, NULL, most_usd FROM requests r LEFT JOIN conversations c ON c.id = conversation"
+            " NULL, NULL, NULL, NULL, most_usd, 1 FROM requests r LEFT JOIN conversations c ON c.id = conversation"
             " WHERE r.id = ?",
             dead,
         )

@@ -89,4 +89,20 @@ MIGRATIONS = (
     );
     CREATE TABLE embeddings (digest_start INTEGER PRIMARY KEY, batch INTEGER NOT NULL, row INTEGER NOT NULL);
     """,
+    # Replies to one prompt over many rows, each by a digest of what was asked; and the batches in which some are.
+    """
+    ALTER TABLE ledger ADD COLUMN replies INTEGER NOT NULL DEFAULT 1;
+    CREATE TABLE row_runs (
+        id INTEGER PRIMARY KEY, at REAL NOT NULL, endpoint TEXT NOT NULL, model TEXT NOT NULL, ended REAL
+    );
+    CREATE TABLE rows (
+        digest BLOB PRIMARY KEY, run INTEGER NOT NULL, tokens INTEGER, cost_usd REAL, error TEXT, reply TEXT
+    ) WITHOUT ROWID;
+    CREATE INDEX rows_by_run ON rows (run);
+    CREATE TABLE batches (
+        id INTEGER PRIMARY KEY, run INTEGER NOT NULL, at REAL NOT NULL, endpoint TEXT NOT NULL, model TEXT NOT NULL,
+        state TEXT NOT NULL, batch TEXT NOT NULL, count INTEGER NOT NULL, most_usd REAL,
+        digests BLOB NOT NULL -- the last, for it is long
+    );
+    """,
 )

@@ -1,0 +1,92 @@
+"""A run over many rows on the screen: one output that is painted anew while it goes on, and stays as text."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import without_known_keys
+from ..rows.progress import Progress
+from ..settings import terminal_shows_colours
+from ..text import clean, escaped
+from .cell import current_shell, is_console
+from .display import applies_updates, only_prints
+from .stdin import is_yes
+
+
+class RowsOutput:
+    """Paints progress into one output of a notebook. publish: None where nothing is shown before the end."""
+
+    def __init__(self, publish: Callable[..., None], *, can_update: bool) -> None:
+        self._publish, self._can_update = publish, can_update
+        self._id = os.urandom(16).hex()
+        self._is_open = False
+
+    def paint(self, progress: Progress) -> None:
+        if self._can_update:
+            self._update(progress)
+
+    def finish(self, progress: Progress) -> None:
+        self._update(progress)
+
+    def ask(self, question: str) -> bool | None:
+        return is_yes(question)
+
+    def _update(self, progress: Progress) -> None:
+        lines = [without_known_keys(line) for line in (progress.line, *progress.details)]
+        markdown = "\n".join([f"**{escaped(lines[0])}**", "", *(f"- {escaped(line)}" for line in lines[1:])])
+        bundle = {"text/markdown": markdown.rstrip(), "text/plain": "\n".join(map(clean, lines))}
+        self._publish(data=bundle, metadata={}, transient={"display_id": self._id}, update=self._is_open)
+        self._is_open = True
+
+
+class RowsTerminal:
+    """Says progress in one line that is written over, where a terminal can do that; what came of it is printed."""
+
+    def __init__(self, *, can_overwrite: bool) -> None:
+        self._can_overwrite = can_overwrite
+        self._written = 0
+
+    def paint(self, progress: Progress) -> None:
+        if self._can_overwrite:
+            self._write(clean(without_known_keys(progress.line)))
+
+    def finish(self, progress: Progress) -> None:
+        if self._can_overwrite:
+            self._write("")
+            sys.stdout.write("\r")
+        for line in (progress.line, *progress.details):
+            print(clean(without_known_keys(line)), flush=True)
+
+    def ask(self, question: str) -> bool | None:
+        return is_yes(question)
+
+    def _write(self, line: str) -> None:
+        sys.stdout.write("\r" + line.ljust(self._written))
+        sys.stdout.flush()
+        self._written = len(line)
+
+
+class NoScreen:
+    """For a script, which shows nothing, and in which nobody is asked; `comet_magic.last_run` tells what came."""
+
+    def paint(self, progress: Progress) -> None:
+        pass
+
+    def finish(self, progress: Progress) -> None:
+        pass
+
+    def ask(self, question: str) -> bool | None:
+        return None
+
+
+def rows_screen() -> RowsOutput | RowsTerminal | NoScreen:
+    """Return where a run is shown now."""
+    shell: Any = current_shell()
+    if shell is None:
+        return RowsTerminal(can_overwrite=True) if sys.stdin.isatty() and sys.stdout.isatty() else NoScreen()
+    if only_prints(shell) or is_console(shell):
+        return RowsTerminal(can_overwrite=terminal_shows_colours())
+    return RowsOutput(shell.display_pub.publish, can_update=applies_updates(shell))

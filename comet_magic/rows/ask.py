@@ -1,0 +1,79 @@
+"""The request for one row, on whatever thread: sent as the endpoint takes it, read as its type, mended once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from ..api.client import Client, MessageStream
+from ..errors import ReplyError
+from ..exchange.loop import Reply
+from ..exchange.negotiate import Sender, keep_learned
+from ..exchange.session import Session
+from ..keys import without_key
+from ..messages.message import Message
+from ..messages.models import OfferedModel
+from ..messages.request import Request
+from ..output.modes import OutputModes
+from ..output.typed import OutputType, TypedReply
+from ..store.database import Store
+from .engine import Task
+from .failures import NOT_SENT, NotSent, problem_of
+from .money import Money
+
+
+class RowAsker:
+    """Makes the requests of one run; from many threads.
+
+    learned: the last request as the endpoint took it, when it took one otherwise than it was asked first.
+    """
+
+    def __init__(
+        self, client: Client, endpoint: str, store: Store, session: Session, money: Money, output: OutputType | None,
+        modes: OutputModes | None, *, is_dialect_chosen: bool, offered: Mapping[str, OfferedModel],
+    ) -> None:  # fmt: skip
+        self._client, self._endpoint, self._store, self._session, self._money = client, endpoint, store, session, money
+        self._output, self._modes = output, modes
+        self._is_dialect_chosen, self._offered = is_dialect_chosen, offered
+        self.learned: Request | None = None
+
+    def __call__(self, task: Task) -> Message:
+        """Return the reply, with its value. Raises: CometError, with what had come in `partial`."""
+        modes = self._modes.anew() if self._modes else None
+        typed = None
+        if self._output and modes:
+            typed = TypedReply(self._output, modes, partial(without_key, key=self._client.endpoint.key))
+        set_aside = 0.0
+
+        def allow(request: Request, reply: Reply) -> None:
+            nonlocal set_aside
+            if not self._money.may_send(task.most_usd):
+                raise NotSent(NOT_SENT)
+            set_aside += task.most_usd
+
+        try:
+            with Reply(
+                task.request, self._sender(modes), key=self._client.endpoint.key, typed=typed, allow=allow
+            ) as reply:  # fmt: skip
+                for _ in reply:
+                    pass
+                message = reply.message
+        finally:
+            self._money.back(set_aside)
+        if modes is not None and self._modes is not None:
+            self._modes.take(modes)
+        if problem := problem_of(message):
+            error = ReplyError(problem)
+            error.partial = message
+            raise error
+        return message
+
+    def _sender(self, modes: OutputModes | None) -> Callable[[Request], MessageStream]:
+        return Sender(
+            self._client, self._endpoint, self._session.refused_cache, modes, self._session.wants_thinking,
+            self._keep, is_dialect_chosen=self._is_dialect_chosen, offered=self._offered,
+        )  # fmt: skip
+
+    def _keep(self, request: Request, is_other_dialect: bool) -> None:
+        self.learned = request
+        keep_learned(self._store, self._endpoint, request, is_other_dialect)

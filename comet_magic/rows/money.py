@@ -1,0 +1,124 @@
+"""What a run may spend: its own budget, and those of the session and the day, with what is in flight set aside."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Mapping
+
+from ..errors import ConfigError
+from ..exchange import budget
+from ..exchange.session import Session
+from ..messages.prices import Price
+from ..messages.usage import Usage
+from ..store import requests
+from ..store.database import Store
+from ..store.requests import RequestRecord
+from ..store.rows import Paid
+
+AHEAD = 16  # requests for which money is set aside at once: each time is a transaction
+_QUESTION = '{"role": "user", "content": "one prompt over the rows of a table"}'
+
+
+class Money:
+    """The money of one run.
+
+    cap_usd: what the run may cost; None: no bound of its own.        limits: of session and day, in US dollars.
+    usage, spent_usd: of the run so far; spent_usd counts what may have been billed, too.
+    """
+
+    def __init__(
+        self, store: Store, session: Session, endpoint: str, model: str, price: Price | None,
+        limits: Mapping[str, float], cap_usd: float | None,
+    ) -> None:  # fmt: skip
+        self._store, self._session, self._price, self._limits = store, session, price, limits
+        self.cap_usd = cap_usd
+        self.usage, self.spent_usd, self.replies = Usage(), 0.0, 0
+        self._in_flight = self._reserved = 0.0
+        self._is_begun = False
+        self._lock = threading.RLock()  # a reply that is mended asks for money on its own thread
+        fields = (model, "{}", _QUESTION, endpoint, session.id)
+        self._entry = RequestRecord(os.urandom(16).hex(), time.time(), "", *fields)
+        self._held = RequestRecord(os.urandom(16).hex(), time.time(), "", *fields, most_usd=0.0)
+
+    def check_price(self) -> None:
+        """Raises: ConfigError where there is a budget, and no price by which it could be held."""
+        if self._price is None and (self.cap_usd is not None or self._limits):
+            model = self._held.model
+            raise ConfigError(
+                f"not sent: there is a budget, and no price is known for {model}",
+                f"say one in US dollars per million tokens: CometSettings.prices = {{{model!r}: [input, output]}},"
+                " [0, 0] for a model of your own; or leave the budget out",
+            )
+
+    def left_usd(self) -> float | None:
+        """Return what may still be spent; None where nothing bounds it."""
+        bounds = []
+        if self.cap_usd is not None:
+            bounds.append(self.cap_usd - self.spent_usd - self._in_flight)
+        if "session" in self._limits:
+            bounds.append(self._limits["session"] - self._session.totals.usd - self._session.promised_usd())
+        return max(min(bounds), 0.0) if bounds else None
+
+    def may_send(self, most_usd: float) -> bool:
+        """Set aside what a request may cost. Returns: whether the budgets have room for it."""
+        if self._price is None:
+            return True
+        with self._lock:
+            wanted = self._in_flight + most_usd
+            if self.cap_usd is not None and self.spent_usd + wanted - self.cap_usd > budget.ROUNDING_USD:
+                return False
+            if wanted > self._reserved and not (self._reserve(wanted + AHEAD * most_usd) or self._reserve(wanted)):
+                return False
+            self._in_flight = wanted
+            return True
+
+    def _reserve(self, usd: float) -> bool:
+        """Write down what is in flight, so that other kernels see it. Returns: whether the budgets allow it."""
+        record = self._held._replace(most_usd=usd)
+        former = self._reserved
+        self._session.promise(record.id, usd)
+        check = budget.check_of(self._store, self._limits, record, self._session)
+        try:
+            if self._is_begun:
+                requests.raise_most(self._store, record.id, usd, check)
+            else:
+                requests.begin(self._store, record, check)
+                self._is_begun = True
+        except ConfigError:
+            self._session.promise(record.id, former)
+            return False
+        self._reserved = usd
+        return True
+
+    def back(self, most_usd: float) -> None:
+        """Give back what was set aside for a request that has ended."""
+        with self._lock:
+            self._in_flight = max(self._in_flight - most_usd, 0.0)
+
+    def cost_of(self, usage: Usage) -> float | None:
+        return self._price.cost(usage) if self._price else None
+
+    def count(self, usage: Usage, cost_usd: float | None) -> None:
+        """Count a reply, whatever came of it."""
+        self.usage += usage
+        self.replies += 1
+        self.spent_usd += cost_usd or 0.0
+        self._session.count(usage, cost_usd)
+
+    def count_lost(self, most_usd: float) -> None:
+        """Count a request without an answer that may have been billed."""
+        if most_usd:
+            self.spent_usd += most_usd
+            self._session.count(Usage(), most_usd)
+
+    def paid(self) -> Paid:
+        """Return what is in the ledger for this run by now."""
+        return Paid(self._entry, self.usage, self.spent_usd if self._price else None, self.replies)
+
+    def close(self) -> None:
+        """Give back all that was set aside."""
+        self._session.promise(self._held.id, 0.0)
+        if self._is_begun:
+            requests.withdraw(self._store, self._held.id)

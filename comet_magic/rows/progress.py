@@ -1,0 +1,104 @@
+"""How far a run is: counts, and the line that says them, while it goes on and when it has ended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from ..messages.usage import Usage
+from ..text import dollars, many
+
+
+@dataclass
+class Progress:
+    """Counts of one run.
+
+    asked: rows that were given.        wanted: requests that are to be answered: equal rows are one.
+    stored: of those, how many the store had.        answered, failed: what has come; `failed` by reason.
+    nulls: rows that are not sent, for a field that the prompt names is missing.
+    cut: rows of which a value was cut.        twice: requests that may have been paid twice.
+    at_once: requests under way.        rate: replies a second.        seconds: since the beginning.
+    left_s: estimated, None where nothing tells.        waiting: why nothing is sent now, in words.
+    state: "running", "stopping", "stopped" or "done".
+    """
+
+    asked: int = 0
+    wanted: int = 0
+    stored: int = 0
+    answered: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    nulls: int = 0
+    cut: int = 0
+    twice: int = 0
+    at_once: int = 0
+    rate: float = 0.0
+    seconds: float = 0.0
+    left_s: float | None = None
+    usage: Usage = field(default_factory=Usage)
+    usd: float | None = None
+    waiting: str = ""
+    state: str = "running"
+    notes: tuple[str, ...] = ()
+
+    @property
+    def done(self) -> int:
+        return self.stored + self.answered + self.failed.total()
+
+    @property
+    def line(self) -> str:
+        """Where it stands, in one line."""
+        if self.state in ("done", "stopped"):
+            return self.summary
+        parts = [f"{self.done:,} of {self.wanted:,}"]
+        parts += [f"{self.stored:,} from the store"] if self.stored else []
+        parts += [f"{self.failed.total():,} failed"] if self.failed else []
+        parts += [f"{self.at_once:,} at once", f"{self.rate:.3g}/s"] if self.at_once else []
+        parts += self._used
+        if self.state == "stopping":
+            parts.append("stopping: waiting for what is under way; interrupt once more to drop it")
+        elif self.waiting:
+            parts.append(self.waiting)
+        elif self.left_s is not None:
+            parts.append(f"about {duration(self.left_s)} left")
+        return " · ".join(parts)
+
+    @property
+    def _used(self) -> list[str]:
+        tokens = (self.usage.prompt_tokens or 0) + (self.usage.output_tokens or 0)
+        money = [f"≈ {dollars(self.usd)}"] if self.usd is not None else []
+        return [*([f"{tokens:,} tokens"] if tokens else []), *money]
+
+    @property
+    def summary(self) -> str:
+        """What came of it, in one line."""
+        parts = [f"{many(self.asked, 'row')}"]
+        if self.wanted != self.asked:
+            parts.append(f"{self.wanted:,} different")
+        parts += [f"{self.answered:,} answered"]
+        parts += [f"{self.stored:,} from the store"] if self.stored else []
+        parts += [f"{self.nulls:,} not sent, for a field is missing"] if self.nulls else []
+        parts += [f"{self.failed.total():,} failed"] if self.failed else []
+        if (open_ := self.wanted - self.done) > 0:
+            parts.append(f"{open_:,} not asked: run it again, and it goes on from here")
+        parts += [*self._used, duration(self.seconds)]
+        return " · ".join(parts)
+
+    @property
+    def details(self) -> list[str]:
+        """What failed, by reason, and what else there is to say, a line each."""
+        reasons = [f"{count:,} × {reason}" for reason, count in self.failed.most_common(10)]
+        others = len(self.failed) - 10
+        reasons += [f"and {others:,} other reasons: comet_magic.last_run.errors"] if others > 0 else []
+        notes = list(self.notes)
+        if self.cut:
+            notes.append(f"{many(self.cut, 'row')} had a value that was cut to text_tokens")
+        if self.twice:
+            notes.append(f"{many(self.twice, 'request')} may have been paid twice: no answer came in time")
+        return [*reasons, *notes]
+
+
+def duration(seconds: float) -> str:
+    """Return a span of time as one says it."""
+    if seconds < 90:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,297 @@
+"""A prompt about `row`: filled in once for all that names no row, and for each row with what is left.
+
+`{{row.review}}`, `{{row["order id"]}}`, `{{row}}` for all of it, or any expression over it. A row's value is data: it
+is never read as a template, and stands in a frame unless it is short and plain.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import datetime as dt
+import json
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
+from types import CodeType
+from typing import Any, NamedTuple
+
+from ..describe.description import INLINE, Description, Limits
+from ..describe.question import QuestionBuilder, value_of
+from ..describe.registry import describe
+from ..describe.scalars import is_null
+from ..describe.template import Reference, pieces
+from ..errors import ConfigError
+from ..messages.message import Message
+from ..messages.tokens import estimated_tokens
+from ..redaction import REDACTED, is_secret_field
+from ..suggestions import did_you_mean
+from ..text import exception_text, whole_text
+
+MISSING = "(missing)"
+VERSION = b"1"  # of these rules: what another release fills in otherwise is another prompt
+_AT_ONCE = (str, int, float, bool)
+_PLAIN = (*_AT_ONCE, dt.date, dt.time, dt.timedelta)
+
+
+class NullField(Exception):
+    """A field that the prompt names is missing in this row."""
+
+
+class RowProblem(Exception):
+    """The prompt cannot be filled in for this row; in words."""
+
+
+class Row:
+    """One row in the expressions of a prompt: `row.name`, or `row["name"]`."""
+
+    __slots__ = ("_number", "_part", "_raises")
+
+    def __init__(self, part: Mapping[Any, list[Any]], number: int, *, raises: bool) -> None:
+        """part: the values of the columns.        raises: whether a missing value ends the filling in."""
+        self._part, self._number, self._raises = part, number, raises
+
+    def __getattr__(self, name: str) -> Any:
+        return self[name]
+
+    def __getitem__(self, name: Any) -> Any:
+        try:
+            value = self._part[name][self._number]
+        except KeyError:
+            raise _no_column(name, self._part) from None
+        if is_null(value):
+            if self._raises:
+                raise NullField(name)
+            return MISSING
+        return value
+
+    def _describe_(self, limits: Limits) -> Description:
+        lines = []
+        for name, values in self._part.items():
+            value = values[self._number]
+            is_hidden = is_secret_field(str(name)) and not is_null(value)
+            lines.append(f"{name}: {MISSING if is_null(value) else REDACTED if is_hidden else value}")
+        return Description("row", limits.fitted("\n".join(lines)))
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name}: {values[self._number]}" for name, values in self._part.items())
+
+
+def _no_column(name: Any, columns: Any) -> ConfigError:
+    names = [str(column) for column in columns]
+    near = did_you_mean(str(name), names)
+    has = "" if near else f": the columns are {', '.join(names[:20])}"
+    return ConfigError(f"row.{name}: there is no such column{near or has}", "nothing was sent")
+
+
+class _Piece(NamedTuple):
+    """A reference to the row. column: the one that it is, where it is no more than that; None for an expression."""
+
+    reference: Reference
+    code: CodeType
+    column: Any
+
+
+class RowPrompt(NamedTuple):
+    """A prompt, as far as it is the same for all rows.
+
+    parts: texts, what stands for values that are no row's, and references to the row, in order.
+    columns: those that are named; all where the whole row is.        fixed: a digest of what is the same.
+    fixed_tokens: estimated, of that.        fixed_first: tokens of it that stand before the row.
+    is_cacheable: whether what stands before the row is a block of its own.
+    """
+
+    parts: Sequence[str | tuple[str, list[Description]] | _Piece]
+    columns: Sequence[Any]
+    scope: dict[str, Any]
+    limits: Limits
+    fixed: bytes
+    fixed_tokens: int
+    fixed_first: int
+    nulls: str
+    is_cacheable: bool = False
+
+    def row(self, part: Mapping[Any, list[Any]], number: int) -> Row:
+        return Row(part, number, raises=self.nulls == "skip")
+
+    def _value(self, piece: _Piece, row: Row) -> Any:
+        if piece.column is not None:
+            return row[piece.column]
+        try:
+            return eval(piece.code, self.scope, {"row": row}) if not _has_scope(piece) else self._in_scope(piece, row)
+        except (NullField, ConfigError):
+            raise
+        except Exception as error:  # the user's expression raises what it likes
+            what = f"{piece.reference} raised {type(error).__name__}: {exception_text(error)[:200]}"
+            raise RowProblem(what) from error
+
+    def _in_scope(self, piece: _Piece, row: Row) -> Any:
+        """Return the value of an expression with a scope of its own, which sees global names only."""
+        return eval(piece.code, {**self.scope, "row": row})
+
+    def identity(self, row: Row) -> tuple[bytes, int]:
+        """Return what tells this row's prompt from those of others, and its length in characters.
+
+        Raises: NullField, RowProblem.
+        """
+        parts, length = [], 0
+        for piece in self.parts:
+            if not isinstance(piece, _Piece):
+                continue
+            value = self._value(piece, row)
+            kind = type(value)
+            if kind in _AT_ONCE:
+                text = value if kind is str else str(value)
+            elif isinstance(value, _PLAIN):
+                text = str(value)
+            else:
+                described = self._described(piece, value)
+                text = json.dumps([[one.kind, one.text, one.attached] for one in described])
+            parts.append(f"{kind.__name__}\0{len(text)}\0{text}")
+            length += len(text)
+        return "\0".join(parts).encode("utf-8", "surrogatepass"), length
+
+    def message(self, row: Row) -> tuple[Message, bool]:
+        """Return the question about a row, and whether a value of it was cut. Raises: NullField, RowProblem."""
+        writing, is_cut, is_begun = QuestionBuilder(self.limits), False, False
+        for part in self.parts:
+            if isinstance(part, str):
+                writing.text(part)
+            elif isinstance(part, _Piece):
+                if self.is_cacheable and not is_begun:
+                    writing.end_text()
+                is_begun = True
+                name = part.reference.source
+                if name in writing.known:
+                    writing.again(name)
+                    continue
+                for description in self._described(part, self._value(part, row)):
+                    is_cut = is_cut or description.label.endswith(", in part")
+                    writing.add(name, description)
+            elif part[0] in writing.known:
+                writing.again(part[0])
+            else:
+                for description in part[1]:
+                    writing.add(part[0], description)
+        return writing.question().message, is_cut
+
+    def _described(self, piece: _Piece, value: Any) -> list[Description]:
+        if type(value) is str and len(value) <= self.limits.text_tokens:  # which is never cut
+            text = self.limits.hide(whole_text(value))
+            is_plain = len(text) <= INLINE and not any(mark in text for mark in "<{\n")
+            return [Description("text", text, "", is_value=is_plain)]
+        try:
+            described = describe(value, self.limits)
+        except ConfigError as error:
+            raise RowProblem(f"{piece.reference}: {error.what}") from error
+        return [
+            one._replace(is_value=False) if any(mark in one.text for mark in "<{") and type(value) is str else one
+            for one in described
+        ]
+
+
+def _has_scope(piece: _Piece) -> bool:
+    """Return whether an expression has a lambda or a comprehension, in which names of `eval`'s locals are not seen."""
+    kinds = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+    return any(isinstance(node, kinds) for node in ast.walk(piece.reference.tree))
+
+
+def row_prompt(
+    prompt: str, columns: Sequence[Any], namespace: Mapping[str, Any], limits: Limits, nulls: str = "skip"
+) -> RowPrompt:  # fmt: skip
+    """Fill in what is the same for all rows. nulls: "skip" or "send", for missing values of columns that are named.
+
+    Raises: ConfigError where it names no row, or a column that is not there; or as `question` does.
+    """
+    if not limits.share_values:
+        raise ConfigError(
+            "rows are values, and CometSettings.share_values = False keeps them here",
+            "nothing was sent; set it to True",
+        )
+    scope = {"Path": _path(), **namespace}
+    parts: list[str | tuple[str, list[Description]] | _Piece] = []
+    named: dict[Any, None] = {}
+    is_whole = False
+    for piece in pieces(prompt):
+        if isinstance(piece, str):
+            parts.append(piece)
+        elif "row" in _free_names(piece.tree):
+            code = compile(piece.tree, f"<{piece.source}>", "eval")
+            for name in _free_names(piece.tree) - {"row"}:
+                if name not in scope and not hasattr(builtins, name):
+                    near = did_you_mean(name, [*scope, *map(str, columns)])
+                    raise ConfigError(f"{piece}: the name {name!r} is not defined{near}", "nothing was sent")
+            used = _columns_of(piece.tree)
+            for name in used or ():
+                if name not in columns:
+                    raise _no_column(name, columns)
+                named[name] = None
+            is_whole = is_whole or used is None
+            parts.append(_Piece(piece, code, _alone(piece.tree)))
+        else:
+            value = value_of(piece, scope)
+            try:
+                parts.append((piece.source, describe(value, limits)))
+            except ConfigError as error:
+                raise ConfigError(f"{piece}: {error.what}", error.hint) from error
+    if not any(isinstance(part, _Piece) for part in parts):
+        what = "the prompt names no row, so it would be the same for all of them"
+        example = f"{{{{row.{columns[0]}}}}}" if columns else "{{row}}"
+        raise ConfigError(what, f"nothing was sent; write {example} where the row's text goes")
+    fixed = sha256(VERSION)
+    sizes = []
+    for part in parts:
+        if isinstance(part, _Piece):
+            sizes.append(-1)
+            fixed.update(b"\0row\0" + part.reference.source.encode("utf-8", "surrogatepass"))
+            continue
+        text = part if isinstance(part, str) else json.dumps([[one.text, one.attached] for one in part[1]])
+        sizes.append(estimated_tokens(text))
+        fixed.update(b"\0text\0" + text.encode("utf-8", "surrogatepass"))
+    first = sizes.index(-1)
+    wanted = list(columns) if is_whole else list(named)
+    return RowPrompt(
+        parts, wanted, scope, limits, fixed.digest(), sum(size for size in sizes if size > 0), sum(sizes[:first]),
+        nulls,
+    )  # fmt: skip
+
+
+def _path() -> Callable[..., Any]:
+    from pathlib import Path
+
+    return Path
+
+
+def _free_names(tree: ast.AST) -> set[str]:
+    """Return the names that an expression looks up, without those that it binds itself."""
+    loaded = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    stored = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return loaded - stored - {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+
+
+def _alone(tree: ast.Expression) -> Any:
+    """Return the column that an expression is, if it is no more than that; else None."""
+    node = tree.body
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        return node.attr
+    if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and isinstance(node.slice, ast.Constant):
+        return node.slice.value
+    return None
+
+
+def _columns_of(tree: ast.AST) -> set[Any] | None:
+    """Return the columns of the row that an expression names; None where it takes the row as a whole."""
+    named: set[Any] = set()
+    of_columns = 0
+    for node in ast.walk(tree):
+        inner = node.value if isinstance(node, ast.Attribute | ast.Subscript) else None
+        if not isinstance(inner, ast.Name) or inner.id != "row":
+            continue
+        if isinstance(node, ast.Attribute):
+            named.add(node.attr)
+        elif isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+            named.add(node.slice.value)
+        else:
+            return None
+        of_columns += 1
+    mentioned = sum(isinstance(node, ast.Name) and node.id == "row" for node in ast.walk(tree))
+    return named if of_columns == mentioned else None
