@@ -122,6 +122,7 @@ class PooledTransport:
 
     def __init__(self, threads: int) -> None:
         self._adapter = _Adapter(pool_connections=1, pool_maxsize=threads)
+        self._targets: dict[tuple[object, ...], tuple[HTTPConnectionPool, str]] = {}
         self._running: set[_Direct] = set()
         self._is_abandoned = False
 
@@ -133,11 +134,12 @@ class PooledTransport:
         answered = False
         deadline = time.monotonic() + request.deadline_s
         try:
-            with _sent(request, self._adapter) as response:
-                answered = True
+            response = self._sent(request)
+            answered = True
+            try:
                 unpacker = Unpacker(response.headers.get("content-encoding", ""))
                 body = bytearray()
-                while chunk := response.raw.read1(CHUNK, decode_content=False):
+                while chunk := response.read1(CHUNK, decode_content=False):
                     for piece in unpacker.feed(chunk):
                         body += piece
                     if len(body) > MOST_BYTES:
@@ -146,14 +148,43 @@ class PooledTransport:
                         raise _timed_out(request.deadline_s, answered=True)
                 for piece in unpacker.end():
                     body += piece
-                headers = {name.lower(): value for name, value in response.headers.items()}
-                return HTTPResponse(response.status_code, headers, [bytes(body)])
+            finally:
+                response.close() if response.length_remaining else response.release_conn()
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            return HTTPResponse(response.status, headers, [bytes(body)])
         except Exception as error:  # noqa: BLE001  # in our words, without the frames in which the key stands
             failure = _failure(error, request, answered)
         finally:
             self._running.discard(direct)
             _running.exchange = None
         raise failure
+
+    def _sent(self, request: HTTPRequest) -> urllib3.BaseHTTPResponse:
+        """Send through requests' adapter, but for what it works out anew for each request."""
+        target = (request.url, request.direct, request.environment)
+        if target not in self._targets:
+            self._targets[target] = _target(request, self._adapter)
+        pool, url = self._targets[target]
+        headers = dict(request.headers)
+        if request.key:
+            headers["authorization"] = f"Bearer {request.key.reveal()}"
+        timeout = urllib3.Timeout(connect=request.connect_s, read=request.read_s)
+        method = "GET" if request.body is None else "POST"
+        try:
+            return pool.urlopen(
+                method, url, body=request.body, headers=headers, retries=False, redirect=False, timeout=timeout,
+                preload_content=False, decode_content=False,
+            )  # fmt: skip
+        except urllib3.exceptions.ConnectTimeoutError as error:
+            raise requests.exceptions.ConnectTimeout(error) from None
+        except urllib3.exceptions.ReadTimeoutError as error:
+            raise requests.exceptions.ReadTimeout(error) from None
+        except urllib3.exceptions.SSLError as error:
+            raise requests.exceptions.SSLError(error) from None
+        except urllib3.exceptions.ProxyError as error:
+            raise requests.exceptions.ProxyError(error) from None
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise requests.exceptions.ConnectionError(error) from None
 
     def abandon(self) -> None:
         self._is_abandoned = True
@@ -303,6 +334,17 @@ class _Exchange:
         if not self.ended and not self.abandoned:
             self.abandoned = True
             _shut_down(self.socket)
+
+
+def _target(request: HTTPRequest, adapter: Any) -> tuple[HTTPConnectionPool, str]:
+    """Return the connections that lead to an address, and how it is written in a request over them."""
+    prepared = requests.Request("GET", request.url).prepare()
+    work_out = _options if request.environment is None else _known_options
+    options = work_out(request.url, request.direct, request.environment)
+    verify, proxies, cert = options["verify"], options["proxies"], options["cert"]
+    pool = adapter.get_connection_with_tls_context(prepared, verify, proxies=proxies, cert=cert)
+    adapter.cert_verify(pool, prepared.url, verify, cert)
+    return pool, adapter.request_url(prepared, proxies)
 
 
 def _sent(request: HTTPRequest, adapter: HTTPAdapter) -> requests.Response:

@@ -93,10 +93,10 @@ class Gate:
                 self._hold(wait_s or 0.5, "too many requests, says the endpoint")
 
     def warmed(self) -> None:
-        """Note that a first request has come back: the next ones are a second round trip."""
+        """Note that a first request has come back alone: there is no reason to go on as slowly."""
         with self._lock:
             if self._epoch == 0:
-                self._limit = max(self._limit, 2.0 * FIRST)
+                self._limit = max(self._limit, 4.0 * FIRST)
 
     def capped(self, most: int) -> None:
         """Keep what the gate has learned within what is used of it."""

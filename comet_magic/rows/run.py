@@ -39,6 +39,7 @@ from .money import Money
 from .progress import Progress
 from .prompt import NullField, RowProblem
 from .result import NULL, PROBLEM, Failure, Items, Run
+from .writer import Writer
 
 if TYPE_CHECKING:
     pass
@@ -133,6 +134,7 @@ class _Running:
         self._asker: RowAsker | None = None
         self._places: Places | None = None
         self._price: Price | None = None
+        self._writer: Writer | None = None
         self._number = 0  # of the run in the store
         self._done_characters = self._all_characters = 0
         self._at_once_began = time.monotonic()
@@ -269,7 +271,8 @@ class _Running:
         )  # fmt: skip
         self._gate = gate
         self._client = client
-        self._number = row_store.begin_run(job.store, endpoint.name, self._request.model)
+        number = self._number = row_store.begin_run(job.store, endpoint.name, self._request.model)
+        self._writer = Writer(lambda came, paid: row_store.keep_rows(job.store, number, came, paid))
 
     def _note(self, text: str) -> None:
         if text and text not in self._progress.notes:
@@ -464,8 +467,8 @@ class _Running:
     def keep(self) -> None:
         """Put into the store what has come since the last time."""
         came, self._came = self._came, []
-        if self._money is not None and self._number:
-            row_store.keep_rows(self._job.store, self._number, came, self._money.paid())
+        if self._money is not None and self._writer is not None:
+            self._writer.put(came, self._money.paid())
 
     def _paint(self) -> None:
         now = time.monotonic()
@@ -503,6 +506,8 @@ class _Running:
             self._places.close()
         if self._money is not None:
             self.keep()
+            if self._writer is not None:
+                self._writer.close()
             self._money.close()
         if self._number:
             if self._progress.state == "done":

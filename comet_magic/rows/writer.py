@@ -1,0 +1,46 @@
+"""Writes replies down beside the run, as they come: none waits for another, and what waits together goes together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from queue import SimpleQueue
+
+from ..background import in_background
+from ..store.rows import Paid, StoredRow
+
+Came = Sequence[tuple[bytes, StoredRow]]
+
+
+class Writer:
+    """One thread, which lives as long as the run. keep: writes down what came, and what the run has used by then."""
+
+    def __init__(self, keep: Callable[[Came, Paid], None]) -> None:
+        self._keep = keep
+        self._queue: SimpleQueue[tuple[Came, Paid] | None] = SimpleQueue()
+        self._done: Future[None] = in_background(self._work)
+
+    def put(self, came: Came, paid: Paid) -> None:
+        if self._done.done():  # it has ended before its time: what it raises is raised here
+            self._done.result()
+            self._keep(came, paid)
+        else:
+            self._queue.put((came, paid))
+
+    def _work(self) -> None:
+        while (first := self._queue.get()) is not None:
+            waiting = [first]
+            is_last = False
+            while not self._queue.empty() and not is_last:
+                if (one := self._queue.get()) is None:
+                    is_last = True
+                else:
+                    waiting.append(one)
+            self._keep([row for came, _ in waiting for row in came], waiting[-1][1])
+            if is_last:
+                return
+
+    def close(self) -> None:
+        """Return when all is written down. Raises: what the writing raised."""
+        self._queue.put(None)
+        self._done.result()
