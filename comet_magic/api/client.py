@@ -36,12 +36,13 @@ from .retry import (
     retry_after_s,
     wait_of,
 )
-from .transport import HTTPRequest, HTTPResponse, RequestsTransport, Transport
+from .transport import MOST_BYTES, HTTPRequest, HTTPResponse, RequestsTransport, Transport
 
 PATIENCE_S = 0.3  # seconds without a word until it is said that something is going on
 NO_LIST = "no_list"
 CHECK_S = 10.0  # seconds that `check` waits
 MOST_MODELS = 2000  # of a list of models
+MOST_BYTES_OF_LINES = 4_000_000_000  # of results that are read line by line, and never held
 MOST_PAGES = 10  # of the list of prices
 WAITING = "waiting for the first words …"
 HEADERS = {
@@ -257,6 +258,19 @@ class Client(NamedTuple):
             raise without_key(error_from(200, reply), self.endpoint.key)
         return reply
 
+    def lines(self, path: str) -> Iterator[bytes]:
+        """Yield the lines at a path as they come, however many there are. Raises: APIError; TransportError."""
+        response = self._send(path, is_large=True)
+        rest = b""
+        try:
+            for chunk in response.chunks:
+                *whole, rest = (rest + chunk).split(b"\n")
+                yield from whole
+            if rest:
+                yield rest
+        finally:
+            response.close(at_once=True)
+
     def models(self) -> list[dict[str, Any]]:
         """Return what the endpoint offers: one object a model, with at least its `id`.
 
@@ -328,7 +342,9 @@ class Client(NamedTuple):
         count = counted.get("input_tokens") if isinstance(counted, dict) else None
         return count if isinstance(count, int) else None
 
-    def _send(self, path: str, body: str | None = None, *, is_streamed: bool = False) -> HTTPResponse:
+    def _send(
+        self, path: str, body: str | None = None, *, is_streamed: bool = False, is_large: bool = False
+    ) -> HTTPResponse:  # fmt: skip
         limits = self.limits
         request = HTTPRequest(
             self.endpoint.base_url + path,
@@ -341,6 +357,7 @@ class Client(NamedTuple):
             # A reply that comes in one piece is silent until then.
             limits.read_s if is_streamed or body is None else limits.deadline_s,
             limits.deadline_s,
+            MOST_BYTES_OF_LINES if is_large else MOST_BYTES,
         )
         try:
             response = self.transport(request)

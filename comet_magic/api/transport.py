@@ -42,6 +42,7 @@ class HTTPRequest(NamedTuple):
 
     connect_s, read_s: seconds for the connection to stand, and of silence. deadline_s: seconds for all of it.
     environment: the proxy variables as they are now; while they stay so, what they mean is not worked out again.
+    most_bytes: of a decoded body that is taken.
     """
 
     url: str
@@ -53,6 +54,7 @@ class HTTPRequest(NamedTuple):
     connect_s: float = 10
     read_s: float = 120
     deadline_s: float = 600
+    most_bytes: int = MOST_BYTES
 
 
 def _nothing(at_once: bool = False) -> None:
@@ -313,7 +315,7 @@ class _Exchange:
                 yield b""
             elif isinstance(item, bytes):
                 self._taken_bytes += len(item)
-                if self._taken_bytes > MOST_BYTES:
+                if self._taken_bytes > self.request.most_bytes:
                     raise _too_large()
                 yield item
             else:

@@ -15,7 +15,7 @@ from ..messages.message import Message
 from ..messages.models import OfferedModel
 from ..messages.request import Request
 from ..output.modes import OutputModes
-from ..output.typed import OutputType, TypedReply
+from ..output.typed import OutputType, TypedReply, answer_of
 from ..store.database import Store
 from .engine import Task
 from .failures import NOT_SENT, NotSent, problem_of
@@ -67,6 +67,15 @@ class RowAsker:
             error.partial = message
             raise error
         return message
+
+    def read(self, message: Message) -> Message:
+        """Return a reply that came another way, with its value. Raises: Mismatch."""
+        if self._output is None or self._modes is None:
+            return message
+        hide = partial(without_key, key=self._client.endpoint.key)
+        typed = TypedReply(self._output, self._modes.anew(), hide)
+        typed.value = self._output.value_of(answer_of(message), hide)
+        return typed.as_text(message, is_value=True)
 
     def _sender(self, modes: OutputModes | None) -> Callable[[Request], MessageStream]:
         return Sender(

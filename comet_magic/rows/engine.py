@@ -85,10 +85,13 @@ class Engine:
         self, ask: Callable[[Task], Message], gate: Gate, money: Money, workers: int, *, rpm: float | None = None,
         tpm: float | None = None, raised_max_tokens: int | None = None,
     ) -> None:  # fmt: skip
-        """ask: makes one request, on some thread.        raised_max_tokens: for a reply that is cut; None: it stays."""
+        """ask: makes one request, on some thread.
+
+        raised_max_tokens: with which a reply that is cut is asked for once more; None: it stays cut.
+        """
         self._pool = Pool(lambda begun: ask(begun.task), workers)
         self._gate, self._money, self._workers, self._rpm, self._tpm = gate, money, workers, rpm, tpm
-        self._raised_max_tokens = raised_max_tokens
+        self.raised_max_tokens, self.has_raised = raised_max_tokens, False
         self._again: list[tuple[float, int, Task]] = []
         self._next: Task | None = None
         self._last_success = time.monotonic()
@@ -205,8 +208,10 @@ class Engine:
             self.has_succeeded, self._last_success = True, now
             return took._replace(message=message)
         assert error is not None
-        if _is_too_short(error) and self._raised_max_tokens and task.request.max_tokens < self._raised_max_tokens:
-            self._ask_again(_raised(task, self._raised_max_tokens), 0.0)
+        most = self.raised_max_tokens
+        if most and _is_too_short(error) and task.request.max_tokens < most:
+            self.has_raised = True
+            self._ask_again(_raised(task, most), 0.0)
             return None
         meaning = failures.meaning(error)
         if meaning == RUN:

@@ -79,6 +79,10 @@ class Job(NamedTuple):
     names: tuple[str, ...]
     raised_max_tokens: int | None
 
+    def value_of(self, text: str) -> Any:
+        """Return what a reply's text is read as. Raises: Mismatch."""
+        return text if self.options.output is None else self.options.output.value_of(text)
+
 
 def make_job(
     source: Source, prompt: str, namespace: Mapping[str, Any], options: RowOptions, settings: CometSettings,

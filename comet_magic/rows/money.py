@@ -42,6 +42,11 @@ class Money:
         self._entry = RequestRecord(os.urandom(16).hex(), time.time(), "", *fields)
         self._held = RequestRecord(os.urandom(16).hex(), time.time(), "", *fields, most_usd=0.0)
 
+    @property
+    def held_id(self) -> str:
+        """The record that holds what is in flight."""
+        return self._held.id
+
     def check_price(self) -> None:
         """Raises: ConfigError where there is a budget, and no price by which it could be held."""
         if self._price is None and (self.cap_usd is not None or self._limits):

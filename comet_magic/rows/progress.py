@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -17,8 +18,8 @@ class Progress:
     stored: of those, how many the store had.        answered, failed: what has come; `failed` by reason.
     nulls: rows that are not sent, for a field that the prompt names is missing.
     cut: rows of which a value was cut.        twice: requests that may have been paid twice.
-    at_once: requests under way.        rate: replies a second.        seconds: since the beginning.
-    left_s: estimated, None where nothing tells.        waiting: why nothing is sent now, in words.
+    at_once: requests under way.        left_s: seconds that it may still take, None where nothing tells.
+    waiting: why nothing is sent now, in words.
     state: "running", "stopping", "stopped" or "done".
     """
 
@@ -31,14 +32,28 @@ class Progress:
     cut: int = 0
     twice: int = 0
     at_once: int = 0
-    rate: float = 0.0
-    seconds: float = 0.0
     left_s: float | None = None
     usage: Usage = field(default_factory=Usage)
     usd: float | None = None
     waiting: str = ""
     state: str = "running"
     notes: tuple[str, ...] = ()
+    began: float = field(default_factory=time.monotonic)
+    ended: float | None = None
+
+    def note(self, text: str) -> None:
+        """Say something once, under the counts."""
+        if text and text not in self.notes:
+            self.notes = (*self.notes, text)
+
+    @property
+    def seconds(self) -> float:
+        return (time.monotonic() if self.ended is None else self.ended) - self.began
+
+    @property
+    def rate(self) -> float:
+        """Replies a second."""
+        return (self.answered + self.failed.total()) / max(self.seconds, 0.001)
 
     @property
     def done(self) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..describe.dependencies import TABLE_LIBRARIES, has, is_series_like, table_library
@@ -35,12 +35,8 @@ class Source(NamedTuple):
     size: int
     positions: Sequence[int]
 
-    def parts(self, wanted: Sequence[Any]) -> Iterator[dict[Any, list[Any]]]:
-        """Yield the values of these columns, part by part, as Python's own."""
-        for begin in range(0, self.size, PART):
-            yield self.part(wanted, begin, min(begin + PART, self.size))
-
     def part(self, wanted: Sequence[Any], begin: int, end: int) -> dict[Any, list[Any]]:
+        """Return the values of these columns in some of the rows, as Python's own."""
         return {name: self._values(name, begin, end) for name in wanted}
 
     def _values(self, name: Any, begin: int, end: int) -> list[Any]:

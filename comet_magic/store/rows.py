@@ -17,7 +17,7 @@ from .requests import RequestRecord, put_entry
 DIGEST = 32  # bytes
 AT_ONCE = 500  # digests that one statement asks for
 PROTECTED_S = 30 * 86_400.0  # seconds for which what a run has paid for stays, whatever the size of the store
-PREPARED, SUBMITTING, SUBMITTED, ENDED, COLLECTED = "prepared", "submitting", "submitted", "ended", "collected"
+SUBMITTING, SUBMITTED, ENDED, COLLECTED = "submitting", "submitted", "ended", "collected"  # states of a batch
 
 
 class StoredRow(NamedTuple):
@@ -143,11 +143,12 @@ def carry_rows(memory: Connection, file: Connection) -> None:
 
 
 class Batch(NamedTuple):
-    """A Message Batch. id: ours.        state: PREPARED, SUBMITTING, SUBMITTED, ENDED or COLLECTED.
+    """A Message Batch. id: ours.        state: SUBMITTING, SUBMITTED, ENDED or COLLECTED.
 
     batch: the endpoint's id for it, "" while that is not known.        at: when it was submitted.
     size: how many requests are in it.
     digests: of its requests, one behind the other.        most_usd: what it may cost.
+    held: the record that holds that; when its kernel has died, it counts in the ledger as spent.
     """
 
     id: int
@@ -156,6 +157,7 @@ class Batch(NamedTuple):
     batch: str
     size: int
     most_usd: float | None
+    held: str
     digests: bytes
 
     @property
@@ -164,18 +166,18 @@ class Batch(NamedTuple):
 
 
 def begin_batch(
-    store: Store, run: int, endpoint: str, model: str, digests: Sequence[bytes], most_usd: float | None
+    store: Store, run: int, endpoint: str, model: str, digests: Sequence[bytes], most_usd: float | None, held: str
 ) -> Batch:  # fmt: skip
-    """Write down that a batch is about to be submitted."""
+    """Write down that a batch is about to be submitted. held: as of `Batch`."""
     at, joined = time.time(), b"".join(digests)
-    columns = "(run, at, endpoint, model, state, batch, count, most_usd, digests)"
-    values = (run, at, endpoint, model, SUBMITTING, "", len(digests), most_usd, joined)
+    columns = "(run, at, endpoint, model, state, batch, size, most_usd, held, digests)"
+    values = (run, at, endpoint, model, SUBMITTING, "", len(digests), most_usd, held, joined)
 
     def act(db: Connection) -> int:
-        return db.execute(f"INSERT INTO batches {columns} VALUES (?,?,?,?,?,?,?,?,?)", values).lastrowid or 0
+        return db.execute(f"INSERT INTO batches {columns} VALUES (?,?,?,?,?,?,?,?,?,?)", values).lastrowid or 0
 
     number = store.write(act, keeps_turns=True)
-    return Batch(number, at, SUBMITTING, "", len(digests), most_usd, joined)
+    return Batch(number, at, SUBMITTING, "", len(digests), most_usd, held, joined)
 
 
 def put_state(store: Store, batch: Batch, state: str, name: str = "") -> Batch:
@@ -191,14 +193,19 @@ def remove_batch(store: Store, batch: Batch) -> None:
 
 
 def open_batches(store: Store, endpoint: str, model: str) -> list[Batch]:
-    """Return the batches whose results have not been collected, the oldest first."""
+    """Return the batches whose results have not been collected, the oldest first. model: "" for all of them."""
 
     def act(db: Connection) -> list[Batch]:
         rows = db.execute(
-            "SELECT id, at, state, batch, count, most_usd, digests FROM batches"
-            " WHERE endpoint = ? AND model = ? AND state <> ? ORDER BY at",
-            (endpoint, model, COLLECTED),
+            "SELECT id, at, state, batch, size, most_usd, held, digests FROM batches"
+            " WHERE endpoint = ? AND (model = ? OR ? = '') AND state <> ? ORDER BY at",
+            (endpoint, model, model, COLLECTED),
         )
         return [Batch(*row) for row in rows.fetchall()]
 
     return store.read(act)
+
+
+def forget_entry(store: Store, request: str) -> None:
+    """Remove what was counted for a request that turned out to have cost something else."""
+    store.write(lambda db: db.execute("DELETE FROM ledger WHERE request = ?", (request,)), keeps_turns=True)

@@ -1,0 +1,330 @@
+"""Rows in Message Batches, at half the price: submitted, waited for, collected; also by a later kernel.
+
+Source: Anthropic's reference for Message Batches. A batch is written down before it is submitted, for a kernel may end
+between the request and its answer, and there is no key by which a second submission would be known as the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..api.client import Client, plain_transport
+from ..api.error_replies import error_from
+from ..api.retry import NEVER_TYPES, Retrying
+from ..errors import APIError, CometError, ConfigError, ReplyError, TransportError
+from ..messages.request import MESSAGES, Request
+from ..output.schema import Mismatch
+from ..store import rows as row_store
+from ..store.rows import COLLECTED, ENDED, SUBMITTED, SUBMITTING, Batch
+from ..strict_json import json_or_none
+from ..text import many
+from .engine import Outcome, Task
+from .failures import NOT_SENT, problem_of, said
+from .job import Job
+
+if TYPE_CHECKING:
+    from .live import LiveRun
+
+PATH = "/v1/messages/batches"
+FACTOR = 0.5  # of the price
+MOST_REQUESTS, MOST_BYTES = 90_000, 50_000_000  # of a batch; the API takes 100,000 and 256 MB
+FIRST_POLL_S, LONGEST_POLL_S = 10.0, 120.0
+ROUNDS = 3  # of batches, for what expired in the one before
+KEPT_DAYS = 29
+CLOCKS_S = 120.0  # by which the endpoint's clock may differ from ours
+LISTED = 100  # batches that are looked at for one whose submission got no answer
+
+
+class Status(NamedTuple):
+    """A batch as the endpoint tells of it. counts: of its requests, by state.        created: seconds since 1970."""
+
+    id: str
+    is_ended: bool
+    counts: dict[str, int]
+    created: float | None
+
+    @property
+    def size(self) -> int:
+        return sum(self.counts.values())
+
+
+class MessageBatches:
+    """The endpoint's batches. Its methods raise APIError and TransportError."""
+
+    def __init__(self, client: Client) -> None:
+        transport = Retrying(plain_transport(), 2, client.announce)
+        self._asks = client._replace(transport=transport)
+        self._submits = client._replace(transport=plain_transport())  # once: a second time would be a second batch
+
+    def check_offered(self) -> None:
+        """Ask for the list of batches, which is free. Raises: ConfigError where the endpoint has none."""
+        try:
+            listed = self._asks.fetch(f"{PATH}?limit=1").get("data")
+        except APIError as error:
+            if error.status not in (200, 404, 405, 400, 501):
+                raise
+            listed = None
+        if not isinstance(listed, list):
+            raise ConfigError(
+                f"this endpoint offers no Message Batches: {PATH} has no list of them",
+                "nothing was sent; leave batch out to ask at the full price",
+            )
+
+    def submit(self, requests: Sequence[tuple[str, Request]]) -> Status:
+        """Submit requests, each under its custom_id."""
+        parts = [{"custom_id": name, "params": _parameters(request)} for name, request in requests]
+        return _status(self._submits.fetch(PATH, json.dumps({"requests": parts})))
+
+    def status(self, batch: str) -> Status:
+        return _status(self._asks.fetch(f"{PATH}/{batch}"))
+
+    def listed(self) -> list[Status]:
+        """Return the latest batches."""
+        listed = self._asks.fetch(f"{PATH}?limit={LISTED}").get("data")
+        return [_status(one) for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+
+    def results(self, batch: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield what came of each request, with its custom_id, in whatever order."""
+        for line in self._asks.lines(f"{PATH}/{batch}/results"):
+            one = json_or_none(line.decode("utf-8", "replace")) if line.strip() else None
+            if isinstance(one, dict) and isinstance(one.get("result"), dict):
+                yield str(one.get("custom_id")), one["result"]
+
+    def cancel(self, batch: str) -> None:
+        self._submits.fetch(f"{PATH}/{batch}/cancel", "{}")
+
+
+def _parameters(request: Request) -> dict[str, Any]:
+    return {name: value for name, value in request.to_wire().items() if name != "stream"}
+
+
+def _status(body: dict[str, Any]) -> Status:
+    """Raises: APIError where it is none."""
+    name = body.get("id")
+    if not isinstance(name, str) or not name.replace("_", "").replace("-", "").isalnum():
+        raise APIError("the endpoint's answer about a batch names no id", "comet_magic.map(…) without batch asks live")
+    counts = body.get("request_counts")
+    counts = counts if isinstance(counts, dict) else {}
+    known = {str(state): count for state, count in counts.items() if isinstance(count, int)}
+    return Status(name, body.get("processing_status") == "ended", known, _moment(body.get("created_at")))
+
+
+def _moment(text: object) -> float | None:
+    try:
+        return datetime.fromisoformat(str(text).replace("Z", "+00:00")).timestamp()
+    except ValueError:
+        return None
+
+
+class BatchedRows:
+    """Asks for the items of a live run in batches. Lives for one run."""
+
+    def __init__(self, live: LiveRun, job: Job) -> None:
+        self._live, self._job = live, job
+        self._batches = MessageBatches(live.client)
+        self._item_of: dict[bytes, int] = {}
+        self._again: list[int] = []  # what no batch has answered, though none has refused it
+        self._misfits: list[int] = []
+
+    def ask(self, missing: list[int], first: Callable[[list[int]], list[int]]) -> list[int]:
+        """Ask for these items. first: asks for one live. Returns: those that are to be asked live: what did not fit.
+
+        Raises: ConfigError where the endpoint has no batches, or the user does not say yes.
+        """
+        live = self._live
+        if live.request.dialect != MESSAGES:
+            what = f"batches are of the Messages API, and {live.request.model} is asked in another one"
+            raise ConfigError(what, "nothing was sent; leave batch out")
+        self._batches.check_offered()
+        digests = live.digests
+        self._item_of = {digests[item]: item for item in missing}
+        for batch in row_store.open_batches(self._job.store, live.endpoint, live.request.model):
+            if self._item_of.keys() & set(batch.each) and (known := self._found_again(batch)):
+                self._wait_and_collect(known)
+        missing = live.still_missing(missing)
+        is_first = True
+        for _ in range(ROUNDS):
+            if not missing:
+                break
+            if is_first:  # a batch is checked only while it is processed
+                missing = first(missing)
+                if not (self._job.options.yes or self._job.options.budget is not None) and missing:
+                    live.consent(live.estimate(missing, FACTOR))
+                is_first = False
+            self._again = []
+            submitted = list(self._submitted(missing))
+            for batch in submitted:
+                self._wait_and_collect(batch)
+            missing = self._again
+        for item in missing:
+            live.fail(item, "it expired in the batch; run it again")
+        if self._misfits:
+            live.progress.note(f"asked live, for it did not fit in the batch: {many(len(self._misfits), 'row')}")
+        return self._misfits
+
+    # ---- submitting
+
+    def _submitted(self, missing: Sequence[int]) -> Iterator[Batch]:
+        """Submit these items, in as many batches as they take, and yield each."""
+        part: list[Task] = []
+        size = 0
+        for task in self._live.tasks(missing):
+            if not self._live.money.may_send(task.most_usd * FACTOR):
+                self._live.fail(task.item, NOT_SENT)
+                continue
+            task = task._replace(request=replace(task.request, stream=False))
+            bytes_of = len(task.request.to_json())
+            if part and (len(part) == MOST_REQUESTS or size + bytes_of > MOST_BYTES):
+                yield self._submit(part)
+                part, size = [], 0
+            part.append(task)
+            size += bytes_of
+        if part:
+            yield self._submit(part)
+
+    def _submit(self, tasks: Sequence[Task]) -> Batch:
+        live = self._live
+        digests = [live.digests[task.item] for task in tasks]
+        most = sum(task.most_usd for task in tasks) * FACTOR
+        batch = row_store.begin_batch(
+            self._job.store, live.number, live.endpoint, live.request.model, digests, most, live.money.held_id
+        )  # fmt: skip
+        try:
+            status = self._batches.submit(
+                [(digest.hex(), task.request) for digest, task in zip(digests, tasks, strict=True)]
+            )
+        except APIError:
+            row_store.remove_batch(self._job.store, batch)
+            live.money.back(most)
+            raise
+        except TransportError as error:
+            error.hint = "the batch may have been made all the same: run it again, and it is looked for first"
+            raise
+        until = datetime.fromtimestamp(batch.at) + timedelta(days=KEPT_DAYS)
+        live.progress.note(
+            f"batch {status.id} of {many(len(tasks), 'request')}: its results are there until {until:%Y-%m-%d}; another"
+            " kernel can collect them with the same call"
+        )
+        return row_store.put_state(self._job.store, batch, SUBMITTED, status.id)
+
+    def _found_again(self, batch: Batch) -> Batch | None:
+        """Return a batch of an earlier kernel, with its name; None where it was never made.
+
+        Raises: ConfigError where that cannot be told, and the user does not say that it is to be submitted anew.
+        """
+        if batch.state != SUBMITTING:
+            return batch
+        known = {one.batch for one in row_store.open_batches(self._job.store, self._live.endpoint, "")}
+        try:
+            candidates = [
+                one
+                for one in self._batches.listed()
+                if one.size == batch.size and one.id not in known and (one.created or 0) >= batch.at - CLOCKS_S
+            ]
+        except CometError:
+            candidates, is_clear = [], False
+        else:
+            candidates = [one for one in candidates if not one.is_ended or self._is_ours(one.id, batch)]
+            is_clear = len(candidates) <= 1
+        if len(candidates) == 1:
+            return row_store.put_state(self._job.store, batch, SUBMITTED, candidates[0].id)
+        if not is_clear:
+            at = datetime.fromtimestamp(batch.at)
+            what = f"a batch of {many(batch.size, 'request')} was being submitted at {at:%H:%M on %Y-%m-%d} when its"
+            what += " kernel ended, and whether the endpoint has it cannot be told"
+            if not self._live.ask_user(f"{what}. Submit it anew, though it may be paid twice? [y/N] "):
+                raise ConfigError(what, "nothing was sent; look at the provider's page of batches, then run it again")
+        row_store.remove_batch(self._job.store, batch)
+        return None
+
+    def _is_ours(self, name: str, batch: Batch) -> bool:
+        digests = {digest.hex() for digest in batch.each}
+        return all(custom_id in digests for custom_id, _ in self._batches.results(name))
+
+    # ---- waiting and collecting
+
+    def _wait_and_collect(self, batch: Batch) -> None:
+        pause = FIRST_POLL_S
+        try:
+            while not (status := self._batches.status(batch.batch)).is_ended:
+                working = status.counts.get("processing", 0)
+                self._live.wait(f"batch {batch.batch}: {working:,} of {batch.size:,} are being worked on", pause)
+                pause = min(pause * 2, LONGEST_POLL_S)
+        except KeyboardInterrupt:
+            self._interrupted(batch)
+            raise
+        batch = row_store.put_state(self._job.store, batch, ENDED)
+        self._collect(batch)
+
+    def _interrupted(self, batch: Batch) -> None:
+        """Ask whether the batch is to go on without us."""
+        question = f"Cancel batch {batch.batch}? What is done by then is paid, and collected the next time. [y/N] "
+        if self._live.ask_user(question):
+            self._batches.cancel(batch.batch)
+            self._live.progress.note(f"batch {batch.batch} is being cancelled; the same call collects what was done")
+        else:
+            self._live.progress.note(f"batch {batch.batch} goes on; the same call collects it")
+
+    def _collect(self, batch: Batch) -> None:
+        """Read the results into the run. Raises: APIError where all requests failed for one reason, as for credit."""
+        live, left = self._live, {digest for digest in batch.each if digest in self._item_of}
+        errors: list[tuple[int, APIError]] = []
+        outcomes: list[Outcome] = []
+        for custom_id, result in self._batches.results(batch.batch):
+            digest = _digest(custom_id)
+            if digest not in left:
+                continue
+            left.discard(digest)
+            item = self._item_of[digest]
+            if result.get("type") == "succeeded":
+                outcomes += self._succeeded(item, result.get("message"))
+            elif result.get("type") == "errored":
+                errors.append((item, error_from(200, result.get("error"))))
+            else:  # expired or canceled: it was not sent, and cost nothing
+                self._again.append(item)
+            if len(outcomes) >= 500:
+                live.take(outcomes)
+                outcomes = []
+        live.take(outcomes)
+        self._again += [self._item_of[digest] for digest in left]  # of which there is no result
+        live.money.back(batch.most_usd or 0.0)
+        row_store.put_state(self._job.store, batch, COLLECTED)
+        live.forget_reservation(batch.held)
+        reasons = {error.what for _, error in errors}
+        if errors and len(errors) == batch.size and len(reasons) == 1:
+            raise errors[0][1]
+        for item, error in errors:
+            if error.type in NEVER_TYPES or error.about:
+                live.take([Outcome(item, None, said(error), is_lasting=error.about == "length")])
+            else:
+                self._again.append(item)
+
+    def _succeeded(self, item: int, body: object) -> list[Outcome]:
+        live = self._live
+        try:
+            message = live.message_of(body)
+        except CometError as error:
+            return [Outcome(item, None, said(error))]
+        usd = live.money.cost_of(message.usage)
+        usd = None if usd is None else usd * FACTOR
+        live.money.count(message.usage, usd)
+        try:
+            if problem := problem_of(message):
+                raise ReplyError(problem)
+            return [Outcome(item, live.read(message), usd=usd)]
+        except Mismatch:
+            self._misfits.append(item)
+            return []
+        except ReplyError as error:
+            return [Outcome(item, message, said(error), usd=usd)]
+
+
+def _digest(custom_id: str) -> bytes:
+    try:
+        return bytes.fromhex(custom_id)
+    except ValueError:
+        return b""

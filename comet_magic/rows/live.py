@@ -1,0 +1,395 @@
+"""The part of a run that asks: one row first and alone, an estimate and a question, then all others at once."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import NamedTuple, Protocol
+
+from ..api.client import Client, MessageStream
+from ..api.dialect import chosen_dialect
+from ..api.endpoint import find_endpoint
+from ..api.transport import HTTPRequest, HTTPResponse, PooledTransport, Transport
+from ..errors import CometError, ConfigError
+from ..exchange.negotiate import with_learned
+from ..exchange.offered import find_dialect, find_offered
+from ..exchange.session import Session
+from ..keys import without_key
+from ..messages import prices, tokens
+from ..messages.message import Message
+from ..messages.models import OfferedModel
+from ..messages.request import Request
+from ..output.modes import OutputModes
+from ..settings import CometSettings
+from ..store import rows as row_store
+from ..store.conversations import shrink
+from ..store.rows import StoredRow
+from .ask import RowAsker
+from .engine import Engine, Outcome, Task, stored_row
+from .estimate import Estimate, Known, estimate
+from .failures import NOT_SENT
+from .gate import Gate, gate_for
+from .job import Job
+from .money import Money
+from .progress import Progress
+from .prompt import NullField, RowProblem
+from .result import Failure, Items
+from .source import PART
+from .writer import Writer
+
+SMALL = 20  # requests, below which nobody is asked whether to go on
+PILOTS = 4  # further rows that are asked for an estimate, spread over the lengths
+FIRST_THAT_MAY_FAIL = 3
+PAINT_S = 0.25  # seconds between two paints
+NOT_KEPT = "nothing is kept (CometSettings.keep = False), so a run that is stopped begins anew"
+
+
+class RowScreen(Protocol):
+    """Where a run is shown, and where the user is asked."""
+
+    def paint(self, progress: Progress) -> None: ...
+    def finish(self, progress: Progress) -> None: ...
+    def ask(self, question: str) -> bool | None:
+        """Return whether the user says yes; None where nobody can answer."""
+
+
+class Places(NamedTuple):
+    """Where requests are made. transport: for all of them, from many threads.
+
+    abandon: drops what is under way.        close: lets go of what it holds.
+    """
+
+    transport: Transport
+    abandon: Callable[[], None]
+    close: Callable[[], None]
+
+
+def on_threads(workers: int) -> Places:
+    """Return the threads of this process as the place where requests are made."""
+    transport = PooledTransport(workers)
+    return Places(transport, transport.abandon, transport.close)
+
+
+class LiveRun:
+    """Asks for the items of a job that have no value yet. Use it in a `with`; its methods are for one thread."""
+
+    def __init__(
+        self, job: Job, settings: CometSettings, session: Session, screen: RowScreen, items: Items, progress: Progress,
+        places: Callable[[int], Places],
+    ) -> None:  # fmt: skip
+        """Find endpoint, price and dialect. Raises: ConfigError; nothing has been sent by then."""
+        self._job, self._screen, self._items, self.progress = job, screen, items, progress
+        self._known: list[Known] = []
+        self._painted = 0.0
+        self._done_characters = self._all_characters = 0
+        endpoint = find_endpoint(settings)
+        known: Mapping[str, OfferedModel] = find_offered(
+            settings, session, job.store, endpoint, job.names, job.limits
+        )  # fmt: skip
+        self._price = prices.price_of(job.request.model, job.own_prices, known)
+        budget = job.budget if endpoint.local_model is None else {}
+        self.money = Money(
+            job.store, session, endpoint.name, job.request.model, self._price, budget, job.options.budget
+        )  # fmt: skip
+        self.money.check_price()
+        request = replace(job.request, dialect=find_dialect(settings, endpoint, job.names, known))
+        is_chosen = bool(chosen_dialect(job.names, settings.dialects))
+        self.request = with_learned(request, job.store, endpoint.name, is_chosen=is_chosen)
+        modes = None
+        if job.options.output:
+            is_embedded = endpoint.local_model is not None
+            modes = OutputModes(job.store, endpoint.name, self.request, is_embedded=is_embedded)
+        self._gate = gate_for(endpoint.name, endpoint.key.hint if endpoint.key else "", self.request.model)
+        opened = endpoint.opened(progress.note)
+        self._places = places(job.options.workers)
+        self.client = Client(_observed(self._places.transport, self._gate), opened, progress.note, job.limits)
+        self._asker = RowAsker(
+            self.client, endpoint.name, job.store, session, self.money, job.options.output, modes,
+            is_dialect_chosen=is_chosen, offered=known,
+        )  # fmt: skip
+        self._engine = Engine(
+            self._asker, self._gate, self.money, job.options.workers, rpm=job.options.rpm, tpm=job.options.tpm,
+            raised_max_tokens=job.raised_max_tokens,
+        )  # fmt: skip
+        self.endpoint = endpoint.name
+        number = self.number = row_store.begin_run(job.store, endpoint.name, self.request.model)
+        self._writer = Writer(lambda came, paid: row_store.keep_rows(job.store, number, came, paid))
+        self._set_lengths(self.request)
+
+    def _set_lengths(self, request: Request) -> None:
+        """Work out what all requests have in common, in tokens."""
+        self.request = request
+        self._own_tokens = prices.estimated_prompt(request) + tokens.OF_A_MESSAGE
+        self._fixed_characters = (self._own_tokens + self._job.prompt.fixed_tokens) * tokens.BYTES_A_TOKEN
+
+    def __enter__(self) -> LiveRun:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take what has come, write it down, and give back all that is held."""
+        try:
+            if isinstance(error, KeyboardInterrupt):
+                self._places.abandon()
+            self.take(self._engine.drain())
+        finally:
+            self._engine.close()
+            self._writer.put([], self.money.paid())
+            self._writer.close()
+            self.money.close()
+            self._places.close()
+            self._update()
+            if error is None:
+                row_store.end_run(self._job.store, self.number)
+            self._keep_small()
+
+    # ---- in order
+
+    def ask(self, missing: list[int]) -> None:
+        """Ask for these items, as far as the budget goes.
+
+        Raises: ConfigError where the user does not say yes, and whatever no row would survive.
+        """
+        job = self._job
+        if not job.keeps:
+            self.progress.note(NOT_KEPT)
+        if job.options.batch:
+            from .batches import BatchedRows
+
+            missing = BatchedRows(self, job).ask(missing, self.first)
+        else:
+            missing = self.first(missing)
+            if not (job.options.yes or job.options.budget is not None or len(missing) < SMALL):
+                missing = self.some(missing)
+                self.consent(self.estimate(missing))
+        self.all(missing)
+
+    def first(self, missing: list[int]) -> list[int]:
+        """Ask for the first item alone: it proves key, model and type, and fills the prompt cache. Returns: the others.
+
+        Raises: what ended it, or ConfigError when the first few have all failed; nothing else has been sent then.
+        """
+        for number, item in enumerate(missing[:FIRST_THAT_MAY_FAIL]):
+            self.all([item])
+            if learned := self._asker.learned:
+                self._set_lengths(replace(self.request, dialect=learned.dialect, refused=learned.refused))
+            if self._engine.has_raised and self._job.raised_max_tokens:
+                self._set_lengths(replace(self.request, max_tokens=self._job.raised_max_tokens))
+            value = self._items.values[item]
+            if not isinstance(value, Failure):
+                self._gate.warmed()
+                self._advise()
+            if not isinstance(value, Failure) or value.why == NOT_SENT:
+                self._engine.raised_max_tokens = None  # what is right for the first holds for all
+                return missing[number + 1 :]
+        if len(missing) > FIRST_THAT_MAY_FAIL:
+            why = self._items.values[missing[FIRST_THAT_MAY_FAIL - 1]].why
+            raise ConfigError(
+                f"the first {FIRST_THAT_MAY_FAIL} rows failed, so no other was sent: {why}",
+                "correct the prompt, the type or the settings; comet_magic.last_run.frame() has the rows",
+            )
+        return []
+
+    def _advise(self) -> None:
+        prompt = self._job.prompt
+        behind = prompt.fixed_tokens - prompt.fixed_first
+        if behind > max(1000, prompt.fixed_first):
+            self.progress.note(
+                f"about {behind:,} tokens that are the same for all rows stand behind the row: put them before it, and"
+                " an endpoint with a prompt cache reads them from there"
+            )
+
+    def some(self, missing: list[int]) -> list[int]:
+        """Ask for a few items, spread over the lengths, for the estimate. Returns: the others."""
+        by_length = sorted(missing, key=lambda item: (self._items.lengths[item], item))
+        chosen = {by_length[(2 * number + 1) * len(by_length) // (2 * PILOTS)] for number in range(PILOTS)}
+        self.all([item for item in missing if item in chosen])
+        return [item for item in missing if item not in chosen]
+
+    def estimate(self, missing: Sequence[int], factor: float = 1.0) -> Estimate:
+        """Return what these items will cost and take. factor: of the price."""
+        lengths = [self._items.lengths[item] for item in missing]
+        most, ratio, cap = 0.0, self._token_ratio(), self.request.max_tokens
+        if self._price is not None:
+            fixed = self._fixed_characters / tokens.BYTES_A_TOKEN
+            for length in lengths:  # of other scripts, a character may be two tokens, and its frame takes some
+                most += self._price.most(round((fixed + length * 2 + 40) * ratio), cap)
+            if self._job.options.output:  # one that does not fit is asked for once more
+                most *= 2
+        at_once = min(self._job.options.workers, max(self._gate.limit, 1) * 2)
+        return estimate(self._known, lengths, self._fixed_characters, self._price, most, at_once, factor)
+
+    def _token_ratio(self) -> float:
+        """Return how many times the tokens that are estimated the endpoint counts; at least 1."""
+        ratios = (
+            (one.message.usage.prompt_tokens or 0) * tokens.BYTES_A_TOKEN / max(one.characters, 1)
+            for one in self._known
+        )
+        return max(1.0, *ratios)
+
+    def consent(self, expected: Estimate) -> None:
+        """Ask the user whether to go on, where the budgets do not say so. Raises: ConfigError for anything but yes."""
+        progress, left = self.progress, self.money.left_usd()
+        if left is not None and expected.most_usd is not None and expected.most_usd <= left:
+            return
+        line = expected.line(progress.asked, progress.wanted, progress.stored)
+        answer = self._screen.ask(f"{line}. Go on? [y/N] ")
+        if answer is None:
+            raise ConfigError(
+                f"nobody could be asked whether to go on. {line}",
+                "yes=True (--yes) goes on without a question, budget=2 (--budget 2) up to that many US dollars;"
+                " the replies so far are kept",
+            )
+        if not answer:
+            raise ConfigError(f"not sent: you did not say yes. {line}", "the replies so far are kept")
+
+    def all(self, wanted: Sequence[int]) -> None:
+        """Ask for these items. Raises: KeyboardInterrupt, or what ended the run, once what was under way has come."""
+        self._all_characters = self._done_characters + sum(map(self._characters, wanted))
+        began, done = time.monotonic(), self._done_characters
+        for outcomes in self._engine.run(self.tasks(wanted)):
+            self.take(outcomes)
+            took = time.monotonic() - began
+            if took > 1 and self._done_characters > done:
+                left = self._all_characters - self._done_characters
+                self.progress.left_s = left * took / (self._done_characters - done)
+            self.paint()
+        if self._engine.stopped:
+            raise self._engine.stopped
+        if self._engine.interrupts:
+            raise KeyboardInterrupt
+
+    # ---- requests and what comes of them
+
+    def tasks(self, wanted: Iterable[int]) -> Iterator[Task]:
+        """Yield the requests for these items, each when it is wanted."""
+        job, begin, end = self._job, 0, 0
+        part: dict[object, list[object]] = {}
+        for item in wanted:
+            row = self._items.firsts[item] // job.options.samples
+            if not begin <= row < end:
+                begin = row // PART * PART
+                end = min(begin + PART, job.source.size)
+                part = job.source.part(job.prompt.columns, begin, end)
+            try:
+                message, is_cut = job.prompt.message(job.prompt.row(part, row - begin))
+            except (NullField, RowProblem, CometError) as problem:
+                self.fail(item, str(problem))
+                continue
+            request = replace(self.request, messages=(message,))
+            prompt_tokens = self._own_tokens + tokens.estimated_message(message)
+            most = self._price.most(prompt_tokens, request.max_tokens) if self._price else 0.0
+            yield Task(item, request, most, prompt_tokens + request.max_tokens, is_cut=is_cut)
+
+    def _characters(self, item: int) -> int:
+        return self._items.lengths[item] + self._fixed_characters
+
+    def take(self, outcomes: Sequence[Outcome]) -> None:
+        """Take what has come: into the result, and into the store."""
+        items, progress = self._items, self.progress
+        came: list[tuple[bytes, StoredRow]] = []
+        for outcome in outcomes:
+            item, message, text = outcome.item, outcome.message, ""
+            items.tries[item] = min(outcome.tries, 255)
+            items.seconds[item] += outcome.seconds
+            if outcome.usd is not None:
+                items.usd[item] = outcome.usd
+            progress.cut += outcome.is_cut
+            self._done_characters += self._characters(item)
+            if message is not None:
+                if message.usage.prompt_tokens is not None:
+                    items.tokens[item] = message.usage.prompt_tokens + (message.usage.output_tokens or 0)
+                items.request_ids[item] = message.request_id
+            if outcome.error or message is None:
+                self.fail(item, outcome.error or "no reply came")
+            else:
+                text = message.text
+                items.values[item] = message.value if self._job.options.output else text
+                progress.answered += 1
+                if len(self._known) <= PILOTS:
+                    self._known.append(Known(message, self._characters(item), outcome.seconds))
+            if row := stored_row(outcome, text):
+                came.append((items.digests[item], row))
+        if outcomes:
+            self._writer.put(came, self.money.paid())
+
+    def fail(self, item: int, why: str) -> None:
+        self._items.values[item] = Failure(why)
+        self.progress.failed[why] += 1
+
+    # ---- for what comes another way than by one request a row
+
+    @property
+    def digests(self) -> Sequence[bytes]:
+        """What tells the items from one another."""
+        return self._items.digests
+
+    def still_missing(self, items: Iterable[int]) -> list[int]:
+        return [item for item in items if self._items.values[item] is None]
+
+    def ask_user(self, question: str) -> bool | None:
+        return self._screen.ask(question)
+
+    def message_of(self, body: object) -> Message:
+        """Return a reply that stands in another body. Raises: CometError where it is none."""
+        response = HTTPResponse(200, {"content-type": "application/json"}, [json.dumps(body).encode("ascii")])
+        return without_key(
+            MessageStream(self.request, response, time.monotonic()).until_done(), self.client.endpoint.key
+        )
+
+    def read(self, message: Message) -> Message:
+        """Return a reply with its value. Raises: Mismatch."""
+        return self._asker.read(message)
+
+    def forget_reservation(self, held: str) -> None:
+        """Count no longer what a kernel that has ended had set aside: what it has cost is known now."""
+        if held != self.money.held_id:
+            row_store.forget_entry(self._job.store, held)
+
+    def wait(self, why: str, seconds: float) -> None:
+        """Let time go by, and say why. Raises: KeyboardInterrupt."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self.progress.waiting = why
+            self._screen.paint(self.progress)
+            time.sleep(min(left, 1.0))
+
+    # ---- the screen and the store
+
+    def paint(self) -> None:
+        if time.monotonic() - self._painted >= PAINT_S:
+            self._painted = time.monotonic()
+            self._update()
+            self._screen.paint(self.progress)
+
+    def _update(self) -> None:
+        progress, engine = self.progress, self._engine
+        progress.usage, progress.usd = self.money.usage, self.money.spent_usd if self._price else None
+        progress.at_once, progress.twice, progress.waiting = engine.at_once, engine.twice, engine.waiting
+        if engine.interrupts:
+            progress.state = "stopping"
+
+    def _keep_small(self) -> None:
+        store, limit = self._job.store, self._job.store_limit_mb
+        if store.may_be_over(limit) and store.size_mb() > limit:
+            shrink(store, limit)
+            if (size := store.size_mb()) > limit:
+                self.progress.note(
+                    f"the store holds {size:,.0f} MB, more than store_limit_mb = {limit:g}: replies to rows stay for 30"
+                    " days; %claude_history --prune 7d removes what is older than that"
+                )
+
+
+def _observed(transport: Transport, gate: Gate) -> Transport:
+    """Return a transport whose answers tell the gate of the endpoint's limits."""
+
+    def send(request: HTTPRequest) -> HTTPResponse:
+        response = transport(request)
+        gate.read_headers(response.headers)
+        return response
+
+    return send

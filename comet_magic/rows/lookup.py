@@ -1,0 +1,72 @@
+"""What is asked for each row, by digest; and what of it the store has already."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from ..errors import ConfigError
+from ..output.schema import Mismatch
+from ..store import rows as row_store
+from .job import Job
+from .progress import Progress
+from .prompt import NullField, RowProblem
+from .result import NULL, PROBLEM, Failure, Items
+from .source import PART
+
+
+def look_up(job: Job, items: Items, progress: Progress) -> None:
+    """Work out the items of a job, and give those their values which the store has.
+
+    Raises: ConfigError where the prompt can be filled in for no row.
+    """
+    _read_rows(job, items, progress)
+    if items.problems and len(items.problems) == len(items.of_rows):
+        raise ConfigError(items.problems[0], "it is so for every row; nothing was sent")
+    progress.wanted = len(items.digests)
+    if job.options.fresh or job.replay == "never" or not items.digests:
+        return
+    stored = row_store.find_rows(job.store, items.digests)
+    values: dict[str, object] = {}  # equal replies are read once
+    for item, digest in enumerate(items.digests):
+        if (row := stored.get(digest)) is None or (row.error and job.options.retry == "all"):
+            continue
+        if row.error:
+            items.values[item] = Failure(row.error)
+            progress.failed[row.error] += 1
+        else:
+            try:
+                if row.reply not in values:
+                    values[row.reply] = job.value_of(row.reply)
+                items.values[item] = values[row.reply]
+            except Mismatch:  # as where the type says now what else must hold
+                continue
+            progress.stored += 1
+        items.replayed[item] = 1
+        items.tokens[item] = -1 if row.tokens is None else row.tokens
+        items.usd[item] = float("nan") if row.cost_usd is None else row.cost_usd
+
+
+def _read_rows(job: Job, items: Items, progress: Progress) -> None:
+    numbers: dict[bytes, int] = {}
+    place, samples = 0, range(job.options.samples)
+    for begin in range(0, job.source.size, PART):
+        end = min(begin + PART, job.source.size)
+        part = job.source.part(job.prompt.columns, begin, end)
+        for number in range(end - begin):
+            try:
+                identity, length = job.prompt.identity(job.prompt.row(part, number))
+            except NullField:
+                items.of_rows.extend([NULL] * len(samples))
+                progress.nulls += 1
+            except RowProblem as problem:
+                items.problems.update(dict.fromkeys(range(place, place + len(samples)), str(problem)))
+                items.of_rows.extend([PROBLEM] * len(samples))
+                progress.failed[str(problem)] += 1
+            else:
+                for sample in samples:
+                    more = b"" if sample == 0 else b"\0sample\0%d" % sample
+                    digest = sha256(job.prefix + identity + more).digest()
+                    if (item := numbers.get(digest)) is None:
+                        item = numbers[digest] = items.add(digest, place + sample, length)
+                    items.of_rows.append(item)
+            place += len(samples)
