@@ -18,9 +18,9 @@ PACKAGE = Path(comet_magic.__file__).parent
 # From the top down. A file or folder imports from the rows below its own, and from its own folder.
 ROWS = [
     {"__init__"},
-    {"asking", "embedding"},
+    {"asking", "embedding", "mapping"},
     {"notebook"},
-    {"conversations"},
+    {"conversations", "rows"},
     {"exchange"},
     {"tools"},
     {"api", "describe"},
@@ -44,6 +44,8 @@ DOORS = {
     "xllamacpp": {"api.local"},
     "keyring": {"keys"},
     "narwhals": {"describe.frames"},
+    "dask": {"rows.cluster"},
+    "distributed": {"rows.cluster"},
     "pydantic": {"output.schema"},
     "jsonschema": {"output.schema"},
     "duckdb": {"tools.sql"},

@@ -352,11 +352,11 @@ def facts(message: Message) -> dict[str, Any]:
 
 
 @contextmanager
-def brief_interrupt() -> Iterator[None]:
-    """Let a KeyboardInterrupt through with two lines in place of its traceback."""
+def brief_interrupt(where: str = "whatever had arrived is above") -> Iterator[None]:
+    """Let a KeyboardInterrupt through with two lines in place of its traceback. where: what had come is found."""
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        lines = ["KeyboardInterrupt: stopped by you", "  → whatever had arrived is above"]
+        lines = ["KeyboardInterrupt: stopped by you", f"  → {where}"]
         interrupt._render_traceback_ = lambda: lines  # type: ignore[attr-defined]  # IPython asks for it
         raise

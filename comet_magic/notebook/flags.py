@@ -104,6 +104,15 @@ def parser() -> Flags:
     add("-o", "--into", type=_name)
     add("--as", dest="as_type", metavar="TYPE", type=not_empty)
     add("--tools", type=not_empty)
+    add("--rows", type=not_empty)
+    add("--column", type=not_empty)
+    add("--limit", type=number(int, 1))
+    add("--samples", type=number(int, 1))
+    add("--workers", type=number(int, 1))
+    add("--nulls", choices=("skip", "send"))
+    add("--budget", type=number(float, 0))
+    add("--yes", action="store_true")
+    add("--batch", action="store_true")
     add("--literal", action="store_true")
     add("--code", action="store_true")
     add("-c", "--chat", type=not_empty)
@@ -168,4 +177,16 @@ def _parsed(line: str) -> Mapping[str, Any]:
     flags = parser().flags_of(line)
     if flags.alone and (flags.chat or flags.new):
         parser().error("--alone is without a conversation: leave out -c and --new, or --alone")
+    _check_rows(flags)
     return vars(flags)
+
+
+_NOT_WITH_ROWS = ("tools", "code", "chat", "alone", "new", "literal", "dry_run")
+ONLY_WITH_ROWS = ("column", "limit", "samples", "workers", "nulls", "budget", "yes", "batch")
+
+
+def _check_rows(flags: argparse.Namespace) -> None:
+    if flags.rows and (other := next((name for name in _NOT_WITH_ROWS if getattr(flags, name)), "")):
+        parser().error(f"--{other.replace('_', '-')} cannot go with --rows, which asks each row by itself")
+    if not flags.rows and (other := next((name for name in ONLY_WITH_ROWS if getattr(flags, name)), "")):
+        parser().error(f"--{other} is for --rows")

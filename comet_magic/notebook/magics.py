@@ -67,6 +67,11 @@ class CometMagics(Magics):
           -o, --into NAME       put the reply, a Message, into this variable; with --as, its value
           --as TYPE             make it a value: int, 'list[str]', DataFrame, a dataclass, a JSON Schema
           --tools F,G           functions of yours that may be called; you are asked before each call
+          --rows TABLE          ask once for each of its rows; the prompt names {{row.column}}
+          --column NAME         of the replies, with --rows       --limit N      the first N rows only
+          --samples N           ask so often for each row         --workers N    most requests at once
+          --nulls send          send rows with missing values     --budget USD   what all may cost together
+          --batch               in Message Batches, half price    --yes          do not ask whether to go on
           --literal             the cell is text: no {{expr}} in it is replaced
           --code                put its Python into a new cell below, not run
           -c, --chat NAME       in this conversation; else in the notebook's own
@@ -81,7 +86,7 @@ class CometMagics(Magics):
         {{cells[-3:]}} by the last cells. Write \\{{ for braces that are text. Nothing else is sent.
         Prices are estimates, marked ≈. Settings: %config CometSettings
         """
-        from .flags import parse_flags
+        from .flags import ONLY_WITH_ROWS, parse_flags
 
         flags = parse_flags(line)
         if flags.pop("help"):
@@ -89,7 +94,14 @@ class CometMagics(Magics):
             return
         from .cell import as_typed
 
+        if flags["rows"]:
+            from .row_runs import ask_rows
+
+            ask_rows(self.shell, as_typed(self.shell, cell), flags, self.executions.names())
+            return
         into = flags.pop("into")
+        for name in ("rows", *ONLY_WITH_ROWS):
+            del flags[name]
         message = self._answer(as_typed(self.shell, cell), **flags)
         if into and message:
             self.shell.user_ns[into] = message.value if message.as_type else message

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..api.endpoint import find_endpoint
+from ..describe.dependencies import table_library
 from ..exchange.session import current
 from ..rows.job import RowOptions, make_job
+from ..rows.live import Places, on_threads
 from ..rows.result import Run
 from ..rows.run import run_rows
 from ..rows.source import source_of
 from ..settings import CometSettings
+from .cell import local_names
+from .display import brief_interrupt
+from .named import named, output_type_named
 from .rows_display import rows_screen
 
 
@@ -20,10 +26,48 @@ def run_shown(
 ) -> Run:  # fmt: skip
     """Ask for each of the rows, and return the run. Raises: as `run_rows`."""
     settings, session = CometSettings.instance(), current()
-    source = source_of(rows).chosen(limit, sample)
+    source: Any = None
+    if client is not None or table_library(rows).startswith("dask"):
+        from ..rows import cluster  # not at the top: few have one
+
+        client = client or cluster.default_client()
+        source = cluster.dask_source(rows) if cluster.is_dask(rows) else None
+    source = (source or source_of(rows)).chosen(limit, sample)
     job = make_job(source, prompt, namespace, options, settings, session)
+
+    def places(most: int) -> Places:
+        if client is None:
+            return on_threads(most)
+        endpoint = find_endpoint(settings)
+        return cluster.on_cluster(client, endpoint.key, endpoint.base_url, allow_tcp=settings.allow_http)(most)
 
     def remember(run: Run) -> None:
         session.latest_run = run
 
-    return run_rows(job, settings, session, rows_screen(), remember=remember)
+    return run_rows(job, settings, session, rows_screen(), places, remember)
+
+
+def ask_rows(shell: Any, prompt: str, flags: Mapping[str, Any], names: Mapping[str, Any]) -> None:
+    """Ask what a cell says for each row of the table that `--rows` names; show the table, or put it into a variable.
+
+    flags: those of `%%claude`.        names: that a prompt may use besides the user's own.
+    """
+    scope = {**names, **shell.user_ns, **local_names(shell)}
+    rows = named(f"--rows {flags['rows']}", flags["rows"], scope, "--rows takes a table, as in --rows df")
+    output = None
+    if flags["as_type"]:
+        output = output_type_named(flags["as_type"], shell.user_ns)
+    asked = {name: flags[name] for name in _OF_REQUEST if flags[name] is not None}
+    others = {name: flags[name] for name in _OF_RUN if flags[name] is not None}
+    options = RowOptions(asked, output, into=flags["column"], **others)
+    with brief_interrupt("what had come is in comet_magic.last_run.result; the same cell goes on from there"):
+        result = run_shown(rows, prompt, scope, options, limit=flags["limit"]).result
+    if flags["into"]:
+        shell.user_ns[flags["into"]] = result
+    else:
+        data, metadata = shell.display_formatter.format(result)
+        shell.display_pub.publish(data=data, metadata=metadata)
+
+
+_OF_RUN = ("samples", "workers", "nulls", "budget", "yes", "batch", "fresh")
+_OF_REQUEST = ("model", "max_tokens", "system", "temperature", "stop", "effort", "thinking")

@@ -67,4 +67,4 @@ def problem_of(message: Message) -> str:
 def said(error: BaseException) -> str:
     """Return a failure on one line."""
     what = error.what if isinstance(error, CometError) else f"{type(error).__name__}: {error}"
-    return one_line(what, LONGEST)
+    return one_line(what.removesuffix(", so it was not sent again"), LONGEST)  # in a run, it was

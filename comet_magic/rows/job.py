@@ -91,8 +91,7 @@ def make_job(
     """Decide all that there is to decide. Raises: ConfigError; nothing has been sent by then."""
     settings.check_environment()
     _check(options)
-    taken = source.names if source.size or source.names else []
-    columns = columns_for(options.output, options.into, options.nested, taken)
+    columns = columns_for(options.output, options.into, options.nested, source.names)
     limits = limits_of(settings)._replace(about=prompt)
     compiled = row_prompt(prompt, source.names, namespace, limits, options.nulls)
     endpoint = find_endpoint(settings, offline=True)
@@ -115,7 +114,8 @@ def make_job(
         compiled = compiled._replace(is_cacheable=True)
         request = replace(request, caches_first_block=True)
     return Job(
-        source, compiled, columns, options, request, prefix.digest(), endpoint, TimeLimits.of(settings),
+        source.prepared(compiled.columns), compiled, columns, options, request, prefix.digest(), endpoint,
+        TimeLimits.of(settings),
         session.store(settings), settings.store_limit_mb, settings.keep, settings.replay,
         budget_limits(settings.budget), settings.prices,
         (str(options.flags.get("model") or settings.model), request.model), raised,

@@ -109,14 +109,21 @@ class Money:
         """Count a reply, whatever came of it."""
         self.usage += usage
         self.replies += 1
-        self.spent_usd += cost_usd or 0.0
-        self._session.count(usage, cost_usd)
+        self._spend(usage, cost_usd)
 
     def count_lost(self, most_usd: float) -> None:
         """Count a request without an answer that may have been billed."""
         if most_usd:
-            self.spent_usd += most_usd
-            self._session.count(Usage(), most_usd)
+            self._spend(Usage(), most_usd)
+
+    def _spend(self, usage: Usage, usd: float | None) -> None:
+        """Move an amount from what was set aside to what is spent: both together are what the budgets allow."""
+        with self._lock:
+            self.spent_usd += usd or 0.0
+            self._reserved = max(self._reserved - (usd or 0.0), 0.0)
+            if self._is_begun:
+                self._session.promise(self._held.id, self._reserved)
+            self._session.count(usage, usd)
 
     def paid(self) -> Paid:
         """Return what is in the ledger for this run by now."""

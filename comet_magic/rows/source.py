@@ -35,6 +35,10 @@ class Source(NamedTuple):
     size: int
     positions: Sequence[int]
 
+    def prepared(self, wanted: Sequence[Any]) -> Source:
+        """Return the source, ready to be read by these columns."""
+        return self
+
     def part(self, wanted: Sequence[Any], begin: int, end: int) -> dict[Any, list[Any]]:
         """Return the values of these columns in some of the rows, as Python's own."""
         return {name: self._values(name, begin, end) for name in wanted}
