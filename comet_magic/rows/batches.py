@@ -152,7 +152,7 @@ class BatchedRows:
                 break
             if is_first:  # a batch is checked only while it is processed
                 missing = first(missing)
-                if not (self._job.options.yes or self._job.options.budget is not None) and missing:
+                if live.needs_consent(missing):
                     live.consent(live.estimate(missing, FACTOR))
                 is_first = False
             self._again = []

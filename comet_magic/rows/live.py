@@ -163,7 +163,7 @@ class LiveRun:
             missing = BatchedRows(self, job).ask(missing, self.first)
         else:
             missing = self.first(missing)
-            if not (job.options.yes or job.options.budget is not None or len(missing) < SMALL):
+            if self.needs_consent(missing):
                 missing = self.some(missing)
                 self.consent(self.estimate(missing))
         self.all(missing)
@@ -230,6 +230,11 @@ class LiveRun:
             for one in self._known
         )
         return max(1.0, *ratios)
+
+    def needs_consent(self, missing: Sequence[int]) -> bool:
+        """Return whether the user is to be asked, or a budget of the settings is to cover it."""
+        options = self._job.options
+        return not options.yes and options.budget is None and len(missing) >= SMALL
 
     def consent(self, expected: Estimate) -> None:
         """Ask the user whether to go on, where the budgets do not say so. Raises: ConfigError for anything but yes."""
