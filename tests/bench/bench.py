@@ -2,7 +2,7 @@
 
     make bench                  all of it, about two minutes
     make bench ARGS="load cell"  some of it: load, first, cell, ask, stream, lag, paint, kept,
-                                   crowd, cards, size, page, shapes, dialects, embed
+                                   crowd, cards, size, page, shapes, dialects, embed, rows
     make bench-smoke            every part once, with few rounds: that it runs, not what it says
 
 Machines are noisy: read the ratios. The servers run in processes of their own. The package is compiled first, and
@@ -29,6 +29,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
 import dialects  # noqa: E402
+import rows as rows_part  # noqa: E402
 from wire_server import (  # noqa: E402
     CLOSE,
     LAST_CHUNK,
@@ -727,7 +728,12 @@ def embedded() -> list[Row]:
         return dialects.embed(server, in_process, rounds, row, folder)
 
 
-PARTS.update(dialects=other_dialects, embed=embedded)
+def many_rows() -> list[Row]:
+    """One prompt over many rows, with a store on disk."""
+    return rows_part.rows(rounds, row)
+
+
+PARTS.update(dialects=other_dialects, embed=embedded, rows=many_rows)
 
 
 def main() -> None:
