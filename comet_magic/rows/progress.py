@@ -80,7 +80,7 @@ class Progress:
     @property
     def _used(self) -> list[str]:
         tokens = (self.usage.prompt_tokens or 0) + (self.usage.output_tokens or 0)
-        money = [f"≈ {dollars(self.usd)}"] if self.usd is not None else []
+        money = [f"≈ {dollars(self.usd)}"] if self.usd else []
         return [*([f"{tokens:,} tokens"] if tokens else []), *money]
 
     @property
