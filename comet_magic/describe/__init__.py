@@ -19,6 +19,7 @@ __all__ = [
     "question",
     "register",
     "registry",
+    "scalars",
     "template",
     "tracebacks",
     "unregister",

@@ -1,4 +1,11 @@
 """The edge to Jupyter: magics, flags, panel, outputs, cells, and tables that show themselves."""
 
 # What other folders may import.
-__all__ = ["cell", "executions", "extension", "panel", "stdin"]
+__all__ = [
+    "cell",
+    "executions",
+    "extension",
+    "panel",
+    "row_runs",
+    "stdin",
+]

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..describe.dependencies import table_library
 from ..text import lazy_pattern
 from .flag_completion import line_completions
 from .magics import CometMagics
@@ -68,14 +70,24 @@ def _offered(before: str, completer: Any, original: Completions, magics: CometMa
     prompt = _Prompt(completer, original, magics)
     if cell:
         line_end = before.index("\n", cell.end())
-        is_literal = "--literal" in _words_of(before[cell.end() : line_end])
-        return [] if is_literal else prompt.offered(before, line_end + 1)
+        words = _words_of(before[cell.end() : line_end])
+        return [] if "--literal" in words else prompt.offered(before, line_end + 1, _columns_of_rows(words, magics))
     line = _LINE_MAGIC.match(before, line_at)
     if line is None:
         return None
     if line[1] in _OF_PROSE and not (line[1] == "%claude_fix" and re.search(r"\s-[-\w]*$", before)):
         return prompt.offered(before, line.end())
     return _on_line(before, line.start(1), magics)
+
+
+def _columns_of_rows(words: list[str], magics: CometMagics) -> list[str]:
+    """Return the columns of the table that `--rows` names, which `row` has in the prompt; [] where it names none."""
+    name = next((name for flag, name in pairwise(words) if flag == "--rows"), "")
+    table = magics.shell.user_ns.get(name)
+    if table_library(table):
+        return [str(column) for column in getattr(table, "columns", ())]
+    is_list = type(table) is list and bool(table) and type(table[0]) is dict
+    return list(map(str, table[0])) if is_list else []
 
 
 # A word of a magic's line; one in quotes may be open at its end.
@@ -103,14 +115,21 @@ _OF_FILES = ("to_", "save", "write", "read")
 LONGEST_TABLE = 500  # characters of an expression that is looked at for the table that it begins with
 
 
+# A column of the row, as an attribute or in brackets.
+_OF_ROW = lazy_pattern(r"""(?<![\w.])row(?:(\.)|\[["'])([^"'\]]*)$""")
+
+
 class _Prompt:
     """Completes in prompts, with the help of IPython's completer for what is Python in them."""
 
     def __init__(self, completer: Any, original: Completions, magics: CometMagics) -> None:
         self._completer, self._original, self._magics = completer, original, magics
 
-    def offered(self, before: str, start: int) -> list[Offered]:
-        """Return what to offer at the end of `before`, in a prompt that begins at `start`."""
+    def offered(self, before: str, start: int, row_columns: Sequence[str] = ()) -> list[Offered]:
+        """Return what to offer at the end of `before`, in a prompt that begins at `start`.
+
+        row_columns: those that `row` has in the prompt.
+        """
         from ..describe.template import open_expression  # not at the top: loading stays quick
 
         expression = open_expression(before, start)
@@ -120,13 +139,21 @@ class _Prompt:
             return columns
         source = expression.source.lstrip()
         start = len(before) - len(source)
+        if row_columns and (word := _OF_ROW.search(source)):
+            is_name = bool(word[1])
+            return [
+                Offered(len(before) - len(word[2]), name, "param")
+                for name in row_columns
+                if name.startswith(word[2]) and (name.isidentifier() if is_name else '"' not in name)
+            ]
         found = [one for one in self._original(source, len(source)) if not one.text.startswith("%")]
         offered = [Offered(start + one.start, one.text, one.type) for one in found]
         word = re.search(r"(?<![\w.])\w*$", source) if expression.quote is None else None
         if word is None:
             return offered
         known = {one.text for one in offered}
-        own = [name for name in self._magics.executions.names() if name.startswith(word[0]) and name not in known]
+        names = [*self._magics.executions.names(), *(["row"] if row_columns else [])]
+        own = [name for name in names if name.startswith(word[0]) and name not in known]
         return [*offered, *(Offered(start + word.start(), name, "instance") for name in own)]
 
     def _columns(self, expression: OpenExpression) -> list[Offered]:

@@ -8,6 +8,7 @@ import types
 from collections.abc import Iterable
 from typing import Any
 
+from ..describe.dependencies import table_library
 from ..settings import ALIASES, EFFORTS
 from .magics import CometMagics
 
@@ -72,4 +73,8 @@ def _values(flag: str, magics: CometMagics) -> Iterable[str]:
             return ["query", *sorted(name for name, value in own.items() if issubclass(type(value), _ROUTINES))]
         case "-o" | "--into":
             return sorted(own)
+        case "--rows":
+            return sorted(name for name, value in own.items() if table_library(value))
+        case "--nulls":
+            return ("skip", "send")
     return ()

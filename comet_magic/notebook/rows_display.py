@@ -38,7 +38,12 @@ class RowsOutput:
         lines = [without_known_keys(line) for line in (progress.line, *progress.details)]
         markdown = "\n".join([f"**{escaped(lines[0])}**", "", *(f"- {escaped(line)}" for line in lines[1:])])
         bundle = {"text/markdown": markdown.rstrip(), "text/plain": "\n".join(map(clean, lines))}
-        self._publish(data=bundle, metadata={}, transient={"display_id": self._id}, update=self._is_open)
+        counts = {
+            "rows": progress.asked, "requests": progress.wanted, "answered": progress.answered,
+            "stored": progress.stored, "failed": progress.failed.total(), "usage": progress.usage.reported(),
+        }  # fmt: skip
+        metadata = {"comet_magic": counts} if progress.ended else {}
+        self._publish(data=bundle, metadata=metadata, transient={"display_id": self._id}, update=self._is_open)
         self._is_open = True
 
 

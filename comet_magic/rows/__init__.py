@@ -1,4 +1,12 @@
 """One prompt and a table in; a reply for each of its rows, as columns beside them, out."""
 
 # What other folders may import.
-__all__: list[str] = []
+__all__ = [
+    "cluster",
+    "job",
+    "live",
+    "progress",
+    "result",
+    "run",
+    "source",
+]

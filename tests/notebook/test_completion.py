@@ -80,6 +80,8 @@ ON_LINES = {
     "%%claude --tools o": ["orders"],
     "%%claude -o sal": NAMES,
     "%%claude -m zz": [],
+    "%%claude --rows sal": NAMES,
+    "%%claude --nulls s": ["send", "skip"],
     "%%claude -s 'You are ": [],
     '%%claude --as "dict[str, Or': ['"dict[str, Order'],
     "%claude_continue --ch": ["--chat"],
@@ -126,6 +128,16 @@ def test_on_a_magics_line(kernel: Kernel, line: str) -> None:
 def test_of_a_literal_prompt_nothing_is_filled_in(kernel: Kernel) -> None:
     assert offered(kernel, "%%claude --literal\n{{sal") == []
     assert offered(kernel, "%%claude -s 'say --literal'\n{{sal") == NAMES
+
+
+def test_a_row_has_the_columns_of_the_table_that_is_named(kernel: Kernel) -> None:
+    head = "%%claude --rows sales -o out\n"
+    assert offered(kernel, head + "Is it {{row.") == ["city", "price"]
+    assert offered(kernel, head + "It isn't {{row.ci") == ["city"]
+    assert offered(kernel, head + '{{row["un') == ["unit price"]
+    assert offered(kernel, head + "{{ro") == ["round", "row"]
+    assert offered(kernel, head + "row.ci") == []
+    assert offered(kernel, "%%claude\n{{row.ci") == []
 
 
 def test_what_replaces_what(kernel: Kernel) -> None:
