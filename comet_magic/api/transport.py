@@ -144,14 +144,16 @@ class PooledTransport:
                 while chunk := response.read1(CHUNK, decode_content=False):
                     for piece in unpacker.feed(chunk):
                         body += piece
-                    if len(body) > MOST_BYTES:
-                        raise _too_large()
+                    if len(body) > request.most_bytes:
+                        raise _too_large(request)
                     if time.monotonic() > deadline:
                         raise _timed_out(request.deadline_s, answered=True)
                 for piece in unpacker.end():
                     body += piece
-            finally:
-                response.close() if response.length_remaining else response.release_conn()
+            except BaseException:
+                response.close()  # what is left of it must not be the beginning of another reply
+                raise
+            response.release_conn()
             headers = {name.lower(): value for name, value in response.headers.items()}
             return HTTPResponse(response.status, headers, [bytes(body)])
         except Exception as error:  # noqa: BLE001  # in our words, without the frames in which the key stands
@@ -316,7 +318,7 @@ class _Exchange:
             elif isinstance(item, bytes):
                 self._taken_bytes += len(item)
                 if self._taken_bytes > self.request.most_bytes:
-                    raise _too_large()
+                    raise _too_large(self.request)
                 yield item
             else:
                 self.ended = True
@@ -452,8 +454,9 @@ def _failure(error: Exception, request: HTTPRequest, answered: bool) -> Transpor
     return TransportError(f"the request to {where} failed: {type(error).__name__}", _CONNECT, kind="other")
 
 
-def _too_large() -> TransportError:
-    return TransportError(f"cut off: the reply is larger than {MOST_BYTES // 10**6} MB", _SMALLER, kind="cut")
+def _too_large(request: HTTPRequest) -> TransportError:
+    what = f"cut off: the reply is larger than {request.most_bytes // 10**6:,} MB"
+    return TransportError(what, _SMALLER, kind="cut")
 
 
 _SMALLER = "ask for less, or check CometSettings.endpoint: no model writes so much"

@@ -31,11 +31,7 @@ def check(
     """
     model, most = record.model, record.most_usd
     if budget and most is None:
-        raise ConfigError(
-            f"not sent: there is a budget, and no price is known for {model}",
-            f"say one in US dollars per million tokens: CometSettings.prices = {{{model!r}: [input, output]}},"
-            " [0, 0] for a model of your own; or set CometSettings.budget = None",
-        )
+        raise no_price(model)
     for span, limit in budget.items():
         payer_of, since = (payer, 0.0) if span == "session" else ("", ledger.midnight())
         may = ledger.promised_usd(db, payer=payer_of, since=since)
@@ -48,6 +44,14 @@ def check(
                 f" of which {dollars(may - most)} is spent or reserved",
                 "lower max_tokens (-t), take a cheaper model (-m), or raise CometSettings.budget",
             )
+
+
+def no_price(model: str) -> ConfigError:
+    return ConfigError(
+        f"not sent: there is a budget, and no price is known for {model}",
+        f"say one in US dollars per million tokens: CometSettings.prices = {{{model!r}: [input, output]}},"
+        " [0, 0] for a model of your own; or set CometSettings.budget = None",
+    )
 
 
 def check_of(

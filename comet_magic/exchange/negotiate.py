@@ -55,7 +55,7 @@ class Sender:
         was_cached, first_dialect = False, request.dialect
         learned: bool | None = None
         while True:
-            request = self._adapted(request, learned)
+            request = self.adapted(request, learned)
             try:
                 stream = self._client_now().stream(request)
             except APIError as error:
@@ -95,7 +95,8 @@ class Sender:
         limits = self._client.limits
         return self._client._replace(limits=limits._replace(deadline_s=max(limits.deadline_s - spent_s, 0.001)))
 
-    def _adapted(self, request: Request, learned: bool | None) -> Request:
+    def adapted(self, request: Request, learned: bool | None = None) -> Request:
+        """Return the request as it is sent next. learned: whether thinking goes along; None: as is known."""
         wants = self._wants_thinking.get((self._endpoint, request.model)) if learned is None else None
         if wants is not None:
             request = replace(request, sends_thinking=wants)

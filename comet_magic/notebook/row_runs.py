@@ -9,7 +9,7 @@ from ..api.endpoint import find_endpoint
 from ..describe.dependencies import table_library
 from ..exchange.session import current
 from ..rows.job import RowOptions, make_job
-from ..rows.live import Places, on_threads
+from ..rows.live import Backend, thread_backend
 from ..rows.result import Run
 from ..rows.run import run_rows
 from ..rows.source import source_of
@@ -35,16 +35,15 @@ def run_shown(
     source = (source or source_of(rows)).chosen(limit, sample)
     job = make_job(source, prompt, namespace, options, settings, session)
 
-    def places(most: int) -> Places:
+    def backend(most: int) -> Backend:
         if client is None:
-            return on_threads(most)
-        endpoint = find_endpoint(settings)
-        return cluster.on_cluster(client, endpoint.key, endpoint.base_url, allow_tcp=settings.allow_http)(most)
+            return thread_backend(most)
+        return cluster.on_cluster(client, find_endpoint(settings), allow_tcp=settings.allow_http)
 
     def remember(run: Run) -> None:
         session.latest_run = run
 
-    return run_rows(job, settings, session, rows_screen(), places, remember)
+    return run_rows(job, settings, session, rows_screen(), backend, remember)
 
 
 def ask_rows(shell: Any, prompt: str, flags: Mapping[str, Any], names: Mapping[str, Any]) -> None:

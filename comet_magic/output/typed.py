@@ -36,6 +36,7 @@ class OutputType:
     """What a reply is to be. name: of the type, in words.
 
     is_held: whether the value stands in an object, as its `value`, for it is none itself.
+    is_json_schema: whether it was asked for by a JSON Schema, by which nothing is converted.
     form: the JSON object that is asked for.        read: from the parsed JSON to the value; raises Mismatch.
     """
 
@@ -43,6 +44,7 @@ class OutputType:
     form: Form
     read: Callable[[Any], Any] = field(compare=False)
     is_held: bool = False
+    is_json_schema: bool = False
 
     def value_of(self, text: str, hide: Callable[[Any], Any] = lambda value: value) -> Any:
         """Return the value in the text. Raises: Mismatch; NoJSON where there is none in it.
@@ -72,7 +74,7 @@ def output_type(kind: Any, name: str = "") -> OutputType:
     read = reader(schema.read, schema.json)
     plain = plain_json(schema.json)
     if plain.get("type") == "object":
-        return OutputType(name, Form(plain, strict(plain)), read)
+        return OutputType(name, Form(plain, strict(plain)), read, is_json_schema=isinstance(kind, Mapping))
     parts: dict[str, Any] = {key: plain.pop(key) for key in ("$defs", "definitions") if key in plain}
     held: dict[str, Any] = {
         "type": "object",
@@ -86,7 +88,7 @@ def output_type(kind: Any, name: str = "") -> OutputType:
         is_held = isinstance(parsed, dict) and set(parsed) == {"value"}
         return read(parsed["value"] if is_held else parsed)
 
-    return OutputType(name, Form(held, strict(held)), unwrapped, is_held=True)
+    return OutputType(name, Form(held, strict(held)), unwrapped, is_held=True, is_json_schema=isinstance(kind, Mapping))
 
 
 def _json_in(text: str) -> Iterator[Any]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 
-from ..api.client import Client, MessageStream
+from ..api.client import Client
 from ..errors import ReplyError
 from ..exchange.loop import Reply
 from ..exchange.negotiate import Sender, keep_learned
@@ -37,29 +37,27 @@ class RowAsker:
         self._is_dialect_chosen, self._offered = is_dialect_chosen, offered
         self.learned: Request | None = None
 
-    def __call__(self, task: Task) -> Message:
-        """Return the reply, with its value. Raises: CometError, with what had come in `partial`."""
+    def __call__(self, task: Task, further: list[float]) -> Message:
+        """Return the reply, with its value. Raises: CometError, with what had come in `partial`.
+
+        further: gets what is set aside for each request that the reply takes besides the first.
+        """
         modes = self._modes.anew() if self._modes else None
         typed = None
         if self._output and modes:
             typed = TypedReply(self._output, modes, partial(without_key, key=self._client.endpoint.key))
-        set_aside = 0.0
 
         def allow(request: Request, reply: Reply) -> None:
-            nonlocal set_aside
-            if not self._money.may_send(task.most_usd):
+            if not self._money.reserve(task.most_usd):
                 raise NotSent(NOT_SENT)
-            set_aside += task.most_usd
+            further.append(task.most_usd)
 
-        try:
-            with Reply(
-                task.request, self._sender(modes), key=self._client.endpoint.key, typed=typed, allow=allow
-            ) as reply:  # fmt: skip
-                for _ in reply:
-                    pass
-                message = reply.message
-        finally:
-            self._money.back(set_aside)
+        with Reply(
+            task.request, self._sender(modes), key=self._client.endpoint.key, typed=typed, allow=allow
+        ) as reply:  # fmt: skip
+            for _ in reply:
+                pass
+            message = reply.message
         if modes is not None and self._modes is not None:
             self._modes.take(modes)
         if problem := problem_of(message):
@@ -67,6 +65,10 @@ class RowAsker:
             error.partial = message
             raise error
         return message
+
+    def adapted(self, request: Request) -> Request:
+        """Return a request as it would be sent now: in the mode, and with the fields, that the endpoint takes."""
+        return self._sender(self._modes.anew() if self._modes else None).adapted(request)
 
     def read(self, message: Message) -> Message:
         """Return a reply that came another way, with its value. Raises: Mismatch."""
@@ -77,7 +79,7 @@ class RowAsker:
         typed.value = self._output.value_of(answer_of(message), hide)
         return typed.as_text(message, is_value=True)
 
-    def _sender(self, modes: OutputModes | None) -> Callable[[Request], MessageStream]:
+    def _sender(self, modes: OutputModes | None) -> Sender:
         return Sender(
             self._client, self._endpoint, self._session.refused_cache, modes, self._session.wants_thinking,
             self._keep, is_dialect_chosen=self._is_dialect_chosen, offered=self._offered,

@@ -7,8 +7,9 @@ between the request and its answer, and there is no key by which a second submis
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +17,7 @@ from ..api.client import Client, plain_transport
 from ..api.error_replies import error_from
 from ..api.retry import NEVER_TYPES, Retrying
 from ..errors import APIError, CometError, ConfigError, ReplyError, TransportError
+from ..messages import prices
 from ..messages.request import MESSAGES, Request
 from ..output.schema import Mismatch
 from ..store import rows as row_store
@@ -23,7 +25,7 @@ from ..store.rows import COLLECTED, ENDED, SUBMITTED, SUBMITTING, Batch
 from ..strict_json import json_or_none
 from ..text import many
 from .engine import Outcome, Task
-from .failures import NOT_SENT, problem_of, said
+from .failures import MOMENT, NOT_SENT, meaning, problem_of, said
 from .job import Job
 
 if TYPE_CHECKING:
@@ -36,20 +38,29 @@ FIRST_POLL_S, LONGEST_POLL_S = 10.0, 120.0
 ROUNDS = 3  # of batches, for what expired in the one before
 KEPT_DAYS = 29
 CLOCKS_S = 120.0  # by which the endpoint's clock may differ from ours
+PATIENCE_S = 1800.0  # of errors while a batch is waited for
+AT_ONCE = 500  # results that are taken together
+FEW_MISSING = 5  # results that may be missing, and are asked for again; more, and the results are not whole
+_LATER = "nothing was lost, and nothing is asked anew: run it again later, and it is collected then"
 LISTED = 100  # batches that are looked at for one whose submission got no answer
 
 
 class Status(NamedTuple):
-    """A batch as the endpoint tells of it. counts: of its requests, by state.        created: seconds since 1970."""
+    """A batch as the endpoint tells of it.
+
+    size: of its requests, None where that is not said.        working: how many are being worked on.
+    created: seconds since 1970, None where that is not said.
+    """
 
     id: str
     is_ended: bool
-    counts: dict[str, int]
+    size: int | None
+    working: int
     created: float | None
 
-    @property
-    def size(self) -> int:
-        return sum(self.counts.values())
+
+class Unreadable(CometError):
+    """Results that are not all there, though the endpoint says that the batch has ended."""
 
 
 class MessageBatches:
@@ -82,17 +93,26 @@ class MessageBatches:
     def status(self, batch: str) -> Status:
         return _status(self._asks.fetch(f"{PATH}/{batch}"))
 
-    def listed(self) -> list[Status]:
-        """Return the latest batches."""
-        listed = self._asks.fetch(f"{PATH}?limit={LISTED}").get("data")
-        return [_status(one) for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    def listed(self) -> tuple[list[Status], bool]:
+        """Return the latest batches, and whether these are all."""
+        page = self._asks.fetch(f"{PATH}?limit={LISTED}")
+        listed = page.get("data")
+        if not isinstance(listed, list):
+            return [], False
+        return [_status(one) for one in listed if isinstance(one, dict)], page.get("has_more") is False
 
     def results(self, batch: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield what came of each request, with its custom_id, in whatever order."""
+        """Yield what came of each request, with its custom_id, in whatever order.
+
+        Raises: Unreadable for a line that is no result.
+        """
         for line in self._asks.lines(f"{PATH}/{batch}/results"):
-            one = json_or_none(line.decode("utf-8", "replace")) if line.strip() else None
-            if isinstance(one, dict) and isinstance(one.get("result"), dict):
-                yield str(one.get("custom_id")), one["result"]
+            if not line.strip():
+                continue
+            one = json_or_none(line.decode("utf-8", "replace"))
+            if not isinstance(one, dict) or not isinstance(one.get("result"), dict):
+                raise Unreadable(f"the results of batch {batch} cannot be read", _LATER)
+            yield str(one.get("custom_id")), one["result"]
 
     def cancel(self, batch: str) -> None:
         self._submits.fetch(f"{PATH}/{batch}/cancel", "{}")
@@ -108,9 +128,11 @@ def _status(body: dict[str, Any]) -> Status:
     if not isinstance(name, str) or not name.replace("_", "").replace("-", "").isalnum():
         raise APIError("the endpoint's answer about a batch names no id", "comet_magic.map(…) without batch asks live")
     counts = body.get("request_counts")
-    counts = counts if isinstance(counts, dict) else {}
-    known = {str(state): count for state, count in counts.items() if isinstance(count, int)}
-    return Status(name, body.get("processing_status") == "ended", known, _moment(body.get("created_at")))
+    known = (
+        {state: count for state, count in counts.items() if isinstance(count, int)} if isinstance(counts, dict) else {}
+    )
+    is_ended, created = body.get("processing_status") == "ended", _moment(body.get("created_at"))
+    return Status(name, is_ended, sum(known.values()) if known else None, known.get("processing", 0), created)
 
 
 def _moment(text: object) -> float | None:
@@ -128,6 +150,7 @@ class BatchedRows:
         self._batches = MessageBatches(live.client)
         self._item_of: dict[bytes, int] = {}
         self._again: list[int] = []  # what no batch has answered, though none has refused it
+        self._unpaid: list[int] = []  # for which there was no money, while a batch held it
         self._misfits: list[int] = []
 
     def ask(self, missing: list[int], first: Callable[[list[int]], list[int]]) -> list[int]:
@@ -140,28 +163,27 @@ class BatchedRows:
             what = f"batches are of the Messages API, and {live.request.model} is asked in another one"
             raise ConfigError(what, "nothing was sent; leave batch out")
         self._batches.check_offered()
-        digests = live.digests
-        self._item_of = {digests[item]: item for item in missing}
+        self._item_of = {live.digests[item]: item for item in missing}
         for batch in row_store.open_batches(self._job.store, live.endpoint, live.request.model):
             if self._item_of.keys() & set(batch.each) and (known := self._found_again(batch)):
                 self._wait_and_collect(known)
-        missing = live.still_missing(missing)
-        is_first = True
+        missing = [item for item in live.still_missing(missing) if item not in self._misfits]
+        if missing:  # a batch is checked only while it is processed
+            missing = first(missing)
+            if live.needs_consent(missing):
+                live.consent(live.estimate(missing, FACTOR)._replace(seconds=None))
         for _ in range(ROUNDS):
-            if not missing:
-                break
-            if is_first:  # a batch is checked only while it is processed
-                missing = first(missing)
-                if live.needs_consent(missing):
-                    live.consent(live.estimate(missing, FACTOR))
-                is_first = False
-            self._again = []
-            submitted = list(self._submitted(missing))
-            for batch in submitted:
-                self._wait_and_collect(batch)
-            missing = self._again
+            while missing:
+                self._unpaid = []
+                submitted = list(self._submitted(missing))
+                for batch in submitted:
+                    self._wait_and_collect(batch)
+                missing = self._unpaid if submitted else []
+            missing, self._again = self._again, []
+        for item in self._unpaid:
+            live.fail(item, NOT_SENT)
         for item in missing:
-            live.fail(item, "it expired in the batch; run it again")
+            live.fail(item, "no batch has answered it; run it again")
         if self._misfits:
             live.progress.note(f"asked live, for it did not fit in the batch: {many(len(self._misfits), 'row')}")
         return self._misfits
@@ -173,10 +195,10 @@ class BatchedRows:
         part: list[Task] = []
         size = 0
         for task in self._live.tasks(missing):
-            if not self._live.money.may_send(task.most_usd * FACTOR):
-                self._live.fail(task.item, NOT_SENT)
+            if not self._live.money.reserve(task.most_usd * FACTOR):
+                self._unpaid.append(task.item)
                 continue
-            task = task._replace(request=replace(task.request, stream=False))
+            task = task._replace(request=self._live.adapted(task.request))
             bytes_of = len(task.request.to_json())
             if part and (len(part) == MOST_REQUESTS or size + bytes_of > MOST_BYTES):
                 yield self._submit(part)
@@ -187,78 +209,118 @@ class BatchedRows:
             yield self._submit(part)
 
     def _submit(self, tasks: Sequence[Task]) -> Batch:
-        live = self._live
+        live, store = self._live, self._job.store
         digests = [live.digests[task.item] for task in tasks]
         most = sum(task.most_usd for task in tasks) * FACTOR
-        batch = row_store.begin_batch(
-            self._job.store, live.number, live.endpoint, live.request.model, digests, most, live.money.held_id
-        )  # fmt: skip
+        batch = row_store.put_batch(store, Batch(
+            os.urandom(8).hex(), live.number, time.time(), live.endpoint, live.request.model, SUBMITTING, "",
+            len(digests), most, live.money.held_id, b"".join(digests),
+        ))  # fmt: skip
         try:
             status = self._batches.submit(
                 [(digest.hex(), task.request) for digest, task in zip(digests, tasks, strict=True)]
             )
-        except APIError:
-            row_store.remove_batch(self._job.store, batch)
-            live.money.back(most)
-            raise
-        except TransportError as error:
-            error.hint = "the batch may have been made all the same: run it again, and it is looked for first"
+        except (APIError, TransportError) as error:
+            if isinstance(error, APIError) and 400 <= error.status < 500 and error.status not in (408, 409, 429):
+                row_store.remove_batch(store, batch)  # that is clear: it was not made
+                live.money.release(most)
+            else:
+                live.money.leave(most)
+                error.hint = "the batch may have been made all the same: run it again, and it is looked for first"
             raise
         until = datetime.fromtimestamp(batch.at) + timedelta(days=KEPT_DAYS)
         live.progress.note(
             f"batch {status.id} of {many(len(tasks), 'request')}: its results are there until {until:%Y-%m-%d}; another"
             " kernel can collect them with the same call"
         )
-        return row_store.put_state(self._job.store, batch, SUBMITTED, status.id)
+        return row_store.put_batch(store, batch._replace(state=SUBMITTED, batch=status.id))
 
     def _found_again(self, batch: Batch) -> Batch | None:
         """Return a batch of an earlier kernel, with its name; None where it was never made.
 
         Raises: ConfigError where that cannot be told, and the user does not say that it is to be submitted anew.
         """
+        store = self._job.store
         if batch.state != SUBMITTING:
             return batch
-        known = {one.batch for one in row_store.open_batches(self._job.store, self._live.endpoint, "")}
+        if row_store.is_in_flight(store, batch.held, but=self._live.session_id):
+            raise ConfigError(
+                f"another kernel is submitting a batch of {many(batch.size, 'request')} with these rows",
+                "nothing was sent; wait until it has done so, then run it again",
+            )
+        known = {one.batch for one in row_store.open_batches(store, self._live.endpoint, "")}
         try:
-            candidates = [
-                one
-                for one in self._batches.listed()
-                if one.size == batch.size and one.id not in known and (one.created or 0) >= batch.at - CLOCKS_S
-            ]
-        except CometError:
-            candidates, is_clear = [], False
-        else:
+            listed, are_all = self._batches.listed()
+            candidates = [one for one in listed if one.id not in known and _may_be(one, batch)]
             candidates = [one for one in candidates if not one.is_ended or self._is_ours(one.id, batch)]
-            is_clear = len(candidates) <= 1
-        if len(candidates) == 1:
-            return row_store.put_state(self._job.store, batch, SUBMITTED, candidates[0].id)
-        if not is_clear:
+        except CometError:
+            candidates, are_all = [], False
+        is_certain = len(candidates) == 1 and None not in (candidates[0].size, candidates[0].created)
+        if is_certain:
+            return row_store.put_batch(store, batch._replace(state=SUBMITTED, batch=candidates[0].id))
+        if candidates or not are_all:
             at = datetime.fromtimestamp(batch.at)
             what = f"a batch of {many(batch.size, 'request')} was being submitted at {at:%H:%M on %Y-%m-%d} when its"
             what += " kernel ended, and whether the endpoint has it cannot be told"
             if not self._live.ask_user(f"{what}. Submit it anew, though it may be paid twice? [y/N] "):
                 raise ConfigError(what, "nothing was sent; look at the provider's page of batches, then run it again")
-        row_store.remove_batch(self._job.store, batch)
+        row_store.remove_batch(store, batch)
         return None
 
     def _is_ours(self, name: str, batch: Batch) -> bool:
         digests = {digest.hex() for digest in batch.each}
-        return all(custom_id in digests for custom_id, _ in self._batches.results(name))
+        return any(custom_id in digests for custom_id, _ in self._batches.results(name))
 
     # ---- waiting and collecting
 
     def _wait_and_collect(self, batch: Batch) -> None:
-        pause = FIRST_POLL_S
         try:
-            while not (status := self._batches.status(batch.batch)).is_ended:
-                working = status.counts.get("processing", 0)
-                self._live.wait(f"batch {batch.batch}: {working:,} of {batch.size:,} are being worked on", pause)
-                pause = min(pause * 2, LONGEST_POLL_S)
+            self._wait(batch)
+            self._collect(row_store.put_batch(self._job.store, batch._replace(state=ENDED)))
         except KeyboardInterrupt:
+            self._leave(batch)
             self._interrupted(batch)
             raise
-        batch = row_store.put_state(self._job.store, batch, ENDED)
-        self._collect(batch)
+        except APIError as error:
+            if error.status != 404:
+                self._leave(batch)
+                raise
+            self._gone(batch)
+        except CometError:
+            self._leave(batch)
+            raise
+
+    def _leave(self, batch: Batch) -> None:
+        """Keep the money of a batch of this run set aside, for it goes on."""
+        if batch.held == self._live.money.held_id:
+            self._live.money.leave(batch.most_usd or 0.0)
+
+    def _wait(self, batch: Batch) -> None:
+        """Return when the batch has ended. Passing errors are waited out: it may take hours."""
+        pause, failing_since = FIRST_POLL_S, None
+        while True:
+            try:
+                status = self._batches.status(batch.batch)
+                if status.is_ended:
+                    return
+                failing_since = None
+                why = f"batch {batch.batch}: {status.working:,} of {batch.size:,} are being worked on"
+            except CometError as error:
+                failing_since = failing_since or time.monotonic()
+                if meaning(error) != MOMENT or time.monotonic() - failing_since > PATIENCE_S:
+                    raise
+                why = f"batch {batch.batch}: {said(error)}; it is asked for again"
+            self._live.wait(why, pause)
+            pause = min(pause * 2, LONGEST_POLL_S)
+
+    def _gone(self, batch: Batch) -> None:
+        """Forget a batch that the endpoint does not know any more, where the user agrees. Raises: ConfigError."""
+        what = f"the endpoint has batch {batch.batch} or its results no more; they are kept for {KEPT_DAYS} days"
+        if not (self._job.options.yes or self._live.ask_user(f"{what}. Ask for its rows anew? [y/N] ")):
+            raise ConfigError(what, "nothing was sent; yes=True (--yes) asks for its rows anew")
+        row_store.remove_batch(self._job.store, batch)
+        self._live.money.forget(batch.held)
+        self._live.progress.note(what)
 
     def _interrupted(self, batch: Batch) -> None:
         """Ask whether the batch is to go on without us."""
@@ -270,8 +332,11 @@ class BatchedRows:
             self._live.progress.note(f"batch {batch.batch} goes on; the same call collects it")
 
     def _collect(self, batch: Batch) -> None:
-        """Read the results into the run. Raises: APIError where all requests failed for one reason, as for credit."""
-        live, left = self._live, {digest for digest in batch.each if digest in self._item_of}
+        """Read the results into the run.
+
+        Raises: APIError where all requests failed for one reason, as for credit; Unreadable where results are missing.
+        """
+        live, left = self._live, set(batch.each)
         errors: list[tuple[int, APIError]] = []
         outcomes: list[Outcome] = []
         for custom_id, result in self._batches.results(batch.batch):
@@ -279,21 +344,28 @@ class BatchedRows:
             if digest not in left:
                 continue
             left.discard(digest)
-            item = self._item_of[digest]
+            item = self._item_of.get(digest)
+            if item is None:  # of rows that are no longer asked for
+                continue
             if result.get("type") == "succeeded":
                 outcomes += self._succeeded(item, result.get("message"))
             elif result.get("type") == "errored":
                 errors.append((item, error_from(200, result.get("error"))))
             else:  # expired or canceled: it was not sent, and cost nothing
                 self._again.append(item)
-            if len(outcomes) >= 500:
+            if len(outcomes) >= AT_ONCE:
                 live.take(outcomes)
                 outcomes = []
         live.take(outcomes)
-        self._again += [self._item_of[digest] for digest in left]  # of which there is no result
-        live.money.back(batch.most_usd or 0.0)
-        row_store.put_state(self._job.store, batch, COLLECTED)
-        live.forget_reservation(batch.held)
+        if len(left) > max(FEW_MISSING, batch.size // 20):
+            what = f"{len(left):,} of {batch.size:,} results of batch {batch.batch} are missing"
+            raise Unreadable(what, _LATER)
+        self._again += [self._item_of[digest] for digest in left if digest in self._item_of]
+        live.flush()  # what was paid is in the store before the batch is done with
+        if batch.held == live.money.held_id:
+            live.money.release(batch.most_usd or 0.0)
+        row_store.put_batch(self._job.store, batch._replace(state=COLLECTED))
+        live.money.forget(batch.held)
         reasons = {error.what for _, error in errors}
         if errors and len(errors) == batch.size and len(reasons) == 1:
             raise errors[0][1]
@@ -309,10 +381,12 @@ class BatchedRows:
             message = live.message_of(body)
         except CometError as error:
             return [Outcome(item, None, said(error))]
-        usd = live.money.cost_of(message.usage)
+        usd = live.money.cost_of(prices.estimated_usage(message.usage, live.request, message.text))
         usd = None if usd is None else usd * FACTOR
         live.money.count(message.usage, usd)
         try:
+            if message.stop_reason == "max_tokens" and self._job.raised_max_tokens:
+                raise Mismatch("it is cut off")
             if problem := problem_of(message):
                 raise ReplyError(problem)
             return [Outcome(item, live.read(message), usd=usd)]
@@ -321,6 +395,12 @@ class BatchedRows:
             return []
         except ReplyError as error:
             return [Outcome(item, message, said(error), usd=usd)]
+
+
+def _may_be(status: Status, batch: Batch) -> bool:
+    """Return whether a batch of the endpoint's list may be the one whose submission got no answer."""
+    is_as_large = status.size is None or status.size == batch.size
+    return is_as_large and (status.created is None or status.created >= batch.at - CLOCKS_S)
 
 
 def _digest(custom_id: str) -> bytes:

@@ -11,21 +11,25 @@ import itertools
 import os
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from itertools import accumulate
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from .._version import VERSION
+from ..api.endpoint import Endpoint
 from ..api.transport import HTTPRequest, HTTPResponse, PooledTransport
-from ..describe.dependencies import table_library
+from ..background import in_background
+from ..describe.dependencies import is_series_like, table_library
 from ..errors import ConfigError, TransportError
 from ..keys import Key
 from ..origins import is_loopback
-from .live import Places
+from .live import Backend
 
+GRACE_S = 30.0  # seconds that a task may take beyond its request
 THREADS_OF_A_WORKER = 64  # connections that each worker process keeps
-_keys: dict[str, Key] = {}  # of a worker process, by the origin for which each is
+_keys: dict[str, Key] = {}  # of a worker process, by the run whose requests carry it
 _transport: PooledTransport | None = None
 _lock = threading.Lock()
 
@@ -33,8 +37,12 @@ _lock = threading.Lock()
 # ---- on the workers
 
 
-def _take_key(origin: str, secret: str) -> None:
-    _keys[origin] = Key(secret, "the driver")
+def _take_key(run: str, secret: str) -> None:
+    _keys[run] = Key(secret, "the driver")
+
+
+def _forget_key(run: str) -> None:
+    _keys.pop(run, None)
 
 
 def _version() -> str:
@@ -55,18 +63,18 @@ class Sent(NamedTuple):
     worker: str = ""
 
 
-def _send(request: HTTPRequest, origin: str) -> Sent:
-    """Make one request, on a worker. origin: whose key it is to carry; "" for none."""
+def _send(request: HTTPRequest, run: str) -> Sent:
+    """Make one request, on a worker. run: whose key it is to carry; "" for none."""
     global _transport
     with _lock:
         if _transport is None:
             _transport = PooledTransport(THREADS_OF_A_WORKER)
-    if origin and origin not in _keys:
+    if run and run not in _keys:
         from distributed import get_worker
 
         return Sent(lacks_key=True, worker=get_worker().address)
     try:
-        response = _transport(request._replace(key=_keys.get(origin)))
+        response = _transport(request._replace(key=_keys.get(run)))
     except TransportError as error:
         return Sent(failure=(error.what, error.hint, error.kind))
     return Sent(response.status, dict(response.headers), response.body())
@@ -78,68 +86,83 @@ def _send(request: HTTPRequest, origin: str) -> Sent:
 class ClusterTransport:
     """A `Transport` whose requests are made by Dask's workers; for many threads, each of which waits for its own."""
 
-    def __init__(self, client: Any) -> None:
-        self._client = client
+    def __init__(self, client: Any, *, allow_tcp: bool) -> None:
+        """allow_tcp: also where others can read what goes to the workers."""
+        self._client, self._allow_tcp = client, allow_tcp
         self._run = os.urandom(4).hex()
         self._count = itertools.count()
         self._pending: dict[str, Any] = {}
-        self._is_abandoned = False
+        self._is_abandoned = self._has_told = False
+
+    def tell_key(self, key: Key, workers: list[str] | None = None) -> None:
+        """Put the key into the memory of the workers. Raises: ConfigError where it could be read on the way."""
+        addresses = workers or [str(self._client.scheduler.address), *_workers(self._client)]
+        readable = [address for address in addresses if _is_readable(address)]
+        if readable and not self._allow_tcp:
+            raise ConfigError(
+                f"the cluster is not encrypted ({readable[0]}): your key and the rows could be read on the way",
+                "use tls:// for the cluster, or CometSettings.allow_http = True; nothing was sent",
+            )
+        self._client.run(_take_key, self._run, key.reveal(), workers=workers)
+        self._has_told = True
 
     def __call__(self, request: HTTPRequest) -> HTTPResponse:
         """Raises: TransportError when no answer came, or the cluster is gone."""
-        parts = urlsplit(request.url)
-        origin = f"{parts.scheme}://{parts.netloc}" if request.key else ""
-        sent = self._sent(request, origin)
-        if sent.lacks_key and request.key:  # a worker that has come later
-            self._client.run(_take_key, origin, request.key.reveal(), workers=[sent.worker])
-            sent = self._sent(request, origin)
+        if self._is_abandoned:
+            raise TransportError("the request was given up", kind="cluster")
+        try:
+            sent = self._sent(request)
+            if sent.lacks_key and request.key:  # a worker that has come later
+                self.tell_key(request.key, [sent.worker])
+                sent = self._sent(request)
+        except ConfigError:
+            raise
+        except Exception as error:  # noqa: BLE001  # distributed and whatever broke there raise what they like
+            what = f"the cluster did not make the request: {type(error).__name__}: {error}"
+            raise TransportError(what, "check the Dask cluster; what had come is kept", kind="cluster") from None
         if sent.failure:
             what, hint, kind = sent.failure
             raise TransportError(what, hint, kind=kind)
         return HTTPResponse(sent.status, sent.headers, [sent.body])
 
-    def _sent(self, request: HTTPRequest, origin: str) -> Sent:
+    def _sent(self, request: HTTPRequest) -> Sent:
         name = f"comet-{self._run}-{next(self._count)}"
-        if self._is_abandoned:
-            raise TransportError("the request was given up", kind="cluster")
+        # Neither the key goes along, nor the driver's way to the network, in which passwords may stand.
+        bare = request._replace(key=None, environment=None)
+        run = self._run if request.key else ""
         try:
-            future = self._client.submit(_send, request._replace(key=None), origin, key=name, pure=False, retries=0)
-            self._pending[name] = future
-            result: Sent = future.result()
-            return result
-        except Exception as error:  # noqa: BLE001  # distributed and whatever broke there raise what they like
-            what = f"the cluster did not make the request: {type(error).__name__}: {error}"
-            raise TransportError(what, "check the Dask cluster; what had come is kept", kind="cluster") from None
+            future = self._pending[name] = self._client.submit(_send, bare, run, key=name, pure=False, retries=0)
+            sent: Sent = future.result(timeout=request.deadline_s + request.connect_s + GRACE_S)
+            return sent
         finally:
             if pending := self._pending.pop(name, None):
                 pending.release()
 
     def abandon(self) -> None:
         self._is_abandoned = True
-        pending = list(self._pending.values())
-        if pending:
-            self._client.cancel(pending, force=True)
+        if pending := list(self._pending.values()):
+            in_background(lambda: self._client.cancel(pending, force=True))
 
     def close(self) -> None:
-        """Let go of what is held: there is nothing, for each result was released as it came."""
+        """Have the workers forget the key."""
+        if self._has_told:
+            in_background(lambda: self._client.run(_forget_key, self._run))
 
 
-def on_cluster(client: Any, key: Key | None, url: str, *, allow_tcp: bool) -> Callable[[int], Places]:
+def on_cluster(client: Any, endpoint: Endpoint, *, allow_tcp: bool) -> Backend:
     """Return the workers of a Dask cluster as the place where requests are made; they know the key from now on.
 
     allow_tcp: also where others can read what goes to the workers.
-    Raises: ConfigError where that could be read, or the workers have another version of this package.
+    Raises: ConfigError where that could be read, the workers have another version of this package, or they are on other
+    machines than an endpoint which only this one can reach.
     """
     if not (hasattr(type(client), "submit") and hasattr(type(client), "scheduler_info")):
         raise ConfigError(f"client is a Dask client, not a {type(client).__name__}", "nothing was sent")
     workers = _workers(client)
-    addresses = [str(client.scheduler.address), *workers]
-    open_to_others = [address for address in addresses if _is_readable(address)]
-    if key and open_to_others and not allow_tcp:
-        raise ConfigError(
-            f"the cluster is not encrypted ({open_to_others[0]}): your key and the rows could be read on the way",
-            "use tls:// for the cluster, or CometSettings.allow_http = True; nothing was sent",
-        )
+    is_here = endpoint.local_model is not None or is_loopback(urlsplit(endpoint.base_url).hostname or "")
+    if is_here and (elsewhere := next((address for address in workers if _is_elsewhere(address)), "")):
+        what = f"the endpoint is on this machine, and a worker is on another one ({elsewhere})"
+        raise ConfigError(what, "nothing was sent; leave client out, or set CometSettings.endpoint")
     try:
         versions = client.run(_version)
     except Exception as error:  # noqa: BLE001  # what the workers raise
@@ -150,15 +173,10 @@ def on_cluster(client: Any, key: Key | None, url: str, *, allow_tcp: bool) -> Ca
     if others := sorted({version for version in versions.values() if version != VERSION}):
         what = f"the workers have comet_magic {others[0]}, and this kernel {VERSION}"
         raise ConfigError(what, "install the same version; nothing was sent")
-    if key and url:
-        parts = urlsplit(url)
-        client.run(_take_key, f"{parts.scheme}://{parts.netloc}", key.reveal())
-
-    def places(most: int) -> Places:
-        transport = ClusterTransport(client)
-        return Places(transport, transport.abandon, transport.close)
-
-    return places
+    transport = ClusterTransport(client, allow_tcp=allow_tcp)
+    if endpoint.key:
+        transport.tell_key(endpoint.key)
+    return Backend(transport, transport.abandon, transport.close)
 
 
 def _workers(client: Any) -> list[str]:
@@ -168,9 +186,13 @@ def _workers(client: Any) -> list[str]:
     return workers
 
 
-def _is_readable(address: str) -> bool:
+def _is_elsewhere(address: str) -> bool:
     parts = urlsplit(address)
-    return parts.scheme in ("tcp", "ws") and not is_loopback(parts.hostname or "")
+    return parts.scheme != "inproc" and not is_loopback(parts.hostname or "")
+
+
+def _is_readable(address: str) -> bool:
+    return urlsplit(address).scheme in ("tcp", "ws") and _is_elsewhere(address)
 
 
 def default_client() -> Any:
@@ -196,14 +218,16 @@ def is_dask(rows: Any) -> bool:
 class DaskSource(NamedTuple):
     """A Dask DataFrame as rows. Its columns are held where they are computed; divisions and index stay.
 
-    named: the columns that the prompt names, persisted.        ends: the number of rows up to each partition's end.
-    cache: the partition that was read last, with its number.
+    parts: its partitions, delayed.        named: of each, what the prompt names, persisted, with a digest of it.
+    ends: the number of rows up to each partition's end.        cache: the partition that was read last, by its number.
     """
 
     table: Any
     names: Sequence[Any]
-    cache: list[Any]
-    named: Any = None
+    cache: dict[int, tuple[Any, str]]
+    parts: Sequence[Any] = ()
+    wanted: Sequence[Any] = ()
+    named: Sequence[Any] = ()
     ends: Sequence[int] = ()
     library: str = "pandas"
 
@@ -212,14 +236,19 @@ class DaskSource(NamedTuple):
         return self.ends[-1] if self.ends else 0
 
     @property
-    def positions(self) -> Sequence[int]:
-        return range(self.size)
+    def taken(self) -> Sequence[Any]:
+        """The names that no new column may have."""
+        return self.names
 
     def prepared(self, wanted: Sequence[Any]) -> DaskSource:
         """Compute the columns that the prompt names, once."""
-        named = self.table[list(dict.fromkeys(wanted))].persist()
-        sizes = named.map_partitions(len, meta=("size", "int64")).compute()
-        return self._replace(named=named, ends=list(accumulate(int(size) for size in sizes)))
+        import dask
+        from dask.delayed import delayed
+
+        parts = self.table.to_delayed(optimize_graph=False)  # which would put several into one
+        named = dask.persist(*[delayed(_named)(part, list(wanted)) for part in parts])  # type: ignore[attr-defined, no-untyped-call]
+        sizes = dask.compute(*[delayed(_size)(part) for part in named])  # type: ignore[attr-defined, no-untyped-call]
+        return self._replace(parts=parts, wanted=list(wanted), named=named, ends=list(accumulate(sizes)))
 
     def part(self, wanted: Sequence[Any], begin: int, end: int) -> dict[Any, list[Any]]:
         """Return the values of these columns in some of the rows."""
@@ -227,18 +256,20 @@ class DaskSource(NamedTuple):
         number = bisect_right(self.ends, begin)
         while begin < end:
             first = self.ends[number - 1] if number else 0
-            frame = self._computed(number)
+            frame, _ = self._computed(number)
             last = min(end, self.ends[number])
             for name in part:
                 part[name] += frame[name].iloc[begin - first : last - first].tolist()
             begin, number = last, number + 1
         return part
 
-    def _computed(self, number: int) -> Any:
-        """Return a partition of the named columns; the latest is kept, for rows are read in order."""
-        if not (self.cache and self.cache[0] == number):
-            self.cache[:] = [number, self.named.get_partition(number).compute()]
-        return self.cache[1]
+    def _computed(self, number: int) -> tuple[Any, str]:
+        """Return what the prompt names in a partition; the latest is kept, for rows are read in order."""
+        if number not in self.cache:
+            computed = self.named[number].compute()
+            self.cache.clear()
+            self.cache[number] = computed
+        return self.cache[number]
 
     def with_columns(self, columns: Mapping[str, Any]) -> Any:
         """Return a Dask DataFrame of the rows with further columns; computing it sends nothing."""
@@ -248,10 +279,10 @@ class DaskSource(NamedTuple):
 
         frame = pandas.DataFrame(columns)
         begins = [0, *self.ends[:-1]]
-        meta = _joined(self.table._meta, frame.iloc[:0])
+        meta = _with(self.table._meta, frame.iloc[:0])
         parts = [
-            delayed(_joined)(part, frame.iloc[begin:end].reset_index(drop=True))
-            for part, begin, end in zip(self.table.to_delayed(), begins, self.ends, strict=True)
+            delayed(_joined)(part, frame.iloc[begin:end].reset_index(drop=True), named, self.wanted)
+            for part, named, begin, end in zip(self.parts, self.named, begins, self.ends, strict=True)
         ]
         return dd.from_delayed(parts, meta=meta, divisions=self.table.divisions, verify_meta=False)
 
@@ -261,12 +292,24 @@ class DaskSource(NamedTuple):
             raise ConfigError("sample is not for a Dask DataFrame", "nothing was sent; ddf.sample(frac=…) is one")
         if limit is None:
             return self
-        from .source import source_of
+        from .source import check_choice, source_of
 
+        check_choice(limit, sample)
         return source_of(self.table.head(limit, npartitions=-1))
 
 
-def _joined(part: Any, columns: Any) -> Any:
+def _named(part: Any, names: list[Any]) -> tuple[Any, str]:
+    """Return some columns of a partition, and a digest of them."""
+    frame = part[list(dict.fromkeys(names))]
+    digest = sha256(repr([frame[name].tolist() for name in frame.columns]).encode("utf-8", "surrogatepass"))
+    return frame, digest.hexdigest()
+
+
+def _size(named: tuple[Any, str]) -> int:
+    return len(named[0])
+
+
+def _with(part: Any, columns: Any) -> Any:
     """Return a partition with further columns, by position."""
     joined = part.copy()
     for name in columns.columns:
@@ -274,8 +317,20 @@ def _joined(part: Any, columns: Any) -> Any:
     return joined
 
 
+def _joined(part: Any, columns: Any, named: tuple[Any, str], names: list[Any]) -> Any:
+    """Return a partition with its replies. Raises: ConfigError where its rows come in another order than before."""
+    if _named(part, names)[1] != named[1]:
+        raise ConfigError(
+            "the Dask DataFrame gives its rows in another order each time it is computed, so no reply can be put beside"
+            " its row",
+            "ddf = ddf.persist(), and call map again: the replies are in the store, and nothing is sent for them",
+        )
+    return _with(part, columns)
+
+
 def dask_source(rows: Any) -> DaskSource:
-    """Return the source of a Dask DataFrame. Raises: ConfigError for a column, and for one of no pandas."""
-    if not hasattr(type(rows), "to_delayed") or not hasattr(rows, "columns"):
+    """Return the source of a Dask DataFrame or Series. Raises: ConfigError for another collection."""
+    rows = rows.to_frame() if is_series_like(rows) else rows
+    if not hasattr(type(rows), "to_delayed") or not hasattr(type(rows), "columns"):
         raise ConfigError(f"rows are a Dask DataFrame, not a Dask {type(rows).__name__}", "nothing was sent")
-    return DaskSource(rows, list(rows.columns), [])
+    return DaskSource(rows, list(rows.columns), {})

@@ -1,6 +1,7 @@
 """What the replies become: columns with the types that were asked for, whatever came.
 
-A type decides its column, and never the values: all rows may have failed, and two runs can be put together.
+A type decides its column, and never the values: all rows may have failed, and two runs can be put together. A value
+that the column has no room for makes its row an error.
 """
 
 from __future__ import annotations
@@ -9,17 +10,22 @@ import datetime as dt
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any, NamedTuple
 
 from ..errors import ConfigError
+from ..output.schema import Mismatch
 from ..output.typed import OutputType
 from ..suggestions import did_you_mean
 
 ERROR = "error"
 TEXT: Mapping[str, Any] = {"type": "string"}
+NESTED = ("objects", "columns")
 _SCALARS = ("string", "integer", "number", "boolean")
+_MOMENTS = {"date": "date", "date-time": "datetime"}
+DEEPEST = 8  # references to references that are followed
 
 
 class Column(NamedTuple):
@@ -34,57 +40,78 @@ class Column(NamedTuple):
 
     @property
     def labels(self) -> list[Any]:
-        """The values that it may have, where they are listed; [] where they are not."""
+        """The values that it may have, where they are listed and differ; [] elsewhere."""
         schema = _not_null(self.schema)
         listed = schema.get("enum", []) if "const" not in schema else [schema["const"]]
         labels = [label for label in listed if label is not None]
-        return labels if all(isinstance(label, str | int | bool) for label in labels) else []
+        is_plain = all(isinstance(label, str | int) for label in labels)
+        return labels if is_plain and len(set(labels)) == len(labels) else []
 
     @property
     def kind(self) -> str:
         """`string`, `integer`, `number`, `boolean`, `date`, `datetime`, `array`, `object`, or "" for anything."""
         schema = _not_null(self.schema)
-        form = {"date": "date", "date-time": "datetime"}.get(str(schema.get("format", "")))
         kind = schema.get("type", "")
-        if kind == "string" and form:
-            return form
+        if kind == "string" and (moment := _MOMENTS.get(str(schema.get("format", "")))):
+            return moment
         return str(kind) if kind in (*_SCALARS, "array", "object") else ""
 
 
-def _not_null(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the one alternative that is not null; the schema itself where there are more."""
-    others = [part for part in schema.get("anyOf", []) if part.get("type") != "null"]
+def _not_null(schema: Any) -> Mapping[str, Any]:
+    """Return the one alternative that is not null; the schema itself where there are more, and {} for `true`."""
+    if not isinstance(schema, Mapping):
+        return {}
+    others = [
+        part for part in schema.get("anyOf", []) if not (isinstance(part, Mapping) and part.get("type") == "null")
+    ]
     if isinstance(kinds := schema.get("type"), list):
         rest = [kind for kind in kinds if kind != "null"]
         return {**schema, "type": rest[0] if len(rest) == 1 else ""}
     return _not_null(others[0]) if len(others) == 1 else schema
 
 
-def columns_for(output: OutputType | None, into: str | None, nested: str, taken: Iterable[Any]) -> list[Column]:
+def columns_for(
+    output: OutputType | None, into: str | None, nested: str, taken: Iterable[Any], samples: int = 1, *,
+    ignores_case: bool = False,
+) -> list[Column]:  # fmt: skip
     """Return the columns of the result, without those of errors.
 
     into: name of the one column; None: a column for each field of an object, else `reply`.
     nested: "objects" or "columns", for objects in objects.        taken: the names that the table has.
+    samples: how often each row is asked; then each column has a number behind its name.
+    ignores_case: whether the table does not tell `Error` from `error`.
     Raises: ConfigError where a name is taken.
     """
-    if nested not in ("objects", "columns"):
-        raise ConfigError(
-            f"nested is 'objects' or 'columns', not {nested!r}{did_you_mean(str(nested), ('objects', 'columns'))}",
-            "nothing was sent",
-        )
-    schema = TEXT if output is None else _resolved(output.form.schema, output.form.schema)
+    if nested not in NESTED:
+        near = did_you_mean(str(nested), NESTED)
+        raise ConfigError(f"nested is 'objects' or 'columns', not {nested!r}{near}", "nothing was sent")
+    schema: Any = TEXT if output is None else _resolved(output.form.schema, output.form.schema)
     if output is not None and output.is_held:
         schema = schema["properties"]["value"]
-    is_object = schema.get("type") == "object" and bool(schema.get("properties"))
+    if output is not None and output.is_json_schema:  # whose dates stay the texts that they are
+        schema = _without_formats(schema)
+    is_object = _not_null(schema).get("type") == "object" and bool(_not_null(schema).get("properties"))
     has_fields = is_object and into is None
-    columns = list(_fields(schema, (), nested)) if has_fields else [Column(into or "reply", (), schema)]
-    known = set(map(str, taken))
-    for column in [*(column.name for column in columns), ERROR]:
-        if column in known:
-            what = f"the table has a column {column!r} already"
+    columns = list(_fields(_not_null(schema), (), nested)) if has_fields else [Column(into or "reply", (), schema)]
+    spell = str.casefold if ignores_case else str
+    known = {spell(str(name)) for name in taken}
+    own: set[str] = set()
+    for name in [*names_of(columns, samples), ERROR]:
+        if spell(name) in known:
+            what = f"the table has a column {name!r} already"
             raise ConfigError(what, "nothing was sent; into='…' names the new one, or drop the old one before")
-        known.add(column)
+        if spell(name) in own:
+            what = f"two columns of the result would be called {name!r}"
+            raise ConfigError(what, "nothing was sent; name the field of the type otherwise, or use into='…'")
+        own.add(spell(name))
     return columns
+
+
+def names_of(columns: Sequence[Column], samples: int) -> list[str]:
+    """Return the names of the new columns."""
+    if samples == 1:
+        return [column.name for column in columns]
+    return [f"{column.name}_{sample + 1}" for column in columns for sample in range(samples)]
 
 
 def _fields(schema: Mapping[str, Any], path: tuple[str, ...], nested: str) -> Iterable[Column]:
@@ -93,7 +120,7 @@ def _fields(schema: Mapping[str, Any], path: tuple[str, ...], nested: str) -> It
         if nested == "columns" and inner.get("type") == "object" and inner.get("properties"):
             yield from _fields(inner, (*path, name), nested)
         else:
-            yield Column("_".join((*path, name)), (*path, name), part)
+            yield Column("_".join((*path, name)), (*path, name), part if isinstance(part, Mapping) else {})
 
 
 def _resolved(schema: Any, whole: Mapping[str, Any], depth: int = 0) -> Any:
@@ -103,50 +130,96 @@ def _resolved(schema: Any, whole: Mapping[str, Any], depth: int = 0) -> Any:
     if not isinstance(schema, Mapping):
         return schema
     if isinstance(reference := schema.get("$ref"), str):
+        from urllib.parse import unquote
+
         target: Any = whole
-        for step in reference.removeprefix("#").strip("/").split("/"):
+        for step in unquote(reference).removeprefix("#").strip("/").split("/"):
+            step = step.replace("~1", "/").replace("~0", "~")
             target = target.get(step, {}) if isinstance(target, Mapping) else {}
-        return _resolved(target, whole, depth + 1) if depth < 8 else {}
+        return _resolved(target, whole, depth + 1) if depth < DEEPEST else {}
     return {
         name: _resolved(part, whole, depth) for name, part in schema.items() if name not in ("$defs", "definitions")
     }
 
 
+def _without_formats(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_without_formats(part) for part in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    return {name: _without_formats(part) for name, part in schema.items() if name != "format"}
+
+
 # ---- values
 
 
-def field_of(value: Any, path: Sequence[str]) -> Any:
-    """Return a field of a reply's value; None where it has none."""
+def cells(value: Any, columns: Sequence[Column]) -> tuple[Any, ...]:
+    """Return what stands in each column for a reply's value. Raises: Mismatch where a column has no room for it."""
+    plain = _plain(value)
+    return tuple(_cell(_at(plain, column.path), column.schema) for column in columns)
+
+
+def _at(value: Any, path: Sequence[str]) -> Any:
     for name in path:
-        value = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+        value = value.get(name) if isinstance(value, Mapping) else None
     return value
 
 
-def plain_value(value: Any) -> Any:
-    """Return a value as lists, dicts and scalars, as a column holds them."""
+def _plain(value: Any) -> Any:
+    """Return a value as lists, dicts and scalars."""
     if isinstance(value, Enum):
-        return value.value
+        return _plain(value.value)
     if hasattr(value, "model_dump"):
-        return plain_value(value.model_dump(by_alias=True))
+        return _plain(value.model_dump(by_alias=True))
     if is_dataclass(value) and not isinstance(value, type):
-        return {one.name: plain_value(getattr(value, one.name)) for one in fields(value)}
+        return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
     if isinstance(value, Mapping):
-        return {str(name): plain_value(part) for name, part in value.items()}
+        return {str(name): _plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain_value(part) for part in value]
+        return [_plain(part) for part in value]
     return value
+
+
+def _cell(value: Any, schema: Any) -> Any:
+    """Return a value as its schema says: texts as texts, moments without a zone, whole numbers of at most 64 bits."""
+    if value is None or isinstance(value, str):
+        return value
+    column = Column("", (), _not_null(schema))
+    match column.kind:
+        case "integer":
+            if not -(2**63) <= value < 2**63:
+                raise Mismatch(f"{value} is larger than a column of whole numbers holds")
+        case "number":
+            return float(value)
+        case "date" if isinstance(value, dt.datetime):
+            return value.date()
+        case "datetime" if isinstance(value, dt.datetime) and value.tzinfo:
+            return value.astimezone(dt.timezone.utc).replace(tzinfo=None)  # one column has one zone
+        case "string" if not column.labels:
+            return value.isoformat() if isinstance(value, dt.time) else _text(value)
+        case "array" if isinstance(value, list):
+            return [_cell(part, column.schema.get("items", {})) for part in value]
+        case "object" if isinstance(value, Mapping) and column.schema.get("properties"):
+            parts = column.schema["properties"]
+            return {name: _cell(part, parts.get(name, {})) for name, part in value.items()}
+    return value
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 # ---- the libraries' own columns
 
 
 def built(library: str, column: Column, values: list[Any]) -> Any:
-    """Return a column of the library. values: None where there is none."""
+    """Return a column of the library. values: as `cells` gives them; None where there is none."""
     make: Callable[[Column, list[Any]], Any] = {
         "pandas": _pandas, "polars": _polars, "pyarrow": _arrow, "duckdb": _arrow,
         "list": lambda column, values: values,
     }[library]  # fmt: skip
-    return make(column, values)
+    # Rows that are equal share their reply, and must not share what can be changed.
+    return make(column, [deepcopy(value) if isinstance(value, list | dict) else value for value in values])
 
 
 def text_column(library: str, values: list[str | None]) -> Any:
@@ -157,43 +230,19 @@ def _pandas(column: Column, values: list[Any]) -> Any:
     pandas = sys.modules["pandas"]
     if labels := column.labels:
         return pandas.Categorical(values, categories=labels)
+    dtypes = {"integer": "Int64", "number": "Float64", "boolean": "boolean"}
     kind = column.kind
-    if kind == "integer":
-        fits = all(value is None or -(2**63) <= value < 2**63 for value in values)
-        return pandas.array(values, dtype="Int64" if fits else "object")
-    if kind == "number":
-        return pandas.array([None if value is None else float(value) for value in values], dtype="Float64")
-    if kind == "boolean":
-        return pandas.array(values, dtype="boolean")
+    if kind in dtypes:
+        return pandas.array(values, dtype=dtypes[kind])
     if kind == "string":
         is_old = int(pandas.__version__.split(".")[0]) < 3
         return pandas.array(values, dtype="object" if is_old else "str")
     if kind in ("date", "datetime"):
-        moments = _in_one_zone(values) if kind == "datetime" else values
-        with_zone = any(value is not None and getattr(value, "tzinfo", None) for value in moments)
-        dtype = "datetime64[us, UTC]" if with_zone else "datetime64[us]"
-        try:
-            return pandas.Series(moments, dtype=dtype).array
-        except (ValueError, OverflowError):  # as of the year 0001 in an older pandas
-            return _objects(pandas, values)
-    return _objects(pandas, values)
-
-
-def _objects(pandas: Any, values: list[Any]) -> Any:
-    column = pandas.Series([None] * len(values), dtype="object")
+        return pandas.Series(values, dtype="datetime64[us]").array
+    objects = pandas.Series([None] * len(values), dtype="object")
     for number, value in enumerate(values):
-        column.iat[number] = value
-    return column.array
-
-
-def _in_one_zone(values: list[Any]) -> list[Any]:
-    """Return moments that can stand in one column: all without a zone, or all in UTC."""
-    if not any(isinstance(value, dt.datetime) and value.tzinfo for value in values):
-        return values
-    utc = dt.timezone.utc
-    return [
-        value and (value.astimezone(utc) if value.tzinfo else value.replace(tzinfo=utc)) for value in values
-    ]  # fmt: skip
+        objects.iat[number] = value
+    return objects.array
 
 
 def _as_json(values: list[Any]) -> list[str | None]:
@@ -208,18 +257,14 @@ def _polars(column: Column, values: list[Any]) -> Any:
     kind = _polars_type(polars, column.schema)
     if kind is None:
         return polars.Series(column.name, _as_json(values), dtype=polars.String)
-    if column.kind == "datetime":
-        values = _in_one_zone(values)
-        with_zone = any(value is not None and value.tzinfo for value in values)
-        kind = polars.Datetime("us", "UTC" if with_zone else None)
-    return polars.Series(column.name, values, dtype=kind, strict=False)
+    return polars.Series(column.name, values, dtype=kind)
 
 
-def _polars_type(polars: Any, schema: Mapping[str, Any]) -> Any:
+def _polars_type(polars: Any, schema: Any) -> Any:
     """Return the type of polars for a schema; None where it may be anything."""
     names = {"string": "String", "integer": "Int64", "number": "Float64", "boolean": "Boolean", "date": "Date"}
-    column = Column("", (), schema)
     inner = _not_null(schema)
+    column = Column("", (), inner)
     if column.kind in names:
         return getattr(polars, names[column.kind])
     if column.labels:
@@ -245,18 +290,14 @@ def _arrow(column: Column, values: list[Any]) -> Any:
     kind = _arrow_type(arrow, column.schema)
     if kind is None:
         return arrow.array(_as_json(values), arrow.string())
-    if column.kind == "datetime":
-        values = _in_one_zone(values)
-        with_zone = any(value is not None and value.tzinfo for value in values)
-        kind = arrow.timestamp("us", "UTC" if with_zone else None)
     return arrow.array(values, kind)
 
 
-def _arrow_type(arrow: Any, schema: Mapping[str, Any]) -> Any:
+def _arrow_type(arrow: Any, schema: Any) -> Any:
     """Return the type of pyarrow for a schema; None where it may be anything."""
     names = {"string": "string", "integer": "int64", "number": "float64", "boolean": "bool_", "date": "date32"}
-    column = Column("", (), schema)
     inner = _not_null(schema)
+    column = Column("", (), inner)
     if column.kind in names:
         return getattr(arrow, names[column.kind])()
     if column.labels:

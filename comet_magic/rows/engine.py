@@ -6,6 +6,7 @@ One thread decides all of it, and never waits for a single row: what is to be as
 from __future__ import annotations
 
 import heapq
+import math
 import random
 import signal
 import threading
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 
 from ..api.retry import may_be_billed
 from ..errors import APIError, CometError, ConfigError, TransportError
+from ..messages import prices
 from ..messages.message import Message
 from ..messages.request import Request
 from ..store.rows import StoredRow
@@ -34,19 +36,23 @@ FIRST_WAIT_S = 0.5
 LONGEST_BACKOFF_S = 60.0
 PATIENCE_S = 600.0  # without a success, until a run of refusals ends
 PATIENCE_TO_CONNECT_S = 120.0
+FEW = 5  # rows that may be refused for as long, when all others have been answered
+MOST_AT_ONCE = 500  # outcomes that are handed on together
 LOOK_S = 0.05  # seconds between two looks at the time, the gate, and whether there was an interrupt
 
 
 class Task(NamedTuple):
     """A request for a row. item: the number of what is asked.        tokens: estimated, of prompt and reply.
 
-    most_usd: what it may cost.        tries, timeouts, refusals: of it so far.        is_cut: a value in it was cut.
+    most_usd: what it may cost.        usd: what its former tries have cost.
+    tries, timeouts, refusals: of it so far.        is_cut: a value in it was cut.
     """
 
     item: int
     request: Request
     most_usd: float = 0.0
     tokens: int = 0
+    usd: float = 0.0
     tries: int = 0
     timeouts: int = 0
     refusals: int = 0
@@ -54,9 +60,12 @@ class Task(NamedTuple):
 
 
 class _Begun(NamedTuple):
+    """A request under way. further: what was set aside for requests that its reply takes besides the first."""
+
     task: Task
     ticket: Ticket
     at: float
+    further: list[float]
 
 
 class Outcome(NamedTuple):
@@ -82,20 +91,21 @@ class Engine:
     """
 
     def __init__(
-        self, ask: Callable[[Task], Message], gate: Gate, money: Money, workers: int, *, rpm: float | None = None,
-        tpm: float | None = None, raised_max_tokens: int | None = None,
+        self, ask: Callable[[Task, list[float]], Message], gate: Gate, money: Money, workers: int, *,
+        rpm: float | None = None, tpm: float | None = None, raised_max_tokens: int | None = None,
     ) -> None:  # fmt: skip
-        """ask: makes one request, on some thread.
+        """ask: makes one request, on some thread; it adds to the list what it sets aside for further ones.
 
         raised_max_tokens: with which a reply that is cut is asked for once more; None: it stays cut.
         """
-        self._pool = Pool(lambda begun: ask(begun.task), workers)
+        self._pool = Pool(lambda begun: ask(begun.task, begun.further), workers)
+        self._open: dict[int, _Begun] = {}
         self._gate, self._money, self._workers, self._rpm, self._tpm = gate, money, workers, rpm, tpm
         self.raised_max_tokens, self.has_raised = raised_max_tokens, False
         self._again: list[tuple[float, int, Task]] = []
         self._next: Task | None = None
         self._last_success = time.monotonic()
-        self._is_spent = False
+        self._refused_usd = math.inf  # of a request for which there was no money, while nothing was under way
         self._order = 0
         self.has_succeeded = False
         self.stopped: CometError | None = None
@@ -126,7 +136,6 @@ class Engine:
             while True:
                 if refused := self._begin_some(tasks):
                     yield refused
-                    continue
                 if not self._pool.busy and not self._has_more(tasks):
                     return
                 yield self._came()
@@ -143,7 +152,10 @@ class Engine:
 
     def _begin_some(self, tasks: Iterator[Task]) -> list[Outcome]:
         """Begin what may begin now. Returns: what will never be sent, for the money is spent."""
+        refused: list[Outcome] = []
         while not self.stopped and not self.interrupts and self._pool.busy < self._workers:
+            if len(refused) == MOST_AT_ONCE:
+                break
             now = time.monotonic()
             is_again = bool(self._again) and self._again[0][0] <= now
             if self._gate.hold[0]:
@@ -151,27 +163,34 @@ class Engine:
             task = self._again[0][2] if is_again else self._peek(tasks)
             if task is None:
                 break
-            if self._is_spent or not self._money.may_send(task.most_usd):
+            if task.most_usd >= self._refused_usd or not self._money.reserve(task.most_usd):
                 if self._pool.busy:  # what comes may have cost less than was set aside for it
                     break
-                self._is_spent = True
+                self._refused_usd = min(self._refused_usd, task.most_usd)
                 self._drop(is_again)
-                return [Outcome(task.item, None, NOT_SENT, tries=task.tries)]
-            ticket = self._gate.begin(self._workers, rpm=self._rpm, tpm=self._tpm, tokens=task.tokens)
+                refused.append(Outcome(task.item, None, NOT_SENT, tries=task.tries))
+                continue
+            ticket = self._gate.begin(rpm=self._rpm, tpm=self._tpm, tokens=task.tokens)
             if ticket is None:
-                self._money.back(task.most_usd)
+                self._money.release(task.most_usd)
                 break
             self._drop(is_again)
-            self._give(_Begun(task, ticket, now))
-        return []
+            self._give(_Begun(task, ticket, now, []))
+        return refused
 
     def _give(self, begun: _Begun) -> None:
         try:
+            self._open[id(begun)] = begun
             self._pool.give(begun)
         except CometError as error:
-            self._gate.end(begun.ticket, is_refused=False, is_success=False)
-            self._money.back(begun.task.most_usd)
+            self._let_go(begun)
             self.stopped = error
+
+    def _let_go(self, begun: _Begun) -> None:
+        """Give back the place and the money of a request that nobody waits for any more."""
+        del self._open[id(begun)]
+        self._gate.end(begun.ticket, is_refused=False, is_success=False)
+        self._money.release(begun.task.most_usd + sum(begun.further))
 
     def _drop(self, is_again: bool) -> None:
         if is_again:
@@ -198,11 +217,16 @@ class Engine:
     def _ended(self, begun: _Begun, message: Message | None, error: BaseException | None) -> Outcome | None:
         """Take the end of a request. Returns: the outcome; None where it is asked again, or was given up."""
         task, now = begun.task._replace(tries=begun.task.tries + 1), time.monotonic()
-        self._money.back(task.most_usd)
+        del self._open[id(begun)]
+        self._refused_usd = math.inf
+        self._money.release(task.most_usd + sum(begun.further))
         is_refused = error is not None and failures.is_refusal(error)
         wait_s = error.retry_after if isinstance(error, APIError) else None
         self._gate.end(begun.ticket, is_refused=is_refused, is_success=error is None, wait_s=wait_s)
         usd = self._count(task, message, error)
+        if usd is not None:
+            task = task._replace(usd=task.usd + usd)
+            usd = task.usd
         took = Outcome(task.item, None, tries=task.tries, seconds=now - begun.at, usd=usd, is_cut=task.is_cut)
         if error is None and message is not None:
             self.has_succeeded, self._last_success = True, now
@@ -230,7 +254,8 @@ class Engine:
         """Count what a request has cost. Returns: US dollars; None where that is not known."""
         came = message or (error.partial if isinstance(error, CometError) else None)
         if came is not None:
-            usd = self._money.cost_of(came.usage)
+            # An endpoint that reports no counts is not free.
+            usd = self._money.cost_of(prices.estimated_usage(came.usage, task.request, came.text))
             self._money.count(came.usage, usd)
             return usd
         if may_be_billed(error) and not isinstance(error, ConfigError):
@@ -245,7 +270,8 @@ class Engine:
         is_unreached = isinstance(error, TransportError) and error.kind == "connect"
         if is_refused or is_unreached:  # no fault of the row's, however often
             if silent_s > (PATIENCE_TO_CONNECT_S if is_unreached else PATIENCE_S):
-                self.stopped = _as_ours(error)
+                is_alone = self.has_succeeded and not self._pool.busy and len(self._again) < FEW and not self._next
+                self.stopped = None if is_alone else _as_ours(error)  # the few that are left may be refused for good
                 return None
             task = task._replace(tries=task.tries - 1, refusals=task.refusals + 1)
             tried = task.refusals
@@ -254,10 +280,10 @@ class Engine:
                 task = task._replace(timeouts=task.timeouts + 1)
                 if task.timeouts >= TRIES_AFTER_TIMEOUT:
                     return None
-            if may_be_billed(error):
-                self.twice += 1
             if task.tries >= TRIES:
                 return None
+            if may_be_billed(error):
+                self.twice += 1
             tried = task.tries
         backoff = min(FIRST_WAIT_S * 2 ** min(tried, 10), LONGEST_BACKOFF_S)
         return task, (wait_s * random.uniform(1.0, 1.1) if wait_s else random.uniform(0.05, 1.0) * backoff)
@@ -277,6 +303,10 @@ class Engine:
         return came
 
     def close(self) -> None:
+        """Let go of what is still under way, which may be billed all the same."""
+        for begun in list(self._open.values()):
+            self._let_go(begun)
+            self._money.count_lost(begun.task.most_usd)
         self._pool.close()
 
     # ---- interrupts
@@ -288,7 +318,7 @@ class Engine:
             yield
             return
         former = signal.getsignal(signal.SIGINT)
-        if former is signal.SIG_IGN:
+        if former in (signal.SIG_IGN, None):  # None: not set by Python, so it cannot be set back
             yield
             return
 

@@ -21,14 +21,14 @@ class Known(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """For the requests that are left. usd, most_usd: None without a price.        seconds: about."""
+    """For the requests that are left. usd, most_usd: None without a price.        seconds: about; None for a batch."""
 
     requests: int
     input_tokens: int
     output_tokens: int
     usd: float | None
     most_usd: float | None
-    seconds: float
+    seconds: float | None
 
     def line(self, asked: int, wanted: int, stored: int) -> str:
         """Return what would be asked, and what that would cost."""
@@ -38,7 +38,8 @@ class Estimate(NamedTuple):
         money = f"about {self.input_tokens + self.output_tokens:,} tokens, and no price is known"
         if self.usd is not None and self.most_usd is not None:
             money = f"about {dollars(self.usd)}, at most {dollars(self.most_usd)}"
-        return f"{', '.join(parts)}: {self.requests:,} requests; {money}, about {duration(self.seconds)}"
+        when = "within a day" if self.seconds is None else f"about {duration(self.seconds)}"
+        return f"{', '.join(parts)}: {self.requests:,} requests; {money}, {when}"
 
 
 def estimate(

@@ -54,14 +54,14 @@ class Gate:
         left = self._held_until - self._clock()
         return (left, self._why) if left > 0 else (0.0, "")
 
-    def begin(self, most: int, *, rpm: float | None = None, tpm: float | None = None, tokens: int = 0) -> Ticket | None:
-        """Take a place, if there is one now. most: at once.        tokens: that the request may take.
+    def begin(self, *, rpm: float | None = None, tpm: float | None = None, tokens: int = 0) -> Ticket | None:
+        """Take a place, if there is one now. tokens: that the request may take.
 
         rpm, tpm: requests and tokens a minute that the user allows.
         """
         now = self._clock()
         with self._lock:
-            if now < self._held_until or self._in_flight >= min(self.limit, most):
+            if now < self._held_until or self._in_flight >= self.limit:
                 return None
             rates = [(name, amount, rate) for name, amount, rate in (("r", 1, rpm), ("t", tokens, tpm)) if rate]
             # A second's worth may go at once, for limits hold over short spans, too.
@@ -98,11 +98,6 @@ class Gate:
             if self._epoch == 0:
                 self._limit = max(self._limit, 4.0 * FIRST)
 
-    def capped(self, most: int) -> None:
-        """Keep what the gate has learned within what is used of it."""
-        with self._lock:
-            self._limit = min(self._limit, float(most) + 1.0)
-
     def read_headers(self, headers: Mapping[str, str]) -> None:
         """Hold while less is left of a limit than is under way. Source: Anthropic's reference for rate limits."""
         for name in _LIMITS:
@@ -114,11 +109,6 @@ class Gate:
                 is_short = int(left) < self._in_flight if name == "requests" else int(left) == 0
                 if is_short and (wait_s := seconds_in(reset)):
                     self._hold(wait_s, f"the limit of {name.replace('-', ' ')} is used up, says the endpoint")
-
-    def hold_for(self, wait_s: float, why: str) -> None:
-        """Begin nothing for some seconds."""
-        with self._lock:
-            self._hold(wait_s, why)
 
     def _hold(self, wait_s: float, why: str) -> None:
         until = self._clock() + min(wait_s, LONGEST_HOLD_S) * random.uniform(1.0, 1.1)

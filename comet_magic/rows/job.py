@@ -15,11 +15,13 @@ from ..errors import ConfigError
 from ..exchange.session import Session
 from ..messages import models, tokens
 from ..messages.request import FORCED, Request
+from ..output.schema import Mismatch
 from ..output.typed import OutputType
 from ..settings import CometSettings, budget_limits
 from ..store.database import Store
-from .columns import Column, columns_for
+from .columns import Column, cells, columns_for
 from .prompt import RowPrompt, row_prompt
+from .result import Failure
 from .source import Source
 
 TOKENS_OF_A_SCALAR = 256  # of a reply that is one word or number
@@ -79,9 +81,22 @@ class Job(NamedTuple):
     names: tuple[str, ...]
     raised_max_tokens: int | None
 
+    def digest(self, identity: bytes, position: int) -> bytes:
+        """Return the digest of what is asked. identity: of the row's prompt.        position: sample after sample."""
+        sample = position % self.options.samples
+        more = b"" if sample == 0 else b"\0sample\0%d" % sample
+        return sha256(self.prefix + identity + more).digest()
+
     def value_of(self, text: str) -> Any:
         """Return what a reply's text is read as. Raises: Mismatch."""
         return text if self.options.output is None else self.options.output.value_of(text)
+
+    def cells_of(self, value: Any) -> tuple[Any, ...] | Failure:
+        """Return what stands in the columns for a reply's value; a failure where they have no room for it."""
+        try:
+            return cells(value, self.columns)
+        except Mismatch as problem:
+            return Failure(f"the reply does not fit into the table: {problem}")
 
 
 def make_job(
@@ -91,9 +106,15 @@ def make_job(
     """Decide all that there is to decide. Raises: ConfigError; nothing has been sent by then."""
     settings.check_environment()
     _check(options)
-    columns = columns_for(options.output, options.into, options.nested, source.names)
+    columns = columns_for(
+        options.output, options.into, options.nested, source.taken, options.samples,
+        ignores_case=source.library == "duckdb",
+    )  # fmt: skip
     limits = limits_of(settings)._replace(about=prompt)
-    compiled = row_prompt(prompt, source.names, namespace, limits, options.nulls)
+    is_open = source.library == "list" and not source.size  # then there is nothing that could have columns
+    compiled = row_prompt(prompt, None if is_open else source.names, namespace, limits, options.nulls)
+    if twice := next((name for name in compiled.columns if list(source.names).count(name) > 1), None):
+        raise ConfigError(f"two columns are called {twice!r}", "nothing was sent; call one of them otherwise")
     endpoint = find_endpoint(settings, offline=True)
     flags = {**options.flags, "stream": False}
     form = options.output.form.hidden(limits.hide) if options.output else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from types import TracebackType
 from typing import NamedTuple, Protocol
@@ -26,7 +27,8 @@ from ..output.modes import OutputModes
 from ..settings import CometSettings
 from ..store import rows as row_store
 from ..store.conversations import shrink
-from ..store.rows import StoredRow
+from ..store.rows import Paid, StoredRow
+from ..text import dollars
 from .ask import RowAsker
 from .engine import Engine, Outcome, Task, stored_row
 from .estimate import Estimate, Known, estimate
@@ -38,12 +40,12 @@ from .progress import Progress
 from .prompt import NullField, RowProblem
 from .result import Failure, Items
 from .source import PART
-from .writer import Writer
+from .writer import Came, Writer
 
 SMALL = 20  # requests, below which nobody is asked whether to go on
 PILOTS = 4  # further rows that are asked for an estimate, spread over the lengths
-FIRST_THAT_MAY_FAIL = 3
 PAINT_S = 0.25  # seconds between two paints
+CHANGES = "not sent: the expressions in the prompt give another text each time they are worked out"
 NOT_KEPT = "nothing is kept (CometSettings.keep = False), so a run that is stopped begins anew"
 
 
@@ -56,7 +58,7 @@ class RowScreen(Protocol):
         """Return whether the user says yes; None where nobody can answer."""
 
 
-class Places(NamedTuple):
+class Backend(NamedTuple):
     """Where requests are made. transport: for all of them, from many threads.
 
     abandon: drops what is under way.        close: lets go of what it holds.
@@ -67,10 +69,10 @@ class Places(NamedTuple):
     close: Callable[[], None]
 
 
-def on_threads(workers: int) -> Places:
+def thread_backend(workers: int) -> Backend:
     """Return the threads of this process as the place where requests are made."""
     transport = PooledTransport(workers)
-    return Places(transport, transport.abandon, transport.close)
+    return Backend(transport, transport.abandon, transport.close)
 
 
 class LiveRun:
@@ -78,14 +80,18 @@ class LiveRun:
 
     def __init__(
         self, job: Job, settings: CometSettings, session: Session, screen: RowScreen, items: Items, progress: Progress,
-        places: Callable[[int], Places],
+        backend: Callable[[int], Backend],
     ) -> None:  # fmt: skip
         """Find endpoint, price and dialect. Raises: ConfigError; nothing has been sent by then."""
         self._job, self._screen, self._items, self.progress = job, screen, items, progress
         self._known: list[Known] = []
         self._painted = 0.0
+        self.session_id = session.id
+        self._conversation = session.conversation_name(settings)
         self._done_characters = self._all_characters = 0
         endpoint = find_endpoint(settings)
+        if endpoint.name != job.endpoint.name:  # as when a run of yesterday is repeated
+            raise ConfigError(f"the endpoint was {job.endpoint.name}, and is {endpoint.name} now", "nothing was sent")
         known: Mapping[str, OfferedModel] = find_offered(
             settings, session, job.store, endpoint, job.names, job.limits
         )  # fmt: skip
@@ -103,9 +109,9 @@ class LiveRun:
             is_embedded = endpoint.local_model is not None
             modes = OutputModes(job.store, endpoint.name, self.request, is_embedded=is_embedded)
         self._gate = gate_for(endpoint.name, endpoint.key.hint if endpoint.key else "", self.request.model)
-        opened = endpoint.opened(progress.note)
-        self._places = places(job.options.workers)
-        self.client = Client(_observed(self._places.transport, self._gate), opened, progress.note, job.limits)
+        opened = endpoint.opened(self._announce)
+        self._backend = backend(job.options.workers)
+        self.client = Client(_observed(self._backend.transport, self._gate), opened, limits=job.limits)
         self._asker = RowAsker(
             self.client, endpoint.name, job.store, session, self.money, job.options.output, modes,
             is_dialect_chosen=is_chosen, offered=known,
@@ -116,7 +122,12 @@ class LiveRun:
         )  # fmt: skip
         self.endpoint = endpoint.name
         number = self.number = row_store.begin_run(job.store, endpoint.name, self.request.model)
-        self._writer = Writer(lambda came, paid: row_store.keep_rows(job.store, number, came, paid))
+
+        def keep(came: Came, paid: Paid) -> None:
+            row_store.keep_rows(job.store, number, came, paid)
+            self.money.is_written(paid)
+
+        self._writer = Writer(keep)
         self._set_lengths(self.request)
 
     def _set_lengths(self, request: Request) -> None:
@@ -132,20 +143,18 @@ class LiveRun:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Take what has come, write it down, and give back all that is held."""
-        try:
-            if isinstance(error, KeyboardInterrupt):
-                self._places.abandon()
-            self.take(self._engine.drain())
-        finally:
-            self._engine.close()
-            self._writer.put([], self.money.paid())
-            self._writer.close()
-            self.money.close()
-            self._places.close()
-            self._update()
-            if error is None:
-                row_store.end_run(self._job.store, self.number)
-            self._keep_small()
+        with ExitStack() as stack:  # each is done, also where one before it fails
+            stack.callback(self._keep_small)
+            stack.callback(row_store.end_run, self._job.store, self.number, is_whole=error is None)
+            stack.callback(self._update)
+            stack.callback(self._backend.close)
+            stack.callback(self.money.close)
+            stack.callback(self._writer.close)
+            stack.callback(lambda: self._writer.put([], self.money.paid()))
+            stack.callback(self._engine.close)
+            stack.callback(lambda: self.take(self._engine.drain()))
+            if error is not None:
+                self._backend.abandon()
 
     # ---- in order
 
@@ -165,16 +174,22 @@ class LiveRun:
             missing = self.first(missing)
             if self.needs_consent(missing):
                 missing = self.some(missing)
-                self.consent(self.estimate(missing))
+                if self._known:  # else there is no money for a single row
+                    self.consent(self.estimate(missing))
         self.all(missing)
 
     def first(self, missing: list[int]) -> list[int]:
         """Ask for the first item alone: it proves key, model and type, and fills the prompt cache. Returns: the others.
 
-        Raises: what ended it, or ConfigError when the first few have all failed; nothing else has been sent then.
+        Where it fails by itself, one in the middle and the last are tried.
+        Raises: what ended it, or ConfigError when they have all failed; nothing else has been sent then.
         """
-        for number, item in enumerate(missing[:FIRST_THAT_MAY_FAIL]):
+        last = len(missing) - 1
+        chosen = [missing[number] for number in dict.fromkeys((0, last // 2, last))]
+        others = list(missing)
+        for item in chosen:
             self.all([item])
+            others.remove(item)
             if learned := self._asker.learned:
                 self._set_lengths(replace(self.request, dialect=learned.dialect, refused=learned.refused))
             if self._engine.has_raised and self._job.raised_max_tokens:
@@ -184,12 +199,11 @@ class LiveRun:
                 self._gate.warmed()
                 self._advise()
             if not isinstance(value, Failure) or value.why == NOT_SENT:
-                self._engine.raised_max_tokens = None  # what is right for the first holds for all
-                return missing[number + 1 :]
-        if len(missing) > FIRST_THAT_MAY_FAIL:
-            why = self._items.values[missing[FIRST_THAT_MAY_FAIL - 1]].why
+                return others
+        if others:
+            why = self._items.values[chosen[-1]].why
             raise ConfigError(
-                f"the first {FIRST_THAT_MAY_FAIL} rows failed, so no other was sent: {why}",
+                f"{len(chosen)} rows were tried and failed, so no other was sent: {why}",
                 "correct the prompt, the type or the settings; comet_magic.last_run.frame() has the rows",
             )
         return []
@@ -225,24 +239,26 @@ class LiveRun:
 
     def _token_ratio(self) -> float:
         """Return how many times the tokens that are estimated the endpoint counts; at least 1."""
-        ratios = (
+        ratios = [
             (one.message.usage.prompt_tokens or 0) * tokens.BYTES_A_TOKEN / max(one.characters, 1)
             for one in self._known
-        )
-        return max(1.0, *ratios)
+        ]
+        return max([1.0, *ratios])
 
     def needs_consent(self, missing: Sequence[int]) -> bool:
         """Return whether the user is to be asked, or a budget of the settings is to cover it."""
-        options = self._job.options
-        return not options.yes and options.budget is None and len(missing) >= SMALL
+        return not self._job.options.yes and len(missing) >= SMALL
 
     def consent(self, expected: Estimate) -> None:
         """Ask the user whether to go on, where the budgets do not say so. Raises: ConfigError for anything but yes."""
-        progress, left = self.progress, self.money.left_usd()
-        if left is not None and expected.most_usd is not None and expected.most_usd <= left:
+        progress, budget = self.progress, self._job.options.budget
+        if expected.most_usd is not None and self.money.covers(expected.most_usd):
             return
         line = expected.line(progress.asked, progress.wanted, progress.stored)
-        answer = self._screen.ask(f"{line}. Go on? [y/N] ")
+        bound = "" if budget is None else f" No more than {dollars(budget)} is spent."
+        answer = self._screen.ask(f"{line}.{bound} Go on? [y/N] ")
+        if answer is None and budget is not None:  # which holds, whoever is there
+            return
         if answer is None:
             raise ConfigError(
                 f"nobody could be asked whether to go on. {line}",
@@ -280,8 +296,11 @@ class LiveRun:
                 begin = row // PART * PART
                 end = min(begin + PART, job.source.size)
                 part = job.source.part(job.prompt.columns, begin, end)
+            one = job.prompt.row(part, row - begin)
             try:
-                message, is_cut = job.prompt.message(job.prompt.row(part, row - begin))
+                if job.digest(job.prompt.identity(one)[0], self._items.firsts[item]) != self._items.digests[item]:
+                    raise RowProblem(CHANGES)
+                message, is_cut = job.prompt.message(one)
             except (NullField, RowProblem, CometError) as problem:
                 self.fail(item, str(problem))
                 continue
@@ -313,14 +332,22 @@ class LiveRun:
                 self.fail(item, outcome.error or "no reply came")
             else:
                 text = message.text
-                items.values[item] = message.value if self._job.options.output else text
-                progress.answered += 1
+                progress.answered += self._put(item, message)
                 if len(self._known) <= PILOTS:
                     self._known.append(Known(message, self._characters(item), outcome.seconds))
             if row := stored_row(outcome, text):
                 came.append((items.digests[item], row))
         if outcomes:
             self._writer.put(came, self.money.paid())
+
+    def _put(self, item: int, message: Message) -> bool:
+        """Put a reply into the columns. Returns: whether they have room for it."""
+        value = self._items.values[item] = self._job.cells_of(
+            message.value if self._job.options.output else message.text
+        )
+        if isinstance(value, Failure):
+            self.progress.failed[value.why] += 1
+        return not isinstance(value, Failure)
 
     def fail(self, item: int, why: str) -> None:
         self._items.values[item] = Failure(why)
@@ -350,10 +377,13 @@ class LiveRun:
         """Return a reply with its value. Raises: Mismatch."""
         return self._asker.read(message)
 
-    def forget_reservation(self, held: str) -> None:
-        """Count no longer what a kernel that has ended had set aside: what it has cost is known now."""
-        if held != self.money.held_id:
-            row_store.forget_entry(self._job.store, held)
+    def adapted(self, request: Request) -> Request:
+        """Return a request in the way in which the endpoint takes it."""
+        return self._asker.adapted(request)
+
+    def flush(self) -> None:
+        """Return when all that has come is written down."""
+        self._writer.flush()
 
     def wait(self, why: str, seconds: float) -> None:
         """Let time go by, and say why. Raises: KeyboardInterrupt."""
@@ -364,6 +394,10 @@ class LiveRun:
             time.sleep(min(left, 1.0))
 
     # ---- the screen and the store
+
+    def _announce(self, text: str) -> None:
+        self.progress.waiting = text
+        self._screen.paint(self.progress)
 
     def paint(self) -> None:
         if time.monotonic() - self._painted >= PAINT_S:
@@ -381,7 +415,7 @@ class LiveRun:
     def _keep_small(self) -> None:
         store, limit = self._job.store, self._job.store_limit_mb
         if store.may_be_over(limit) and store.size_mb() > limit:
-            shrink(store, limit)
+            shrink(store, limit, keep=self._conversation)
             if (size := store.size_mb()) > limit:
                 self.progress.note(
                     f"the store holds {size:,.0f} MB, more than store_limit_mb = {limit:g}: replies to rows stay for 30"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
-
 from ..errors import ConfigError
 from ..output.schema import Mismatch
 from ..store import rows as row_store
@@ -14,21 +12,25 @@ from .result import NULL, PROBLEM, Failure, Items
 from .source import PART
 
 
-def look_up(job: Job, items: Items, progress: Progress) -> None:
+def look_up(job: Job, items: Items, progress: Progress, former: Items | None = None) -> None:
     """Work out the items of a job, and give those their values which the store has.
 
+    former: what has been asked already in the run that this one repeats.
     Raises: ConfigError where the prompt can be filled in for no row.
     """
     _read_rows(job, items, progress)
     if items.problems and len(items.problems) == len(items.of_rows):
         raise ConfigError(items.problems[0], "it is so for every row; nothing was sent")
     progress.wanted = len(items.digests)
+    if former is not None:
+        _take_former(items, progress, former)
     if job.options.fresh or job.replay == "never" or not items.digests:
         return
     stored = row_store.find_rows(job.store, items.digests)
-    values: dict[str, object] = {}  # equal replies are read once
+    values: dict[str, tuple[object, ...] | Failure] = {}  # equal replies are read once
     for item, digest in enumerate(items.digests):
-        if (row := stored.get(digest)) is None or (row.error and job.options.retry == "all"):
+        row = stored.get(digest)
+        if row is None or items.values[item] is not None or (row.error and job.options.retry == "all"):
             continue
         if row.error:
             items.values[item] = Failure(row.error)
@@ -36,14 +38,27 @@ def look_up(job: Job, items: Items, progress: Progress) -> None:
         else:
             try:
                 if row.reply not in values:
-                    values[row.reply] = job.value_of(row.reply)
-                items.values[item] = values[row.reply]
+                    values[row.reply] = job.cells_of(job.value_of(row.reply))
             except Mismatch:  # as where the type says now what else must hold
                 continue
-            progress.stored += 1
+            value = items.values[item] = values[row.reply]
+            if isinstance(value, Failure):
+                progress.failed[value.why] += 1
+            else:
+                progress.stored += 1
         items.replayed[item] = 1
         items.tokens[item] = -1 if row.tokens is None else row.tokens
         items.usd[item] = float("nan") if row.cost_usd is None else row.cost_usd
+
+
+def _take_former(items: Items, progress: Progress, former: Items) -> None:
+    known = {digest: number for number, digest in enumerate(former.digests) if type(former.values[number]) is tuple}
+    for item, digest in enumerate(items.digests):
+        if (number := known.get(digest)) is not None:
+            items.values[item] = former.values[number]
+            items.tokens[item], items.usd[item] = former.tokens[number], former.usd[number]
+            items.replayed[item] = 1
+            progress.stored += 1
 
 
 def _read_rows(job: Job, items: Items, progress: Progress) -> None:
@@ -61,11 +76,10 @@ def _read_rows(job: Job, items: Items, progress: Progress) -> None:
             except RowProblem as problem:
                 items.problems.update(dict.fromkeys(range(place, place + len(samples)), str(problem)))
                 items.of_rows.extend([PROBLEM] * len(samples))
-                progress.failed[str(problem)] += 1
+                progress.unfilled[str(problem)] += 1
             else:
                 for sample in samples:
-                    more = b"" if sample == 0 else b"\0sample\0%d" % sample
-                    digest = sha256(job.prefix + identity + more).digest()
+                    digest = job.digest(identity, place + sample)
                     if (item := numbers.get(digest)) is None:
                         item = numbers[digest] = items.add(digest, place + sample, length)
                     items.of_rows.append(item)

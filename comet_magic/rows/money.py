@@ -13,6 +13,7 @@ from ..exchange.session import Session
 from ..messages.prices import Price
 from ..messages.usage import Usage
 from ..store import requests
+from ..store import rows as row_store
 from ..store.database import Store
 from ..store.requests import RequestRecord
 from ..store.rows import Paid
@@ -35,7 +36,8 @@ class Money:
         self._store, self._session, self._price, self._limits = store, session, price, limits
         self.cap_usd = cap_usd
         self.usage, self.spent_usd, self.replies = Usage(), 0.0, 0
-        self._in_flight = self._reserved = 0.0
+        self._in_flight = self._reserved = self._left_usd = 0.0
+        self._written_usd = 0.0
         self._is_begun = False
         self._lock = threading.RLock()  # a reply that is mended asks for money on its own thread
         fields = (model, "{}", _QUESTION, endpoint, session.id)
@@ -50,23 +52,21 @@ class Money:
     def check_price(self) -> None:
         """Raises: ConfigError where there is a budget, and no price by which it could be held."""
         if self._price is None and (self.cap_usd is not None or self._limits):
-            model = self._held.model
-            raise ConfigError(
-                f"not sent: there is a budget, and no price is known for {model}",
-                f"say one in US dollars per million tokens: CometSettings.prices = {{{model!r}: [input, output]}},"
-                " [0, 0] for a model of your own; or leave the budget out",
-            )
+            raise budget.no_price(self._held.model)
 
-    def left_usd(self) -> float | None:
-        """Return what may still be spent; None where nothing bounds it."""
-        bounds = []
-        if self.cap_usd is not None:
-            bounds.append(self.cap_usd - self.spent_usd - self._in_flight)
-        if "session" in self._limits:
-            bounds.append(self._limits["session"] - self._session.totals.usd - self._session.promised_usd())
-        return max(min(bounds), 0.0) if bounds else None
+    def covers(self, most_usd: float) -> bool:
+        """Return whether there are budgets, and they have room for so much."""
+        if self._price is None or (self.cap_usd is None and not self._limits):
+            return False
+        with self._lock:
+            if self.cap_usd is not None and self.spent_usd + self._in_flight + most_usd > self.cap_usd:
+                return False
+            if not self._limits:
+                return True
+            has_room = self._reserve(self._in_flight + most_usd)
+            return self._reserve(self._in_flight) and has_room
 
-    def may_send(self, most_usd: float) -> bool:
+    def reserve(self, most_usd: float) -> bool:
         """Set aside what a request may cost. Returns: whether the budgets have room for it."""
         if self._price is None:
             return True
@@ -81,13 +81,13 @@ class Money:
 
     def _reserve(self, usd: float) -> bool:
         """Write down what is in flight, so that other kernels see it. Returns: whether the budgets allow it."""
-        record = self._held._replace(most_usd=usd)
+        record = self._held._replace(most_usd=usd + self.spent_usd - self._written_usd)
         former = self._reserved
         self._session.promise(record.id, usd)
         check = budget.check_of(self._store, self._limits, record, self._session)
         try:
             if self._is_begun:
-                requests.raise_most(self._store, record.id, usd, check)
+                requests.raise_most(self._store, record.id, record.most_usd or 0.0, check)
             else:
                 requests.begin(self._store, record, check)
                 self._is_begun = True
@@ -97,7 +97,7 @@ class Money:
         self._reserved = usd
         return True
 
-    def back(self, most_usd: float) -> None:
+    def release(self, most_usd: float) -> None:
         """Give back what was set aside for a request that has ended."""
         with self._lock:
             self._in_flight = max(self._in_flight - most_usd, 0.0)
@@ -125,12 +125,30 @@ class Money:
                 self._session.promise(self._held.id, self._reserved)
             self._session.count(usage, usd)
 
+    def is_written(self, paid: Paid) -> None:
+        """Note that the ledger has that by now: what is not in it counts as set aside for other kernels."""
+        with self._lock:
+            self._written_usd = paid.cost_usd or 0.0
+
     def paid(self) -> Paid:
         """Return what is in the ledger for this run by now."""
         return Paid(self._entry, self.usage, self.spent_usd if self._price else None, self.replies)
 
+    def leave(self, most_usd: float) -> None:
+        """Keep an amount set aside when the run ends: a batch that goes on will cost it."""
+        self._left_usd += most_usd
+
     def close(self) -> None:
-        """Give back all that was set aside."""
-        self._session.promise(self._held.id, 0.0)
-        if self._is_begun:
+        """Give back all that was set aside, but for what is left with a batch."""
+        self._session.promise(self._held.id, self._left_usd)
+        if self._is_begun and self._left_usd:
+            requests.raise_most(self._store, self._held.id, self._left_usd)
+        elif self._is_begun:
             requests.withdraw(self._store, self._held.id)
+
+    def forget(self, held: str) -> None:
+        """Count no longer what a run had left with a batch: what that has cost is known now."""
+        if held != self._held.id:
+            self._session.promise(held, 0.0)
+            requests.withdraw(self._store, held)
+            row_store.forget_entry(self._store, held)

@@ -16,6 +16,7 @@ class Progress:
 
     asked: rows that were given.        wanted: requests that are to be answered: equal rows are one.
     stored: of those, how many the store had.        answered, failed: what has come; `failed` by reason.
+    unfilled: rows for which the prompt could not be filled in, by reason.
     nulls: rows that are not sent, for a field that the prompt names is missing.
     cut: rows of which a value was cut.        twice: requests that may have been paid twice.
     at_once: requests under way.        left_s: seconds that it may still take, None where nothing tells.
@@ -28,6 +29,7 @@ class Progress:
     stored: int = 0
     answered: int = 0
     failed: Counter[str] = field(default_factory=Counter)
+    unfilled: Counter[str] = field(default_factory=Counter)
     nulls: int = 0
     cut: int = 0
     twice: int = 0
@@ -92,7 +94,8 @@ class Progress:
         parts += [f"{self.answered:,} answered"]
         parts += [f"{self.stored:,} from the store"] if self.stored else []
         parts += [f"{self.nulls:,} not sent, for a field is missing"] if self.nulls else []
-        parts += [f"{self.failed.total():,} failed"] if self.failed else []
+        failed = self.failed + self.unfilled
+        parts += [f"{failed.total():,} failed"] if failed else []
         if (open_ := self.wanted - self.done) > 0:
             parts.append(f"{open_:,} not asked: run it again, and it goes on from here")
         parts += [*self._used, duration(self.seconds)]
@@ -101,8 +104,9 @@ class Progress:
     @property
     def details(self) -> list[str]:
         """What failed, by reason, and what else there is to say, a line each."""
-        reasons = [f"{count:,} × {reason}" for reason, count in self.failed.most_common(10)]
-        others = len(self.failed) - 10
+        failed = self.failed + self.unfilled
+        reasons = [f"{count:,} × {reason}" for reason, count in failed.most_common(10)]
+        others = len(failed) - 10
         reasons += [f"and {others:,} other reasons: comet_magic.last_run.errors"] if others > 0 else []
         notes = list(self.notes)
         if self.cut:

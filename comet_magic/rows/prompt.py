@@ -73,22 +73,31 @@ class Row:
         return Description("row", limits.fitted("\n".join(lines)))
 
     def __str__(self) -> str:
-        return "\n".join(f"{name}: {values[self._number]}" for name, values in self._part.items())
+        values = {name: values[self._number] for name, values in self._part.items()}
+        return "\n".join(f"{name}: {MISSING if is_null(value) else value}" for name, value in values.items())
+
+
+class NoColumn(ConfigError, AttributeError):
+    """The row has no such column; `getattr(row, name, default)` works, too."""
 
 
 def _no_column(name: Any, columns: Any) -> ConfigError:
     names = [str(column) for column in columns]
     near = did_you_mean(str(name), names)
     has = "" if near else f": the columns are {', '.join(names[:20])}"
-    return ConfigError(f"row.{name}: there is no such column{near or has}", "nothing was sent")
+    return NoColumn(f"row.{name}: there is no such column{near or has}", "nothing was sent")
 
 
 class _Piece(NamedTuple):
-    """A reference to the row. column: the one that it is, where it is no more than that; None for an expression."""
+    """A reference to the row. column: the one that it is, where it is no more than that; None for an expression.
+
+    is_scoped: whether it has a scope of its own, in which names of `eval`'s locals are not seen.
+    """
 
     reference: Reference
     code: CodeType
     column: Any
+    is_scoped: bool
 
 
 class RowPrompt(NamedTuple):
@@ -117,16 +126,14 @@ class RowPrompt(NamedTuple):
         if piece.column is not None:
             return row[piece.column]
         try:
-            return eval(piece.code, self.scope, {"row": row}) if not _has_scope(piece) else self._in_scope(piece, row)
+            if piece.is_scoped:
+                return eval(piece.code, {**self.scope, "row": row})
+            return eval(piece.code, self.scope, {"row": row})
         except (NullField, ConfigError):
             raise
         except Exception as error:  # the user's expression raises what it likes
             what = f"{piece.reference} raised {type(error).__name__}: {exception_text(error)[:200]}"
             raise RowProblem(what) from error
-
-    def _in_scope(self, piece: _Piece, row: Row) -> Any:
-        """Return the value of an expression with a scope of its own, which sees global names only."""
-        return eval(piece.code, {**self.scope, "row": row})
 
     def identity(self, row: Row) -> tuple[bytes, int]:
         """Return what tells this row's prompt from those of others, and its length in characters.
@@ -146,7 +153,8 @@ class RowPrompt(NamedTuple):
             else:
                 described = self._described(piece, value)
                 text = json.dumps([[one.kind, one.text, one.attached] for one in described])
-            parts.append(f"{kind.__name__}\0{len(text)}\0{text}")
+            more = f"\0{self.limits.text_tokens}" if len(text) > self.limits.text_tokens else ""  # it may be cut
+            parts.append(f"{len(text)}\0{text}{more}")
             length += len(text)
         return "\0".join(parts).encode("utf-8", "surrogatepass"), length
 
@@ -189,17 +197,15 @@ class RowPrompt(NamedTuple):
         ]
 
 
-def _has_scope(piece: _Piece) -> bool:
-    """Return whether an expression has a lambda or a comprehension, in which names of `eval`'s locals are not seen."""
-    kinds = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
-    return any(isinstance(node, kinds) for node in ast.walk(piece.reference.tree))
+_SCOPES = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
 def row_prompt(
-    prompt: str, columns: Sequence[Any], namespace: Mapping[str, Any], limits: Limits, nulls: str = "skip"
+    prompt: str, columns: Sequence[Any] | None, namespace: Mapping[str, Any], limits: Limits, nulls: str = "skip"
 ) -> RowPrompt:  # fmt: skip
-    """Fill in what is the same for all rows. nulls: "skip" or "send", for missing values of columns that are named.
+    """Fill in what is the same for all rows. columns: of the table; None: it may have any.
 
+    nulls: "skip" or "send", for missing values of columns that are named.
     Raises: ConfigError where it names no row, or a column that is not there; or as `question` does.
     """
     if not limits.share_values:
@@ -214,19 +220,20 @@ def row_prompt(
     for piece in pieces(prompt):
         if isinstance(piece, str):
             parts.append(piece)
-        elif "row" in _free_names(piece.tree):
-            code = compile(piece.tree, f"<{piece.source}>", "eval")
+        elif "row" in {node.id for node in ast.walk(piece.tree) if isinstance(node, ast.Name)}:
+            code = _compiled(piece)
             for name in _free_names(piece.tree) - {"row"}:
                 if name not in scope and not hasattr(builtins, name):
-                    near = did_you_mean(name, [*scope, *map(str, columns)])
+                    near = did_you_mean(name, [*scope, *map(str, columns or ())])
                     raise ConfigError(f"{piece}: the name {name!r} is not defined{near}", "nothing was sent")
             used = _columns_of(piece.tree)
             for name in used or ():
-                if name not in columns:
+                if columns is not None and name not in columns:
                     raise _no_column(name, columns)
                 named[name] = None
             is_whole = is_whole or used is None
-            parts.append(_Piece(piece, code, _alone(piece.tree)))
+            is_scoped = any(isinstance(node, _SCOPES) for node in ast.walk(piece.tree))
+            parts.append(_Piece(piece, code, _alone(piece.tree), is_scoped))
         else:
             value = value_of(piece, scope)
             try:
@@ -244,15 +251,29 @@ def row_prompt(
             sizes.append(-1)
             fixed.update(b"\0row\0" + part.reference.source.encode("utf-8", "surrogatepass"))
             continue
-        text = part if isinstance(part, str) else json.dumps([[one.text, one.attached] for one in part[1]])
+        text = part if isinstance(part, str) else json.dumps([part[0], part[1]])
         sizes.append(estimated_tokens(text))
         fixed.update(b"\0text\0" + text.encode("utf-8", "surrogatepass"))
     first = sizes.index(-1)
-    wanted = list(columns) if is_whole else list(named)
+    wanted = list(columns or ()) if is_whole else list(named)
     return RowPrompt(
         parts, wanted, scope, limits, fixed.digest(), sum(size for size in sizes if size > 0), sum(sizes[:first]),
         nulls,
     )  # fmt: skip
+
+
+def _compiled(piece: Reference) -> CodeType:
+    """Raises: ConfigError where the expression calls something else `row`, or cannot be compiled."""
+    stored = {
+        node.id for node in ast.walk(piece.tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+    stored |= {node.arg for node in ast.walk(piece.tree) if isinstance(node, ast.arg)}
+    if "row" in stored:
+        raise ConfigError(f"{piece}: row is the name of the row", "nothing was sent; call yours otherwise")
+    try:
+        return compile(piece.tree, f"<{piece.source}>", "eval")
+    except SyntaxError as error:
+        raise ConfigError(f"{piece}: {error.msg}", "nothing was sent") from None
 
 
 def _path() -> Callable[..., Any]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..messages.usage import Usage
 from ..output.dataframes import Rows
-from .columns import ERROR, TEXT, Column, built, field_of, plain_value, text_column
+from .columns import ERROR, TEXT, Column, built, names_of, text_column
 from .progress import Progress
 from .source import Source
 
@@ -31,7 +31,7 @@ class Items:
     digests: of the items.        firsts: the row, counted from 0, and the sample that first asked each.
     of_rows: the item of each row, sample after sample; NULL or PROBLEM where there is none.
     problems: why a prompt could not be filled in, by place in `of_rows`.        lengths: characters of each item's row.
-    values: of each item: its value, a `Failure`, or None while there is neither.
+    values: of each item: its cells, a `Failure`, or None while there is neither.
     """
 
     def __init__(self) -> None:
@@ -101,10 +101,10 @@ class Run:
     @property
     def result(self) -> Any:
         columns: dict[str, Any] = {}
-        for column in self._columns:
-            for sample in range(self._samples):
-                name = f"{column.name}_{sample + 1}" if self._samples > 1 else column.name
-                columns[name] = built(self._source.library, column._replace(name=name), self._values(column, sample))
+        for number, column in enumerate(self._columns):
+            for sample, name in enumerate(names_of([column], self._samples)):
+                values = self._values(number, sample)
+                columns[name] = built(self._source.library, column._replace(name=name), values)
         columns[ERROR] = text_column(self._source.library, self._errors())
         return self._source.with_columns(columns)
 
@@ -113,8 +113,7 @@ class Run:
 
         It is a table of the library of the rows; of a list of dicts, a list of dicts.
         """
-        library = "list" if self._source.library == "list" else self._source.library
-        items = self._items
+        library, items = self._source.library, self._items
         numbers = list(items.of_rows)
         lists: dict[str, tuple[dict[str, Any], list[Any]]] = {
             "digest": (dict(TEXT), [items.digests[item].hex() if item >= 0 else None for item in numbers]),
@@ -134,22 +133,13 @@ class Run:
         """Ask again for the rows that failed, and return the whole table anew.
 
         everything: also for those whose very same request can never succeed, such as a text that is too long.
+        Raises: as `comet_magic.map`, but for failed rows.
         """
         return self._again(retry="all" if everything else "failed")
 
-    def _values(self, column: Column, sample: int) -> list[Any]:
-        values: list[Any] = []
-        found = self._items.values
-        read: dict[int, Any] = {}
-        for item in self._items.of_rows[sample :: self._samples]:
-            value = found[item] if item >= 0 else None
-            if value is None or isinstance(value, Failure):
-                values.append(None)
-                continue
-            if item not in read:
-                read[item] = plain_value(field_of(value, column.path))
-            values.append(read[item])
-        return values
+    def _values(self, column: int, sample: int) -> list[Any]:
+        of_items = [value[column] if type(value) is tuple else None for value in self._items.values]
+        return [of_items[item] if item >= 0 else None for item in self._items.of_rows[sample :: self._samples]]
 
     def _errors(self) -> list[str | None]:
         if self._samples == 1:

@@ -14,7 +14,7 @@ from ..exchange.session import Session
 from ..settings import CometSettings
 from ..text import many
 from .job import Job
-from .live import LiveRun, Places, RowScreen, on_threads
+from .live import Backend, LiveRun, RowScreen, thread_backend
 from .lookup import look_up
 from .progress import Progress
 from .result import Failure, Items, Run
@@ -24,30 +24,32 @@ ONLY = "it is not in the store, and CometSettings.replay = 'only' sends nothing"
 
 def run_rows(
     job: Job, settings: CometSettings, session: Session, screen: RowScreen,
-    places: Callable[[int], Places] = on_threads, remember: Callable[[Run], None] = lambda run: None,
+    backend: Callable[[int], Backend] = thread_backend, remember: Callable[[Run], None] = lambda run: None,
+    former: Items | None = None,
 ) -> Run:  # fmt: skip
     """Ask for all rows; return the run when it has ended. remember: gets it when it begins.
 
+    former: what has been asked already in the run that this one repeats.
     Raises: ConfigError, TransportError or APIError for what ends the whole run; KeyboardInterrupt after an interrupt;
     ReplyError at the end, where failed rows are to raise. What had come by then is in the run, and in the store.
     """
 
     def again(**changes: Any) -> Any:
-        options = job.options._replace(**{"yes": True, **changes})
-        return run_rows(job._replace(options=options), settings, session, screen, places, remember).result
+        options = job.options._replace(**{"yes": True, "fresh": False, "errors": "column", **changes})
+        return run_rows(job._replace(options=options), settings, session, screen, backend, remember, items).result
 
     items, progress = Items(), Progress(asked=job.source.size)
     run = Run(job.source, job.columns, job.options.samples, items, progress, again)
     remember(run)
     try:
-        look_up(job, items, progress)
+        look_up(job, items, progress, former)
         missing = [item for item, value in enumerate(items.values) if value is None]
         if missing and job.replay == "only":
             for item in missing:
                 items.values[item] = Failure(ONLY)
             progress.failed[ONLY] += len(missing)
         elif missing:
-            with LiveRun(job, settings, session, screen, items, progress, places) as live:
+            with LiveRun(job, settings, session, screen, items, progress, backend) as live:
                 live.ask(missing)
         progress.state = "done"
     except BaseException:

@@ -26,14 +26,21 @@ class Source(NamedTuple):
 
     library: "pandas" (also for its kin), "polars", "pyarrow", "duckdb" or "list".
     table: the rows as they were given, or those that were chosen.        names: of its columns.        size: its rows.
-    positions: of the rows among those that were given.
     """
 
     library: str
     table: Any
     names: Sequence[Any]
     size: int
-    positions: Sequence[int]
+
+    @property
+    def taken(self) -> list[Any]:
+        """The names that no new column may have."""
+        return [name[0] if type(name) is tuple and self._levels > 1 else name for name in self.names]
+
+    @property
+    def _levels(self) -> int:
+        return int(getattr(getattr(self.table, "columns", None), "nlevels", 1))
 
     def prepared(self, wanted: Sequence[Any]) -> Source:
         """Return the source, ready to be read by these columns."""
@@ -56,6 +63,7 @@ class Source(NamedTuple):
 
     def chosen(self, limit: int | None, sample: int | None) -> Source:
         """Return the source of the first rows, or of some at random, in their order and always the same ones."""
+        check_choice(limit, sample)
         if limit is None and sample is None:
             return self
         if sample is not None:
@@ -64,7 +72,7 @@ class Source(NamedTuple):
             chosen = list(range(min(limit or 0, self.size)))
         if len(chosen) == self.size:
             return self
-        return self._replace(table=_taken(self.library, self.table, chosen), size=len(chosen), positions=chosen)
+        return self._replace(table=_taken(self.library, self.table, chosen), size=len(chosen))
 
     def with_columns(self, columns: Mapping[str, Any]) -> Any:
         """Return the rows with further columns, each of the library's own kind; the table itself stays as it is."""
@@ -78,8 +86,9 @@ class Source(NamedTuple):
                 )
             case "pandas":
                 result = self.table.copy()
+                below = ("",) * (self._levels - 1)  # columns may have names of several levels
                 for name, values in columns.items():
-                    result[name] = values
+                    result[(name, *below) if below else name] = values
                 return result
             case "polars":
                 return self.table.with_columns([values.alias(name) for name, values in columns.items()])
@@ -87,6 +96,15 @@ class Source(NamedTuple):
         for name, values in columns.items():
             result = result.append_column(name, values)
         return sys.modules["duckdb"].from_arrow(result) if self.library == "duckdb" else result
+
+
+def check_choice(limit: Any, sample: Any) -> None:
+    """Raises: ConfigError for a choice of rows that is none."""
+    for name, value in (("limit", limit), ("sample", sample)):
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+            raise ConfigError(f"{name} is a whole number from 1 on, not {value!r}", "nothing was sent")
+    if limit is not None and sample is not None:
+        raise ConfigError("limit and sample are two choices of rows", "nothing was sent; leave one of them out")
 
 
 def _taken(library: str, table: Any, positions: list[int]) -> Any:
@@ -102,7 +120,9 @@ def source_of(rows: Any) -> Source:
     library = table_library(rows)
     if library in ("pandas", "modin", "cudf"):
         frame = rows.to_frame(_series_name(rows)) if is_series_like(rows) else rows
-        return _source("pandas", frame, list(frame.columns), len(frame))
+        # Whoever changes the table in place afterwards moves no reply. From 3 on, pandas copies when it writes.
+        is_shared = int(sys.modules["pandas"].__version__.split(".")[0]) < 3
+        return _source("pandas", frame.copy(deep=is_shared), list(frame.columns), len(frame))
     if library == "polars" and not has(rows, "collect"):
         frame = rows.to_frame(_series_name(rows)) if is_series_like(rows) else rows
         return _source("polars", frame, list(frame.columns), frame.height)
@@ -127,7 +147,7 @@ def source_of(rows: Any) -> Source:
 
 
 def _source(library: str, table: Any, names: list[Any], size: int) -> Source:
-    return Source(library, table, names, size, range(size))
+    return Source(library, table, names, size)
 
 
 def _series_name(series: Any) -> Any:

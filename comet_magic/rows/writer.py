@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from queue import SimpleQueue
@@ -17,7 +18,7 @@ class Writer:
 
     def __init__(self, keep: Callable[[Came, Paid], None]) -> None:
         self._keep = keep
-        self._queue: SimpleQueue[tuple[Came, Paid] | None] = SimpleQueue()
+        self._queue: SimpleQueue[tuple[Came, Paid] | threading.Event | None] = SimpleQueue()
         self._done: Future[None] = in_background(self._work)
 
     def put(self, came: Came, paid: Paid) -> None:
@@ -29,16 +30,32 @@ class Writer:
 
     def _work(self) -> None:
         while (first := self._queue.get()) is not None:
-            waiting = [first]
-            is_last = False
-            while not self._queue.empty() and not is_last:
-                if (one := self._queue.get()) is None:
-                    is_last = True
+            waiting: list[tuple[Came, Paid]] = []
+            flushed: list[threading.Event] = []
+            one: tuple[Came, Paid] | threading.Event | None = first
+            while one is not None:
+                if isinstance(one, threading.Event):
+                    flushed.append(one)
                 else:
                     waiting.append(one)
-            self._keep([row for came, _ in waiting for row in came], waiting[-1][1])
-            if is_last:
+                if self._queue.empty():
+                    break
+                one = self._queue.get()
+            if waiting:
+                self._keep([row for came, _ in waiting for row in came], waiting[-1][1])
+            for event in flushed:
+                event.set()
+            if one is None:
                 return
+
+    def flush(self) -> None:
+        """Return when all that was put is written down. Raises: what the writing raised."""
+        written = threading.Event()
+        self._queue.put(written)
+        while not written.wait(0.1) and not self._done.done():
+            pass
+        if self._done.done():
+            self._done.result()
 
     def close(self) -> None:
         """Return when all is written down. Raises: what the writing raised."""

@@ -436,7 +436,8 @@ def carry_over(memory: Connection, file: Connection, session: str) -> None:
     for table in ("replies", "ledger"):
         rows = [tuple(row) for row in memory.execute(f"SELECT * FROM {table}")]
         marks = ",".join("?" * len(rows[0])) if rows else ""
-        file.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", rows)
+        # What a run has used may have grown since the file had it.
+        file.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", rows)
     for batch in memory.execute("SELECT * FROM vectors").fetchall():
         columns = "(at, length, digests, vectors)"
         number = file.execute(f"INSERT INTO vectors {columns} VALUES (?,?,?,?)", tuple(batch)[1:]).lastrowid

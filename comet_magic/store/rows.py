@@ -48,11 +48,11 @@ def begin_run(store: Store, endpoint: str, model: str) -> int:
     return store.write(lambda db: db.execute(insert, (time.time(), endpoint, model)).lastrowid or 0, keeps_turns=True)
 
 
-def end_run(store: Store, run: int) -> None:
-    """Write down that a run has asked for all its rows; one without replies is forgotten."""
+def end_run(store: Store, run: int, *, is_whole: bool) -> None:
+    """Write down that a run has ended; one without replies is forgotten. is_whole: it has asked for all its rows."""
 
     def act(db: Connection) -> None:
-        db.execute("UPDATE row_runs SET ended = ? WHERE id = ?", (time.time(), run))
+        db.execute("UPDATE row_runs SET ended = ? WHERE id = ? AND ?", (time.time(), run, is_whole))
         unused = " AND ".join(
             f"NOT EXISTS (SELECT 1 FROM {table} WHERE run = row_runs.id)" for table in ("rows", "batches")
         )
@@ -124,35 +124,37 @@ def _drop(db: Connection, run: int) -> None:
     db.execute("DELETE FROM row_runs WHERE id = ?", (run,))
 
 
-def count_rows(store: Store) -> int:
-    return store.read(lambda db: int(db.execute("SELECT count(*) FROM rows").fetchone()[0]))
-
-
 def carry_rows(memory: Connection, file: Connection) -> None:
-    """Bring the rows and runs of a store in memory into the file."""
-    for run in memory.execute("SELECT * FROM row_runs").fetchall():
+    """Bring the rows and batches of a store in memory into the file, with the runs that they are of."""
+    runs = {row["id"]: tuple(row)[1:] for row in memory.execute("SELECT * FROM row_runs")}
+    # A run that began in the file goes on there under another number.
+    for (run,) in memory.execute("SELECT DISTINCT run FROM rows").fetchall():
         insert = "INSERT INTO row_runs (at, endpoint, model, ended) VALUES (?,?,?,?)"
-        number = file.execute(insert, tuple(run)[1:]).lastrowid
-        rows = memory.execute(
-            "SELECT digest, ?, tokens, cost_usd, error, reply FROM rows WHERE run = ?", (number, run["id"])
-        )
-        file.executemany("INSERT OR REPLACE INTO rows VALUES (?,?,?,?,?,?)", map(tuple, rows.fetchall()))
+        number = file.execute(insert, runs.get(run, (time.time(), "", "", time.time()))).lastrowid
+        select = "SELECT digest, ?, tokens, cost_usd, error, reply FROM rows WHERE run = ?"
+        rows = memory.execute(select, (number, run)).fetchall()
+        file.executemany("INSERT OR REPLACE INTO rows VALUES (?,?,?,?,?,?)", map(tuple, rows))
+    for batch in memory.execute("SELECT * FROM batches").fetchall():
+        file.execute(f"INSERT OR REPLACE INTO batches VALUES ({','.join('?' * len(batch))})", tuple(batch))
 
 
 # ---- batches
 
 
 class Batch(NamedTuple):
-    """A Message Batch. id: ours.        state: SUBMITTING, SUBMITTED, ENDED or COLLECTED.
+    """A Message Batch. id: ours, hexadecimal.        state: SUBMITTING, SUBMITTED, ENDED or COLLECTED.
 
-    batch: the endpoint's id for it, "" while that is not known.        at: when it was submitted.
-    size: how many requests are in it.
+    run, endpoint, model: whose requests are in it.        at: when it was submitted, in seconds since 1970.
+    batch: the endpoint's id for it, "" while that is not known.        size: how many requests are in it.
     digests: of its requests, one behind the other.        most_usd: what it may cost.
     held: the record that holds that; when its kernel has died, it counts in the ledger as spent.
     """
 
-    id: int
+    id: str
+    run: int
     at: float
+    endpoint: str
+    model: str
     state: str
     batch: str
     size: int
@@ -165,27 +167,11 @@ class Batch(NamedTuple):
         return [self.digests[at : at + DIGEST] for at in range(0, len(self.digests), DIGEST)]
 
 
-def begin_batch(
-    store: Store, run: int, endpoint: str, model: str, digests: Sequence[bytes], most_usd: float | None, held: str
-) -> Batch:  # fmt: skip
-    """Write down that a batch is about to be submitted. held: as of `Batch`."""
-    at, joined = time.time(), b"".join(digests)
-    columns = "(run, at, endpoint, model, state, batch, size, most_usd, held, digests)"
-    values = (run, at, endpoint, model, SUBMITTING, "", len(digests), most_usd, held, joined)
-
-    def act(db: Connection) -> int:
-        return db.execute(f"INSERT INTO batches {columns} VALUES (?,?,?,?,?,?,?,?,?,?)", values).lastrowid or 0
-
-    number = store.write(act, keeps_turns=True)
-    return Batch(number, at, SUBMITTING, "", len(digests), most_usd, held, joined)
-
-
-def put_state(store: Store, batch: Batch, state: str, name: str = "") -> Batch:
-    """Write down in which state a batch is. name: the endpoint's id, once it is known."""
-    changed = batch._replace(state=state, batch=name or batch.batch)
-    update = "UPDATE batches SET state = ?, batch = ? WHERE id = ?"
-    store.write(lambda db: db.execute(update, (changed.state, changed.batch, batch.id)), keeps_turns=True)
-    return changed
+def put_batch(store: Store, batch: Batch) -> Batch:
+    """Write down a batch, in the state that it is in."""
+    insert = f"INSERT OR REPLACE INTO batches VALUES ({','.join('?' * len(batch))})"
+    store.write(lambda db: db.execute(insert, batch), keeps_turns=True)
+    return batch
 
 
 def remove_batch(store: Store, batch: Batch) -> None:
@@ -197,13 +183,22 @@ def open_batches(store: Store, endpoint: str, model: str) -> list[Batch]:
 
     def act(db: Connection) -> list[Batch]:
         rows = db.execute(
-            "SELECT id, at, state, batch, size, most_usd, held, digests FROM batches"
-            " WHERE endpoint = ? AND (model = ? OR ? = '') AND state <> ? ORDER BY at",
-            (endpoint, model, model, COLLECTED),
+            "SELECT * FROM batches WHERE endpoint = ? AND (model = ? OR ? = '') ORDER BY at", (endpoint, model, model)
         )
         return [Batch(*row) for row in rows.fetchall()]
 
-    return store.read(act)
+    known = {batch.id: batch for batch in [*(store.look_behind(act) or []), *store.read(act)]}
+    return [batch for batch in known.values() if batch.state != COLLECTED]
+
+
+def is_in_flight(store: Store, request: str, *, but: str) -> bool:
+    """Return whether a kernel that lives has this request under way. but: the session that does not count."""
+
+    def act(db: Connection) -> bool:
+        select = "SELECT 1 FROM requests WHERE id = ? AND session <> ? AND state = 'in flight'"
+        return db.execute(select, (request, but)).fetchone() is not None
+
+    return bool(store.find(act))
 
 
 def forget_entry(store: Store, request: str) -> None:

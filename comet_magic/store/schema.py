@@ -100,7 +100,7 @@ MIGRATIONS = (
     ) WITHOUT ROWID;
     CREATE INDEX rows_by_run ON rows (run);
     CREATE TABLE batches (
-        id INTEGER PRIMARY KEY, run INTEGER NOT NULL, at REAL NOT NULL, endpoint TEXT NOT NULL, model TEXT NOT NULL,
+        id TEXT PRIMARY KEY, run INTEGER NOT NULL, at REAL NOT NULL, endpoint TEXT NOT NULL, model TEXT NOT NULL,
         state TEXT NOT NULL, batch TEXT NOT NULL, size INTEGER NOT NULL, most_usd REAL, held TEXT NOT NULL,
         digests BLOB NOT NULL -- the last, for it is long
     );

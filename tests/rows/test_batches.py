@@ -15,7 +15,7 @@ import pytest
 from wire_server import HOLD, MESSAGE, Received, Script, WireServer, reply
 
 import comet_magic
-from comet_magic.errors import APIError, ConfigError
+from comet_magic.errors import APIError, CometError, ConfigError
 from comet_magic.exchange import session
 from comet_magic.rows import batches, gate
 from comet_magic.settings import CometSettings
@@ -191,9 +191,11 @@ def test_the_estimate_is_of_half_the_price_and_a_budget_holds(serve: Serve, sett
     assert offer.batches == {}
     settings.prices = {MODEL: [0, 100]}
     result = comet_magic.map(frame(60), "Other? {{row.review}}", batch=True, budget=0.01, max_tokens=10)
-    sent = len(offer.batches["msgbatch_1"])  # each may cost $0.0005, and the live one has cost $0.0005
-    assert sent == 19
+    sent = sum(map(len, offer.batches.values()))  # each may cost $0.0005, and half of it is what it costs
+    assert len(offer.batches["msgbatch_1"]) < sent
     assert (result.error == "not sent: budget").sum() == 60 - 1 - sent
+    assert comet_magic.last_run is not None
+    assert 0.008 <= (comet_magic.last_run.usd or 0) <= 0.01
 
 
 KILLED = f"""
@@ -265,6 +267,120 @@ def test_a_batch_that_was_never_made_is_submitted(serve: Serve) -> None:
     offer.batches.clear()
     result = comet_magic.map(frame(30), PROMPT, batch=True, yes=True)
     assert result.error.isna().all()
+    assert len(offer.batches) == 1
+
+
+def test_results_that_cannot_be_read_are_not_asked_for_anew(serve: Serve) -> None:
+    for broken in (reply("<html>login</html>", "text/html"), reply("")):
+        offer = Offer(succeeded)
+        server = serve(
+            lambda received, offer=offer, broken=broken: broken if "/results" in received.line else offer(received)
+        )
+        rows = frame(30).assign(review=lambda df, broken=broken: df.review + str(len(broken[0])))
+        with pytest.raises(CometError, match="results of batch|cannot be read|missing"):
+            comet_magic.map(rows, PROMPT, batch=True, yes=True)
+        server.scripts[:] = [offer]
+        result = comet_magic.map(rows, PROMPT, batch=True)
+        assert result.error.isna().all()
+        assert (len(offer.batches), offer.asked_live) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "answer", [reply("<html>", "text/html", status=504), reply({"ok": True}), reply("<html>", "text/html")]
+)
+def test_an_unclear_answer_to_a_submission_is_no_reason_for_another(serve: Serve, answer: Script) -> None:
+    offer = Offer(succeeded, polls=0)
+    is_first = True
+
+    def broken(received: Received) -> Script:
+        nonlocal is_first
+        script = offer(received)
+        if received.line.startswith("POST /v1/messages/batches ") and is_first:
+            is_first = False
+            return answer
+        return script
+
+    serve(broken)
+    with pytest.raises(CometError) as raised:
+        comet_magic.map(frame(30), PROMPT, batch=True, yes=True)
+    assert "may have been made" in raised.value.hint
+    result = comet_magic.map(frame(30), PROMPT, batch=True)
+    assert result.error.isna().all()
+    assert (len(offer.batches), offer.asked_live) == (1, 1)
+
+
+@pytest.mark.parametrize("lacking", ["created_at", "request_counts"])
+def test_a_list_that_says_too_little_is_no_proof(serve: Serve, lacking: str) -> None:
+    offer = Offer(succeeded, polls=10_000)
+    offer.holds = True
+    status = offer.status
+    offer.status = lambda name: {field: value for field, value in status(name).items() if field != lacking}  # type: ignore[method-assign]
+    server = serve(offer)
+    killed(server.url, offer, when=lambda: bool(offer.batches))
+    offer.holds = False
+    with pytest.raises(ConfigError, match="cannot be told"):
+        comet_magic.map(frame(30), PROMPT, batch=True, yes=True)
+    assert len(offer.batches) == 1
+
+
+def test_another_kernel_that_is_submitting_is_left_to_it(serve: Serve) -> None:
+    offer = Offer(succeeded, polls=0)
+    offer.holds = True
+    server = serve(offer)
+    process = subprocess.Popen([sys.executable, "-c", KILLED, server.url], stdout=subprocess.PIPE)
+    until = time.monotonic() + 30
+    while not offer.batches:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    with pytest.raises(ConfigError, match="another kernel is submitting"):
+        comet_magic.map(frame(30), PROMPT, batch=True, yes=True)
+    process.kill()
+    process.communicate()
+    assert len(offer.batches) == 1
+
+
+def test_a_short_outage_ends_no_wait_and_a_batch_that_is_gone_is_asked_about(serve: Serve) -> None:
+    offer = Offer(succeeded, polls=4)
+    count = 0
+
+    def shaky(received: Received) -> Script:
+        nonlocal count
+        if received.line.startswith("GET /v1/messages/batches/msgbatch_1 "):
+            count += 1
+            if count in (2, 3, 4, 5):
+                return reply({"error": {"type": "api_error", "message": "oops"}}, status=500)
+        return offer(received)
+
+    server = serve(shaky)
+    assert comet_magic.map(frame(30), PROMPT, batch=True, yes=True).error.isna().all()
+
+    def gone(received: Received) -> Script:
+        if "/results" in received.line:
+            return reply({"error": {"type": "not_found_error", "message": "no such batch"}}, status=404)
+        return offer(received)
+
+    server.scripts[:] = [gone]
+    rows = frame(30).assign(review=lambda df: df.review + "!")
+    with pytest.raises(ConfigError, match="has batch msgbatch_2 or its results no more"):
+        comet_magic.map(rows, PROMPT, batch=True, budget=5)
+    server.scripts[:] = [lambda received: offer(received) if "msgbatch_2" not in received.line else gone(received)]
+    assert comet_magic.map(rows, PROMPT, batch=True, yes=True).error.isna().all()
+
+
+def test_an_interrupt_leaves_the_batch_and_its_money_where_they_are(serve: Serve, settings: CometSettings) -> None:
+    import signal
+    import threading
+
+    offer = Offer(succeeded, polls=10_000)
+    serve(offer)
+    threading.Timer(1.0, signal.raise_signal, (signal.SIGINT,)).start()
+    with pytest.raises(KeyboardInterrupt):
+        comet_magic.map(frame(30), PROMPT, batch=True, yes=True)
+    assert session.current().promised_usd() > 0
+    assert offer.cancelled == []
+    offer.polls = 0
+    assert comet_magic.map(frame(30), PROMPT, batch=True).error.isna().all()
+    assert session.current().promised_usd() == 0
     assert len(offer.batches) == 1
 
 

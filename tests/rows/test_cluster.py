@@ -17,7 +17,10 @@ from row_server import RowServer
 from wire_server import MESSAGE, Received, Script, WireServer, reply
 
 import comet_magic
+from comet_magic.api.endpoint import Endpoint
+from comet_magic.api.transport import HTTPRequest
 from comet_magic.errors import ConfigError, TransportError
+from comet_magic.keys import Key
 from comet_magic.rows import cluster, gate
 from comet_magic.settings import CometSettings
 
@@ -177,12 +180,13 @@ class _Client:
 
     def __init__(self, address: str, versions: Any = None) -> None:
         self.scheduler = type("Scheduler", (), {"address": address})
-        self.versions = versions or {"tcp://10.0.0.7:1": comet_magic.__version__}
+        self.versions = {"tls://10.0.0.7:1": comet_magic.__version__} if versions is None else versions
 
     def submit(self) -> None: ...
 
     def scheduler_info(self, n_workers: int = 0) -> Any:
-        return {"workers": {name: {} for name in self.versions}}
+        names = ["tls://10.0.0.7:1"] if isinstance(self.versions, Exception) else self.versions
+        return {"workers": {name: {} for name in names}}
 
     def run(self, function: Any, *arguments: Any, **more: Any) -> Any:
         if isinstance(self.versions, Exception):
@@ -190,32 +194,70 @@ class _Client:
         return self.versions
 
 
+ELSEWHERE = Endpoint("https://gateway.example", Key(KEY, "a test"))
+
+
 @pytest.mark.parametrize(
-    ("client", "text"),
+    ("client", "endpoint", "text"),
     [
-        (_Client("tcp://10.0.0.7:8786"), "not encrypted"),
-        (_Client("tls://10.0.0.7:8786", {"tls://10.0.0.7:1": "0.0.1"}), "the workers have comet_magic 0.0.1"),
-        (object(), "client is a Dask client"),
+        (_Client("tcp://10.0.0.7:8786"), ELSEWHERE, "not encrypted"),
+        (_Client("tls://10.0.0.7:8786", {"tcp://10.0.0.7:1": comet_magic.__version__}), ELSEWHERE, "not encrypted"),
+        (_Client("tls://10.0.0.7:8786", {"tls://10.0.0.7:1": "0.0.1"}), ELSEWHERE, "the workers have comet_magic 0.0.1"),
+        (_Client("tls://10.0.0.7:8786"), Endpoint("http://127.0.0.1:1"), "the endpoint is on this machine"),
+        (_Client("tls://10.0.0.7:8786", ImportError("no module")), ELSEWHERE, "workers cannot import comet_magic"),
+        (_Client("tls://10.0.0.7:8786", {}), ELSEWHERE, "has no workers"),
+        (object(), ELSEWHERE, "client is a Dask client"),
     ],
-)
+)  # fmt: skip
 def test_a_cluster_that_could_leak_the_key_or_has_another_version_is_refused(
-    serve: Serve, client: Any, text: str
+    client: Any, endpoint: Endpoint, text: str
 ) -> None:
-    server = serve(said)
     with pytest.raises(ConfigError, match=text):
-        comet_magic.map(frame(3), PROMPT, client=client)
-    assert not [one for one in server.received if one.body]
+        cluster.on_cluster(client, endpoint, allow_tcp=False)
 
 
-def test_a_worker_that_comes_later_gets_the_key(serve: Serve, threads: Any) -> None:
+def test_a_worker_that_comes_later_gets_the_key_and_forgets_it(serve: Serve, threads: Any) -> None:
     server = serve(said)
-    cluster._keys.clear()
-    places = cluster.on_cluster(threads, CometSettings.instance().key, server.url, allow_tcp=False)
+    endpoint = Endpoint(server.url, Key(KEY, "a test"))
+    backend = cluster.on_cluster(threads, endpoint, allow_tcp=False)
     cluster._keys.clear()  # as in the process of a new worker
-    from comet_magic.api.transport import HTTPRequest
-
-    request = HTTPRequest(
-        server.url + "/v1/messages", b'{"messages": [{"content": "x 1"}]}', {}, CometSettings.instance().key
-    )
-    assert places(4).transport(request).status == 200
+    request = HTTPRequest(server.url + "/v1/messages", b'{"messages": [{"content": "x 1"}]}', {}, endpoint.key)
+    assert backend.transport(request).status == 200
     assert server.received[-1].header("authorization") == f"Bearer {KEY}"
+    backend.close()
+    until = time.monotonic() + 10
+    while cluster._keys:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_rows_that_come_in_another_order_are_refused_and_not_put_beside_others(serve: Serve) -> None:
+    import dask.dataframe as dd
+
+    serve(said)
+    ddf = dd.from_pandas(frame(40), npartitions=3).map_partitions(_shuffled, meta={"review": "object"})
+    result = comet_magic.map(ddf, PROMPT, yes=True)
+    with pytest.raises(ConfigError, match="in another order each time"):
+        result.compute()
+    kept = comet_magic.map(ddf.persist(), PROMPT).compute()
+    assert [f"review {value}" for value in kept.reply] == list(kept.review)
+
+
+def _shuffled(part: pd.DataFrame) -> pd.DataFrame:
+    return part.sample(frac=1)
+
+
+def test_files_with_many_columns_and_a_series(serve: Serve, nobody_home: Any) -> None:
+    import dask.dataframe as dd
+
+    serve(said)
+    for number in range(6):
+        columns = {f"c{column}": range(10) for column in range(12)}
+        pd.DataFrame({"review": [f"review {number * 10 + row}" for row in range(10)], **columns}).to_parquet(
+            nobody_home / f"part{number}.parquet"
+        )
+    ddf = dd.read_parquet(str(nobody_home / "part*.parquet"))
+    result = comet_magic.map(ddf, PROMPT, yes=True).compute()
+    assert [f"review {value}" for value in result.reply] == list(result.review)
+    series = comet_magic.map(ddf.review, PROMPT).compute()
+    assert list(series.columns) == ["review", "reply", "error"]

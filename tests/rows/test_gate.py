@@ -26,7 +26,7 @@ def gate(clock: Clock) -> Gate:
 
 
 def begun(gate: Gate, count: int) -> list[Ticket]:
-    tickets = [gate.begin(1000) for _ in range(count)]
+    tickets = [gate.begin() for _ in range(count)]
     return [ticket for ticket in tickets if ticket]
 
 
@@ -52,7 +52,7 @@ def test_a_share_of_a_fifth_changes_nothing_and_a_higher_one_cuts_and_holds(gate
     end(gate, begun(gate, 20)[::-1], refused=8, wait_s=7.0)
     assert gate.limit < 24
     assert 7.0 <= gate.hold[0] <= 7.7
-    assert gate.begin(1000) is None
+    assert gate.begin() is None
     clock.now += 8
     assert gate.hold == (0.0, "")
     tickets = begun(gate, 1000)
@@ -72,23 +72,19 @@ def test_refusals_of_requests_begun_before_a_cut_do_not_cut_again(gate: Gate, cl
     assert gate.limit == cut
 
 
-def test_no_more_than_the_user_wants_are_begun(gate: Gate) -> None:
-    assert len([ticket for ticket in (gate.begin(3) for _ in range(10)) if ticket]) == 3
-
-
 def test_rpm_and_tpm_are_taken_before_they_are_waited_for(gate: Gate, clock: Clock) -> None:
     begun_at = []
     for _ in range(1000):
-        while ticket := gate.begin(1000, rpm=60):
+        while ticket := gate.begin(rpm=60):
             begun_at.append(clock.now)
             gate.end(ticket, is_refused=False, is_success=True)
         clock.now += 0.1
     in_first_minute = [at for at in begun_at if at < 160.0]
     assert 58 <= len(in_first_minute) <= 63
     other = Gate(clock)
-    assert other.begin(1000, tpm=6000, tokens=100)
-    assert other.begin(1000, tpm=6000, tokens=100)
-    assert other.begin(1000, tpm=6000, tokens=100) is None
+    assert other.begin(tpm=6000, tokens=100)
+    assert other.begin(tpm=6000, tokens=100)
+    assert other.begin(tpm=6000, tokens=100) is None
 
 
 def test_headers_hold_it_while_too_little_is_left(gate: Gate, clock: Clock) -> None:

@@ -20,7 +20,6 @@ import comet_magic
 from comet_magic.exchange import session
 from comet_magic.rows import gate
 from comet_magic.settings import CometSettings
-from comet_magic.store import rows as row_store
 
 MODEL = "claude-haiku-4-5"
 PROMPT = "Tone of this review? {{row.review}}"
@@ -170,7 +169,8 @@ def test_2_and_22_thousands_of_rows_meet_faults_and_none_is_lost(settings: Comet
     size = os.path.getsize(store.path)
     session.reset()
     assert size / 1500 < 300 + len("good")
-    assert row_store.count_rows(session.current().store(settings)) == 1500
+    count = session.current().store(settings).read(lambda db: db.execute("SELECT count(*) FROM rows").fetchone()[0])
+    assert count == 1500
 
 
 def test_2_a_limit_is_found_without_hammering(settings: CometSettings) -> None:
