@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .asking import ask
     from .embedding import embed
     from .errors import APIError, CometError, ConfigError, ReplyError, TransportError
-    from .mapping import map
+    from .mapping import map as map
     from .messages.message import Message
     from .messages.request import Request
     from .messages.usage import Usage
@@ -44,6 +44,7 @@ _MODULES = {
     "tool": "tools.functions",
 }
 
+# Without `map`: `from comet_magic import *` is not to hide Python's own.
 __all__ = [
     "APIError",
     "CometError",
@@ -62,7 +63,6 @@ __all__ = [
     "last",
     "last_run",
     "load_ipython_extension",
-    "map",
     "panel",
     "tool",
     "tools",
@@ -84,7 +84,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_MODULES})
 
 
 def load_ipython_extension(ipython: InteractiveShell) -> None:

@@ -93,7 +93,7 @@ def commands() -> str:
 
 def python() -> str:
     parts = ["# Python", "", NOTE, ""]
-    for name in comet_magic.__all__:
+    for name in sorted({*comet_magic.__all__, "map"}):
         if name.startswith("_") or name in ("load_ipython_extension", "unload_ipython_extension"):
             continue
         parts += _described(f"comet_magic.{name}", getattr(comet_magic, name), name)
@@ -108,6 +108,14 @@ def _described(title: str, value: Any, name: str) -> list[str]:
             "The latest reply of this process, a `Message`, also a partial one; None before the first.",
             "",
         ]
+    if name == "last_run":
+        from comet_magic.rows.result import Run
+
+        lines = [f"## `{title}`", "", "The latest run over many rows; None before the first.", "", "```text"]
+        lines += [inspect.getdoc(Run) or "", ""]
+        for member in ("result", "frame", "errors", "usage", "usd", "retry"):
+            lines += [member, f"    {(inspect.getdoc(getattr(Run, member)) or '').splitlines()[0]}".rstrip()]
+        return [*lines, "```", ""]
     lines = [f"## `{title}`", "", "```text", *_signature(name, value), inspect.getdoc(value) or "", "```", ""]
     if inspect.ismodule(value):
         for member in getattr(value, "__all__", ()):

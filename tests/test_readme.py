@@ -78,6 +78,7 @@ def test_the_cells_run_in_order(shell: Any, monkeypatch: pytest.MonkeyPatch) -> 
         bodies = [request.json for request in server.received if request.body]
         assert [body["model"] for body in bodies] == [
             "claude-sonnet-4-6", "claude-sonnet-4-6", "claude-haiku-4-5-20251001", "text-embedding-3-small",
+            "claude-sonnet-4-6", "claude-sonnet-4-6",
         ]  # fmt: skip
         offered = [tool["name"] for body in bodies for tool in body.get("tools", [])]
         assert offered == ["query"]

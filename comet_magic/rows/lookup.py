@@ -63,7 +63,7 @@ def _take_former(items: Items, progress: Progress, former: Items) -> None:
 
 def _read_rows(job: Job, items: Items, progress: Progress) -> None:
     numbers: dict[bytes, int] = {}
-    place, samples = 0, range(job.options.samples)
+    position, samples = 0, range(job.options.samples)
     for begin in range(0, job.source.size, PART):
         end = min(begin + PART, job.source.size)
         part = job.source.part(job.prompt.columns, begin, end)
@@ -74,13 +74,13 @@ def _read_rows(job: Job, items: Items, progress: Progress) -> None:
                 items.of_rows.extend([NULL] * len(samples))
                 progress.nulls += 1
             except RowProblem as problem:
-                items.problems.update(dict.fromkeys(range(place, place + len(samples)), str(problem)))
+                items.problems.update(dict.fromkeys(range(position, position + len(samples)), str(problem)))
                 items.of_rows.extend([PROBLEM] * len(samples))
                 progress.unfilled[str(problem)] += 1
             else:
                 for sample in samples:
-                    digest = job.digest(identity, place + sample)
+                    digest = job.digest(identity, position + sample)
                     if (item := numbers.get(digest)) is None:
-                        item = numbers[digest] = items.add(digest, place + sample, length)
+                        item = numbers[digest] = items.add(digest, position + sample, length)
                     items.of_rows.append(item)
-            place += len(samples)
+            position += len(samples)

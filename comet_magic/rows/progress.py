@@ -17,6 +17,7 @@ class Progress:
     asked: rows that were given.        wanted: requests that are to be answered: equal rows are one.
     stored: of those, how many the store had.        answered, failed: what has come; `failed` by reason.
     unfilled: rows for which the prompt could not be filled in, by reason.
+    failed_rows: once the run has ended: all rows that failed, by reason; equal rows are one request.
     nulls: rows that are not sent, for a field that the prompt names is missing.
     cut: rows of which a value was cut.        twice: requests that may have been paid twice.
     at_once: requests under way.        left_s: seconds that it may still take, None where nothing tells.
@@ -30,6 +31,7 @@ class Progress:
     answered: int = 0
     failed: Counter[str] = field(default_factory=Counter)
     unfilled: Counter[str] = field(default_factory=Counter)
+    failed_rows: Counter[str] | None = None
     nulls: int = 0
     cut: int = 0
     twice: int = 0
@@ -86,6 +88,10 @@ class Progress:
         return [*([f"{tokens:,} tokens"] if tokens else []), *money]
 
     @property
+    def _failed_rows(self) -> Counter[str]:
+        return self.failed + self.unfilled if self.failed_rows is None else self.failed_rows
+
+    @property
     def summary(self) -> str:
         """What came of it, in one line."""
         parts = [f"{many(self.asked, 'row')}"]
@@ -94,8 +100,7 @@ class Progress:
         parts += [f"{self.answered:,} answered"]
         parts += [f"{self.stored:,} from the store"] if self.stored else []
         parts += [f"{self.nulls:,} not sent, for a field is missing"] if self.nulls else []
-        failed = self.failed + self.unfilled
-        parts += [f"{failed.total():,} failed"] if failed else []
+        parts += [f"{many(self._failed_rows.total(), 'row')} failed"] if self._failed_rows else []
         if (open_ := self.wanted - self.done) > 0:
             parts.append(f"{open_:,} not asked: run it again, and it goes on from here")
         parts += [*self._used, duration(self.seconds)]
@@ -104,7 +109,7 @@ class Progress:
     @property
     def details(self) -> list[str]:
         """What failed, by reason, and what else there is to say, a line each."""
-        failed = self.failed + self.unfilled
+        failed = self._failed_rows
         reasons = [f"{count:,} × {reason}" for reason, count in failed.most_common(10)]
         others = len(failed) - 10
         reasons += [f"and {others:,} other reasons: comet_magic.last_run.errors"] if others > 0 else []

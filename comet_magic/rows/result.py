@@ -85,6 +85,7 @@ class Run:
 
     @property
     def usage(self) -> Usage:
+        """The tokens of what was asked; None for what the endpoint did not report."""
         return self.progress.usage
 
     @property
@@ -95,11 +96,13 @@ class Run:
     @property
     def errors(self) -> dict[str, int]:
         """How many rows failed, by reason, the most frequent first."""
-        counts = Counter(error for error in self._errors() if error)
+        problems = (self._error_at(position) for position in range(len(self._items.of_rows)))
+        counts = Counter(error for error in problems if error)
         return dict(counts.most_common())
 
     @property
     def result(self) -> Any:
+        """The table with the columns that it has by now, also of a run that was stopped."""
         columns: dict[str, Any] = {}
         for number, column in enumerate(self._columns):
             for sample, name in enumerate(names_of([column], self._samples)):
@@ -124,7 +127,7 @@ class Run:
             "seconds": (_NUMBER, [round(items.seconds[item], 3) if item >= 0 else None for item in numbers]),
             "replayed": ({"type": "boolean"}, [bool(items.replayed[item]) if item >= 0 else False for item in numbers]),
             "request_id": (dict(TEXT), [items.request_ids[item] if item >= 0 else None for item in numbers]),
-            "error": (dict(TEXT), [self._error_at(place) for place in range(len(numbers))]),
+            "error": (dict(TEXT), [self._error_at(position) for position in range(len(numbers))]),
         }  # fmt: skip
         columns = {name: built(library, Column(name, (), schema), values) for name, (schema, values) in lists.items()}
         return _frame(library, columns)
@@ -143,7 +146,7 @@ class Run:
 
     def _errors(self) -> list[str | None]:
         if self._samples == 1:
-            return [self._error_at(place) for place in range(len(self._items.of_rows))]
+            return [self._error_at(position) for position in range(len(self._items.of_rows))]
         errors: list[str | None] = []
         for row in range(self._source.size):
             first = row * self._samples
@@ -152,12 +155,12 @@ class Run:
             errors.append("; ".join(said) or None)
         return errors
 
-    def _error_at(self, place: int) -> str | None:
-        item = self._items.of_rows[place]
+    def _error_at(self, position: int) -> str | None:
+        item = self._items.of_rows[position]
         if item == NULL:
             return None
         if item == PROBLEM:
-            return self._items.problems[place]
+            return self._items.problems[position]
         value = self._items.values[item]
         return value.why if isinstance(value, Failure) else NOT_ASKED if value is None else None
 

@@ -6,6 +6,7 @@ What has been answered before is never asked again: the store is looked at first
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ from .job import Job
 from .live import Backend, LiveRun, RowScreen, thread_backend
 from .lookup import look_up
 from .progress import Progress
-from .result import Failure, Items, Run
+from .result import NOT_ASKED, Failure, Items, Run
 
 ONLY = "it is not in the store, and CometSettings.replay = 'only' sends nothing"
 
@@ -57,6 +58,7 @@ def run_rows(
         raise
     finally:
         progress.ended = time.monotonic()
+        progress.failed_rows = Counter({why: count for why, count in run.errors.items() if why != NOT_ASKED})
         if problem := job.store.problem:
             progress.note(problem)
         screen.finish(progress)

@@ -315,9 +315,7 @@ def test_all_time_knows_the_sessions_before(shell: Any, server: WireServer) -> N
 def test_the_report_as_a_data_frame_and_a_plot(shell: Any, server: WireServer) -> None:
     Ran(shell, "%%claude\nhi")
     kept = session.current().store(CometSettings.instance())
-    yesterday = (
-        "INSERT INTO ledger SELECT 'x', session, at - 86400, endpoint, model, conversation, 1, 1, 0, 0, 0.5 FROM ledger"
-    )
+    yesterday = "INSERT INTO ledger SELECT 'x', session, at - 86400, endpoint, model, conversation, 1, 1, 0, 0, 0.5, 1 FROM ledger"
     kept.write(lambda db: db.execute(yesterday))
     report = Ran(shell, "%claude_usage --all").result.result
     frame = report.frame

@@ -156,7 +156,7 @@ def test_the_line_says_each_count_once_it_is_more_than_nothing() -> None:
     assert progress.line.endswith("about 61 s left")
     assert progress.details == ["1 × too long"]
     progress.state = "done"
-    assert "10 rows · 3 answered · 1 failed · 6 not asked: run it again" in progress.line
+    assert "10 rows · 3 answered · 1 row failed · 6 not asked: run it again" in progress.line
 
 
 @pytest.mark.parametrize(
