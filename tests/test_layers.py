@@ -62,7 +62,7 @@ HELD_BY = {
     "api/test_dialect.py": "exchange.offered store.offered",
     "test_embedding.py": "api.embeddings store.embeddings",
     "exchange/test_several.py": "notebook.side_by_side",
-    "test_mapping.py": "rows.ask rows.columns rows.engine rows.estimate rows.failures rows.job rows.live rows.lookup rows.money rows.prompt rows.result rows.source store.rows",
+    "test_mapping.py": "rows.backend rows.send rows.columns rows.engine rows.estimate rows.failures rows.job rows.live rows.lookup rows.money rows.prompt rows.result rows.source store.rows",
     "rows/test_run.py": "rows.pool rows.writer",
     "notebook/test_row_runs.py": "rows.progress notebook.rows_display",
     "api/test_chat.py": "api.body api.portable api.chat_body api.chat_events api.inline_pictures api.responses_body api.responses_events",

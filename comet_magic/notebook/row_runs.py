@@ -8,8 +8,8 @@ from typing import Any
 from ..api.endpoint import find_endpoint
 from ..describe.dependencies import table_library
 from ..exchange.session import current
+from ..rows.backend import Backend, thread_backend
 from ..rows.job import RowOptions, make_job
-from ..rows.live import Backend, thread_backend
 from ..rows.result import Run
 from ..rows.run import run_rows
 from ..rows.source import source_of

@@ -72,13 +72,13 @@ class OutputModes:
             self._keep([self.now], is_taken=True)
             self._proven.add(self.now)
 
-    def anew(self) -> OutputModes:
+    def for_another_question(self) -> OutputModes:
         """Return the modes for another question of the same form, with what is known by now."""
         other = copy(self)
         other._left, other._refused, other._passed_over = list(self._left), [], []
         return other
 
-    def take(self, other: OutputModes) -> None:
+    def merge(self, other: OutputModes) -> None:
         """Take over which modes are left for a question of the same form."""
         self._left = [mode for mode in self._left if mode in other._left] or self._left
 

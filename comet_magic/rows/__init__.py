@@ -2,9 +2,9 @@
 
 # What other folders may import.
 __all__ = [
+    "backend",
     "cluster",
     "job",
-    "live",
     "progress",
     "result",
     "run",

@@ -25,7 +25,7 @@ from ..describe.dependencies import is_series_like, table_library
 from ..errors import ConfigError, TransportError
 from ..keys import Key
 from ..origins import is_loopback
-from .live import Backend
+from .backend import Backend
 
 GRACE_S = 30.0  # seconds that a task may take beyond its request
 THREADS_OF_A_WORKER = 64  # connections that each worker process keeps

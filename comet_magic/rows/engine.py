@@ -132,7 +132,7 @@ class Engine:
         An interrupt, or what no row would survive, ends it once what is in flight has come.
         """
         self._last_success = time.monotonic()
-        with self._heard():
+        with self._interrupts_counted():
             while True:
                 if refused := self._begin_some(tasks):
                     yield refused
@@ -312,7 +312,7 @@ class Engine:
     # ---- interrupts
 
     @contextmanager
-    def _heard(self) -> Iterator[None]:
+    def _interrupts_counted(self) -> Iterator[None]:
         """Hear interrupts without being cut short by the first: a reply that is just coming has been paid for."""
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -322,12 +322,12 @@ class Engine:
             yield
             return
 
-        def hear(number: int, frame: Any) -> None:
+        def count_interrupt(number: int, frame: Any) -> None:
             self.interrupts += 1
             if self.interrupts > 1:
                 raise KeyboardInterrupt
 
-        signal.signal(signal.SIGINT, hear)
+        signal.signal(signal.SIGINT, count_interrupt)
         try:
             yield
         finally:

@@ -12,7 +12,7 @@ from ..text import dollars
 from .progress import duration
 
 
-class Known(NamedTuple):
+class PilotReply(NamedTuple):
     """A reply that has come. characters: of the whole prompt that it answers.        seconds: that it took."""
 
     message: Message
@@ -43,7 +43,7 @@ class Estimate(NamedTuple):
 
 
 def estimate(
-    known: Sequence[Known], lengths: Sequence[int], fixed: int, price: Price | None, most_usd: float, at_once: int,
+    known: Sequence[PilotReply], lengths: Sequence[int], fixed: int, price: Price | None, most_usd: float, at_once: int,
     factor: float = 1.0,
 ) -> Estimate:  # fmt: skip
     """Return what the requests for rows of these lengths will take.

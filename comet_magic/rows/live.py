@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from types import TracebackType
-from typing import NamedTuple, Protocol
 
 from ..api.client import Client, MessageStream
 from ..api.dialect import chosen_dialect
 from ..api.endpoint import find_endpoint
-from ..api.transport import HTTPRequest, HTTPResponse, PooledTransport, Transport
+from ..api.transport import HTTPRequest, HTTPResponse, Transport
 from ..errors import CometError, ConfigError
 from ..exchange.negotiate import with_learned
 from ..exchange.offered import find_dialect, find_offered
@@ -29,16 +28,17 @@ from ..store import rows as row_store
 from ..store.conversations import shrink
 from ..store.rows import Paid, StoredRow
 from ..text import dollars
-from .ask import RowAsker
+from .backend import Backend
 from .engine import Engine, Outcome, Task, stored_row
-from .estimate import Estimate, Known, estimate
+from .estimate import Estimate, PilotReply, estimate
 from .failures import NOT_SENT
 from .gate import Gate, gate_for
 from .job import Job
 from .money import Money
-from .progress import Progress
+from .progress import Progress, RowScreen
 from .prompt import NullField, RowProblem
 from .result import Failure, Items
+from .send import RowSender
 from .source import PART
 from .writer import Came, Writer
 
@@ -47,32 +47,6 @@ PILOTS = 4  # further rows that are asked for an estimate, spread over the lengt
 PAINT_S = 0.25  # seconds between two paints
 CHANGES = "not sent: the expressions in the prompt give another text each time they are worked out"
 NOT_KEPT = "nothing is kept (CometSettings.keep = False), so a run that is stopped begins anew"
-
-
-class RowScreen(Protocol):
-    """Where a run is shown, and where the user is asked."""
-
-    def paint(self, progress: Progress) -> None: ...
-    def finish(self, progress: Progress) -> None: ...
-    def ask(self, question: str) -> bool | None:
-        """Return whether the user says yes; None where nobody can answer."""
-
-
-class Backend(NamedTuple):
-    """Where requests are made. transport: for all of them, from many threads.
-
-    abandon: drops what is under way.        close: lets go of what it holds.
-    """
-
-    transport: Transport
-    abandon: Callable[[], None]
-    close: Callable[[], None]
-
-
-def thread_backend(workers: int) -> Backend:
-    """Return the threads of this process as the place where requests are made."""
-    transport = PooledTransport(workers)
-    return Backend(transport, transport.abandon, transport.close)
 
 
 class LiveRun:
@@ -84,7 +58,7 @@ class LiveRun:
     ) -> None:  # fmt: skip
         """Find endpoint, price and dialect. Raises: ConfigError; nothing has been sent by then."""
         self._job, self._screen, self._items, self.progress = job, screen, items, progress
-        self._known: list[Known] = []
+        self._known: list[PilotReply] = []
         self._painted = 0.0
         self.session_id = session.id
         self._conversation = session.conversation_name(settings)
@@ -112,12 +86,12 @@ class LiveRun:
         opened = endpoint.opened(self._announce)
         self._backend = backend(job.options.workers)
         self.client = Client(_observed(self._backend.transport, self._gate), opened, limits=job.limits)
-        self._asker = RowAsker(
+        self._sender = RowSender(
             self.client, endpoint.name, job.store, session, self.money, job.options.output, modes,
             is_dialect_chosen=is_chosen, offered=known,
         )  # fmt: skip
         self._engine = Engine(
-            self._asker, self._gate, self.money, job.options.workers, rpm=job.options.rpm, tpm=job.options.tpm,
+            self._sender, self._gate, self.money, job.options.workers, rpm=job.options.rpm, tpm=job.options.tpm,
             raised_max_tokens=job.raised_max_tokens,
         )  # fmt: skip
         self.endpoint = endpoint.name
@@ -190,7 +164,7 @@ class LiveRun:
         for item in chosen:
             self.all([item])
             others.remove(item)
-            if learned := self._asker.learned:
+            if learned := self._sender.learned:
                 self._set_lengths(replace(self.request, dialect=learned.dialect, refused=learned.refused))
             if self._engine.has_raised and self._job.raised_max_tokens:
                 self._set_lengths(replace(self.request, max_tokens=self._job.raised_max_tokens))
@@ -334,7 +308,7 @@ class LiveRun:
                 text = message.text
                 progress.answered += self._put(item, message)
                 if len(self._known) <= PILOTS:
-                    self._known.append(Known(message, self._characters(item), outcome.seconds))
+                    self._known.append(PilotReply(message, self._characters(item), outcome.seconds))
             if row := stored_row(outcome, text):
                 came.append((items.digests[item], row))
         if outcomes:
@@ -375,11 +349,11 @@ class LiveRun:
 
     def read(self, message: Message) -> Message:
         """Return a reply with its value. Raises: Mismatch."""
-        return self._asker.read(message)
+        return self._sender.read(message)
 
     def adapted(self, request: Request) -> Request:
         """Return a request in the way in which the endpoint takes it."""
-        return self._asker.adapted(request)
+        return self._sender.adapted(request)
 
     def flush(self) -> None:
         """Return when all that has come is written down."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from ..messages.usage import Usage
 from ..text import dollars, many
@@ -119,6 +120,15 @@ class Progress:
         if self.twice:
             notes.append(f"{many(self.twice, 'request')} may have been paid twice: no answer came in time")
         return [*reasons, *notes]
+
+
+class RowScreen(Protocol):
+    """Where a run is shown, and where the user is asked."""
+
+    def paint(self, progress: Progress) -> None: ...
+    def finish(self, progress: Progress) -> None: ...
+    def ask(self, question: str) -> bool | None:
+        """Return whether the user says yes; None where nobody can answer."""
 
 
 def duration(seconds: float) -> str:

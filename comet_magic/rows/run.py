@@ -14,10 +14,11 @@ from ..errors import ReplyError
 from ..exchange.session import Session
 from ..settings import CometSettings
 from ..text import many
+from .backend import Backend, thread_backend
 from .job import Job
-from .live import Backend, LiveRun, RowScreen, thread_backend
+from .live import LiveRun
 from .lookup import look_up
-from .progress import Progress
+from .progress import Progress, RowScreen
 from .result import NOT_ASKED, Failure, Items, Run
 
 ONLY = "it is not in the store, and CometSettings.replay = 'only' sends nothing"

@@ -22,7 +22,7 @@ from .failures import NOT_SENT, NotSent, problem_of
 from .money import Money
 
 
-class RowAsker:
+class RowSender:
     """Makes the requests of one run; from many threads.
 
     learned: the last request as the endpoint took it, when it took one otherwise than it was asked first.
@@ -42,7 +42,7 @@ class RowAsker:
 
         further: gets what is set aside for each request that the reply takes besides the first.
         """
-        modes = self._modes.anew() if self._modes else None
+        modes = self._modes.for_another_question() if self._modes else None
         typed = None
         if self._output and modes:
             typed = TypedReply(self._output, modes, partial(without_key, key=self._client.endpoint.key))
@@ -59,7 +59,7 @@ class RowAsker:
                 pass
             message = reply.message
         if modes is not None and self._modes is not None:
-            self._modes.take(modes)
+            self._modes.merge(modes)
         if problem := problem_of(message):
             error = ReplyError(problem)
             error.partial = message
@@ -68,14 +68,14 @@ class RowAsker:
 
     def adapted(self, request: Request) -> Request:
         """Return a request as it would be sent now: in the mode, and with the fields, that the endpoint takes."""
-        return self._sender(self._modes.anew() if self._modes else None).adapted(request)
+        return self._sender(self._modes.for_another_question() if self._modes else None).adapted(request)
 
     def read(self, message: Message) -> Message:
         """Return a reply that came another way, with its value. Raises: Mismatch."""
         if self._output is None or self._modes is None:
             return message
         hide = partial(without_key, key=self._client.endpoint.key)
-        typed = TypedReply(self._output, self._modes.anew(), hide)
+        typed = TypedReply(self._output, self._modes.for_another_question(), hide)
         typed.value = self._output.value_of(answer_of(message), hide)
         return typed.as_text(message, is_value=True)
 
