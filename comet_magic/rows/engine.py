@@ -45,7 +45,7 @@ class Task(NamedTuple):
     """A request for a row. item: the number of what is asked.        tokens: estimated, of prompt and reply.
 
     most_usd: what it may cost.        usd: what its former tries have cost.
-    tries, timeouts, refusals: of it so far.        is_cut: a value in it was cut.
+    tries, timeouts, refusals: of it so far.
     """
 
     item: int
@@ -56,7 +56,6 @@ class Task(NamedTuple):
     tries: int = 0
     timeouts: int = 0
     refusals: int = 0
-    is_cut: bool = False
 
 
 class _Begun(NamedTuple):
@@ -81,7 +80,6 @@ class Outcome(NamedTuple):
     tries: int = 1
     seconds: float = 0.0
     usd: float | None = None
-    is_cut: bool = False
 
 
 class Engine:
@@ -227,7 +225,7 @@ class Engine:
         if usd is not None:
             task = task._replace(usd=task.usd + usd)
             usd = task.usd
-        took = Outcome(task.item, None, tries=task.tries, seconds=now - begun.at, usd=usd, is_cut=task.is_cut)
+        took = Outcome(task.item, None, tries=task.tries, seconds=now - begun.at, usd=usd)
         if error is None and message is not None:
             self.has_succeeded, self._last_success = True, now
             return took._replace(message=message)

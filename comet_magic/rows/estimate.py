@@ -30,9 +30,10 @@ class Estimate(NamedTuple):
     most_usd: float | None
     seconds: float | None
 
-    def line(self, asked: int, wanted: int, stored: int) -> str:
-        """Return what would be asked, and what that would cost."""
+    def line(self, asked: int, wanted: int, stored: int, cut: int) -> str:
+        """Return what would be asked, and what that would cost. cut: rows of which a value is not sent whole."""
         parts = [f"{asked:,} rows"]
+        parts += [f"{cut:,} cut to text_tokens"] if cut else []
         parts += [f"{wanted:,} different"] if wanted != asked else []
         parts += [f"{stored:,} in the store"] if stored else []
         money = f"about {self.input_tokens + self.output_tokens:,} tokens, and no price is known"

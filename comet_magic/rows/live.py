@@ -228,7 +228,7 @@ class LiveRun:
         progress, budget = self.progress, self._job.options.budget
         if expected.most_usd is not None and self.money.covers(expected.most_usd):
             return
-        line = expected.line(progress.asked, progress.wanted, progress.stored)
+        line = expected.line(progress.asked, progress.wanted, progress.stored, progress.cut)
         bound = "" if budget is None else f" No more than {dollars(budget)} is spent."
         answer = self._screen.ask(f"{line}.{bound} Go on? [y/N] ")
         if answer is None and budget is not None:  # which holds, whoever is there
@@ -272,16 +272,16 @@ class LiveRun:
                 part = job.source.part(job.prompt.columns, begin, end)
             one = job.prompt.row(part, row - begin)
             try:
-                if job.digest(job.prompt.identity(one)[0], self._items.firsts[item]) != self._items.digests[item]:
+                if job.digest(job.prompt.identity(one).data, self._items.firsts[item]) != self._items.digests[item]:
                     raise RowProblem(CHANGES)
-                message, is_cut = job.prompt.message(one)
+                message = job.prompt.message(one)
             except (NullField, RowProblem, CometError) as problem:
                 self.fail(item, str(problem))
                 continue
             request = replace(self.request, messages=(message,))
             prompt_tokens = self._own_tokens + tokens.estimated_message(message)
             most = self._price.most(prompt_tokens, request.max_tokens) if self._price else 0.0
-            yield Task(item, request, most, prompt_tokens + request.max_tokens, is_cut=is_cut)
+            yield Task(item, request, most, prompt_tokens + request.max_tokens)
 
     def _characters(self, item: int) -> int:
         return self._items.lengths[item] + self._fixed_characters
@@ -296,7 +296,6 @@ class LiveRun:
             items.seconds[item] += outcome.seconds
             if outcome.usd is not None:
                 items.usd[item] = outcome.usd
-            progress.cut += outcome.is_cut
             self._done_characters += self._characters(item)
             if message is not None:
                 if message.usage.prompt_tokens is not None:

@@ -69,7 +69,7 @@ def _read_rows(job: Job, items: Items, progress: Progress) -> None:
         part = job.source.part(job.prompt.columns, begin, end)
         for number in range(end - begin):
             try:
-                identity, length = job.prompt.identity(job.prompt.row(part, number))
+                identity = job.prompt.identity(job.prompt.row(part, number))
             except NullField:
                 items.of_rows.extend([NULL] * len(samples))
                 progress.nulls += 1
@@ -78,9 +78,10 @@ def _read_rows(job: Job, items: Items, progress: Progress) -> None:
                 items.of_rows.extend([PROBLEM] * len(samples))
                 progress.unfilled[str(problem)] += 1
             else:
+                progress.cut += identity.is_cut
                 for sample in samples:
-                    digest = job.digest(identity, position + sample)
+                    digest = job.digest(identity.data, position + sample)
                     if (item := numbers.get(digest)) is None:
-                        item = numbers[digest] = items.add(digest, position + sample, length)
+                        item = numbers[digest] = items.add(digest, position + sample, identity.length)
                     items.of_rows.append(item)
             position += len(samples)

@@ -22,12 +22,13 @@ from ..describe.scalars import is_null
 from ..describe.template import Reference, pieces
 from ..errors import ConfigError
 from ..messages.message import Message
-from ..messages.tokens import estimated_tokens
+from ..messages.tokens import BYTES_A_TOKEN, estimated_tokens
 from ..redaction import REDACTED, is_secret_field
 from ..suggestions import did_you_mean
 from ..text import exception_text, whole_text
 
 MISSING = "(missing)"
+MOST_TOKENS_A_CHARACTER = 3  # as `estimated_tokens` counts
 VERSION = b"1"  # of these rules: what another release fills in otherwise is another prompt
 _AT_ONCE = (str, int, float, bool)
 _PLAIN = (*_AT_ONCE, dt.date, dt.time, dt.timedelta)
@@ -100,6 +101,17 @@ class _Piece(NamedTuple):
     is_scoped: bool
 
 
+class Identity(NamedTuple):
+    """What tells the prompt of a row from those of others. length: in characters, as far as they are sent.
+
+    is_cut: whether a value is longer than what is sent of it.
+    """
+
+    data: bytes
+    length: int
+    is_cut: bool
+
+
 class RowPrompt(NamedTuple):
     """A prompt, as far as it is the same for all rows.
 
@@ -135,32 +147,31 @@ class RowPrompt(NamedTuple):
             what = f"{piece.reference} raised {type(error).__name__}: {exception_text(error)[:200]}"
             raise RowProblem(what) from error
 
-    def identity(self, row: Row) -> tuple[bytes, int]:
-        """Return what tells this row's prompt from those of others, and its length in characters.
-
-        Raises: NullField, RowProblem.
-        """
-        parts, length = [], 0
+    def identity(self, row: Row) -> Identity:
+        """Return what tells this row's prompt from those of others. Raises: NullField, RowProblem."""
+        parts, length, is_cut = [], 0, False
+        most = self.limits.text_tokens
         for piece in self.parts:
             if not isinstance(piece, _Piece):
                 continue
             value = self._value(piece, row)
             kind = type(value)
-            if kind in _AT_ONCE:
+            if kind in _AT_ONCE or isinstance(value, _PLAIN):
                 text = value if kind is str else str(value)
-            elif isinstance(value, _PLAIN):
-                text = str(value)
             else:
                 described = self._described(piece, value)
                 text = json.dumps([[one.kind, one.text, one.attached] for one in described])
-            more = f"\0{self.limits.text_tokens}" if len(text) > self.limits.text_tokens else ""  # it may be cut
-            parts.append(f"{len(text)}\0{text}{more}")
-            length += len(text)
-        return "\0".join(parts).encode("utf-8", "surrogatepass"), length
+            bound = ""
+            if len(text) * MOST_TOKENS_A_CHARACTER > most:  # else it cannot be cut
+                bound = f"\0{most}"
+                is_cut = is_cut or estimated_tokens(text) > most
+            parts.append(f"{len(text)}\0{text}{bound}")
+            length += min(len(text), most * BYTES_A_TOKEN)
+        return Identity("\0".join(parts).encode("utf-8", "surrogatepass"), length, is_cut)
 
-    def message(self, row: Row) -> tuple[Message, bool]:
-        """Return the question about a row, and whether a value of it was cut. Raises: NullField, RowProblem."""
-        writing, is_cut, is_begun = QuestionBuilder(self.limits), False, False
+    def message(self, row: Row) -> Message:
+        """Return the question about a row. Raises: NullField, RowProblem."""
+        writing, is_begun = QuestionBuilder(self.limits), False
         for part in self.parts:
             if isinstance(part, str):
                 writing.text(part)
@@ -173,17 +184,17 @@ class RowPrompt(NamedTuple):
                     writing.again(name)
                     continue
                 for description in self._described(part, self._value(part, row)):
-                    is_cut = is_cut or description.label.endswith(", in part")
                     writing.add(name, description)
             elif part[0] in writing.known:
                 writing.again(part[0])
             else:
                 for description in part[1]:
                     writing.add(part[0], description)
-        return writing.question().message, is_cut
+        return writing.question().message
 
     def _described(self, piece: _Piece, value: Any) -> list[Description]:
-        if type(value) is str and len(value) <= self.limits.text_tokens:  # which is never cut
+        is_short = type(value) is str and len(value) * MOST_TOKENS_A_CHARACTER <= self.limits.text_tokens
+        if is_short:  # it is never cut
             text = self.limits.hide(whole_text(value))
             is_plain = len(text) <= INLINE and not any(mark in text for mark in "<{\n")
             return [Description("text", text, "", is_value=is_plain)]

@@ -60,8 +60,8 @@ def run_rows(
     finally:
         progress.ended = time.monotonic()
         progress.failed_rows = Counter({why: count for why, count in run.errors.items() if why != NOT_ASKED})
-        if problem := job.store.problem:
-            progress.note(problem)
+        session.store(settings)  # looks whether the file is still there
+        progress.note(session.news_of_store())
         screen.finish(progress)
     if job.options.errors == "raise" and (failed := run.errors):
         reason, count = next(iter(failed.items()))
