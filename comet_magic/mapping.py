@@ -18,7 +18,7 @@ _OPTIONS = tuple(name for name in RowOptions._fields if name not in ("flags", "o
 
 def map(
     rows: Any, prompt: str, namespace: Mapping[str, Any] | None = None, *, as_: Any = None, into: str | None = None,
-    limit: int | None = None, sample: int | None = None, client: Any = None, **named: Any,
+    limit: int | None = None, sample: int | None = None, client: Any = None, dry_run: bool = False, **named: Any,
 ) -> Any:  # fmt: skip
     """Ask the same of each row, and return the rows with the replies beside them, and a column `error`.
 
@@ -32,7 +32,7 @@ def map(
     as_: what each reply is to be; None: text. An object becomes a column for each field.
     into: name of the column; with an object, it holds the objects whole.
     limit: ask for the first rows only.        sample: for so many rows at random, always the same ones.
-    client: a Dask client, whose workers make the requests.
+    client: a Dask client, whose workers make the requests.        dry_run: return what would be sent, and send nothing.
     named: values that the prompt refers to; the flags of `%%claude` (model, max_tokens, system, temperature, stop,
     effort, thinking); and these:
     budget: US dollars that the run may cost; the rows for which nothing is left get the error "not sent: budget".
@@ -59,17 +59,19 @@ def map(
         options = options._replace(output=output_type(as_))
     executions = current_executions()
     scope = {**(executions.names() if executions else {}), **(namespace or {}), **named}
-    return run_shown(rows, prompt, scope, options, limit=limit, sample=sample, client=client).result
+    return run_shown(rows, prompt, scope, options, limit=limit, sample=sample, client=client, is_dry=dry_run)
 
 
-def _check_named(prompt: str, named: Mapping[str, Any], namespace: Mapping[str, Any] | None) -> None:
+def _check_named(prompt: Any, named: Mapping[str, Any], namespace: Mapping[str, Any] | None) -> None:
     """Check that each keyword is one, or a value that the prompt names. Raises: TypeError, ConfigError."""
     if not isinstance(prompt, str):
-        raise ConfigError(f"a prompt is a text, not {type(prompt).__name__}", "nothing was sent")
+        what = f"a prompt is a text, not {type(prompt).__name__}"
+        raise ConfigError(what, "nothing was sent; map takes the table first, and the prompt behind it")
     names = {name for piece in pieces(prompt) if isinstance(piece, Reference) for name in piece.names}
     if unknown := set(named) - names:
-        known = (*_OPTIONS, "as_", "into", "limit", "sample", "client", *FLAGS)
+        known = sorted({*_OPTIONS, "as_", "into", "limit", "sample", "client", "dry_run", *FLAGS})
+        near = "; did you mean into?" if min(unknown) == "column" else did_you_mean(min(unknown), (*known, *names))
         raise TypeError(
             f"map() got an unexpected keyword argument {min(unknown)!r}: no {{{{…}}}} of the prompt names it"
-            f"{did_you_mean(min(unknown), (*known, *names))}; besides those, it takes {', '.join(known)}"
+            f"{near}; besides those, it takes {', '.join(known)}"
         )

@@ -195,7 +195,7 @@ def test_8_equal_rows_are_one_request_and_samples_are_wanted_repetitions(serve: 
     result = comet_magic.map(rows, PROMPT, samples=3, yes=True)
     assert len(asked(server)) == 30  # the first of each is there already
     assert [name for name in result.columns if name.startswith("reply")] == ["reply_1", "reply_2", "reply_3"]
-    with pytest.raises(ConfigError, match="1,000 rows, 30 different: 25 requests"):
+    with pytest.raises(ConfigError, match="1,000 rows, 30 different, 5 asked already: 25 requests"):
         comet_magic.map(rows.assign(review=[f"x {n % 30}" for n in range(1000)]), PROMPT)
 
 
@@ -470,7 +470,9 @@ def test_16_without_a_price_there_are_tokens_and_no_budget(serve: Serve, setting
 
 def test_17_where_nobody_can_answer_the_estimate_is_the_error(serve: Serve) -> None:
     server = serve(said({"value": "good"}))
-    with pytest.raises(ConfigError, match=r"100 rows: 95 requests; about \$.*at most \$") as raised:
+    with pytest.raises(
+        ConfigError, match=r"100 rows, 5 asked already: 95 requests to claude-haiku-4-5; about \$.*at most \$"
+    ) as raised:
         comet_magic.map(frame(100), PROMPT, as_=TONE)
     assert "yes=True" in raised.value.hint
     assert len(asked(server)) == 5
@@ -777,6 +779,50 @@ def test_errors_may_raise_at_the_end_and_nothing_is_lost(serve: Serve) -> None:
     assert comet_magic.last_run.result.reply.notna().sum() == 3
 
 
+def test_a_dry_run_shows_the_first_row_and_sends_nothing(serve: Serve) -> None:
+    server = serve(said())
+    comet_magic.map(frame(2), PROMPT)
+    shown = str(comet_magic.map(frame(5), PROMPT, dry_run=True))
+    assert "5 rows, 5 different, 2 in the store: 3 requests, of which this is the first" in shown
+    assert "Tone of this review? review 2" in shown
+    assert len(asked(server)) == 2
+
+
+def test_a_budget_that_allows_nothing_says_why(serve: Serve, settings: CometSettings) -> None:
+    serve(said())
+    comet_magic.map(frame(30), PROMPT, budget=0.001)
+    assert comet_magic.last_run is not None
+    assert "one reply may cost up to $0.02" in repr(comet_magic.last_run)
+    settings.budget = 0.001
+    comet_magic.map(frame(30), PROMPT, budget=2)
+    assert "the budget of the session is $0.0010" in repr(comet_magic.last_run)
+
+
+def test_a_column_of_its_own_has_no_missing_values_sent(serve: Serve) -> None:
+    server = serve(said())
+    result = comet_magic.map(pd.Series(["a", None]), "{{row}}")
+    assert len(asked(server)) == 1
+    assert result.error.isna().all()
+
+
+@pytest.mark.parametrize(
+    ("rows", "prompt", "more", "text"),
+    [
+        (pd.DataFrame({"order id": [1]}), "x", {}, r'write {{row\["order id"\]}}'),
+        (pd.DataFrame({"city name": ["x"]}), "{{row.city_name}}", {}, r'did you mean row\["city name"\]'),
+        (["a", "b"], PROMPT, {}, "pd.Series"), (frame(1), PROMPT, {"as_": pd.DataFrame}, "one value, and not a table"),
+        (frame(1), PROMPT, {"as_": "int"}, "as_ is a type"), (PROMPT, frame(1), {}, "the table first"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_answered_with_what_works(
+    serve: Serve, rows: Any, prompt: Any, more: dict[str, Any], text: str
+) -> None:
+    server = serve(said())
+    with pytest.raises(ConfigError, match=text):
+        comet_magic.map(rows, prompt, **more)
+    assert asked(server) == []
+
+
 def test_limit_and_sample_choose_rows(serve: Serve) -> None:
     server = serve(answering(lambda text, _: text.rsplit(" ", 1)[1]))
     rows = frame(100)
@@ -994,4 +1040,4 @@ def test_nothing_is_said_but_in_words(serve: Serve) -> None:
         warnings.simplefilter("error")
         comet_magic.map(frame(3), PROMPT)
     assert comet_magic.last_run is not None
-    assert repr(comet_magic.last_run).startswith("<Run: 3 rows · 3 answered · 75 tokens · ≈ $0.0")
+    assert repr(comet_magic.last_run).startswith("<Run: 3 rows · 3 answered · claude-haiku-4-5 · 75 tokens · ≈ $0.0")

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 from ..api.dialect import dialect
+from ..api.endpoint import Endpoint
 from ..describe.images import thumbnails
 from ..keys import without_key
 from ..messages.message import ContentBlock, Message
@@ -19,17 +20,21 @@ from .run import output_modes
 
 
 class DryRun:
-    """Displays itself: a plan's request as it would be sent, without any key in it."""
+    """Displays itself: a request as it would be sent, without any key in it."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, request: Request, endpoint: Endpoint, sent: str, most_usd: float | None, more: str = "") -> None:
+        """sent: what goes along, in words.        more: what else there is to say of it."""
+        self._request = without_key(request, endpoint.key)
+        self._endpoint = endpoint.name
+        self._sent, self._most_usd, self._more = sent, most_usd, more
+        self._problem = unsupported_by(request, endpoint)
+
+    @classmethod
+    def of(cls, plan: Plan) -> DryRun:
         request = plan.request
         if plan.options.output:
             request = replace(request, mode=output_modes(plan).now)
-        self._request = without_key(request, plan.endpoint.key)
-        self._endpoint = plan.endpoint.name
-        self._sent = plan.sent_line
-        self._most_usd = plan.record.most_usd
-        self._problem = unsupported_by(request, plan.endpoint)
+        return cls(request, plan.endpoint, plan.sent_line, plan.record.most_usd)
 
     @property
     def head(self) -> list[str]:
@@ -41,6 +46,7 @@ class DryRun:
         money = f", at most ≈ {dollars(most)}" if most is not None else ""
         return [
             "Nothing was sent: this is a dry run.",
+            *filter(None, [self._more]),
             f"It would go to {self._request.model} at {self._endpoint}{_path(self._request)}: {many(count, 'message')},"
             f" about {estimated_prompt(self._request):,} tokens, and up to {self._request.max_tokens:,} back{money}",
             f"with: {self._sent or 'your text'}",

@@ -181,7 +181,7 @@ def _parsed(line: str) -> Mapping[str, Any]:
     return vars(flags)
 
 
-_NOT_WITH_ROWS = ("tools", "code", "chat", "alone", "new", "literal", "dry_run")
+_NOT_WITH_ROWS = ("tools", "code", "chat", "alone", "new", "literal")
 ONLY_WITH_ROWS = ("column", "limit", "samples", "workers", "nulls", "budget", "yes", "batch")
 
 

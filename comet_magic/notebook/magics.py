@@ -257,7 +257,7 @@ class CometMagics(Magics):
             from ..exchange.dry_run import DryRun
             from .display import show
 
-            show(self.shell, DryRun(plan))
+            show(self.shell, DryRun.of(plan))
             return None
         from ..exchange.journal import Journal
         from ..exchange.run import run
@@ -288,7 +288,7 @@ class CometMagics(Magics):
             from ..exchange.dry_run import DryRun
 
             for one in plans:
-                show(self.shell, DryRun(one))
+                show(self.shell, DryRun.of(one))
             return None
         screen = side_by_side_for(self.shell, plan)
         with brief_interrupt():

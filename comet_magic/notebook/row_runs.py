@@ -11,20 +11,23 @@ from ..exchange.session import current
 from ..rows.backend import Backend, thread_backend
 from ..rows.job import RowOptions, make_job
 from ..rows.result import Run
-from ..rows.run import run_rows
+from ..rows.run import dry_run, run_rows
 from ..rows.source import source_of
 from ..settings import CometSettings
 from .cell import local_names
-from .display import brief_interrupt
+from .display import brief_interrupt, show
 from .named import named, output_type_named
 from .rows_display import rows_screen
 
 
 def run_shown(
     rows: Any, prompt: str, namespace: Mapping[str, Any], options: RowOptions, *, limit: int | None = None,
-    sample: int | None = None, client: Any = None,
-) -> Run:  # fmt: skip
-    """Ask for each of the rows, and return the run. Raises: as `run_rows`."""
+    sample: int | None = None, client: Any = None, is_dry: bool = False,
+) -> Any:  # fmt: skip
+    """Ask for each of the rows, and return the table with the replies; or what would be sent, where `is_dry`.
+
+    Raises: as `run_rows`.
+    """
     settings, session = CometSettings.instance(), current()
     source: Any = None
     if client is not None or table_library(rows).startswith("dask"):
@@ -34,6 +37,8 @@ def run_shown(
         source = cluster.dask_source(rows) if cluster.is_dask(rows) else None
     source = (source or source_of(rows)).chosen(limit, sample)
     job = make_job(source, prompt, namespace, options, settings, session)
+    if is_dry:
+        return dry_run(job)
 
     def backend(most: int) -> Backend:
         if client is None:
@@ -43,7 +48,8 @@ def run_shown(
     def remember(run: Run) -> None:
         session.latest_run = run
 
-    return run_rows(job, settings, session, rows_screen(), backend, remember)
+    with brief_interrupt("what had come is in comet_magic.last_run.result; the same again goes on from there"):
+        return run_rows(job, settings, session, rows_screen(), backend, remember).result
 
 
 def ask_rows(shell: Any, prompt: str, flags: Mapping[str, Any], names: Mapping[str, Any]) -> None:
@@ -59,9 +65,10 @@ def ask_rows(shell: Any, prompt: str, flags: Mapping[str, Any], names: Mapping[s
     asked = {name: flags[name] for name in _OF_REQUEST if flags[name] is not None}
     others = {name: flags[name] for name in _OF_RUN if flags[name] is not None}
     options = RowOptions(asked, output, into=flags["column"], **others)
-    with brief_interrupt("what had come is in comet_magic.last_run.result; the same cell goes on from there"):
-        result = run_shown(rows, prompt, scope, options, limit=flags["limit"]).result
-    if flags["into"]:
+    result = run_shown(rows, prompt, scope, options, limit=flags["limit"], is_dry=flags["dry_run"])
+    if flags["dry_run"]:
+        show(shell, result)
+    elif flags["into"]:
         shell.user_ns[flags["into"]] = result
     else:
         data, metadata = shell.display_formatter.format(result)

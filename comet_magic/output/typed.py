@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
-from ..errors import ReplyError
+from ..errors import ConfigError, ReplyError
 from ..messages.message import ContentBlock, Message
 from ..messages.request import REPLY_TOOL, Form, Request
 from ..render.markdown import code_blocks
@@ -37,6 +37,7 @@ class OutputType:
 
     is_held: whether the value stands in an object, as its `value`, for it is none itself.
     is_json_schema: whether it was asked for by a JSON Schema, by which nothing is converted.
+    is_table: whether it is a DataFrame, whose columns the model chooses.
     form: the JSON object that is asked for.        read: from the parsed JSON to the value; raises Mismatch.
     """
 
@@ -45,6 +46,7 @@ class OutputType:
     read: Callable[[Any], Any] = field(compare=False)
     is_held: bool = False
     is_json_schema: bool = False
+    is_table: bool = False
 
     def value_of(self, text: str, hide: Callable[[Any], Any] = lambda value: value) -> Any:
         """Return the value in the text. Raises: Mismatch; NoJSON where there is none in it.
@@ -69,12 +71,20 @@ def output_type(kind: Any, name: str = "") -> OutputType:
 
     Raises: ConfigError when no JSON can be read as it.
     """
+    if isinstance(kind, str):
+        raise ConfigError(f"as_ is a type, and {kind!r} is a text", "nothing was sent; write it without the quotes")
     name = name or (inspect.formatannotation(kind) if not isinstance(kind, Mapping) else "that JSON Schema")
     schema = frame_schema(kind) if is_frame_class(kind) else schema_of(kind, name)
     read = reader(schema.read, schema.json)
     plain = plain_json(schema.json)
     if plain.get("type") == "object":
-        return OutputType(name, Form(plain, strict(plain)), read, is_json_schema=isinstance(kind, Mapping))
+        return OutputType(
+            name,
+            Form(plain, strict(plain)),
+            read,
+            is_json_schema=isinstance(kind, Mapping),
+            is_table=is_frame_class(kind),
+        )
     parts: dict[str, Any] = {key: plain.pop(key) for key in ("$defs", "definitions") if key in plain}
     held: dict[str, Any] = {
         "type": "object",

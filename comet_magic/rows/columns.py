@@ -85,6 +85,10 @@ def columns_for(
     if nested not in NESTED:
         near = did_you_mean(str(nested), NESTED)
         raise ConfigError(f"nested is 'objects' or 'columns', not {nested!r}{near}", "nothing was sent")
+    if output is not None and output.is_table:
+        raise ConfigError(
+            "each row gives one value, and not a table", "nothing was sent; as_=str, a Literal or a dataclass"
+        )
     schema: Any = TEXT if output is None else _resolved(output.form.schema, output.form.schema)
     if output is not None and output.is_held:
         schema = schema["properties"]["value"]
@@ -99,7 +103,9 @@ def columns_for(
     for name in [*names_of(columns, samples), ERROR]:
         if spell(name) in known:
             what = f"the table has a column {name!r} already"
-            raise ConfigError(what, "nothing was sent; into='…' names the new one, or drop the old one before")
+            raise ConfigError(
+                what, "nothing was sent; into='…' (in a cell: --column …) names the new one, or drop the old one"
+            )
         if spell(name) in own:
             what = f"two columns of the result would be called {name!r}"
             raise ConfigError(what, "nothing was sent; name the field of the type otherwise, or use into='…'")

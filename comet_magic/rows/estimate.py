@@ -9,7 +9,7 @@ from ..messages.message import Message
 from ..messages.prices import Price
 from ..messages.tokens import BYTES_A_TOKEN
 from ..text import dollars
-from .progress import duration
+from .progress import Progress, duration
 
 
 class PilotReply(NamedTuple):
@@ -30,17 +30,18 @@ class Estimate(NamedTuple):
     most_usd: float | None
     seconds: float | None
 
-    def line(self, asked: int, wanted: int, stored: int, cut: int) -> str:
-        """Return what would be asked, and what that would cost. cut: rows of which a value is not sent whole."""
-        parts = [f"{asked:,} rows"]
-        parts += [f"{cut:,} cut to text_tokens"] if cut else []
-        parts += [f"{wanted:,} different"] if wanted != asked else []
-        parts += [f"{stored:,} in the store"] if stored else []
+    def line(self, progress: Progress, model: str) -> str:
+        """Return what would be asked, and what that would cost."""
+        parts = [f"{progress.asked:,} rows"]
+        parts += [f"{progress.cut:,} cut to text_tokens"] if progress.cut else []
+        parts += [f"{progress.wanted:,} different"] if progress.wanted != progress.asked else []
+        parts += [f"{progress.stored:,} in the store"] if progress.stored else []
+        parts += [f"{progress.answered:,} asked already"] if progress.answered else []
         money = f"about {self.input_tokens + self.output_tokens:,} tokens, and no price is known"
         if self.usd is not None and self.most_usd is not None:
-            money = f"about {dollars(self.usd)}, at most {dollars(self.most_usd)}"
+            money = f"about {dollars(self.usd)}, at most {dollars(self.most_usd)} if each reply is as long as it may be"
         when = "within a day" if self.seconds is None else f"about {duration(self.seconds)}"
-        return f"{', '.join(parts)}: {self.requests:,} requests; {money}, {when}"
+        return f"{', '.join(parts)}: {self.requests:,} requests to {model}; {money}, {when}"
 
 
 def estimate(

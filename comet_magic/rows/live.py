@@ -95,6 +95,7 @@ class LiveRun:
             raised_max_tokens=job.raised_max_tokens,
         )  # fmt: skip
         self.endpoint = endpoint.name
+        progress.model = opened.label or self.request.model
         number = self.number = row_store.begin_run(job.store, endpoint.name, self.request.model)
 
         def keep(came: Came, paid: Paid) -> None:
@@ -228,7 +229,7 @@ class LiveRun:
         progress, budget = self.progress, self._job.options.budget
         if expected.most_usd is not None and self.money.covers(expected.most_usd):
             return
-        line = expected.line(progress.asked, progress.wanted, progress.stored, progress.cut)
+        line = expected.line(progress, self.request.model)
         bound = "" if budget is None else f" No more than {dollars(budget)} is spent."
         answer = self._screen.ask(f"{line}.{bound} Go on? [y/N] ")
         if answer is None and budget is not None:  # which holds, whoever is there
@@ -240,7 +241,8 @@ class LiveRun:
                 " the replies so far are kept",
             )
         if not answer:
-            raise ConfigError(f"not sent: you did not say yes. {line}", "the replies so far are kept")
+            what = f"stopped: you did not say yes; {self.progress.answered:,} of {self.progress.wanted:,} were asked"
+            raise ConfigError(what, "their replies are kept; comet_magic.last_run.result is the table with them")
 
     def all(self, wanted: Sequence[int]) -> None:
         """Ask for these items. Raises: KeyboardInterrupt, or what ended the run, once what was under way has come."""
@@ -301,6 +303,8 @@ class LiveRun:
                 if message.usage.prompt_tokens is not None:
                     items.tokens[item] = message.usage.prompt_tokens + (message.usage.output_tokens or 0)
                 items.request_ids[item] = message.request_id
+            if outcome.error == NOT_SENT:
+                progress.note(f"{NOT_SENT}: {self.money.refusal}")
             if outcome.error or message is None:
                 self.fail(item, outcome.error or "no reply came")
             else:

@@ -17,6 +17,7 @@ from ..store import rows as row_store
 from ..store.database import Store
 from ..store.requests import RequestRecord
 from ..store.rows import Paid
+from ..text import dollars
 
 AHEAD = 16  # requests for which money is set aside at once: each time is a transaction
 _QUESTION = '{"role": "user", "content": "one prompt over the rows of a table"}'
@@ -35,6 +36,7 @@ class Money:
     ) -> None:  # fmt: skip
         self._store, self._session, self._price, self._limits = store, session, price, limits
         self.cap_usd = cap_usd
+        self.refusal = ""  # why a request was not allowed, in words
         self.usage, self.spent_usd, self.replies = Usage(), 0.0, 0
         self._in_flight = self._reserved = self._left_usd = 0.0
         self._written_usd = 0.0
@@ -52,7 +54,10 @@ class Money:
     def check_price(self) -> None:
         """Raises: ConfigError where there is a budget, and no price by which it could be held."""
         if self._price is None and (self.cap_usd is not None or self._limits):
-            raise budget.no_price(self._held.model)
+            error = budget.no_price(self._held.model)
+            if self.cap_usd is not None:
+                error.hint = error.hint.replace("set CometSettings.budget = None", "leave the budget out")
+            raise error
 
     def covers(self, most_usd: float) -> bool:
         """Return whether there are budgets, and they have room for so much."""
@@ -73,6 +78,11 @@ class Money:
         with self._lock:
             wanted = self._in_flight + most_usd
             if self.cap_usd is not None and self.spent_usd + wanted - self.cap_usd > budget.ROUNDING_USD:
+                left = max(self.cap_usd - self.spent_usd - self._in_flight, 0.0)
+                self.refusal = (
+                    f"one reply may cost up to {dollars(most_usd)}, and {dollars(left)} of this run's"
+                    f" {dollars(self.cap_usd)} is left; -t makes replies shorter, --budget raises the bound"
+                )
                 return False
             if wanted > self._reserved and not (self._reserve(wanted + AHEAD * most_usd) or self._reserve(wanted)):
                 return False
@@ -91,7 +101,8 @@ class Money:
             else:
                 requests.begin(self._store, record, check)
                 self._is_begun = True
-        except ConfigError:
+        except ConfigError as error:
+            self.refusal = f"{error.what.removeprefix('not sent: ')}; {error.hint}"
             self._session.promise(record.id, former)
             return False
         self._reserved = usd

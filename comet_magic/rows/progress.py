@@ -22,7 +22,7 @@ class Progress:
     nulls: rows that are not sent, for a field that the prompt names is missing.
     cut: rows of which a value was cut.        twice: requests that may have been paid twice.
     at_once: requests under way.        left_s: seconds that it may still take, None where nothing tells.
-    waiting: why nothing is sent now, in words.
+    waiting: why nothing is sent now, in words.        model: that was asked; "" where nothing was.
     state: "running", "stopping", "stopped" or "done".
     """
 
@@ -41,6 +41,7 @@ class Progress:
     usage: Usage = field(default_factory=Usage)
     usd: float | None = None
     waiting: str = ""
+    model: str = ""
     state: str = "running"
     notes: tuple[str, ...] = ()
     began: float = field(default_factory=time.monotonic)
@@ -72,7 +73,7 @@ class Progress:
         parts = [f"{self.done:,} of {self.wanted:,}"]
         parts += [f"{self.stored:,} from the store"] if self.stored else []
         parts += [f"{self.failed.total():,} failed"] if self.failed else []
-        parts += [f"{self.at_once:,} at once", f"{self.rate:.3g}/s"] if self.at_once else []
+        parts += [f"{self.at_once:,} under way", f"{self.rate:.3g}/s"] if self.at_once else []
         parts += self._used
         if self.state == "stopping":
             parts.append("stopping: waiting for what is under way; interrupt once more to drop it")
@@ -98,13 +99,14 @@ class Progress:
         parts = [f"{many(self.asked, 'row')}"]
         if self.wanted != self.asked:
             parts.append(f"{self.wanted:,} different")
-        parts += [f"{self.answered:,} answered"]
-        parts += [f"{self.stored:,} from the store"] if self.stored else []
-        parts += [f"{self.nulls:,} not sent, for a field is missing"] if self.nulls else []
+        is_all = " all" if self.stored and not self.answered else f" {self.stored:,} of them"
+        stored = f",{is_all} from the store" if self.stored else ""
+        parts.append(f"{self.answered + self.stored:,} answered{stored}")
+        parts += [f"{many(self.nulls, 'row')} skipped: a value is missing"] if self.nulls else []
         parts += [f"{many(self._failed_rows.total(), 'row')} failed"] if self._failed_rows else []
         if (open_ := self.wanted - self.done) > 0:
             parts.append(f"{open_:,} not asked: run it again, and it goes on from here")
-        parts += [*self._used, duration(self.seconds)]
+        parts += [*filter(None, [self.model]), *self._used, duration(self.seconds)]
         return " · ".join(parts)
 
     @property

@@ -10,6 +10,7 @@ import ast
 import builtins
 import datetime as dt
 import json
+import keyword
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from types import CodeType
@@ -65,6 +66,11 @@ class Row:
             return MISSING
         return value
 
+    def check(self) -> None:
+        """Raises: NullField where all of it is missing, and that ends the filling in."""
+        if self._raises and all(is_null(values[self._number]) for values in self._part.values()):
+            raise NullField("row")
+
     def _describe_(self, limits: Limits) -> Description:
         lines = []
         for name, values in self._part.items():
@@ -82,9 +88,17 @@ class NoColumn(ConfigError, AttributeError):
     """The row has no such column; `getattr(row, name, default)` works, too."""
 
 
+def _spelled(column: Any) -> str:
+    """Return how a column of the row is written in a prompt."""
+    is_name = isinstance(column, str) and column.isidentifier() and not keyword.iskeyword(column)
+    return f"row.{column}" if is_name else f"row[{json.dumps(column, default=str, ensure_ascii=False)}]"
+
+
 def _no_column(name: Any, columns: Any) -> ConfigError:
     names = [str(column) for column in columns]
     near = did_you_mean(str(name), names)
+    if near and (named := next((column for column in columns if near.endswith(f" {column}?")), None)) is not None:
+        near = f"; did you mean {_spelled(named)}?"
     has = "" if near else f": the columns are {', '.join(names[:20])}"
     return NoColumn(f"row.{name}: there is no such column{near or has}", "nothing was sent")
 
@@ -137,6 +151,8 @@ class RowPrompt(NamedTuple):
     def _value(self, piece: _Piece, row: Row) -> Any:
         if piece.column is not None:
             return row[piece.column]
+        if isinstance(piece.reference.tree.body, ast.Name):  # the whole row
+            row.check()
         try:
             if piece.is_scoped:
                 return eval(piece.code, {**self.scope, "row": row})
@@ -253,7 +269,7 @@ def row_prompt(
                 raise ConfigError(f"{piece}: {error.what}", error.hint) from error
     if not any(isinstance(part, _Piece) for part in parts):
         what = "the prompt names no row, so it would be the same for all of them"
-        example = f"{{{{row.{columns[0]}}}}}" if columns else "{{row}}"
+        example = f"{{{{{_spelled(columns[0])}}}}}" if columns else "{{row}}"
         raise ConfigError(what, f"nothing was sent; write {example} where the row's text goes")
     fixed = sha256(VERSION)
     sizes = []

@@ -63,7 +63,7 @@ class Items:
 
     def state(self, item: int) -> str:
         if item < 0:
-            return "null" if item == NULL else "failed"
+            return "skipped" if item == NULL else "failed"
         value = self.values[item]
         return "not asked" if value is None else "failed" if isinstance(value, Failure) else "answered"
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from ..errors import ReplyError
+from ..errors import ConfigError, ReplyError
+from ..exchange.dry_run import DryRun
 from ..exchange.session import Session
+from ..output.modes import OutputModes
 from ..settings import CometSettings
 from ..text import many
 from .backend import Backend, thread_backend
@@ -19,9 +22,29 @@ from .job import Job
 from .live import LiveRun
 from .lookup import look_up
 from .progress import Progress, RowScreen
+from .prompt import NullField, RowProblem
 from .result import NOT_ASKED, Failure, Items, Run
 
 ONLY = "it is not in the store, and CometSettings.replay = 'only' sends nothing"
+
+
+def dry_run(job: Job) -> DryRun:
+    """Return what would be sent for the first row that the store does not have. Raises: ConfigError."""
+    items, progress = Items(), Progress(asked=job.source.size)
+    look_up(job, items, progress)
+    missing = [item for item, value in enumerate(items.values) if value is None]
+    counts = f"{progress.asked:,} rows, {progress.wanted:,} different, {progress.stored:,} in the store"
+    more = f"{counts}: {many(len(missing), 'request')}, of which this is the first"
+    position = items.firsts[(missing or [0])[0]] if items.firsts else 0
+    row = position // job.options.samples
+    part = job.source.part(job.prompt.columns, row, row + 1)
+    try:
+        request = replace(job.request, messages=(job.prompt.message(job.prompt.row(part, 0)),))
+    except (NullField, RowProblem, IndexError) as problem:
+        raise ConfigError(f"there is no row for which something would be sent: {problem}", "nothing was sent") from None
+    if job.options.output:
+        request = replace(request, mode=OutputModes(job.store, job.endpoint.name, request).now)
+    return DryRun(request, job.endpoint, f"row {row:,}, as in df.iloc", None, more)
 
 
 def run_rows(

@@ -143,7 +143,10 @@ def source_of(rows: Any) -> Source:
     if isinstance(rows, list | tuple) and all(isinstance(row, Mapping) for row in rows):
         names = list(dict.fromkeys(name for row in rows for name in row))
         return _source("list", list(rows), names, len(rows))
-    raise ConfigError(f"rows are {_WHAT}, and not a {type(rows).__name__}", "nothing was sent")
+    hint = "nothing was sent"
+    if isinstance(rows, list | tuple) and all(isinstance(row, str) for row in rows):
+        hint += "; pd.Series(texts) makes a column of texts"
+    raise ConfigError(f"rows are {_WHAT}, and not a {type(rows).__name__}", hint)
 
 
 def _source(library: str, table: Any, names: list[Any], size: int) -> Source:

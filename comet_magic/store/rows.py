@@ -138,6 +138,15 @@ def carry_rows(memory: Connection, file: Connection) -> None:
         file.execute(f"INSERT OR REPLACE INTO batches VALUES ({','.join('?' * len(batch))})", tuple(batch))
 
 
+def count_rows(store: Store) -> int:
+    """Return how many rows of tables have a reply."""
+
+    def act(db: Connection) -> int:
+        return int(db.execute("SELECT count(*) FROM rows").fetchone()[0])
+
+    return store.find(act) or 0
+
+
 # ---- batches
 
 

@@ -73,7 +73,7 @@ def test_names_of_a_function_are_seen(shell: Any, serve: Serve) -> None:
         ("--rows df --tools f", "--tools cannot go with --rows"), ("--rows df -c x", "--chat cannot go with --rows"),
         ("--rows df --code", "--code cannot go"), ("--limit 3", "--limit is for --rows"),
         ("--yes", "--yes is for --rows"), ("--rows df --samples 0", "at least 1"),
-        ("--rows df --nulls x", "invalid choice"), ("--rows df --dry-run", "--dry-run cannot go"),
+        ("--rows df --nulls x", "invalid choice"), 
     ],
 )  # fmt: skip
 def test_flags_that_make_no_sense_together_are_refused(line: str, text: str) -> None:
@@ -112,14 +112,14 @@ def test_in_a_kernel_the_user_is_asked_once_with_the_estimate() -> None:
                 ran = kernel.until_idle(asked)
                 if answer == "n":
                     assert ran.reply["ename"] == "ConfigError"
-                    assert "you did not say yes" in ran.reply["traceback"][0]
+                    assert "you did not say yes; 5 of 80 were asked" in ran.reply["traceback"][0]
                     assert server.stats()["answered"] == 5
-            assert questions[0].startswith("80 rows: 75 requests; about $")
+            assert questions[0].startswith("80 rows, 5 asked already: 75 requests to claude-sonnet-4-6; about $")
             assert questions[0].endswith("Go on? [y/N] ")
             assert questions[1].startswith("80 rows, 5 in the store: 7")
             assert ran.reply["status"] == "ok"
             shown = ran.bundles()[-1]
-            assert shown["text/plain"].startswith("80 rows · 75 answered · 5 from the store · ")
+            assert shown["text/plain"].startswith("80 rows · 80 answered, 5 of them from the store · ")
             assert set(shown) == {"text/markdown", "text/plain"}
             assert max(len(json.dumps(bundle)) for bundle in ran.bundles()) < 2000
         finally:
@@ -152,7 +152,7 @@ def test_the_line_says_each_count_once_it_is_more_than_nothing() -> None:
     assert progress.line == "0 of 10"
     progress.answered, progress.at_once, progress.left_s = 3, 2, 61.0
     progress.failed["too long"] += 1
-    assert "4 of 10 · 1 failed · 2 at once · " in progress.line
+    assert "4 of 10 · 1 failed · 2 under way · " in progress.line
     assert progress.line.endswith("about 61 s left")
     assert progress.details == ["1 × too long"]
     progress.state = "done"
