@@ -648,6 +648,108 @@ def test_23_a_store_that_fails_in_the_middle_loses_no_value(serve: Serve, nobody
 # ---- 26 and 27
 
 
+def test_23_a_store_that_was_locked_is_used_again_and_has_what_was_paid(
+    serve: Serve, settings: CometSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sqlite3
+
+    from comet_magic.store import connection
+
+    monkeypatch.setattr(connection, "LOCKED_S", 0.3)
+    server = serve(said())
+    comet_magic.map(frame(1), PROMPT)
+    path = session.current().store(settings).path
+    session.reset()
+    store = session.current().store(settings)
+    count = 0
+
+    def answer(text: str, received: Received) -> Any:
+        nonlocal count
+        count += 1
+        return [0.05, *reply(message())]
+
+    server.scripts[:] = [answering(answer)]
+
+    def lock() -> None:
+        while count < 10:
+            time.sleep(0.01)
+        blocking = sqlite3.connect(path, isolation_level=None)
+        blocking.execute("BEGIN IMMEDIATE")
+        time.sleep(2)
+        blocking.execute("ROLLBACK")
+        blocking.close()
+
+    locks = threading.Thread(target=lock)
+    locks.start()
+    result = comet_magic.map(frame(60), PROMPT, yes=True, workers=4)
+    locks.join()
+    assert result.error.isna().all()
+    assert store.problem
+    comet_magic.map(frame(1), PROMPT)  # by now it can be used again
+    assert not store.problem
+    session.reset()
+    comet_magic.map(frame(60), PROMPT)
+    assert comet_magic.last_run is not None
+    assert comet_magic.last_run.progress.stored == 60
+    sums = (
+        session.current()
+        .store(settings)
+        .read(
+            lambda db: db.execute(
+                "SELECT (SELECT sum(replies) FROM ledger), (SELECT count(*) FROM requests)"
+            ).fetchone()
+        )
+    )
+    assert tuple(sums) == (60, 0)
+
+
+def test_23_a_store_that_is_removed_in_the_middle_is_said(serve: Serve, settings: CometSettings) -> None:
+    count = 0
+
+    def answer(text: str, received: Received) -> Any:
+        nonlocal count
+        count += 1
+        if count == 5:
+            from pathlib import Path
+
+            Path(session.current().store(settings).path).unlink()
+        return "fine"
+
+    serve(answering(answer))
+    comet_magic.map(frame(20), PROMPT, yes=True, workers=2)
+    assert comet_magic.last_run is not None
+    assert any("was moved or removed" in note for note in comet_magic.last_run.progress.notes)
+
+
+def test_a_long_wait_ends_its_run_and_holds_up_no_other(serve: Serve) -> None:
+    server = serve(answering(lambda *_: refused(429, "later", "rate_limit_error", retry_after="3600")))
+    with pytest.raises(APIError, match="later"):
+        comet_magic.map(frame(40), PROMPT, yes=True)
+    server.scripts[:] = [said()]
+    began = time.monotonic()
+    assert comet_magic.map(frame(40), PROMPT, yes=True).error.isna().all()
+    assert time.monotonic() - began < 5
+
+
+def test_what_was_refused_is_asked_soon_after_the_endpoint_is_well(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "FIRST_WAIT_S", 20.0)
+    until = time.monotonic() + 1.0
+    seen = 0
+
+    def answer(text: str, received: Received) -> Any:
+        nonlocal seen
+        seen += 1
+        is_well = seen < 10 or time.monotonic() > until
+        return [0.02, *reply(message())] if is_well else refused(529, "overloaded", "overloaded_error")
+
+    serve(answering(answer))
+    began = time.monotonic()
+    assert comet_magic.map(frame(300), PROMPT, yes=True, workers=4).error.isna().all()
+    assert time.monotonic() - began < 20
+
+
 def test_26_what_may_have_been_paid_is_asked_once_more_and_said(serve: Serve, settings: CometSettings) -> None:
     settings.deadline_s = 0.3
     tries: dict[str, int] = {}

@@ -27,6 +27,7 @@ from ..keys import Key
 from ..origins import is_loopback
 from .backend import Backend
 
+WORKERS_WITHOUT_KEY = 20  # that a request may meet, one after the other
 GRACE_S = 30.0  # seconds that a task may take beyond its request
 THREADS_OF_A_WORKER = 64  # connections that each worker process keeps
 _keys: dict[str, Key] = {}  # of a worker process, by the run whose requests carry it
@@ -63,9 +64,12 @@ class Sent(NamedTuple):
     worker: str = ""
 
 
-def _send(request: HTTPRequest, run: str) -> Sent:
-    """Make one request, on a worker. run: whose key it is to carry; "" for none."""
+def _send(request: HTTPRequest, run: str, version: str) -> Sent:
+    """Make one request, on a worker. run: whose key it is to carry; "" for none.        version: the driver's."""
     global _transport
+    if version != VERSION:
+        what = f"a worker has comet_magic {VERSION}, and the kernel {version}"
+        return Sent(failure=(what, "install the same version", "cluster"))
     with _lock:
         if _transport is None:
             _transport = PooledTransport(THREADS_OF_A_WORKER)
@@ -112,14 +116,18 @@ class ClusterTransport:
             raise TransportError("the request was given up", kind="cluster")
         try:
             sent = self._sent(request)
-            if sent.lacks_key and request.key:  # a worker that has come later
-                self.tell_key(request.key, [sent.worker])
+            for _ in range(WORKERS_WITHOUT_KEY):
+                if not (sent.lacks_key and request.key):
+                    break
+                self.tell_key(request.key, [sent.worker])  # it has come later
                 sent = self._sent(request)
         except ConfigError:
             raise
         except Exception as error:  # noqa: BLE001  # distributed and whatever broke there raise what they like
             what = f"the cluster did not make the request: {type(error).__name__}: {error}"
             raise TransportError(what, "check the Dask cluster; what had come is kept", kind="cluster") from None
+        if sent.lacks_key:
+            raise TransportError("the workers of the cluster change too fast: nothing was sent", kind="connect")
         if sent.failure:
             what, hint, kind = sent.failure
             raise TransportError(what, hint, kind=kind)
@@ -131,7 +139,9 @@ class ClusterTransport:
         bare = request._replace(key=None, environment=None)
         run = self._run if request.key else ""
         try:
-            future = self._pending[name] = self._client.submit(_send, bare, run, key=name, pure=False, retries=0)
+            future = self._pending[name] = self._client.submit(
+                _send, bare, run, VERSION, key=name, pure=False, retries=0
+            )
             sent: Sent = future.result(timeout=request.deadline_s + request.connect_s + GRACE_S)
             return sent
         finally:
@@ -164,7 +174,7 @@ def on_cluster(client: Any, endpoint: Endpoint, *, allow_tcp: bool) -> Backend:
         what = f"the endpoint is on this machine, and a worker is on another one ({elsewhere})"
         raise ConfigError(what, "nothing was sent; leave client out, or set CometSettings.endpoint")
     try:
-        versions = client.run(_version)
+        versions = client.run(_version) if workers else {}
     except Exception as error:  # noqa: BLE001  # what the workers raise
         raise ConfigError(
             f"the workers cannot import comet_magic: {type(error).__name__}: {error}",
@@ -180,8 +190,14 @@ def on_cluster(client: Any, endpoint: Endpoint, *, allow_tcp: bool) -> Backend:
 
 
 def _workers(client: Any) -> list[str]:
-    workers = list(client.scheduler_info(n_workers=-1)["workers"])
-    if not workers:
+    """Raises: ConfigError where there is no cluster any more, or it has no workers and starts none by itself."""
+    try:
+        workers = list(client.scheduler_info(n_workers=-1)["workers"])
+    except Exception as error:  # noqa: BLE001  # a client that is closed raises what it likes
+        what = f"the Dask client is not connected ({type(error).__name__})"
+        raise ConfigError(what, "open another one; nothing was sent") from None
+    starts_some = getattr(getattr(client, "cluster", None), "_adaptive", None) is not None
+    if not workers and not starts_some:
         raise ConfigError("the Dask cluster has no workers", "start some; nothing was sent")
     return workers
 

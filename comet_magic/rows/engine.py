@@ -33,7 +33,8 @@ from .pool import Pool
 TRIES = 5  # of a request that meets errors of the moment
 TRIES_AFTER_TIMEOUT = 2  # each of them may be billed
 FIRST_WAIT_S = 0.5
-LONGEST_BACKOFF_S = 60.0
+LONGEST_BACKOFF_S = 30.0
+HURRY_S = 1.0
 PATIENCE_S = 600.0  # without a success, until a run of refusals ends
 PATIENCE_TO_CONNECT_S = 120.0
 FEW = 5  # rows that may be refused for as long, when all others have been answered
@@ -105,6 +106,8 @@ class Engine:
         self._last_success = time.monotonic()
         self._refused_usd = math.inf  # of a request for which there was no money, while nothing was under way
         self._order = 0
+        self._guessed: set[int] = set()  # of what is asked again, what the endpoint has given no time for
+        self._hurried = 0.0
         self.has_succeeded = False
         self.stopped: CometError | None = None
         self.twice = 0
@@ -220,6 +223,8 @@ class Engine:
         self._money.release(task.most_usd + sum(begun.further))
         is_refused = error is not None and failures.is_refusal(error)
         wait_s = error.retry_after if isinstance(error, APIError) else None
+        if wait_s is not None and wait_s > failures.LONGEST_WAIT_S:  # it ends this run, and holds up no other
+            wait_s = None
         self._gate.end(begun.ticket, is_refused=is_refused, is_success=error is None, wait_s=wait_s)
         usd = self._count(task, message, error)
         if usd is not None:
@@ -228,6 +233,7 @@ class Engine:
         took = Outcome(task.item, None, tries=task.tries, seconds=now - begun.at, usd=usd)
         if error is None and message is not None:
             self.has_succeeded, self._last_success = True, now
+            self._hurry(now)
             return took._replace(message=message)
         assert error is not None
         most = self.raised_max_tokens
@@ -241,7 +247,7 @@ class Engine:
             return None
         if meaning == MOMENT:
             if again := self._later(task, error, is_refused=is_refused, wait_s=wait_s):
-                self._ask_again(*again)
+                self._ask_again(*again, is_guessed=is_refused and wait_s is None)
                 return None
             if self.stopped:
                 return None
@@ -286,9 +292,23 @@ class Engine:
         backoff = min(FIRST_WAIT_S * 2 ** min(tried, 10), LONGEST_BACKOFF_S)
         return task, (wait_s * random.uniform(1.0, 1.1) if wait_s else random.uniform(0.05, 1.0) * backoff)
 
-    def _ask_again(self, task: Task, wait_s: float) -> None:
+    def _hurry(self, now: float) -> None:
+        """Ask again soon for what was refused without a time: the endpoint answers now."""
+        if self._guessed and now > self._hurried + HURRY_S:
+            self._hurried = now
+            soon = (
+                (min(due, now + random.uniform(0.0, HURRY_S)) if order in self._guessed else due, order, task)
+                for due, order, task in self._again
+            )
+            self._again = list(soon)
+            heapq.heapify(self._again)
+            self._guessed.clear()
+
+    def _ask_again(self, task: Task, wait_s: float, *, is_guessed: bool = False) -> None:
         self._order += 1
         heapq.heappush(self._again, (time.monotonic() + wait_s, self._order, task))
+        if is_guessed:
+            self._guessed.add(self._order)
 
     def drain(self) -> list[Outcome]:
         """Return what has come, without waiting for more."""

@@ -14,12 +14,14 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from ..api.retry import seconds_in
+from ..text import lazy_pattern
 
 FIRST = 8  # at once, to begin with
 WINDOW = 64  # outcomes that are looked at
 FEWEST = 10  # of them, before the share says anything
 SHARE = 0.2  # of refusals, above which fewer are sent at once
 LONGEST_HOLD_S = 300.0
+_COUNT = lazy_pattern(r"\s*[0-9]{1,12}\s*")
 _LIMITS = ("requests", "input-tokens", "output-tokens", "tokens")
 
 
@@ -103,7 +105,7 @@ class Gate:
         for name in _LIMITS:
             left = headers.get(f"anthropic-ratelimit-{name}-remaining")
             reset = headers.get(f"anthropic-ratelimit-{name}-reset")
-            if left is None or reset is None or not left.strip().isdigit():
+            if left is None or reset is None or not _COUNT.fullmatch(left):
                 continue
             with self._lock:
                 is_short = int(left) < self._in_flight if name == "requests" else int(left) == 0

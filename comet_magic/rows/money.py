@@ -19,7 +19,7 @@ from ..store.requests import RequestRecord
 from ..store.rows import Paid
 from ..text import dollars
 
-AHEAD = 16  # requests for which money is set aside at once: each time is a transaction
+AHEAD = 8  # requests for which money is set aside at once: each time is a transaction
 _QUESTION = '{"role": "user", "content": "one prompt over the rows of a table"}'
 
 

@@ -433,9 +433,16 @@ def carry_over(memory: Connection, file: Connection, session: str) -> None:
         request = {**dict(row), "conversation": there[names[row["conversation"]]] if row["conversation"] else None}
         marks = ",".join("?" * len(request))
         file.execute(f"INSERT OR IGNORE INTO requests VALUES ({marks})", tuple(request.values()))
+    # What was under way when the file failed has ended since, but for what is under way in memory.
+    under_way = f"SELECT id FROM requests WHERE session = ? AND state = '{IN_FLIGHT}'"
+    here = {row[0] for row in memory.execute(under_way, (session,))}
+    ended = [(row[0],) for row in file.execute(under_way, (session,)).fetchall() if row[0] not in here]
+    file.executemany("DELETE FROM requests WHERE id = ?", ended)
     for table in ("replies", "ledger"):
         rows = [tuple(row) for row in memory.execute(f"SELECT * FROM {table}")]
-        marks = ",".join("?" * len(rows[0])) if rows else ""
+        if not rows:  # SQLite takes no empty list of values
+            continue
+        marks = ",".join("?" * len(rows[0]))
         # What a run has used may have grown since the file had it.
         file.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", rows)
     for batch in memory.execute("SELECT * FROM vectors").fetchall():

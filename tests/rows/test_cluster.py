@@ -231,6 +231,41 @@ def test_a_worker_that_comes_later_gets_the_key_and_forgets_it(serve: Serve, thr
         time.sleep(0.05)
 
 
+def test_workers_that_come_one_after_the_other_all_get_the_key(serve: Serve, threads: Any) -> None:
+    server = serve(said)
+    backend = cluster.on_cluster(threads, Endpoint(server.url, Key(KEY, "a test")), allow_tcp=False)
+    real, misses = cluster.ClusterTransport._sent, [3]
+
+    def forgetful(self: Any, request: HTTPRequest) -> Any:
+        if misses[0]:
+            misses[0] -= 1
+            cluster._keys.clear()
+        return real(self, request)
+
+    request = HTTPRequest(server.url + "/v1/messages", b'{"messages": [{"content": "x 1"}]}', {}, Key(KEY, "a test"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cluster.ClusterTransport, "_sent", forgetful)
+        assert backend.transport(request).status == 200
+        misses[0] = 1000
+        with pytest.raises(TransportError, match="nothing was sent") as raised:
+            backend.transport(request)
+    assert raised.value.kind == "connect"
+    assert len([one for one in server.received if one.body]) == 1
+    backend.close()
+
+
+def test_a_client_that_is_closed_and_a_cluster_at_rest(serve: Serve) -> None:
+    from distributed import Client, LocalCluster
+
+    serve(said)
+    with LocalCluster(n_workers=0, processes=False, dashboard_address=None) as local:
+        local.adapt(minimum=0, maximum=2)
+        with Client(local) as client:
+            assert len(comet_magic.map(frame(6), PROMPT, client=client)) == 6
+        with pytest.raises(ConfigError, match="not connected"):
+            comet_magic.map(frame(9), PROMPT, client=client)
+
+
 def test_rows_that_come_in_another_order_are_refused_and_not_put_beside_others(serve: Serve) -> None:
     import dask.dataframe as dd
 

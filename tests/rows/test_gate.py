@@ -97,7 +97,7 @@ def test_headers_hold_it_while_too_little_is_left(gate: Gate, clock: Clock) -> N
     assert why == "the limit of requests is used up, says the endpoint"
     gate.read_headers({"anthropic-ratelimit-tokens-remaining": "0", "anthropic-ratelimit-tokens-reset": "9000s"})
     assert gate.hold[0] <= 331
-    for odd in ("", "x", "-1"):
+    for odd in ("", "x", "-1", "²", "9" * 5000):
         gate.read_headers({"anthropic-ratelimit-requests-remaining": odd, "anthropic-ratelimit-requests-reset": odd})
     end(gate, tickets)
 
