@@ -14,6 +14,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from itertools import accumulate
+from queue import SimpleQueue
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -95,8 +96,15 @@ class ClusterTransport:
         self._client, self._allow_tcp = client, allow_tcp
         self._run = os.urandom(4).hex()
         self._count = itertools.count()
-        self._pending: dict[str, Any] = {}
-        self._is_abandoned = self._has_told = False
+        self._pending: dict[str, tuple[Any, SimpleQueue[Any]]] = {}
+        self._is_abandoned = self._has_told = self._is_closed = False
+        from distributed import as_completed
+
+        self._completed: Any = as_completed(  # type: ignore[no-untyped-call]
+            loop=client.loop, with_results=True, raise_errors=False
+        )
+        self._has_more = threading.Event()
+        in_background(self._hand_over)
 
     def tell_key(self, key: Key, workers: list[str] | None = None) -> None:
         """Put the key into the memory of the workers. Raises: ConfigError where it could be read on the way."""
@@ -135,26 +143,42 @@ class ClusterTransport:
 
     def _sent(self, request: HTTPRequest) -> Sent:
         name = f"comet-{self._run}-{next(self._count)}"
+        came: SimpleQueue[Any] = SimpleQueue()
         # Neither the key goes along, nor the driver's way to the network, in which passwords may stand.
         bare = request._replace(key=None, environment=None)
         run = self._run if request.key else ""
         try:
-            future = self._pending[name] = self._client.submit(
-                _send, bare, run, VERSION, key=name, pure=False, retries=0
-            )
-            sent: Sent = future.result(timeout=request.deadline_s + request.connect_s + GRACE_S)
-            return sent
+            future = self._client.submit(_send, bare, run, VERSION, key=name, pure=False, retries=0)
+            self._pending[name] = future, came
+            self._completed.add(future)
+            self._has_more.set()
+            result = came.get(timeout=request.deadline_s + request.connect_s + GRACE_S)
+            if not isinstance(result, Sent):  # (type, exception, traceback), or a cancellation
+                raise result[1] if isinstance(result, tuple) else result
+            return result
         finally:
             if pending := self._pending.pop(name, None):
-                pending.release()
+                pending[0].release()
+
+    def _hand_over(self) -> None:
+        """Give each result to the thread that waits for it: one thread does so, for each that asks costs much more."""
+        while not self._is_closed:
+            for batch in self._completed.batches():
+                for future, result in batch:
+                    if pending := self._pending.get(future.key):
+                        pending[1].put(result)
+            self._has_more.wait(0.5)
+            self._has_more.clear()
 
     def abandon(self) -> None:
         self._is_abandoned = True
-        if pending := list(self._pending.values()):
+        if pending := [future for future, _ in list(self._pending.values())]:
             in_background(lambda: self._client.cancel(pending, force=True))
 
     def close(self) -> None:
         """Have the workers forget the key."""
+        self._is_closed = True
+        self._has_more.set()
         if self._has_told:
             in_background(lambda: self._client.run(_forget_key, self._run))
 

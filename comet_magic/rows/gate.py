@@ -113,7 +113,7 @@ class Gate:
                     self._hold(wait_s, f"the limit of {name.replace('-', ' ')} is used up, says the endpoint")
 
     def _hold(self, wait_s: float, why: str) -> None:
-        until = self._clock() + min(wait_s, LONGEST_HOLD_S) * random.uniform(1.0, 1.1)
+        until = self._clock() + min(wait_s, LONGEST_HOLD_S) * random.uniform(1.0, 1.03)
         if until > self._held_until:
             self._held_until, self._why = until, why
 

@@ -124,9 +124,15 @@ def rows(rounds: Callable[[int], int], row: Callable[..., Any]) -> list[Any]:
         codes = {"ours": "MORE = {}\n" + OURS, "a bare thread pool": BARE}
         codes |= {"chatlas": CHATLAS} if chatlas and kind != "limit" else {}
         for name, code in codes.items():
-            with tempfile.TemporaryDirectory() as folder, RowServer(kind, DELAY) as server:
-                got = _run(code, server.url, size, folder, chatlas if name == "chatlas" else sys.executable)
-                refused = server.stats()["refused"]
+            python = chatlas if name == "chatlas" else sys.executable
+            # What is refused is drawn from the text: the last rows may be unlucky, so other texts are tried, too.
+            texts = ["review number"] if is_smoke or kind != "faults" else ["review number", "review", "number"]
+            runs = []
+            for text in texts:
+                with tempfile.TemporaryDirectory() as folder, RowServer(kind, DELAY) as server:
+                    runs.append(_run(code.replace("review number {", f"{text} {{"), server.url, size, folder, python))
+                    refused = server.stats()["refused"]
+            got = sorted(runs, key=lambda one: one["wall"])[len(runs) // 2]
             what = f"{size:,} rows, {words}, {name} (floor: the bound)"
             shown.append(row(what, got["wall"], bound, demand if name == "ours" else "", "s", 2))
             more = f"  CPU a row; lost {got['lost']:.0f}, refused {refused}"
