@@ -98,13 +98,20 @@ class ClusterTransport:
         self._count = itertools.count()
         self._pending: dict[str, tuple[Any, SimpleQueue[Any]]] = {}
         self._is_abandoned = self._has_told = self._is_closed = False
+        self._completed: Any = None
+        self._has_more = threading.Event()
+
+    def _begin(self) -> Any:
+        """Return the futures under way, each with its result once it has come."""
         from distributed import as_completed
 
-        self._completed: Any = as_completed(  # type: ignore[no-untyped-call]
-            loop=client.loop, with_results=True, raise_errors=False
-        )
-        self._has_more = threading.Event()
-        in_background(self._hand_over)
+        with _lock:
+            if self._completed is None:
+                self._completed = as_completed(  # type: ignore[no-untyped-call]
+                    loop=self._client.loop, with_results=True, raise_errors=False
+                )
+                in_background(self._hand_over)
+        return self._completed
 
     def tell_key(self, key: Key, workers: list[str] | None = None) -> None:
         """Put the key into the memory of the workers. Raises: ConfigError where it could be read on the way."""
@@ -150,7 +157,7 @@ class ClusterTransport:
         try:
             future = self._client.submit(_send, bare, run, VERSION, key=name, pure=False, retries=0)
             self._pending[name] = future, came
-            self._completed.add(future)
+            self._begin().add(future)
             self._has_more.set()
             result = came.get(timeout=request.deadline_s + request.connect_s + GRACE_S)
             if not isinstance(result, Sent):  # (type, exception, traceback), or a cancellation
