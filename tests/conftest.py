@@ -38,6 +38,8 @@ SLOW_WORDS = (
     "RecursionError",
     "recurse",
     "Timeout",
+    "killed(",
+    "loaded(",
 )
 
 

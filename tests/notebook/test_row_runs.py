@@ -116,7 +116,7 @@ def test_in_a_kernel_the_user_is_asked_once_with_the_estimate() -> None:
                     assert server.stats()["answered"] == 5
             assert questions[0].startswith("80 rows, 5 asked already: 75 requests to claude-sonnet-4-6; about $")
             assert questions[0].endswith("Go on? [y/N] ")
-            assert questions[1].startswith("80 rows, 5 in the store: 7")
+            assert questions[1].startswith("80 rows, 5 in the store, 5 asked already: 70 requests")
             assert ran.reply["status"] == "ok"
             shown = ran.bundles()[-1]
             assert shown["text/plain"].startswith("80 rows · 80 answered, 5 of them from the store · ")
