@@ -633,8 +633,9 @@ def test_23_a_store_that_fails_in_the_middle_loses_no_value(serve: Serve, nobody
         count += 1
         if count == 20:
             store = session.current().store(CometSettings.instance())
-            with sqlite3.connect(store.path) as other:  # another program damages it
-                other.execute("DROP TABLE rows")
+            other = sqlite3.connect(store.path, isolation_level=None)  # another program damages it
+            other.execute("DROP TABLE rows")
+            other.close()
         return "fine"
 
     serve(answering(answer))
@@ -1070,6 +1071,61 @@ def test_a_run_that_asked_anew_retries_only_what_failed(serve: Serve) -> None:
     assert comet_magic.last_run is not None
     assert comet_magic.last_run.retry().error.isna().all()
     assert len(asked(server)) == 4
+
+
+def test_a_run_that_asked_anew_retries_nothing_from_before(serve: Serve) -> None:
+    server = serve(said("old"))
+    comet_magic.map(frame(3), PROMPT)
+    server.scripts[:] = [answering(lambda text, _: refused(500, "bad") if "review 1" in text else "new")]
+    comet_magic.map(frame(3), PROMPT, fresh=True)
+    server.scripts[:] = [said("new")]
+    assert comet_magic.last_run is not None
+    assert list(comet_magic.last_run.retry().reply) == ["new"] * 3
+    assert len(asked(server)) == 7
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "expected"),
+    [
+        ({"type": "integer"}, '{"value": 3.0}', 3), ({"type": "number"}, '{"value": 1' + "0" * 400 + "}", None),
+        ({"type": "string"}, '{"value": "a\\ud83d"}', "a\ufffd"),
+    ],
+)  # fmt: skip
+def test_values_that_are_odd_end_no_run(serve: Serve, kind: Any, given: str, expected: Any) -> None:
+    serve(said(given))
+    for rows in (frame(1), pl.DataFrame({"review": ["a"]}), pa.table({"review": ["a"]})):
+        result = comet_magic.map(rows, PROMPT, as_=kind)
+        values = result["reply"].to_pylist() if isinstance(result, pa.Table) else list(result["reply"])
+        errors = result["error"].to_pylist() if isinstance(result, pa.Table) else list(result["error"])
+        assert values == [expected] or (expected is None and isinstance(errors[0], str))
+
+
+def test_a_reply_that_does_not_fit_the_table_is_asked_for_again_by_retry(serve: Serve) -> None:
+    server = serve(said({"value": 2**70}))
+    comet_magic.map(frame(1), PROMPT, as_=int)
+    server.scripts[:] = [said({"value": 7})]
+    assert comet_magic.last_run is not None
+    assert list(comet_magic.last_run.retry().reply) == [7]
+
+
+def test_samples_are_said_as_such(serve: Serve) -> None:
+    serve(answering(lambda text, _: refused(400, "prompt is too long") if "review 1" in text else "fine"))
+    comet_magic.map(frame(4), PROMPT, samples=3)
+    run = comet_magic.last_run
+    assert run is not None
+    assert repr(run).startswith("<Run: 4 rows, 3 times each · 9 answered · 1 row failed")
+    assert sum(run.errors.values()) == 1
+    assert list(run.frame()["sample"])[:4] == [1, 2, 3, 1]
+
+
+def test_a_whole_row_is_the_same_in_every_process_and_keeps_its_secrets(serve: Serve) -> None:
+    server = serve(said())
+    rows = pd.DataFrame({"tags": [{"b", "a", "c"}], "log": ["at 0x7f3a2b10"], "password": ["hunter22"]})
+    comet_magic.map(rows, "{{row}} and {{str(row)}}")
+    (text,) = asked(server)
+    assert text.count("{'a', 'b', 'c'}") == 2
+    assert text.count("at 0x7f3a2b10") == 2
+    assert "hunter22" not in text
 
 
 def test_a_table_that_is_sorted_afterwards_moves_no_reply(serve: Serve) -> None:

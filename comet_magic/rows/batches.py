@@ -19,13 +19,14 @@ from ..api.retry import NEVER_TYPES, Retrying
 from ..errors import APIError, CometError, ConfigError, ReplyError, TransportError
 from ..messages import prices
 from ..messages.request import MESSAGES, Request
+from ..messages.usage import Usage
 from ..output.schema import Mismatch
 from ..store import rows as row_store
-from ..store.rows import COLLECTED, ENDED, SUBMITTED, SUBMITTING, Batch
+from ..store.rows import ENDED, SUBMITTED, SUBMITTING, Batch
 from ..strict_json import json_or_none
 from ..text import many
 from .engine import Outcome, Task
-from .failures import MOMENT, NOT_SENT, meaning, problem_of, said
+from .failures import MOMENT, NOT_SENT, RUN, meaning, problem_of, said
 from .job import Job
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ CLOCKS_S = 120.0  # by which the endpoint's clock may differ from ours
 PATIENCE_S = 1800.0  # of errors while a batch is waited for
 AT_ONCE = 500  # results that are taken together
 FEW_MISSING = 5  # results that may be missing, and are asked for again; more, and the results are not whole
-_LATER = "nothing was lost, and nothing is asked anew: run it again later, and it is collected then"
+_LATER = "nothing was lost: run it again later, and it is collected then; fresh=True asks for its rows anew"
 LISTED = 100  # batches that are looked at for one whose submission got no answer
 
 
@@ -151,7 +152,8 @@ class BatchedRows:
         self._item_of: dict[bytes, int] = {}
         self._again: list[int] = []  # what no batch has answered, though none has refused it
         self._unpaid: list[int] = []  # for which there was no money, while a batch held it
-        self._misfits: list[int] = []
+        self._misfits: dict[int, None] = {}
+        self._paid: list[tuple[Usage, float | None]] = []  # of the batch that is being collected
 
     def ask(self, missing: list[int], first: Callable[[list[int]], list[int]]) -> list[int]:
         """Ask for these items. first: asks for one live. Returns: those that are to be asked live: what did not fit.
@@ -164,29 +166,47 @@ class BatchedRows:
             raise ConfigError(what, "nothing was sent; leave batch out")
         self._batches.check_offered()
         self._item_of = {live.digests[item]: item for item in missing}
-        for batch in row_store.open_batches(self._job.store, live.endpoint, live.request.model):
-            if self._item_of.keys() & set(batch.each) and (known := self._found_again(batch)):
-                self._wait_and_collect(known)
-        missing = [item for item in live.still_missing(missing) if item not in self._misfits]
-        if missing:  # a batch is checked only while it is processed
-            missing = first(missing)
-            if live.needs_consent(missing):
-                live.consent(live.estimate(missing, FACTOR)._replace(seconds=None))
-        for _ in range(ROUNDS):
-            while missing:
-                self._unpaid = []
-                submitted = list(self._submitted(missing))
-                for batch in submitted:
-                    self._wait_and_collect(batch)
-                missing = self._unpaid if submitted else []
-            missing, self._again = self._again, []
-        for item in self._unpaid:
-            live.fail(item, NOT_SENT)
-        for item in missing:
-            live.fail(item, "no batch has answered it; run it again")
+        try:
+            if not self._job.options.fresh:
+                for batch in self._open():
+                    if self._item_of.keys() & set(batch.each) and (known := self._found_again(batch)):
+                        self._wait_and_collect(known)
+            left = self._left()
+            if left:  # a batch is checked only while it is processed
+                left = first(left)
+                live.agree(left, FACTOR)
+            for _ in range(ROUNDS):
+                left = self._in_rounds_of_money(left)
+                if not self._again:  # for the others there is no money
+                    break
+        finally:
+            # Whatever ended it: what goes on will cost something.
+            held = [batch.most_usd or 0.0 for batch in self._open() if batch.held == live.money.held_id]
+            live.money.leave(sum(held))
+        unpaid = set(self._unpaid)
+        for item in self._left():
+            live.fail(item, NOT_SENT if item in unpaid else "no batch has answered it; run it again")
         if self._misfits:
             live.progress.note(f"asked live, for it did not fit in the batch: {many(len(self._misfits), 'row')}")
-        return self._misfits
+        return list(self._misfits)
+
+    def _open(self) -> list[Batch]:
+        return row_store.open_batches(self._job.store, self._live.endpoint, self._live.request.model)
+
+    def _left(self) -> list[int]:
+        """Return the items that no batch has answered."""
+        return [item for item in self._live.still_missing(self._item_of.values()) if item not in self._misfits]
+
+    def _in_rounds_of_money(self, items: list[int]) -> list[int]:
+        """Ask for these items, as often as a batch that has ended frees money for more. Returns: what is left."""
+        self._again = []
+        while items:
+            self._unpaid = []
+            submitted = list(self._submitted(items))
+            for batch in submitted:
+                self._wait_and_collect(batch)
+            items = self._unpaid if submitted else []
+        return self._left()
 
     # ---- submitting
 
@@ -225,7 +245,6 @@ class BatchedRows:
                 row_store.remove_batch(store, batch)  # that is clear: it was not made
                 live.money.release(most)
             else:
-                live.money.leave(most)
                 error.hint = "the batch may have been made all the same: run it again, and it is looked for first"
             raise
         until = datetime.fromtimestamp(batch.at) + timedelta(days=KEPT_DAYS)
@@ -277,23 +296,10 @@ class BatchedRows:
         try:
             self._wait(batch)
             self._collect(row_store.put_batch(self._job.store, batch._replace(state=ENDED)))
-        except KeyboardInterrupt:
-            self._leave(batch)
-            self._interrupted(batch)
-            raise
         except APIError as error:
             if error.status != 404:
-                self._leave(batch)
                 raise
             self._gone(batch)
-        except CometError:
-            self._leave(batch)
-            raise
-
-    def _leave(self, batch: Batch) -> None:
-        """Keep the money of a batch of this run set aside, for it goes on."""
-        if batch.held == self._live.money.held_id:
-            self._live.money.leave(batch.most_usd or 0.0)
 
     def _wait(self, batch: Batch) -> None:
         """Return when the batch has ended. Passing errors are waited out: it may take hours."""
@@ -310,7 +316,11 @@ class BatchedRows:
                 if meaning(error) != MOMENT or time.monotonic() - failing_since > PATIENCE_S:
                     raise
                 why = f"batch {batch.batch}: {said(error)}; it is asked for again"
-            self._live.wait(why, pause)
+            try:
+                self._live.wait(why, pause)
+            except KeyboardInterrupt:
+                self._interrupted(batch)
+                raise
             pause = min(pause * 2, LONGEST_POLL_S)
 
     def _gone(self, batch: Batch) -> None:
@@ -319,17 +329,29 @@ class BatchedRows:
         if not (self._job.options.yes or self._live.ask_user(f"{what}. Ask for its rows anew? [y/N] ")):
             raise ConfigError(what, "nothing was sent; yes=True (--yes) asks for its rows anew")
         row_store.remove_batch(self._job.store, batch)
-        self._live.money.forget(batch.held)
+        self._end_hold(batch)
+        self._again += [self._item_of[digest] for digest in batch.each if digest in self._item_of]
         self._live.progress.note(what)
+
+    def _end_hold(self, batch: Batch) -> None:
+        """Set nothing aside for a batch any more."""
+        money = self._live.money
+        if batch.held == money.held_id:
+            money.release(batch.most_usd or 0.0)
+        elif not any(one.held == batch.held for one in self._open()):
+            money.forget(batch.held)
 
     def _interrupted(self, batch: Batch) -> None:
         """Ask whether the batch is to go on without us."""
         question = f"Cancel batch {batch.batch}? What is done by then is paid, and collected the next time. [y/N] "
-        if self._live.ask_user(question):
+        if not self._live.ask_user(question):
+            self._live.progress.note(f"batch {batch.batch} goes on; the same call collects it")
+            return
+        try:
             self._batches.cancel(batch.batch)
             self._live.progress.note(f"batch {batch.batch} is being cancelled; the same call collects what was done")
-        else:
-            self._live.progress.note(f"batch {batch.batch} goes on; the same call collects it")
+        except CometError as error:
+            self._live.progress.note(f"batch {batch.batch} could not be cancelled, and goes on: {error.what}")
 
     def _collect(self, batch: Batch) -> None:
         """Read the results into the run.
@@ -339,35 +361,39 @@ class BatchedRows:
         live, left = self._live, set(batch.each)
         errors: list[tuple[int, APIError]] = []
         outcomes: list[Outcome] = []
-        for custom_id, result in self._batches.results(batch.batch):
-            digest = _digest(custom_id)
-            if digest not in left:
-                continue
-            left.discard(digest)
-            item = self._item_of.get(digest)
-            if item is None:  # of rows that are no longer asked for
-                continue
-            if result.get("type") == "succeeded":
-                outcomes += self._succeeded(item, result.get("message"))
-            elif result.get("type") == "errored":
-                errors.append((item, error_from(200, result.get("error"))))
-            else:  # expired or canceled: it was not sent, and cost nothing
-                self._again.append(item)
-            if len(outcomes) >= AT_ONCE:
-                live.take(outcomes)
-                outcomes = []
-        live.take(outcomes)
+        self._paid = []
+        try:
+            for custom_id, result in self._batches.results(batch.batch):
+                digest = _digest(custom_id)
+                if digest not in left:
+                    continue
+                left.discard(digest)
+                item = self._item_of.get(digest)
+                if result.get("type") == "succeeded":
+                    outcomes += self._succeeded(item, result.get("message"))
+                elif item is None:  # of rows that are no longer asked for
+                    continue
+                elif result.get("type") == "errored":
+                    errors.append((item, error_from(200, result.get("error"))))
+                else:  # expired or canceled: it was not sent, and cost nothing
+                    self._again.append(item)
+                if len(outcomes) >= AT_ONCE:
+                    live.take(outcomes)
+                    outcomes = []
+        finally:
+            live.take(outcomes)
         if len(left) > max(FEW_MISSING, batch.size // 20):
             what = f"{len(left):,} of {batch.size:,} results of batch {batch.batch} are missing"
             raise Unreadable(what, _LATER)
         self._again += [self._item_of[digest] for digest in left if digest in self._item_of]
         live.flush()  # what was paid is in the store before the batch is done with
-        if batch.held == live.money.held_id:
-            live.money.release(batch.most_usd or 0.0)
-        row_store.put_batch(self._job.store, batch._replace(state=COLLECTED))
-        live.money.forget(batch.held)
+        if row_store.collected(self._job.store, batch):  # else another kernel has counted it
+            for usage, usd in self._paid:
+                live.money.count(usage, usd)
+        self._end_hold(batch)
+        live.take([])
         reasons = {error.what for _, error in errors}
-        if errors and len(errors) == batch.size and len(reasons) == 1:
+        if errors and len(errors) == batch.size and len(reasons) == 1 and meaning(errors[0][1]) == RUN:
             raise errors[0][1]
         for item, error in errors:
             if error.type in NEVER_TYPES or error.about:
@@ -375,23 +401,24 @@ class BatchedRows:
             else:
                 self._again.append(item)
 
-    def _succeeded(self, item: int, body: object) -> list[Outcome]:
+    def _succeeded(self, item: int | None, body: object) -> list[Outcome]:
+        """Return what comes of a reply, which is paid for, also where its row is no longer asked for (None)."""
         live = self._live
         try:
             message = live.message_of(body)
         except CometError as error:
-            return [Outcome(item, None, said(error))]
+            return [] if item is None else [Outcome(item, None, said(error))]
         usd = live.money.cost_of(prices.estimated_usage(message.usage, live.request, message.text))
         usd = None if usd is None else usd * FACTOR
-        live.money.count(message.usage, usd)
+        self._paid.append((message.usage, usd))
+        if item is None:
+            return []
         try:
-            if message.stop_reason == "max_tokens" and self._job.raised_max_tokens:
-                raise Mismatch("it is cut off")
             if problem := problem_of(message):
                 raise ReplyError(problem)
             return [Outcome(item, live.read(message), usd=usd)]
         except Mismatch:
-            self._misfits.append(item)
+            self._misfits[item] = None
             return []
         except ReplyError as error:
             return [Outcome(item, message, said(error), usd=usd)]

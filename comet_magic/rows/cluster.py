@@ -14,7 +14,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from itertools import accumulate
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -23,6 +23,7 @@ from ..api.endpoint import Endpoint
 from ..api.transport import HTTPRequest, HTTPResponse, PooledTransport
 from ..background import in_background
 from ..describe.dependencies import is_series_like, table_library
+from ..describe.description import stable_repr
 from ..errors import ConfigError, TransportError
 from ..keys import Key
 from ..origins import is_loopback
@@ -159,7 +160,10 @@ class ClusterTransport:
             self._pending[name] = future, came
             self._begin().add(future)
             self._has_more.set()
-            result = came.get(timeout=request.deadline_s + request.connect_s + GRACE_S)
+            try:
+                result = came.get(timeout=request.deadline_s + request.connect_s + GRACE_S)
+            except Empty:
+                raise TimeoutError(f"no worker has answered within {request.deadline_s:g} s") from None
             if not isinstance(result, Sent):  # (type, exception, traceback), or a cancellation
                 raise result[1] if isinstance(result, tuple) else result
             return result
@@ -169,13 +173,18 @@ class ClusterTransport:
 
     def _hand_over(self) -> None:
         """Give each result to the thread that waits for it: one thread does so, for each that asks costs much more."""
-        while not self._is_closed:
-            for batch in self._completed.batches():
-                for future, result in batch:
-                    if pending := self._pending.get(future.key):
-                        pending[1].put(result)
-            self._has_more.wait(0.5)
-            self._has_more.clear()
+        try:
+            while not self._is_closed:
+                for batch in self._completed.batches():
+                    for future, result in batch:
+                        if pending := self._pending.get(future.key):
+                            pending[1].put(result)
+                self._has_more.wait(0.5)
+                self._has_more.clear()
+        except Exception as error:  # noqa: BLE001  # told to all who wait, for nothing more will come
+            self._is_abandoned = True
+            for _, came in list(self._pending.values()):
+                came.put(error)
 
     def abandon(self) -> None:
         self._is_abandoned = True
@@ -348,8 +357,13 @@ class DaskSource(NamedTuple):
 def _named(part: Any, names: list[Any]) -> tuple[Any, str]:
     """Return some columns of a partition, and a digest of them."""
     frame = part[list(dict.fromkeys(names))]
-    digest = sha256(repr([frame[name].tolist() for name in frame.columns]).encode("utf-8", "surrogatepass"))
+    digest = sha256(repr([_steady(frame[name].tolist()) for name in frame.columns]).encode("utf-8", "surrogatepass"))
     return frame, digest.hexdigest()
+
+
+def _steady(values: list[Any]) -> list[Any]:
+    """Return values whose `repr` is the same in every process."""
+    return [stable_repr(value) if isinstance(value, set | frozenset) else value for value in values]
 
 
 def _size(named: tuple[Any, str]) -> int:

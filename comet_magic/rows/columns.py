@@ -6,6 +6,7 @@ that the column has no room for makes its row an error.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import sys
@@ -19,6 +20,7 @@ from ..errors import ConfigError
 from ..output.schema import Mismatch
 from ..output.typed import OutputType
 from ..suggestions import did_you_mean
+from ..text import whole_text
 
 ERROR = "error"
 TEXT: Mapping[str, Any] = {"type": "string"}
@@ -188,13 +190,16 @@ def _plain(value: Any) -> Any:
 
 def _cell(value: Any, schema: Any) -> Any:
     """Return a value as its schema says: texts as texts, moments without a zone, whole numbers of at most 64 bits."""
-    if value is None or isinstance(value, str):
-        return value
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return whole_text(value)
     column = Column("", (), _not_null(schema))
     match column.kind:
         case "integer":
             if not -(2**63) <= value < 2**63:
                 raise Mismatch(f"{value} is larger than a column of whole numbers holds")
+            return value if isinstance(value, bool) else int(value)
         case "number":
             return float(value)
         case "date" if isinstance(value, dt.datetime):
@@ -244,7 +249,8 @@ def _pandas(column: Column, values: list[Any]) -> Any:
         is_old = int(pandas.__version__.split(".")[0]) < 3
         return pandas.array(values, dtype="object" if is_old else "str")
     if kind in ("date", "datetime"):
-        return pandas.Series(values, dtype="datetime64[us]").array
+        with contextlib.suppress(ValueError, OverflowError):  # an older pandas knows fewer years
+            return pandas.Series(values, dtype="datetime64[us]").array
     objects = pandas.Series([None] * len(values), dtype="object")
     for number, value in enumerate(values):
         objects.iat[number] = value

@@ -140,6 +140,8 @@ class Engine:
                 if not self._pool.busy and not self._has_more(tasks):
                     return
                 yield self._came()
+                if self.interrupts > 1:
+                    raise KeyboardInterrupt
 
     def _has_more(self, tasks: Iterator[Task]) -> bool:
         if self.stopped or self.interrupts:
@@ -169,7 +171,7 @@ class Engine:
                     break
                 self._refused_usd = min(self._refused_usd, task.most_usd)
                 self._drop(is_again)
-                refused.append(Outcome(task.item, None, NOT_SENT, tries=task.tries))
+                refused.append(Outcome(task.item, None, NOT_SENT, tries=task.tries, usd=task.usd or None))
                 continue
             ticket = self._gate.begin(rpm=self._rpm, tpm=self._tpm, tokens=task.tokens)
             if ticket is None:
@@ -220,13 +222,14 @@ class Engine:
         task, now = begun.task._replace(tries=begun.task.tries + 1), time.monotonic()
         del self._open[id(begun)]
         self._refused_usd = math.inf
-        self._money.release(task.most_usd + sum(begun.further))
         is_refused = error is not None and failures.is_refusal(error)
         wait_s = error.retry_after if isinstance(error, APIError) else None
         if wait_s is not None and wait_s > failures.LONGEST_WAIT_S:  # it ends this run, and holds up no other
             wait_s = None
         self._gate.end(begun.ticket, is_refused=is_refused, is_success=error is None, wait_s=wait_s)
-        usd = self._count(task, message, error)
+        with self._money.lock:  # so that the same money is never held and spent, nor neither of both
+            self._money.release(task.most_usd + sum(begun.further))
+            usd = self._count(task, message, error)
         if usd is not None:
             task = task._replace(usd=task.usd + usd)
             usd = task.usd
@@ -252,7 +255,8 @@ class Engine:
             if self.stopped:
                 return None
         partial = error.partial if isinstance(error, CometError) else None
-        return took._replace(message=partial, error=failures.said(error), is_lasting=failures.is_lasting(error))
+        more = "; -t raises that" if _is_too_short(error) else ""
+        return took._replace(message=partial, error=failures.said(error) + more, is_lasting=failures.is_lasting(error))
 
     def _count(self, task: Task, message: Message | None, error: BaseException | None) -> float | None:
         """Count what a request has cost. Returns: US dollars; None where that is not known."""
@@ -342,7 +346,7 @@ class Engine:
 
         def count_interrupt(number: int, frame: Any) -> None:
             self.interrupts += 1
-            if self.interrupts > 1:
+            if self.interrupts > 2:  # whatever holds the thread up
                 raise KeyboardInterrupt
 
         signal.signal(signal.SIGINT, count_interrupt)

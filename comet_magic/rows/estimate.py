@@ -32,9 +32,8 @@ class Estimate(NamedTuple):
 
     def line(self, progress: Progress, model: str) -> str:
         """Return what would be asked, and what that would cost."""
-        parts = [f"{progress.asked:,} rows"]
+        parts = [progress.size.replace(" · ", ", ")]
         parts += [f"{progress.cut:,} cut to text_tokens"] if progress.cut else []
-        parts += [f"{progress.wanted:,} different"] if progress.wanted != progress.asked else []
         parts += [f"{progress.stored:,} in the store"] if progress.stored else []
         parts += [f"{progress.answered:,} asked already"] if progress.answered else []
         money = f"about {self.input_tokens + self.output_tokens:,} tokens, and no price is known"
@@ -57,14 +56,15 @@ def estimate(
     count, characters = len(lengths), sum(lengths) + fixed * len(lengths)
     seen = max(sum(one.characters for one in known), 1)
     prompt = sum(one.message.usage.prompt_tokens or -(-one.characters // BYTES_A_TOKEN) for one in known)
-    written = sum(one.message.usage.output_tokens or 0 for one in known)
+    replied = sum(one.message.usage.output_tokens or 0 for one in known)
     input_tokens = round(prompt / seen * characters)
-    output_tokens = round(written / max(len(known), 1) * count)
+    output_tokens = round(replied / max(len(known), 1) * count)
     usd = None
     if price is not None:
         # What has been written to the cache once is read from it by the others.
         usages = [one.message.usage for one in known]
-        cached = max((u.cache_creation_input_tokens or 0) + (u.cache_read_input_tokens or 0) for u in usages)
+        written = ((u.cache_creation_input_tokens or 0) + (u.cache_read_input_tokens or 0) for u in usages)
+        cached = max(written, default=0)
         reads = min(cached * count, input_tokens)
         per_token = (input_tokens - reads) * price.input + reads * price.read + output_tokens * price.output
         usd = per_token / 1e6 * factor

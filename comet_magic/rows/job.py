@@ -95,7 +95,7 @@ class Job(NamedTuple):
         """Return what stands in the columns for a reply's value; a failure where they have no room for it."""
         try:
             return cells(value, self.columns)
-        except Mismatch as problem:
+        except (Mismatch, ArithmeticError, TypeError, ValueError) as problem:  # values may be anything
             return Failure(f"the reply does not fit into the table: {problem}")
 
 

@@ -21,13 +21,13 @@ from ..keys import without_key
 from ..messages import prices, tokens
 from ..messages.message import Message
 from ..messages.models import OfferedModel
-from ..messages.request import Request
+from ..messages.request import MESSAGES, Request
 from ..output.modes import OutputModes
 from ..settings import CometSettings
 from ..store import rows as row_store
 from ..store.conversations import shrink
 from ..store.rows import Paid, StoredRow
-from ..text import dollars
+from ..text import dollars, many
 from .backend import Backend
 from .engine import Engine, Outcome, Task, stored_row
 from .estimate import Estimate, PilotReply, estimate
@@ -146,12 +146,24 @@ class LiveRun:
 
             missing = BatchedRows(self, job).ask(missing, self.first)
         else:
+            self._check_batches(missing)
             missing = self.first(missing)
             if self.needs_consent(missing):
                 missing = self.some(missing)
-                if self._known:  # else there is no money for a single row
-                    self.consent(self.estimate(missing))
+                self.agree(missing)
         self.all(missing)
+
+    def _check_batches(self, missing: Sequence[int]) -> None:
+        """Raises: ConfigError where rows are in a batch that goes on: asked live, they would be paid twice."""
+        if self._job.options.fresh or self.request.dialect != MESSAGES:
+            return
+        wanted = {self._items.digests[item] for item in missing}
+        for batch in row_store.open_batches(self._job.store, self.endpoint, self.request.model):
+            if count := len(wanted & set(batch.each)):
+                raise ConfigError(
+                    f"{many(count, 'row')} of these are in a batch that has not been collected",
+                    "nothing was sent; batch=True (--batch) collects it, fresh=True (--fresh) asks all rows anew",
+                )
 
     def first(self, missing: list[int]) -> list[int]:
         """Ask for the first item alone: it proves key, model and type, and fills the prompt cache. Returns: the others.
@@ -174,6 +186,9 @@ class LiveRun:
                 self._gate.warmed()
                 self._advise()
             if not isinstance(value, Failure) or value.why == NOT_SENT:
+                self._engine.raised_max_tokens = (
+                    None  # what is enough for one is for all, and the estimate counts on it
+                )
                 return others
         if others:
             why = self._items.values[chosen[-1]].why
@@ -223,6 +238,15 @@ class LiveRun:
     def needs_consent(self, missing: Sequence[int]) -> bool:
         """Return whether the user is to be asked, or a budget of the settings is to cover it."""
         return not self._job.options.yes and len(missing) >= SMALL
+
+    def agree(self, missing: Sequence[int], factor: float = 1.0) -> None:
+        """Have the user agree to the estimate, where that is needed. factor: of the price; below 1 for a batch.
+
+        Raises: ConfigError for anything but yes.
+        """
+        if self._known and self.needs_consent(missing):  # without a reply, there is no money for a single row
+            expected = self.estimate(missing, factor)
+            self.consent(expected if factor == 1.0 else expected._replace(seconds=None))
 
     def consent(self, expected: Estimate) -> None:
         """Ask the user whether to go on, where the budgets do not say so. Raises: ConfigError for anything but yes."""
@@ -290,8 +314,16 @@ class LiveRun:
 
     def take(self, outcomes: Sequence[Outcome]) -> None:
         """Take what has come: into the result, and into the store."""
-        items, progress = self._items, self.progress
         came: list[tuple[bytes, StoredRow]] = []
+        try:
+            self._put_all(outcomes, came)
+        finally:
+            if outcomes or came:
+                self._writer.put(came, self.money.paid())
+
+    def _put_all(self, outcomes: Sequence[Outcome], came: list[tuple[bytes, StoredRow]]) -> None:
+        """Put what has come into the result. came: gets what is to be written down."""
+        items, progress = self._items, self.progress
         for outcome in outcomes:
             item, message, text = outcome.item, outcome.message, ""
             items.tries[item] = min(outcome.tries, 255)
@@ -314,8 +346,6 @@ class LiveRun:
                     self._known.append(PilotReply(message, self._characters(item), outcome.seconds))
             if row := stored_row(outcome, text):
                 came.append((items.digests[item], row))
-        if outcomes:
-            self._writer.put(came, self.money.paid())
 
     def _put(self, item: int, message: Message) -> bool:
         """Put a reply into the columns. Returns: whether they have room for it."""

@@ -41,7 +41,10 @@ def look_up(job: Job, items: Items, progress: Progress, former: Items | None = N
                     values[row.reply] = job.cells_of(job.value_of(row.reply))
             except Mismatch:  # as where the type says now what else must hold
                 continue
-            value = items.values[item] = values[row.reply]
+            value = values[row.reply]
+            if isinstance(value, Failure) and (former is not None or job.options.retry == "all"):
+                continue
+            items.values[item] = value
             if isinstance(value, Failure):
                 progress.failed[value.why] += 1
             else:

@@ -41,7 +41,7 @@ class Money:
         self._in_flight = self._reserved = self._left_usd = 0.0
         self._written_usd = 0.0
         self._is_begun = False
-        self._lock = threading.RLock()  # a reply that is mended asks for money on its own thread
+        self.lock = threading.RLock()  # a reply that is mended asks for money on its own thread
         fields = (model, "{}", _QUESTION, endpoint, session.id)
         self._entry = RequestRecord(os.urandom(16).hex(), time.time(), "", *fields)
         self._held = RequestRecord(os.urandom(16).hex(), time.time(), "", *fields, most_usd=0.0)
@@ -63,7 +63,7 @@ class Money:
         """Return whether there are budgets, and they have room for so much."""
         if self._price is None or (self.cap_usd is None and not self._limits):
             return False
-        with self._lock:
+        with self.lock:
             if self.cap_usd is not None and self.spent_usd + self._in_flight + most_usd > self.cap_usd:
                 return False
             if not self._limits:
@@ -75,7 +75,7 @@ class Money:
         """Set aside what a request may cost. Returns: whether the budgets have room for it."""
         if self._price is None:
             return True
-        with self._lock:
+        with self.lock:
             wanted = self._in_flight + most_usd
             if self.cap_usd is not None and self.spent_usd + wanted - self.cap_usd > budget.ROUNDING_USD:
                 left = max(self.cap_usd - self.spent_usd - self._in_flight, 0.0)
@@ -110,7 +110,7 @@ class Money:
 
     def release(self, most_usd: float) -> None:
         """Give back what was set aside for a request that has ended."""
-        with self._lock:
+        with self.lock:
             self._in_flight = max(self._in_flight - most_usd, 0.0)
 
     def cost_of(self, usage: Usage) -> float | None:
@@ -129,7 +129,7 @@ class Money:
 
     def _spend(self, usage: Usage, usd: float | None) -> None:
         """Move an amount from what was set aside to what is spent: both together are what the budgets allow."""
-        with self._lock:
+        with self.lock:
             self.spent_usd += usd or 0.0
             self._reserved = max(self._reserved - (usd or 0.0), 0.0)
             if self._is_begun:
@@ -138,7 +138,7 @@ class Money:
 
     def is_written(self, paid: Paid) -> None:
         """Note that the ledger has that by now: what is not in it counts as set aside for other kernels."""
-        with self._lock:
+        with self.lock:
             self._written_usd = paid.cost_usd or 0.0
 
     def paid(self) -> Paid:
@@ -159,7 +159,8 @@ class Money:
 
     def forget(self, held: str) -> None:
         """Count no longer what a run had left with a batch: what that has cost is known now."""
-        if held != self._held.id:
+        is_alive = row_store.is_in_flight(self._store, held, but=self._session.id)
+        if held != self._held.id and not is_alive:
             self._session.promise(held, 0.0)
             requests.withdraw(self._store, held)
             row_store.forget_entry(self._store, held)

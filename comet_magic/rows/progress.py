@@ -15,7 +15,8 @@ from ..text import dollars, many
 class Progress:
     """Counts of one run.
 
-    asked: rows that were given.        wanted: requests that are to be answered: equal rows are one.
+    asked: rows that were given.        samples: how often each is asked.
+    wanted: requests that are to be answered: equal rows are one.
     stored: of those, how many the store had.        answered, failed: what has come; `failed` by reason.
     unfilled: rows for which the prompt could not be filled in, by reason.
     failed_rows: once the run has ended: all rows that failed, by reason; equal rows are one request.
@@ -27,6 +28,7 @@ class Progress:
     """
 
     asked: int = 0
+    samples: int = 1
     wanted: int = 0
     stored: int = 0
     answered: int = 0
@@ -84,6 +86,13 @@ class Progress:
         return " · ".join(parts)
 
     @property
+    def size(self) -> str:
+        """How much there is to ask."""
+        times = f", {self.samples} times each" if self.samples > 1 else ""
+        different = f" · {self.wanted:,} different" if self.wanted != self.asked * self.samples else ""
+        return f"{many(self.asked, 'row')}{times}{different}"
+
+    @property
     def _used(self) -> list[str]:
         tokens = (self.usage.prompt_tokens or 0) + (self.usage.output_tokens or 0)
         money = [f"≈ {dollars(self.usd)}"] if self.usd else []
@@ -96,9 +105,7 @@ class Progress:
     @property
     def summary(self) -> str:
         """What came of it, in one line."""
-        parts = [f"{many(self.asked, 'row')}"]
-        if self.wanted != self.asked:
-            parts.append(f"{self.wanted:,} different")
+        parts = [self.size]
         is_all = " all" if self.stored and not self.answered else f" {self.stored:,} of them"
         stored = f",{is_all} from the store" if self.stored else ""
         parts.append(f"{self.answered + self.stored:,} answered{stored}")

@@ -16,7 +16,7 @@ from hashlib import sha256
 from types import CodeType
 from typing import Any, NamedTuple
 
-from ..describe.description import INLINE, Description, Limits
+from ..describe.description import INLINE, Description, Limits, stable_repr
 from ..describe.question import QuestionBuilder, value_of
 from ..describe.registry import describe
 from ..describe.scalars import is_null
@@ -72,16 +72,19 @@ class Row:
             raise NullField("row")
 
     def _describe_(self, limits: Limits) -> Description:
-        lines = []
-        for name, values in self._part.items():
-            value = values[self._number]
-            is_hidden = is_secret_field(str(name)) and not is_null(value)
-            lines.append(f"{name}: {MISSING if is_null(value) else REDACTED if is_hidden else value}")
-        return Description("row", limits.fitted("\n".join(lines)))
+        return Description("row", limits.fitted(str(self)))
 
     def __str__(self) -> str:
-        values = {name: values[self._number] for name, values in self._part.items()}
-        return "\n".join(f"{name}: {MISSING if is_null(value) else value}" for name, value in values.items())
+        return "\n".join(f"{name}: {_shown(name, values[self._number])}" for name, values in self._part.items())
+
+
+def _shown(name: Any, value: Any) -> str:
+    """Return a value of a whole row: the same in every process, and no secret by its column's name."""
+    if is_null(value):
+        return MISSING
+    if is_secret_field(str(name)):
+        return REDACTED
+    return stable_repr(value) if isinstance(value, set | frozenset | list | tuple | dict) else str(value)
 
 
 class NoColumn(ConfigError, AttributeError):
@@ -161,7 +164,7 @@ class RowPrompt(NamedTuple):
             raise
         except Exception as error:  # the user's expression raises what it likes
             what = f"{piece.reference} raised {type(error).__name__}: {exception_text(error)[:200]}"
-            raise RowProblem(what) from error
+            raise RowProblem(self.limits.hide(what)) from error
 
     def identity(self, row: Row) -> Identity:
         """Return what tells this row's prompt from those of others. Raises: NullField, RowProblem."""
@@ -214,6 +217,8 @@ class RowPrompt(NamedTuple):
             text = self.limits.hide(whole_text(value))
             is_plain = len(text) <= INLINE and not any(mark in text for mark in "<{\n")
             return [Description("text", text, "", is_value=is_plain)]
+        if isinstance(value, Row):  # whose texts are the user's, also where they look like an address in memory
+            return [value._describe_(self.limits)]
         try:
             described = describe(value, self.limits)
         except ConfigError as error:

@@ -96,8 +96,10 @@ class Run:
     @property
     def errors(self) -> dict[str, int]:
         """How many rows failed, by reason, the most frequent first."""
-        problems = (self._error_at(position) for position in range(len(self._items.of_rows)))
-        counts = Counter(error for error in problems if error)
+        counts: Counter[str] = Counter()
+        for first in range(0, len(self._items.of_rows), self._samples):
+            errors = {self._error_at(position) for position in range(first, first + self._samples)}
+            counts.update(error for error in errors if error)
         return dict(counts.most_common())
 
     @property
@@ -114,11 +116,15 @@ class Run:
     def frame(self) -> Any:
         """Return one row for each row: digest, state, tries, tokens, usd, seconds, replayed, request id, error.
 
+        Where each was asked several times, there is one for each sample.
         It is a table of the library of the rows; of a list of dicts, a list of dicts.
         """
         library, items = self._source.library, self._items
         numbers = list(items.of_rows)
+        samples = [position % self._samples + 1 for position in range(len(numbers))]
+        several = {"sample": (dict(_WHOLE), samples)} if self._samples > 1 else {}
         lists: dict[str, tuple[dict[str, Any], list[Any]]] = {
+            **several,
             "digest": (dict(TEXT), [items.digests[item].hex() if item >= 0 else None for item in numbers]),
             "state": (dict(TEXT), [items.state(item) for item in numbers]),
             "tries": (_WHOLE, [items.tries[item] if item >= 0 else 0 for item in numbers]),

@@ -30,11 +30,12 @@ ONLY = "it is not in the store, and CometSettings.replay = 'only' sends nothing"
 
 def dry_run(job: Job) -> DryRun:
     """Return what would be sent for the first row that the store does not have. Raises: ConfigError."""
-    items, progress = Items(), Progress(asked=job.source.size)
+    items, progress = Items(), Progress(asked=job.source.size, samples=job.options.samples)
     look_up(job, items, progress)
     missing = [item for item, value in enumerate(items.values) if value is None]
     counts = f"{progress.asked:,} rows, {progress.wanted:,} different, {progress.stored:,} in the store"
-    more = f"{counts}: {many(len(missing), 'request')}, of which this is the first"
+    requests = f"{many(len(missing), 'request')}, of which this is the first"
+    more = f"{counts}: {requests if missing else 'nothing would be sent; this is what was sent for the first row'}"
     position = items.firsts[(missing or [0])[0]] if items.firsts else 0
     row = position // job.options.samples
     part = job.source.part(job.prompt.columns, row, row + 1)
@@ -44,7 +45,7 @@ def dry_run(job: Job) -> DryRun:
         raise ConfigError(f"there is no row for which something would be sent: {problem}", "nothing was sent") from None
     if job.options.output:
         request = replace(request, mode=OutputModes(job.store, job.endpoint.name, request).now)
-    return DryRun(request, job.endpoint, f"row {row:,}, as in df.iloc", None, more)
+    return DryRun(request, job.endpoint, f"row {row:,}, counted from 0", None, more)
 
 
 def run_rows(
@@ -60,10 +61,10 @@ def run_rows(
     """
 
     def again(**changes: Any) -> Any:
-        options = job.options._replace(**{"yes": True, "fresh": False, "errors": "column", **changes})
+        options = job.options._replace(**{"yes": True, "errors": "column", **changes})
         return run_rows(job._replace(options=options), settings, session, screen, backend, remember, items).result
 
-    items, progress = Items(), Progress(asked=job.source.size)
+    items, progress = Items(), Progress(asked=job.source.size, samples=job.options.samples)
     run = Run(job.source, job.columns, job.options.samples, items, progress, again)
     remember(run)
     try:

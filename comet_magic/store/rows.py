@@ -5,6 +5,7 @@ A run is what one call asks. Its replies are written as they come, so that the n
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -43,9 +44,11 @@ class Paid(NamedTuple):
 
 
 def begin_run(store: Store, endpoint: str, model: str) -> int:
-    """Write down that a run begins. Returns: its number."""
-    insert = "INSERT INTO row_runs (at, endpoint, model) VALUES (?,?,?)"
-    return store.write(lambda db: db.execute(insert, (time.time(), endpoint, model)).lastrowid or 0, keeps_turns=True)
+    """Write down that a run begins. Returns: its number, which no other has, in whatever store."""
+    number = int.from_bytes(os.urandom(7), "big")
+    insert = "INSERT INTO row_runs (id, at, endpoint, model) VALUES (?,?,?,?)"
+    store.write(lambda db: db.execute(insert, (number, time.time(), endpoint, model)), keeps_turns=True)
+    return number
 
 
 def end_run(store: Store, run: int, *, is_whole: bool) -> None:
@@ -126,14 +129,9 @@ def _drop(db: Connection, run: int) -> None:
 
 def carry_rows(memory: Connection, file: Connection) -> None:
     """Bring the rows and batches of a store in memory into the file, with the runs that they are of."""
-    runs = {row["id"]: tuple(row)[1:] for row in memory.execute("SELECT * FROM row_runs")}
-    # A run that began in the file goes on there under another number.
-    for (run,) in memory.execute("SELECT DISTINCT run FROM rows").fetchall():
-        insert = "INSERT INTO row_runs (at, endpoint, model, ended) VALUES (?,?,?,?)"
-        number = file.execute(insert, runs.get(run, (time.time(), "", "", time.time()))).lastrowid
-        select = "SELECT digest, ?, tokens, cost_usd, error, reply FROM rows WHERE run = ?"
-        rows = memory.execute(select, (number, run)).fetchall()
-        file.executemany("INSERT OR REPLACE INTO rows VALUES (?,?,?,?,?,?)", map(tuple, rows))
+    for table in ("row_runs", "rows"):
+        for row in memory.execute(f"SELECT * FROM {table}").fetchall():
+            file.execute(f"INSERT OR REPLACE INTO {table} VALUES ({','.join('?' * len(row))})", tuple(row))
     for batch in memory.execute("SELECT * FROM batches").fetchall():
         file.execute(f"INSERT OR REPLACE INTO batches VALUES ({','.join('?' * len(batch))})", tuple(batch))
 
@@ -198,6 +196,20 @@ def open_batches(store: Store, endpoint: str, model: str) -> list[Batch]:
 
     known = {batch.id: batch for batch in [*(store.look_behind(act) or []), *store.read(act)]}
     return [batch for batch in known.values() if batch.state != COLLECTED]
+
+
+def collected(store: Store, batch: Batch) -> bool:
+    """Write down that the results of a batch are in the store. Returns: whether no other kernel has done so before."""
+    update = "UPDATE batches SET state = ? WHERE id = ? AND state <> ?"
+
+    def act(db: Connection) -> bool:
+        return db.execute(update, (COLLECTED, batch.id, COLLECTED)).rowcount > 0
+
+    is_first = store.write(act, keeps_turns=True)
+    if not is_first and not any(one.id == batch.id for one in open_batches(store, batch.endpoint, "")):
+        return False
+    put_batch(store, batch._replace(state=COLLECTED))  # also where the file has gone over to memory
+    return True
 
 
 def is_in_flight(store: Store, request: str, *, but: str) -> bool:

@@ -384,6 +384,116 @@ def test_an_interrupt_leaves_the_batch_and_its_money_where_they_are(serve: Serve
     assert len(offer.batches) == 1
 
 
+def test_what_was_cancelled_is_asked_once_more_and_once_only(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    import signal
+    import threading
+
+    from comet_magic.notebook import rows_display
+
+    offer = Offer(succeeded, polls=10_000)
+    serve(offer)
+    monkeypatch.setattr(rows_display.NoScreen, "ask", lambda self, question: "Cancel" in question)
+    threading.Timer(1.0, signal.raise_signal, (signal.SIGINT,)).start()
+    with pytest.raises(KeyboardInterrupt):
+        comet_magic.map(frame(30), PROMPT, batch=True, yes=True)
+    assert offer.cancelled == ["msgbatch_1"]
+    done = {f"Tone? review {number}" for number in range(1, 11)}
+    offer.outcome = lambda text: succeeded(text) if text in done or len(offer.batches) > 1 else {"type": "canceled"}
+    offer.polls = 0
+    result = comet_magic.map(frame(30), PROMPT, batch=True, yes=True)
+    assert result.error.isna().all()
+    assert [len(batch) for batch in offer.batches.values()] == [29, 18]  # 19 are left, of which one goes live
+    assert offer.asked_live == 2
+    assert comet_magic.last_run is not None
+    assert comet_magic.last_run.progress.answered == 29
+
+
+def test_a_budget_that_is_too_small_for_any_is_said(serve: Serve) -> None:
+    offer = Offer(succeeded)
+    serve(offer)
+    result = comet_magic.map(frame(30), PROMPT, batch=True, budget=0.0001)
+    assert set(result.error) == {"not sent: budget"}
+    assert offer.batches == {}
+
+
+def test_a_batch_of_one_that_is_too_long_is_an_error_of_its_row(serve: Serve) -> None:
+    error = {"type": "invalid_request_error", "message": "prompt is too long"}
+    offer = Offer(lambda text: {"type": "errored", "error": {"type": "error", "error": error}})
+    serve(offer)
+    result = comet_magic.map(frame(2), PROMPT, batch=True)
+    assert "prompt is too long" in result.error[1]
+    comet_magic.map(frame(2), PROMPT, batch=True)
+    assert len(offer.batches) == 1
+
+
+def test_a_batch_that_is_gone_in_its_own_run_is_asked_for_anew(serve: Serve) -> None:
+    offer = Offer(succeeded, polls=0)
+
+    def forgetful(received: Received) -> Script:
+        if "/msgbatch_1" in received.line:
+            return reply({"error": {"type": "not_found_error", "message": "no such batch"}}, status=404)
+        return offer(received)
+
+    serve(forgetful)
+    result = comet_magic.map(frame(30), PROMPT, batch=True, yes=True)
+    assert result.error.isna().all()
+    assert len(offer.batches) == 2
+
+
+def test_two_batches_keep_their_money_while_they_go_on(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    import signal
+    import threading
+
+    monkeypatch.setattr(batches, "MOST_REQUESTS", 15)
+    offer = Offer(succeeded, polls=10_000)
+    serve(offer)
+    threading.Timer(1.0, signal.raise_signal, (signal.SIGINT,)).start()
+    with pytest.raises(KeyboardInterrupt):
+        comet_magic.map(frame(31), PROMPT, batch=True, yes=True, max_tokens=100)
+    each = 0.5 * 100 * 5 / 1e6  # of the replies alone
+    assert session.current().promised_usd() >= 30 * each
+    assert len(offer.batches) == 2
+    offer.polls = 0
+    assert comet_magic.map(frame(31), PROMPT, batch=True, max_tokens=100).error.isna().all()
+    assert session.current().promised_usd() == 0
+    assert len(offer.batches) == 2
+
+
+def test_results_that_break_off_are_counted_once(serve: Serve, settings: CometSettings) -> None:
+    offer = Offer(succeeded, polls=0)
+    is_broken = True
+
+    def breaking(received: Received) -> Script:
+        script = offer(received)
+        if "/results" in received.line and is_broken:
+            head, _, body = bytes(script[0]).partition(b"\r\n\r\n")  # type: ignore[arg-type]
+            return [head + b"\r\n\r\n" + body[: len(body) // 2], "close"]
+        return script
+
+    serve(breaking)
+    with pytest.raises(CometError):
+        comet_magic.map(frame(30), PROMPT, batch=True, yes=True)
+    is_broken = False
+    assert comet_magic.map(frame(30), PROMPT, batch=True).error.isna().all()
+    each = 20 / 1e6 + 5 * 5 / 1e6
+    assert session.current().totals.usd == pytest.approx(each * (1 + 29 / 2))
+    assert (len(offer.batches), offer.asked_live) == (1, 1)
+
+
+def test_rows_of_a_batch_that_goes_on_are_not_asked_live(serve: Serve) -> None:
+    import signal
+    import threading
+
+    offer = Offer(succeeded, polls=10_000)
+    serve(offer)
+    threading.Timer(1.0, signal.raise_signal, (signal.SIGINT,)).start()
+    with pytest.raises(KeyboardInterrupt):
+        comet_magic.map(frame(30), PROMPT, batch=True, yes=True)
+    with pytest.raises(ConfigError, match="29 rows of these are in a batch"):
+        comet_magic.map(frame(30), PROMPT, yes=True)
+    assert comet_magic.map(frame(30), PROMPT, yes=True, fresh=True).error.isna().all()
+
+
 def test_a_dialect_without_batches_is_refused(serve: Serve, settings: CometSettings) -> None:
     server = serve(Offer(succeeded))
     settings.dialects = {"g": "chat"}

@@ -183,14 +183,30 @@ def test_2_a_limit_is_found_without_hammering(settings: CometSettings) -> None:
         assert counts["refused"] <= 0.4 * 500
 
 
-def test_an_interrupt_in_a_thread_of_its_own_is_the_main_threads(settings: CometSettings) -> None:
-    """A run on another thread is not ended by an interrupt, which Python gives to the main thread."""
+def test_a_run_on_another_thread_leaves_interrupts_to_the_main_thread(settings: CometSettings) -> None:
     former = signal.getsignal(signal.SIGINT)
     results: list[Any] = []
-    with RowServer(delay=0.02) as server:
+    with RowServer(delay=0.05) as server:
         settings.endpoint = server.url
-        thread = threading.Thread(target=lambda: results.append(comet_magic.map(frame("row", 30), PROMPT, yes=True)))
+        thread = threading.Thread(target=lambda: results.append(comet_magic.map(frame("row", 40), PROMPT, yes=True)))
         thread.start()
+        until(lambda: server.stats()["answered"] >= 1)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
         thread.join()
     assert results[0].error.isna().all()
     assert signal.getsignal(signal.SIGINT) is former
+
+
+def test_a_second_interrupt_loses_nothing_that_has_come(settings: CometSettings) -> None:
+    with RowServer(delay=0.05) as server:
+        for number in range(4):
+            name = f"round {number}, row"
+            before = server.stats()["answered"]
+            process = started(server, name, 400)
+            until(lambda before=before: server.stats()["answered"] - before >= 40)
+            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGINT)
+            said = ended(process)
+            answered = server.stats()["answered"] - before
+            assert answered - WORKERS <= int(said.split()[1]) <= answered
