@@ -117,7 +117,7 @@ def test_a_reply_of_a_type_from_a_real_model(shell: Any) -> None:
         ('\'typing.Literal["good", "bad"]\'', "Is this good or bad: I love it", {"good", "bad"}.__contains__),
         ("City", "A city of Norway.", lambda value: isinstance(value, city) and isinstance(value.people, int)),
     ]:
-        ran = Ran(shell, f"%%claude -t 400 --as {kind} -o value --alone\n{prompt}")
+        ran = Ran(shell, f"%%claude -t 400 --temperature 0 --as {kind} -o value --alone\n{prompt}")
         assert ran.error is None, kind
         assert holds(shell.user_ns["value"]), kind
         assert comet_magic.last.usage.output_tokens
