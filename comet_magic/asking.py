@@ -18,12 +18,11 @@ from .exchange.session import current
 from .messages.message import Message
 from .notebook.cell import current_cell, current_shell
 from .notebook.executions import current_executions
-from .settings import CometSettings
+from .settings import FLAGS, CometSettings
 from .suggestions import did_you_mean
 
 T = TypeVar("T")
 Tools = Iterable[Callable[..., Any]]
-FLAGS = ("model", "max_tokens", "system", "temperature", "stop", "effort", "thinking", "stream")
 
 
 @overload

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .asking import FLAGS
 from .describe.template import Reference, pieces
 from .errors import ConfigError
 from .notebook.executions import current_executions
 from .notebook.row_runs import run_shown
 from .rows.job import RowOptions
+from .settings import FLAGS
 from .suggestions import did_you_mean
 
 _OPTIONS = tuple(name for name in RowOptions._fields if name not in ("flags", "output"))

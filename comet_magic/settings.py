@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 LOOKS_LIKE_KEY = "this looks like a key, and is not shown"
 COMETAPI = "https://api.cometapi.com"
 DIALECTS = ("messages", "chat", "responses")
+FLAGS = ("model", "max_tokens", "system", "temperature", "stop", "effort", "thinking", "stream")  # of a request
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
 # Settings for which no default may stand in.
 MUST_HOLD = ("endpoint", "replay", "budget", "keep", "store", "share_values", "allow_http")

@@ -12,6 +12,7 @@ import pytest
 from wire_server import Received, Script, WireServer
 
 from comet_magic.exchange import session
+from comet_magic.rows import gate
 from comet_magic.settings import CometSettings
 
 for name in [name for name in os.environ if name.startswith(("COMET", "HTTP_PROXY", "HTTPS_PROXY", "JPY_SESSION"))]:
@@ -64,6 +65,16 @@ def nobody_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Pat
     yield tmp_path
     CometSettings.clear_instance()
     session.reset()
+
+
+@pytest.fixture
+def priced(monkeypatch: pytest.MonkeyPatch) -> CometSettings:
+    """Settings for rows: a model whose price is known, and no pace that another test has learned."""
+    settings = CometSettings.instance()
+    settings.model = "claude-haiku-4-5"
+    settings.prices = {settings.model: [1, 5]}
+    monkeypatch.setattr(gate, "_gates", {})
+    return settings
 
 
 @pytest.fixture

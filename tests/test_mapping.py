@@ -67,13 +67,9 @@ def asked(server: WireServer) -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def settings(monkeypatch: pytest.MonkeyPatch) -> CometSettings:
-    settings = CometSettings.instance()
-    settings.model = MODEL
-    settings.prices = {MODEL: [1, 5]}
-    monkeypatch.setattr(gate, "_gates", {})
+def settings(priced: CometSettings, monkeypatch: pytest.MonkeyPatch) -> CometSettings:
     monkeypatch.setattr(engine, "FIRST_WAIT_S", 0.01)
-    return settings
+    return priced
 
 
 def frame(count: int, **more: Any) -> pd.DataFrame:

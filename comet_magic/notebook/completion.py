@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..describe.dependencies import table_library
 from ..text import lazy_pattern
 from .flag_completion import line_completions
 from .magics import CometMagics
@@ -82,6 +81,8 @@ def _offered(before: str, completer: Any, original: Completions, magics: CometMa
 
 def _columns_of_rows(words: list[str], magics: CometMagics) -> list[str]:
     """Return the columns of the table that `--rows` names, which `row` has in the prompt; [] where it names none."""
+    from ..describe.dependencies import table_library  # not at the top: loading stays quick
+
     name = next((name for flag, name in pairwise(words) if flag == "--rows"), "")
     table = magics.shell.user_ns.get(name)
     if table_library(table):

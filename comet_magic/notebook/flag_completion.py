@@ -8,7 +8,6 @@ import types
 from collections.abc import Iterable
 from typing import Any
 
-from ..describe.dependencies import table_library
 from ..settings import ALIASES, EFFORTS
 from .magics import CometMagics
 
@@ -74,6 +73,8 @@ def _values(flag: str, magics: CometMagics) -> Iterable[str]:
         case "-o" | "--into":
             return sorted(own)
         case "--rows":
+            from ..describe.dependencies import table_library
+
             return sorted(name for name, value in own.items() if table_library(value))
         case "--nulls":
             return ("skip", "send")

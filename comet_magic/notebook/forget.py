@@ -13,7 +13,8 @@ from ..errors import ConfigError
 from ..exchange import session
 from ..render.table import Table
 from ..settings import CometSettings
-from ..store import conversations, rows
+from ..store import conversations
+from ..store import rows as row_store
 from ..store.database import Store
 from ..text import many, shown_path, user_folder
 from . import profile
@@ -39,13 +40,13 @@ def forget(settings: CometSettings, folder: Path, *, everything: bool) -> Table:
     folder: of the IPython profile. Raises: ConfigError where nobody can answer, or something cannot be deleted.
     """
     kept = list(_kept(settings, folder))
-    lines_of = [(one.what, one.where) for one in kept]
+    rows = [(one.what, one.where) for one in kept]
     if not everything:
         notes = ["%claude_forget --everything deletes all of this, after asking you" if kept else "nothing is kept"]
-        return Table("Kept on this computer", ("what", "where"), lines_of, [*notes, STAYS])
+        return Table("Kept on this computer", ("what", "where"), rows, [*notes, STAYS])
     if not kept:
         return Table("", (), [], ["nothing is kept", STAYS])
-    lines = [f"  {what}: {where}" for what, where in lines_of]
+    lines = [f"  {what}: {where}" for what, where in rows]
     answer = is_yes("\n".join(["This will be deleted:", *lines, "Delete all of it? [y/N] "]))
     if answer is None:
         raise ConfigError("nobody can answer here, so nothing was deleted", "run it in a notebook or a terminal")
@@ -57,14 +58,14 @@ def forget(settings: CometSettings, folder: Path, *, everything: bool) -> Table:
             one.delete()
         except Exception as error:  # keyrings raise what they like
             raise ConfigError(f"{one.where} could not be deleted: {error}", "delete it by hand") from error
-    return Table("Deleted", ("what", "where"), lines_of, [STAYS])
+    return Table("Deleted", ("what", "where"), rows, [STAYS])
 
 
 def _kept(settings: CometSettings, folder: Path) -> Iterator[Kept]:
     for path in dict.fromkeys([session.usual_store_path(), session.store_path(settings)]):
         # A file of somebody else's, which the setting names by mistake, is not ours to delete.
         if path.is_file() and (store := Store(path, read_only=True)).behind is not None:
-            count, of_rows = len(conversations.names(store)), rows.count_rows(store)
+            count, of_rows = len(conversations.names(store)), row_store.count_rows(store)
             store.close()
             size = f"{sum(file.stat().st_size for file in _store_files(path)) / 1e6:.1f} MB"
             replies = f"replies ({of_rows:,} of them to rows of tables)" if of_rows else "replies"

@@ -13,7 +13,7 @@ from ..rows.job import RowOptions, make_job
 from ..rows.result import Run
 from ..rows.run import dry_run, run_rows
 from ..rows.source import source_of
-from ..settings import CometSettings
+from ..settings import FLAGS, CometSettings
 from .cell import local_names
 from .display import brief_interrupt, show
 from .named import named, output_type_named
@@ -29,13 +29,13 @@ def run_shown(
     Raises: as `run_rows`.
     """
     settings, session = CometSettings.instance(), current()
-    source: Any = None
-    if client is not None or table_library(rows).startswith("dask"):
+    is_dask = table_library(rows).startswith("dask")
+    if client is not None or is_dask:
         from ..rows import cluster  # not at the top: few have one
 
         client = client or cluster.default_client()
-        source = cluster.dask_source(rows) if cluster.is_dask(rows) else None
-    source = (source or source_of(rows)).chosen(limit, sample)
+    source: Any = cluster.dask_source(rows) if is_dask else source_of(rows)
+    source = source.chosen(limit, sample)
     job = make_job(source, prompt, namespace, options, settings, session)
     if is_dry:
         return dry_run(job)
@@ -62,7 +62,7 @@ def ask_rows(shell: Any, prompt: str, flags: Mapping[str, Any], names: Mapping[s
     output = None
     if flags["as_type"]:
         output = output_type_named(flags["as_type"], shell.user_ns)
-    asked = {name: flags[name] for name in _OF_REQUEST if flags[name] is not None}
+    asked = {name: flags[name] for name in FLAGS if flags.get(name) is not None}
     others = {name: flags[name] for name in _OF_RUN if flags[name] is not None}
     options = RowOptions(asked, output, into=flags["column"], **others)
     result = run_shown(rows, prompt, scope, options, limit=flags["limit"], is_dry=flags["dry_run"])
@@ -76,4 +76,3 @@ def ask_rows(shell: Any, prompt: str, flags: Mapping[str, Any], names: Mapping[s
 
 
 _OF_RUN = ("samples", "workers", "nulls", "budget", "yes", "batch", "fresh")
-_OF_REQUEST = ("model", "max_tokens", "system", "temperature", "stop", "effort", "thinking")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 import threading
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -22,12 +23,13 @@ from .._version import VERSION
 from ..api.endpoint import Endpoint
 from ..api.transport import HTTPRequest, HTTPResponse, PooledTransport
 from ..background import in_background
-from ..describe.dependencies import is_series_like, table_library
+from ..describe.dependencies import is_series_like
 from ..describe.description import stable_repr
 from ..errors import ConfigError, TransportError
 from ..keys import Key
 from ..origins import is_loopback
 from .backend import Backend
+from .source import check_choice, source_of
 
 WORKERS_WITHOUT_KEY = 20  # that a request may meet, one after the other
 GRACE_S = 30.0  # seconds that a task may take beyond its request
@@ -98,7 +100,7 @@ class ClusterTransport:
         self._run = os.urandom(4).hex()
         self._count = itertools.count()
         self._pending: dict[str, tuple[Any, SimpleQueue[Any]]] = {}
-        self._is_abandoned = self._has_told = self._is_closed = False
+        self._is_abandoned = self._has_shared = self._is_closed = False
         self._completed: Any = None
         self._has_more = threading.Event()
 
@@ -114,7 +116,7 @@ class ClusterTransport:
                 in_background(self._hand_over)
         return self._completed
 
-    def tell_key(self, key: Key, workers: list[str] | None = None) -> None:
+    def share_key(self, key: Key, workers: list[str] | None = None) -> None:
         """Put the key into the memory of the workers. Raises: ConfigError where it could be read on the way."""
         addresses = workers or [str(self._client.scheduler.address), *_workers(self._client)]
         readable = [address for address in addresses if _is_readable(address)]
@@ -124,7 +126,7 @@ class ClusterTransport:
                 "use tls:// for the cluster, or CometSettings.allow_http = True; nothing was sent",
             )
         self._client.run(_take_key, self._run, key.reveal(), workers=workers)
-        self._has_told = True
+        self._has_shared = True
 
     def __call__(self, request: HTTPRequest) -> HTTPResponse:
         """Raises: TransportError when no answer came, or the cluster is gone."""
@@ -135,7 +137,7 @@ class ClusterTransport:
             for _ in range(WORKERS_WITHOUT_KEY):
                 if not (sent.lacks_key and request.key):
                     break
-                self.tell_key(request.key, [sent.worker])  # it has come later
+                self.share_key(request.key, [sent.worker])  # it has come later
                 sent = self._sent(request)
         except ConfigError:
             raise
@@ -195,7 +197,7 @@ class ClusterTransport:
         """Have the workers forget the key."""
         self._is_closed = True
         self._has_more.set()
-        if self._has_told:
+        if self._has_shared:
             in_background(lambda: self._client.run(_forget_key, self._run))
 
 
@@ -225,7 +227,7 @@ def on_cluster(client: Any, endpoint: Endpoint, *, allow_tcp: bool) -> Backend:
         raise ConfigError(what, "install the same version; nothing was sent")
     transport = ClusterTransport(client, allow_tcp=allow_tcp)
     if endpoint.key:
-        transport.tell_key(endpoint.key)
+        transport.share_key(endpoint.key)
     return Backend(transport, transport.abandon, transport.close)
 
 
@@ -253,8 +255,6 @@ def _is_readable(address: str) -> bool:
 
 def default_client() -> Any:
     """Return the client that this process has opened; None for none."""
-    import sys
-
     distributed = sys.modules.get("distributed")
     if distributed is None:
         return None
@@ -265,10 +265,6 @@ def default_client() -> Any:
 
 
 # ---- a Dask DataFrame
-
-
-def is_dask(rows: Any) -> bool:
-    return table_library(rows).startswith("dask")
 
 
 class DaskSource(NamedTuple):
@@ -348,8 +344,6 @@ class DaskSource(NamedTuple):
             raise ConfigError("sample is not for a Dask DataFrame", "nothing was sent; ddf.sample(frac=…) is one")
         if limit is None:
             return self
-        from .source import check_choice, source_of
-
         check_choice(limit, sample)
         return source_of(self.table.head(limit, npartitions=-1))
 

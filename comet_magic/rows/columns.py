@@ -261,35 +261,47 @@ def _as_json(values: list[Any]) -> list[str | None]:
     return [None if value is None else json.dumps(value, ensure_ascii=False, default=str) for value in values]
 
 
+class _Types(NamedTuple):
+    """A library's own types. of: by kind of column.
+
+    listed: a list's type, of its items'.        struct: a record's type, of its fields' by name.
+    """
+
+    of: Mapping[str, Any]
+    listed: Callable[[Any], Any]
+    struct: Callable[[dict[str, Any]], Any]
+
+
+def _type_of(schema: Any, types: _Types) -> Any:
+    """Return the library's type for a schema; None where it may be anything."""
+    inner = _not_null(schema)
+    column = Column("", (), inner)
+    if column.kind in types.of:
+        return types.of[column.kind]
+    if column.labels:
+        return types.of["integer"] if all(type(label) is int for label in column.labels) else None
+    if column.kind == "array":
+        of = _type_of(inner.get("items", {}), types)
+        return None if of is None else types.listed(of)
+    if column.kind == "object" and inner.get("properties"):
+        parts = {name: _type_of(part, types) for name, part in inner["properties"].items()}
+        return None if any(part is None for part in parts.values()) else types.struct(parts)
+    return None
+
+
 def _polars(column: Column, values: list[Any]) -> Any:
     polars = sys.modules["polars"]
     labels = column.labels
     if labels and all(isinstance(label, str) for label in labels):
         return polars.Series(column.name, values, dtype=polars.Enum(labels))
-    kind = _polars_type(polars, column.schema)
+    of = {
+        "string": polars.String, "integer": polars.Int64, "number": polars.Float64, "boolean": polars.Boolean,
+        "date": polars.Date, "datetime": polars.Datetime("us"),
+    }  # fmt: skip
+    kind = _type_of(column.schema, _Types(of, polars.List, polars.Struct))
     if kind is None:
         return polars.Series(column.name, _as_json(values), dtype=polars.String)
     return polars.Series(column.name, values, dtype=kind)
-
-
-def _polars_type(polars: Any, schema: Any) -> Any:
-    """Return the type of polars for a schema; None where it may be anything."""
-    names = {"string": "String", "integer": "Int64", "number": "Float64", "boolean": "Boolean", "date": "Date"}
-    inner = _not_null(schema)
-    column = Column("", (), inner)
-    if column.kind in names:
-        return getattr(polars, names[column.kind])
-    if column.labels:
-        return polars.Int64 if all(type(label) is int for label in column.labels) else None
-    if column.kind == "datetime":
-        return polars.Datetime("us")
-    if column.kind == "array":
-        of = _polars_type(polars, inner.get("items", {}))
-        return None if of is None else polars.List(of)
-    if column.kind == "object" and inner.get("properties"):
-        parts = {name: _polars_type(polars, part) for name, part in inner["properties"].items()}
-        return None if None in parts.values() else polars.Struct(parts)
-    return None
 
 
 def _arrow(column: Column, values: list[Any]) -> Any:
@@ -299,27 +311,11 @@ def _arrow(column: Column, values: list[Any]) -> Any:
         numbers = {label: number for number, label in enumerate(labels)}
         indices = arrow.array([None if value is None else numbers[value] for value in values], arrow.int32())
         return arrow.DictionaryArray.from_arrays(indices, arrow.array(labels, arrow.string()))
-    kind = _arrow_type(arrow, column.schema)
+    of = {
+        "string": arrow.string(), "integer": arrow.int64(), "number": arrow.float64(), "boolean": arrow.bool_(),
+        "date": arrow.date32(), "datetime": arrow.timestamp("us"),
+    }  # fmt: skip
+    kind = _type_of(column.schema, _Types(of, arrow.list_, lambda parts: arrow.struct(list(parts.items()))))
     if kind is None:
         return arrow.array(_as_json(values), arrow.string())
     return arrow.array(values, kind)
-
-
-def _arrow_type(arrow: Any, schema: Any) -> Any:
-    """Return the type of pyarrow for a schema; None where it may be anything."""
-    names = {"string": "string", "integer": "int64", "number": "float64", "boolean": "bool_", "date": "date32"}
-    inner = _not_null(schema)
-    column = Column("", (), inner)
-    if column.kind in names:
-        return getattr(arrow, names[column.kind])()
-    if column.labels:
-        return arrow.int64() if all(type(label) is int for label in column.labels) else None
-    if column.kind == "datetime":
-        return arrow.timestamp("us")
-    if column.kind == "array":
-        of = _arrow_type(arrow, inner.get("items", {}))
-        return None if of is None else arrow.list_(of)
-    if column.kind == "object" and inner.get("properties"):
-        parts = [(name, _arrow_type(arrow, part)) for name, part in inner["properties"].items()]
-        return None if any(part is None for _, part in parts) else arrow.struct(parts)
-    return None

@@ -139,7 +139,7 @@ class Engine:
                     yield refused
                 if not self._pool.busy and not self._has_more(tasks):
                     return
-                yield self._came()
+                yield self.take(self._wait_s())
                 if self.interrupts > 1:
                     raise KeyboardInterrupt
 
@@ -201,16 +201,18 @@ class Engine:
         else:
             self._next = None
 
-    def _came(self) -> list[Outcome]:
-        """Wait a moment for what comes, and take all that is there."""
+    def _wait_s(self) -> float:
+        """Return the seconds until there is something to be looked at, whatever comes."""
+        due_s = self._again[0][0] - time.monotonic() if self._again else LOOK_S
+        return min(LOOK_S, max(due_s, 0.001))
+
+    def take(self, wait_s: float = 0.0) -> list[Outcome]:
+        """Return what has come. wait_s: for the first of it."""
         came: list[Outcome] = []
-        wait = LOOK_S
-        if self._again:
-            wait = min(wait, max(self._again[0][0] - time.monotonic(), 0.001))
         try:
             while True:
-                begun, message, error = self._pool.done.get(timeout=wait)
-                wait = 0
+                begun, message, error = self._pool.done.get(timeout=wait_s)
+                wait_s = 0.0
                 self._pool.busy -= 1
                 if outcome := self._ended(begun, message, error):
                     came.append(outcome)
@@ -313,16 +315,6 @@ class Engine:
         heapq.heappush(self._again, (time.monotonic() + wait_s, self._order, task))
         if is_guessed:
             self._guessed.add(self._order)
-
-    def drain(self) -> list[Outcome]:
-        """Return what has come, without waiting for more."""
-        came = []
-        while not self._pool.done.empty():
-            begun, message, error = self._pool.done.get()
-            self._pool.busy -= 1
-            if outcome := self._ended(begun, message, error):
-                came.append(outcome)
-        return came
 
     def close(self) -> None:
         """Let go of what is still under way, which may be billed all the same."""

@@ -127,7 +127,7 @@ class LiveRun:
             stack.callback(self._writer.close)
             stack.callback(lambda: self._writer.put([], self.money.paid()))
             stack.callback(self._engine.close)
-            stack.callback(lambda: self.take(self._engine.drain()))
+            stack.callback(lambda: self.take(self._engine.take()))
             if error is not None:
                 self._backend.abandon()
 

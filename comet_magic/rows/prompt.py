@@ -247,35 +247,25 @@ def row_prompt(
         )
     scope = {"Path": _path(), **namespace}
     parts: list[str | tuple[str, list[Description]] | _Piece] = []
-    named: dict[Any, None] = {}
-    is_whole = False
     for piece in pieces(prompt):
         if isinstance(piece, str):
             parts.append(piece)
         elif "row" in {node.id for node in ast.walk(piece.tree) if isinstance(node, ast.Name)}:
-            code = _compiled(piece)
-            for name in _free_names(piece.tree) - {"row"}:
-                if name not in scope and not hasattr(builtins, name):
-                    near = did_you_mean(name, [*scope, *map(str, columns or ())])
-                    raise ConfigError(f"{piece}: the name {name!r} is not defined{near}", "nothing was sent")
-            used = _columns_of(piece.tree)
-            for name in used or ():
-                if columns is not None and name not in columns:
-                    raise _no_column(name, columns)
-                named[name] = None
-            is_whole = is_whole or used is None
-            is_scoped = any(isinstance(node, _SCOPES) for node in ast.walk(piece.tree))
-            parts.append(_Piece(piece, code, _alone(piece.tree), is_scoped))
+            parts.append(_row_piece(piece, columns, scope))
         else:
             value = value_of(piece, scope)
             try:
                 parts.append((piece.source, describe(value, limits)))
             except ConfigError as error:
                 raise ConfigError(f"{piece}: {error.what}", error.hint) from error
-    if not any(isinstance(part, _Piece) for part in parts):
+    of_row = [part for part in parts if isinstance(part, _Piece)]
+    if not of_row:
         what = "the prompt names no row, so it would be the same for all of them"
         example = f"{{{{{_spelled(columns[0])}}}}}" if columns else "{{row}}"
         raise ConfigError(what, f"nothing was sent; write {example} where the row's text goes")
+    used = [_columns_of(part.reference.tree) for part in of_row]
+    named = list(dict.fromkeys(name for names in used for name in names or ()))
+    wanted = list(columns or ()) if None in used else named
     fixed = sha256(VERSION)
     sizes = []
     for part in parts:
@@ -287,11 +277,24 @@ def row_prompt(
         sizes.append(estimated_tokens(text))
         fixed.update(b"\0text\0" + text.encode("utf-8", "surrogatepass"))
     first = sizes.index(-1)
-    wanted = list(columns or ()) if is_whole else list(named)
     return RowPrompt(
         parts, wanted, scope, limits, fixed.digest(), sum(size for size in sizes if size > 0), sum(sizes[:first]),
         nulls,
     )  # fmt: skip
+
+
+def _row_piece(piece: Reference, columns: Sequence[Any] | None, scope: Mapping[str, Any]) -> _Piece:
+    """Return a reference to the row, whose names and columns are there. Raises: ConfigError."""
+    code = _compiled(piece)
+    for name in _free_names(piece.tree) - {"row"}:
+        if name not in scope and not hasattr(builtins, name):
+            near = did_you_mean(name, [*scope, *map(str, columns or ())])
+            raise ConfigError(f"{piece}: the name {name!r} is not defined{near}", "nothing was sent")
+    for name in _columns_of(piece.tree) or ():
+        if columns is not None and name not in columns:
+            raise _no_column(name, columns)
+    is_scoped = any(isinstance(node, _SCOPES) for node in ast.walk(piece.tree))
+    return _Piece(piece, code, _alone(piece.tree), is_scoped)
 
 
 def _compiled(piece: Reference) -> CodeType:

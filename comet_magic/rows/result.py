@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -60,6 +61,11 @@ class Items:
         self.seconds.append(0.0)
         self.request_ids.append(None)
         return len(self.digests) - 1
+
+    @property
+    def missing(self) -> list[int]:
+        """The items that have neither a value nor a failure."""
+        return [item for item, value in enumerate(self.values) if value is None]
 
     def state(self, item: int) -> str:
         if item < 0:
@@ -183,8 +189,6 @@ def _known(usd: float) -> float | None:
 
 
 def _frame(library: str, columns: dict[str, Any]) -> Any:
-    import sys
-
     match library:
         case "pandas":
             return sys.modules["pandas"].DataFrame(columns)

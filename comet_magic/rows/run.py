@@ -32,7 +32,7 @@ def dry_run(job: Job) -> DryRun:
     """Return what would be sent for the first row that the store does not have. Raises: ConfigError."""
     items, progress = Items(), Progress(asked=job.source.size, samples=job.options.samples)
     look_up(job, items, progress)
-    missing = [item for item, value in enumerate(items.values) if value is None]
+    missing = items.missing
     counts = f"{progress.asked:,} rows, {progress.wanted:,} different, {progress.stored:,} in the store"
     requests = f"{many(len(missing), 'request')}, of which this is the first"
     more = f"{counts}: {requests if missing else 'nothing would be sent; this is what was sent for the first row'}"
@@ -69,7 +69,7 @@ def run_rows(
     remember(run)
     try:
         look_up(job, items, progress, former)
-        missing = [item for item, value in enumerate(items.values) if value is None]
+        missing = items.missing
         if missing and job.replay == "only":
             for item in missing:
                 items.values[item] = Failure(ONLY)

@@ -36,16 +36,15 @@ class RowSender:
         self._output, self._modes = output, modes
         self._is_dialect_chosen, self._offered = is_dialect_chosen, offered
         self.learned: Request | None = None
+        self._hide = partial(without_key, key=client.endpoint.key)
 
     def __call__(self, task: Task, further: list[float]) -> Message:
         """Return the reply, with its value. Raises: CometError, with what had come in `partial`.
 
         further: gets what is set aside for each request that the reply takes besides the first.
         """
-        modes = self._modes.for_another_question() if self._modes else None
-        typed = None
-        if self._output and modes:
-            typed = TypedReply(self._output, modes, partial(without_key, key=self._client.endpoint.key))
+        modes = self._modes_now()
+        typed = TypedReply(self._output, modes, self._hide) if self._output and modes else None
 
         def allow(request: Request, reply: Reply) -> None:
             if not self._money.reserve(task.most_usd):
@@ -68,16 +67,20 @@ class RowSender:
 
     def adapted(self, request: Request) -> Request:
         """Return a request as it would be sent now: in the mode, and with the fields, that the endpoint takes."""
-        return self._sender(self._modes.for_another_question() if self._modes else None).adapted(request)
+        return self._sender(self._modes_now()).adapted(request)
 
     def read(self, message: Message) -> Message:
         """Return a reply that came another way, with its value. Raises: Mismatch."""
-        if self._output is None or self._modes is None:
+        modes = self._modes_now()
+        if self._output is None or modes is None:
             return message
-        hide = partial(without_key, key=self._client.endpoint.key)
-        typed = TypedReply(self._output, self._modes.for_another_question(), hide)
-        typed.value = self._output.value_of(answer_of(message), hide)
+        typed = TypedReply(self._output, modes, self._hide)
+        typed.value = self._output.value_of(answer_of(message), self._hide)
         return typed.as_text(message, is_value=True)
+
+    def _modes_now(self) -> OutputModes | None:
+        """Return the modes for one more question; None where text is asked for."""
+        return self._modes.for_another_question() if self._modes else None
 
     def _sender(self, modes: OutputModes | None) -> Sender:
         return Sender(

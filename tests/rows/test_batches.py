@@ -17,7 +17,7 @@ from wire_server import HOLD, MESSAGE, Received, Script, WireServer, reply
 import comet_magic
 from comet_magic.errors import APIError, CometError, ConfigError
 from comet_magic.exchange import session
-from comet_magic.rows import batches, gate
+from comet_magic.rows import batches
 from comet_magic.settings import CometSettings
 from comet_magic.store import rows as row_store
 
@@ -28,13 +28,9 @@ KEY = "sk-test-0123456789abcdef"
 
 
 @pytest.fixture(autouse=True)
-def settings(monkeypatch: pytest.MonkeyPatch) -> CometSettings:
-    settings = CometSettings.instance()
-    settings.model = MODEL
-    settings.prices = {MODEL: [1, 5]}
-    monkeypatch.setattr(gate, "_gates", {})
+def settings(priced: CometSettings, monkeypatch: pytest.MonkeyPatch) -> CometSettings:
     monkeypatch.setattr(batches, "FIRST_POLL_S", 0.05)
-    return settings
+    return priced
 
 
 def message(text: str = "fine") -> dict[str, Any]:
@@ -223,6 +219,15 @@ def killed(url: str, offer: Offer, *, when: Callable[[], bool]) -> None:
     process.stdout.close()
 
 
+def submitter_killed(serve: Serve, offer: Offer) -> WireServer:
+    """Serve an offer to a kernel that dies when its batch was made, and before it knows of it."""
+    offer.holds = True
+    server = serve(offer)
+    killed(server.url, offer, when=lambda: bool(offer.batches))
+    offer.holds = False
+    return server
+
+
 def test_a_batch_of_a_kernel_that_died_while_waiting_is_collected(serve: Serve) -> None:
     offer = Offer(succeeded, polls=10_000)
     server = serve(offer)
@@ -235,10 +240,7 @@ def test_a_batch_of_a_kernel_that_died_while_waiting_is_collected(serve: Serve) 
 
 def test_a_batch_whose_answer_never_came_is_found_and_not_submitted_again(serve: Serve) -> None:
     offer = Offer(succeeded, polls=0)
-    offer.holds = True
-    server = serve(offer)
-    killed(server.url, offer, when=lambda: bool(offer.batches))
-    offer.holds = False
+    submitter_killed(serve, offer)
     result = comet_magic.map(frame(30), PROMPT, batch=True)
     assert result.error.isna().all()
     assert (len(offer.batches), offer.asked_live) == (1, 1)
@@ -246,10 +248,7 @@ def test_a_batch_whose_answer_never_came_is_found_and_not_submitted_again(serve:
 
 def test_where_that_cannot_be_told_the_user_is_asked(serve: Serve) -> None:
     offer = Offer(succeeded, polls=10_000)
-    offer.holds = True
-    server = serve(offer)
-    killed(server.url, offer, when=lambda: bool(offer.batches))
-    offer.holds = False
+    server = submitter_killed(serve, offer)
     offer.batches["msgbatch_9"] = [*offer.batches["msgbatch_1"]]  # another of the same size
     with pytest.raises(ConfigError, match="cannot be told"):
         comet_magic.map(frame(30), PROMPT, batch=True)
@@ -260,10 +259,7 @@ def test_where_that_cannot_be_told_the_user_is_asked(serve: Serve) -> None:
 
 def test_a_batch_that_was_never_made_is_submitted(serve: Serve) -> None:
     offer = Offer(succeeded, polls=0)
-    offer.holds = True
-    server = serve(offer)
-    killed(server.url, offer, when=lambda: bool(offer.batches))
-    offer.holds = False
+    submitter_killed(serve, offer)
     offer.batches.clear()
     result = comet_magic.map(frame(30), PROMPT, batch=True, yes=True)
     assert result.error.isna().all()
@@ -312,12 +308,9 @@ def test_an_unclear_answer_to_a_submission_is_no_reason_for_another(serve: Serve
 @pytest.mark.parametrize("lacking", ["created_at", "request_counts"])
 def test_a_list_that_says_too_little_is_no_proof(serve: Serve, lacking: str) -> None:
     offer = Offer(succeeded, polls=10_000)
-    offer.holds = True
     status = offer.status
     offer.status = lambda name: {field: value for field, value in status(name).items() if field != lacking}  # type: ignore[method-assign]
-    server = serve(offer)
-    killed(server.url, offer, when=lambda: bool(offer.batches))
-    offer.holds = False
+    submitter_killed(serve, offer)
     with pytest.raises(ConfigError, match="cannot be told"):
         comet_magic.map(frame(30), PROMPT, batch=True, yes=True)
     assert len(offer.batches) == 1
