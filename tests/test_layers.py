@@ -29,7 +29,7 @@ ROWS = [
     {"store", "keys"},
     {"render", "errors"},
     {"messages"},
-    {"suggestions", "redaction", "background", "origins", "docstrings"},
+    {"suggestions", "redaction", "background", "queues", "origins", "docstrings"},
     {"text", "_version", "strict_json"},
 ]
 ROW = {room: number for number, rooms in enumerate(ROWS) for room in rooms}

@@ -28,6 +28,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from ..errors import NO_THREAD, NO_THREAD_HINT, TransportError
 from ..keys import Key
+from ..queues import next_of
 from .unpacking import Unpacker
 
 QUIET_S = 0.05  # seconds of silence after which the caller gets an empty chunk
@@ -303,7 +304,7 @@ class _Exchange:
 
     def _next(self) -> Any:
         try:
-            return self.queue.get(timeout=QUIET_S)
+            return next_of(self.queue, QUIET_S)
         except Empty:
             return None
 
@@ -334,7 +335,7 @@ class _Exchange:
             until = time.monotonic() + DRAIN_S
             while not self.ended and (left := until - time.monotonic()) > 0:
                 with contextlib.suppress(Empty):
-                    self.ended = not isinstance(self.queue.get(timeout=left), bytes)
+                    self.ended = not isinstance(next_of(self.queue, left), bytes)
         if not self.ended and not self.abandoned:
             self.abandoned = True
             _shut_down(self.socket)

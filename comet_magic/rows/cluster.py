@@ -28,6 +28,7 @@ from ..describe.description import stable_repr
 from ..errors import ConfigError, TransportError
 from ..keys import Key
 from ..origins import is_loopback
+from ..queues import next_of
 from .backend import Backend
 from .source import check_choice, source_of
 
@@ -163,7 +164,7 @@ class ClusterTransport:
             self._begin().add(future)
             self._has_more.set()
             try:
-                result = came.get(timeout=request.deadline_s + request.connect_s + GRACE_S)
+                result = next_of(came, request.deadline_s + request.connect_s + GRACE_S)
             except Empty:
                 raise TimeoutError(f"no worker has answered within {request.deadline_s:g} s") from None
             if not isinstance(result, Sent):  # (type, exception, traceback), or a cancellation

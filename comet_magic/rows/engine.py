@@ -22,6 +22,7 @@ from ..errors import APIError, CometError, ConfigError, TransportError
 from ..messages import prices
 from ..messages.message import Message
 from ..messages.request import Request
+from ..queues import next_of
 from ..store.rows import StoredRow
 from ..text import many
 from . import failures
@@ -211,7 +212,7 @@ class Engine:
         came: list[Outcome] = []
         try:
             while True:
-                begun, message, error = self._pool.done.get(timeout=wait_s)
+                begun, message, error = next_of(self._pool.done, wait_s)
                 wait_s = 0.0
                 self._pool.busy -= 1
                 if outcome := self._ended(begun, message, error):
