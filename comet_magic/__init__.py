@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from .asking import ask
     from .embedding import embed
     from .errors import APIError, CometError, ConfigError, ReplyError, TransportError
+    from .generating import image, jobs, music, resume, speech, transcribe, video
     from .mapping import map as map
+    from .media.media import Media
     from .messages.message import Message
     from .messages.request import Request
     from .messages.usage import Usage
@@ -32,6 +34,7 @@ _MODULES = {
     "CometError": "errors",
     "CometSettings": "settings",
     "ConfigError": "errors",
+    "Media": "media.media",
     "Message": "messages.message",
     "ReplyError": "errors",
     "Request": "messages.request",
@@ -39,9 +42,16 @@ _MODULES = {
     "Usage": "messages.usage",
     "ask": "asking",
     "embed": "embedding",
+    "image": "generating",
+    "jobs": "generating",
     "map": "mapping",
+    "music": "generating",
     "panel": "notebook.panel",
+    "resume": "generating",
+    "speech": "generating",
     "tool": "tools.functions",
+    "transcribe": "generating",
+    "video": "generating",
 }
 
 # Without `map`: `from comet_magic import *` is not to hide Python's own.
@@ -50,6 +60,7 @@ __all__ = [
     "CometError",
     "CometSettings",
     "ConfigError",
+    "Media",
     "Message",
     "ReplyError",
     "Request",
@@ -60,13 +71,20 @@ __all__ = [
     "conversations",
     "describe",
     "embed",
+    "image",
+    "jobs",
     "last",
     "last_run",
     "load_ipython_extension",
+    "music",
     "panel",
+    "resume",
+    "speech",
     "tool",
     "tools",
+    "transcribe",
     "unload_ipython_extension",
+    "video",
 ]
 
 

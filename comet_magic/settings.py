@@ -113,9 +113,10 @@ class CometSettings(SingletonConfigurable):
         allow_none=True,
         help="US dollars that a session, and a day, may cost; or {'session': 1, 'day': 5}.",
     ).tag(config=True)
-    prices = Dict(help="Prices you know better: {'model': [input, output]} in US dollars per million tokens.").tag(
-        config=True
-    )
+    prices = Dict(
+        help="Prices you know better: {'model': [input, output]} in US dollars per million tokens; {'request': 0.04} "
+        "or {'second': 0.1} for pictures, sound and film."
+    ).tag(config=True)
     share_values = Bool(
         True, help="Let {{df}} show values; False: schema and statistics, and no figures, files, texts or outputs."
     ).tag(config=True)
@@ -132,6 +133,26 @@ class CometSettings(SingletonConfigurable):
     tool_rounds = Int(10, min=1, help="Most rounds of tool calls in a reply.").tag(config=True)
     tool_calls = Int(50, min=1, help="Most tool calls in a reply.").tag(config=True)
     tool_timeout_s = Float(60, min=0.1, help="Seconds that a tool call may take.").tag(config=True)
+    media_models = Dict(
+        key_trait=Enum(("image", "speech", "transcript", "music", "video")),
+        value_trait=Unicode(),
+        help="Models that make pictures, sound and film: {'image': '…', 'speech': '…', 'transcript': '…', "
+        "'music': '…', 'video': '…'}; otherwise the cheapest of the endpoint's list.",
+    ).tag(config=True)
+    voice = Unicode("alloy", help="Voice that speaks, unless --voice names another.").tag(config=True)
+    media_folder = Unicode(
+        "", help="Folder for pictures, sound and film; empty: NOTEBOOK_media beside the notebook."
+    ).tag(config=True)
+    audio_embed_mb = Float(5, min=0, help="Largest sound that is kept in the notebook, in MB; larger: a link.").tag(
+        config=True
+    )
+    video_embed_mb = Float(10, min=0, help="Largest film that is kept in the notebook, in MB; larger: a link.").tag(
+        config=True
+    )
+    media_limit_mb = Float(128, min=1, help="Largest picture, sound or film that is fetched, in MB.").tag(config=True)
+    media_wait_s = Float(900, min=0.1, help="Seconds to wait for a song or a film; it goes on all the same.").tag(
+        config=True
+    )
     show_usage = Bool(True, help="Show model, tokens, seconds and price under a reply.").tag(config=True)
     remote_images = Bool(
         False, help="Show images from the network in replies; they tell their server that you look."
@@ -336,11 +357,11 @@ class CometSettings(SingletonConfigurable):
 
     @validate("prices")
     def _validate_prices(self, proposal: dict[str, Any]) -> dict[str, Any]:
-        from .messages.prices import own_price  # not at the top: loading stays quick
+        from .messages.prices import media_price, own_price  # not at the top: loading stays quick
 
         for model, price in proposal["value"].items():
             try:
-                own_price(price)
+                media_price(price) or own_price(price)
             except (ValueError, TypeError) as error:
                 raise TraitError(f"CometSettings.prices[{model!r}]: {error}") from None
         return dict(proposal["value"])

@@ -18,10 +18,10 @@ PACKAGE = Path(comet_magic.__file__).parent
 # From the top down. A file or folder imports from the rows below its own, and from its own folder.
 ROWS = [
     {"__init__"},
-    {"mapping"},
+    {"mapping", "generating"},
     {"asking", "embedding"},
     {"notebook"},
-    {"conversations", "rows"},
+    {"conversations", "rows", "media"},
     {"exchange"},
     {"tools"},
     {"api", "describe"},
@@ -39,7 +39,7 @@ DOORS = {
     "requests": {"api.transport"},
     "urllib3": {"api.transport"},
     "ipywidgets": {"notebook.panel", "notebook.controls"},
-    "IPython": {"notebook.magics", "notebook.extension", "notebook.completion"},
+    "IPython": {"notebook.magics", "notebook.media_magics", "notebook.extension", "notebook.completion"},
     "traitlets": {"settings", "notebook.panel"},
     "sqlite3": {"store.connection", "store.database"},
     "xllamacpp": {"api.local"},
@@ -51,6 +51,8 @@ DOORS = {
     "jsonschema": {"output.schema"},
     "duckdb": {"tools.sql"},
     "PIL": {"describe.images"},
+    "soundfile": {"media.media"},
+    "tinytag": {"media.durations"},
 }
 # The test that holds a module which has no test file of its own name.
 HELD_BY = {
@@ -65,6 +67,11 @@ HELD_BY = {
     "test_mapping.py": "rows.backend rows.send rows.columns rows.engine rows.estimate rows.failures rows.job rows.live rows.lookup rows.money rows.prompt rows.result rows.source store.rows",
     "rows/test_run.py": "rows.pool rows.writer",
     "notebook/test_row_runs.py": "rows.progress notebook.rows_display",
+    "media/test_images.py": "generating media.image_jobs media.model media.prompt media.orders media.service media.media",
+    "media/test_audio.py": "media.speech media.transcripts media.wav media.file_type media.durations",
+    "media/test_jobs.py": "media.music media.video media.wire media.making media.money media.files media.dry_run notebook.jobs_table",
+    "media/test_machine.py": "media.run media.order store.media",
+    "notebook/test_media_magics.py": "notebook.media_cells notebook.media_display notebook.media_flags notebook.status_display media.shown",
     "api/test_chat.py": "api.body api.portable api.chat_body api.chat_events api.inline_pictures api.responses_body api.responses_events",
     "test_asking.py": "conversations exchange.session notebook.cell",
     "describe/test_registry.py": "describe.dependencies describe.description describe.files describe.images describe.objects messages.image_size messages.tokens redaction",

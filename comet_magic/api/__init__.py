@@ -10,5 +10,6 @@ __all__ = [
     "error_replies",
     "events",
     "retry",
+    "sse",
     "transport",
 ]

@@ -364,7 +364,7 @@ class Client(NamedTuple):
         except CometError as error:
             raise without_key(error, self.endpoint.key) from None
         if response.status >= 300:
-            raise without_key(_refusal(response), self.endpoint.key)
+            raise without_key(refusal(response), self.endpoint.key)
         return response
 
 
@@ -372,7 +372,8 @@ def _is_name(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value) <= LONGEST_NAME and value.isprintable()
 
 
-def _refusal(response: HTTPResponse) -> APIError:
+def refusal(response: HTTPResponse) -> APIError:
+    """Return the error in a response whose status is no success."""
     if response.status < 400:
         location = response.headers.get("location", "an unnamed place")
         return APIError(

@@ -124,7 +124,7 @@ def offered_model(record: Mapping[str, Any]) -> OfferedModel:
     ends = next((str(record[key])[:10] for key in _SHUTDOWNS if isinstance(record.get(key), str) and record[key]), "")
     return OfferedModel(
         name, kind, _dialects(record), context, output, *_price(record.get("pricing"), kind),
-        ends if re.match(r"\d{4}-\d\d", ends) else "",
+        ends if re.match(r"\d{4}-\d\d", ends) else "", *_other_prices(record.get("pricing")),
     )  # fmt: skip
 
 
@@ -161,6 +161,17 @@ def _price(pricing: object, kind: str) -> tuple[float | None, float | None]:
     if not all(isinstance(amount, int | float) and amount > 0 for amount in amounts):
         return None, None
     return float(amounts[0]), float(amounts[1])  # type: ignore[arg-type]  # both are numbers
+
+
+def _other_prices(pricing: object) -> tuple[float | None, float | None]:
+    """Return US dollars for each request, and for each second; None where it is not priced so."""
+    said = pricing if isinstance(pricing, Mapping) else {}
+    per_request = next((usd for name in ("per_request", "per_image") if (usd := _usd(said.get(name)))), None)
+    return per_request, _usd(said.get("per_second"))
+
+
+def _usd(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else None
 
 
 def _count(value: object) -> int | None:

@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
@@ -88,6 +88,12 @@ class HTTPResponse(NamedTuple):
 
 
 Transport = Callable[[HTTPRequest], HTTPResponse]
+
+
+def multipart(parts: Sequence[tuple[str, Any]]) -> tuple[bytes, str]:
+    """Return a form's body and its content type. parts: (name, text), or (name, (file name, bytes, media type))."""
+    body, content_type = urllib3.encode_multipart_formdata(parts)
+    return body, content_type
 
 
 class RequestsTransport:

@@ -284,6 +284,27 @@ def _few_colours(picture: Any) -> Any:
     return white.convert("RGB").quantize(THUMBNAIL_COLOURS)
 
 
+def as_image(content: bytes) -> Any:
+    """Return a picture as an image of Pillow. Raises: ConfigError where Pillow is not installed, or cannot read it."""
+    try:
+        pillow = _pillow()
+    except ConfigError:
+        raise ConfigError("Pillow is not installed, which opens pictures", "%pip install pillow") from None
+    with _opened(content, pillow) as opened:
+        return opened.copy()
+
+
+def preview(content: bytes, most: int) -> bytes | None:
+    """Return a PNG or a small JPEG of a picture, of `most` pixels; None without Pillow, or where it cannot read it."""
+    try:
+        with _opened(content, _pillow()) as opened:
+            opened.thumbnail((most, most))
+            has_alpha = "A" in opened.mode or "transparency" in opened.info
+            return _saved(opened.convert("RGBA"), "PNG") if has_alpha else _saved(opened.convert("RGB"), "JPEG")
+    except ConfigError:
+        return None
+
+
 def _pillow() -> Any:
     try:
         from PIL import Image

@@ -50,6 +50,15 @@ def _say_nothing(text: str) -> None:
     pass
 
 
+def offered_now(
+    settings: CometSettings, session: Session, store: Store, endpoint: Endpoint, limits: TimeLimits
+) -> Mapping[str, OfferedModel]:  # fmt: skip
+    """Return what the endpoint says of its models: asked now, unless it was within a day; {} where it has no list."""
+    client = client_for(endpoint, limits._replace(read_s=LIST_S, deadline_s=LIST_S), 0, _say_nothing)
+    fetch = client.published_models if endpoint.is_cometapi else client.offered_models
+    return session.asked_models(store, endpoint.name, fetch)
+
+
 def find_dialect(
     settings: CometSettings, endpoint: Endpoint, names: tuple[str, ...], known: Mapping[str, OfferedModel]
 ) -> str:

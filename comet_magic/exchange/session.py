@@ -17,7 +17,7 @@ from ..messages.message import Message
 from ..messages.models import OfferedModel
 from ..messages.usage import Usage
 from ..settings import CometSettings
-from ..store import offered, requests, rows
+from ..store import media, offered, requests, rows
 from ..store.connection import MEMORY, Connection
 from ..store.database import Store
 from ..text import dollars, expanded, user_folder, whole_text
@@ -129,11 +129,13 @@ class Session:
         """Bring what was asked while the store was in memory into the file."""
         requests.carry_over(memory, file, self.id)
         rows.carry_rows(memory, file)
+        media.carry_jobs(memory, file)
 
     def sweep(self) -> None:
         """Find the replies that ended kernels left in flight."""
         if self._store is not None:
             requests.sweep(self._store, lambda *since: _is_dead(_host(), *since))
+            media.sweep_jobs(self._store, lambda *since: _is_dead(_host(), *since))
 
     @property
     def problem(self) -> str:

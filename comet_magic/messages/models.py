@@ -15,6 +15,7 @@ class OfferedModel(NamedTuple):
     kind: "chat", "image", "speech", "transcript", "embedding", "video", "music" or another word.
     dialects: the names of those in which it may be asked.        context, max_output: tokens.
     price_in, price_out: US dollars per million tokens.        shuts_down: the day, as `2026-12-01`.
+    per_request, per_second: US dollars for a picture or another thing that is made, and for a second of sound or film.
     """
 
     id: str
@@ -25,6 +26,8 @@ class OfferedModel(NamedTuple):
     price_in: float | None = None
     price_out: float | None = None
     shuts_down: str = ""
+    per_request: float | None = None
+    per_second: float | None = None
 
     @property
     def price(self) -> tuple[float, float] | None:
@@ -36,6 +39,8 @@ class OfferedModel(NamedTuple):
         parts = [self.kind, f"{short_count(self.context)} context" if self.context else ""]
         parts.append(f"{short_count(self.max_output)} output" if self.max_output else "")
         parts.append(f"${self.price_in:g} in, ${self.price_out:g} out per MTok" if self.price else "")
+        parts.append(f"${self.per_request:g} a request" if self.per_request is not None else "")
+        parts.append(f"${self.per_second:g} a second" if self.per_second is not None else "")
         parts.append(f"shuts down {self.shuts_down}" if self.shuts_down else "")
         return " · ".join(filter(None, parts))
 

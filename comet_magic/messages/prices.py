@@ -67,7 +67,7 @@ def price_of(model: str, own: Mapping[str, Any], offered: Mapping[str, OfferedMo
     own: `CometSettings.prices`.        offered: what the endpoint says of its models, by their ids.
     """
     facts = known(model)
-    if model in own:
+    if model in own and not media_price(own[model]):
         return own_price(own[model])
     if model in offered and (published := offered[model].price):
         price_in, price_out = published
@@ -103,6 +103,19 @@ def own_price(value: Any) -> Price:
         "read": price_in * READ_FACTOR,
     }
     return Price(**{**defaults, **amounts}, long_prompt=None, source="your price")
+
+
+def media_price(value: Any) -> tuple[float | None, float | None] | None:
+    """Return US dollars for each thing that is made, and for each second; None for a price per million tokens.
+
+    value: as a user writes it, {"request": 0.04} or {"second": 0.1}. Raises: ValueError for no amount.
+    """
+    if not isinstance(value, Mapping) or not value or not set(value) <= {"request", "second"}:
+        return None
+    amounts = {name: float(amount) for name, amount in value.items()}
+    if not all(0 <= amount < 1e6 for amount in amounts.values()):
+        raise ValueError("a price is not below 0, and in US dollars")
+    return amounts.get("request"), amounts.get("second")
 
 
 def estimated_prompt(request: Request) -> int:

@@ -5,6 +5,8 @@ __all__ = [
     "cell",
     "executions",
     "extension",
+    "jobs_table",
+    "media_cells",
     "panel",
     "row_runs",
     "stdin",

@@ -59,7 +59,8 @@ def as_typed(shell: Any, body: str) -> str:
     """
     body = body.replace("\r\n", "\n").rstrip("\n")
     typed = _typed_source(shell).replace("\r\n", "\n").split("\n")
-    magic = next((at for at, line in enumerate(typed) if line.lstrip().startswith("%%claude")), len(typed))
+    magics = ("%%claude", "%%comet_")
+    magic = next((at for at, line in enumerate(typed) if line.lstrip().startswith(magics)), len(typed))
     text = "\n".join(typed[magic + 1 :])
     # In IPython's history, what ends with \r\n ends with \r.
     text = text.rstrip("\n").removesuffix("\r")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.inputtransformer2 import EscapedCommand
-from IPython.core.magic import no_var_expand
+from IPython.core.magic import Magics, no_var_expand
 
 from ..docstrings import IS_DROPPED, docstring
 from ..errors import hide_in_errors
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 from .completion import complete_prompts
 from .config_magic import wrap_config
 from .magics import CometMagics
+from .media_magics import MediaMagics
 
 
 class QuestionLine(EscapedCommand):
@@ -60,8 +61,9 @@ def load(shell: InteractiveShell) -> None:
         undo.callback(CometSettings.clear_instance)
         undo.callback(hide_in_errors)
         settings.ask_about_origin = _allow_origin
-        shell.register_magics(magics)
-        undo.callback(_forget_magics, shell, magics)
+        for one in (magics, MediaMagics(magics)):
+            shell.register_magics(one)
+            undo.callback(_forget_magics, shell, one)
         _append_name(shell, undo)
         magics.executions.watch()
         undo.callback(magics.executions.unwatch)
@@ -108,7 +110,7 @@ def _answer_in_this_cell(shell: InteractiveShell, undo: ExitStack) -> None:
 
 def _restore_help() -> None:
     """Give the magics the docstrings that Python has dropped: `%%claude?` shows them."""
-    for function in vars(CometMagics).values():
+    for function in [*vars(CometMagics).values(), *vars(MediaMagics).values()]:
         if callable(function) and not function.__doc__:
             function.__doc__ = docstring(function)
 
@@ -152,9 +154,9 @@ def _append(to: list[Any], item: Any, undo: ExitStack) -> None:
     undo.callback(lambda: to.remove(item) if item in to else None)
 
 
-def _forget_magics(shell: InteractiveShell, magics: CometMagics) -> None:
+def _forget_magics(shell: InteractiveShell, magics: Magics) -> None:
     manager = shell.magics_manager
-    manager.registry.pop(CometMagics.__name__, None)
+    manager.registry.pop(type(magics).__name__, None)
     for kind in manager.magics.values():
         for name in [name for name, function in kind.items() if getattr(function, "__self__", None) is magics]:
             del kind[name]

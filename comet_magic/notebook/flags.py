@@ -26,7 +26,7 @@ class Flags(argparse.ArgumentParser):
             message = f"{wanting[1]} needs a value; one that begins with - is written as {wanting[1].split('/')[-1]}=…"
         raise ConfigError(
             f"{self.prog}: {message.removeprefix('argument ')}",
-            f"nothing was {'sent' if self.prog == '%%claude' else 'done'}; {self.prog}? shows the flags",
+            f"nothing was {'sent' if self.prog.startswith('%%') else 'done'}; {self.prog}? shows the flags",
         )
 
     def flags_of(self, line: str) -> argparse.Namespace:
@@ -69,7 +69,7 @@ def not_empty(text: str) -> str:
     return text
 
 
-def _name(text: str) -> str:
+def name_of_variable(text: str) -> str:
     if not text.isidentifier() or keyword.iskeyword(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a variable's name")
     return text
@@ -101,7 +101,7 @@ def parser() -> Flags:
     add("--stop", action="append", type=not_empty)
     add("--effort", type=_effort)
     add("--think", dest="thinking", type=_thinking)
-    add("-o", "--into", type=_name)
+    add("-o", "--into", type=name_of_variable)
     add("--as", dest="as_type", metavar="TYPE", type=not_empty)
     add("--tools", type=not_empty)
     add("--rows", type=not_empty)
@@ -125,7 +125,12 @@ def parser() -> Flags:
 
 
 FIX_FLAGS = ("--cell", "--dry-run")
-ONLY_FLAGS = {"%claude_usage": "--all", "%claude_keep": "--undo", "%claude_forget": "--everything"}
+ONLY_FLAGS = {
+    "%comet_jobs": "--all",
+    "%claude_usage": "--all",
+    "%claude_keep": "--undo",
+    "%claude_forget": "--everything",
+}
 
 
 def has_flag(magic: str, line: str, more: str = "") -> bool:

@@ -14,6 +14,7 @@ from ..exchange import session
 from ..render.table import Table
 from ..settings import CometSettings
 from ..store import conversations
+from ..store import media as media_store
 from ..store import rows as row_store
 from ..store.database import Store
 from ..text import many, shown_path, user_folder
@@ -21,8 +22,8 @@ from . import profile
 from .stdin import is_yes
 
 STAYS = (
-    "not deleted: the outputs in your notebooks, .env files, environment variables, ipython_config.py, stores that"
-    " other notebooks name, and the package itself: pip uninstall comet_magic"
+    "not deleted: the outputs in your notebooks, the pictures, sound and film beside them, .env files, environment"
+    " variables, ipython_config.py, stores that other notebooks name, and the package itself: pip uninstall comet_magic"
 )
 
 
@@ -66,10 +67,12 @@ def _kept(settings: CometSettings, folder: Path) -> Iterator[Kept]:
         # A file of somebody else's, which the setting names by mistake, is not ours to delete.
         if path.is_file() and (store := Store(path, read_only=True)).behind is not None:
             count, of_rows = len(conversations.names(store)), row_store.count_rows(store)
+            made = media_store.count_files(store)
             store.close()
             size = f"{sum(file.stat().st_size for file in _store_files(path)) / 1e6:.1f} MB"
             replies = f"replies ({of_rows:,} of them to rows of tables)" if of_rows else "replies"
-            what = f"{many(count, 'conversation')}, {replies} and their costs, {size}"
+            jobs = f", {many(made, 'file')} of pictures and sound by name" if made else ""
+            what = f"{many(count, 'conversation')}, {replies} and their costs{jobs}, {size}"
             yield Kept(what, shown_path(path), partial(_delete_store, path))
         elif path.is_file() and path == session.usual_store_path():  # where nobody else's file is
             yield Kept("a store that this version cannot read", shown_path(path), partial(_delete_store, path))

@@ -442,7 +442,10 @@ class CometMagics(Magics):
 
 def commands() -> dict[str, str]:
     """Return the docstring of each magic, by its name with its percent signs."""
-    named = CometMagics.magics  # of each kind, names and the methods' names
-    own = {f"%%{name}": method for name, method in named["cell"].items()}
-    own |= {f"%{name}": method for name, method in named["line"].items()}
-    return {name: docstring(getattr(CometMagics, method)) for name, method in sorted(own.items())}
+    from .media_magics import MediaMagics  # it needs this module
+
+    own: dict[str, str] = {}
+    for kind in (CometMagics, MediaMagics):
+        for sign, of in (("%%", "cell"), ("%", "line")):  # of each, names and the methods' names
+            own |= {f"{sign}{name}": docstring(getattr(kind, method)) for name, method in kind.magics[of].items()}
+    return dict(sorted(own.items()))

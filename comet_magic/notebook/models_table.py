@@ -52,5 +52,7 @@ def _row(settings: CometSettings, model: OfferedModel, dialect: Callable[[tuple[
     context = model.context or (facts.context if facts else None)
     asked_as = dialect((*aliases, model.id)) if model.kind == "chat" else ""
     amounts = [f"{amount:g}" for amount in price] if price else ["", ""]
-    ends = f"shuts down {model.shuts_down}" if model.shuts_down else ""
+    others = ((model.per_request, "a request"), (model.per_second, "a second"))
+    more = [f"${usd:g} {of}" for usd, of in others if usd is not None]
+    ends = " · ".join([*more, *([f"shuts down {model.shuts_down}"] if model.shuts_down else [])])
     return (model.id, ", ".join(aliases), model.kind, asked_as, short_count(context) if context else "", *amounts, ends)

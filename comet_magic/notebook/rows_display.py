@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -13,28 +12,27 @@ from ..settings import terminal_shows_colours
 from ..text import clean, escaped
 from .cell import current_shell, is_console
 from .display import applies_updates, only_prints
+from .status_display import StatusLine, StatusOutput
 from .stdin import is_yes
 
 
 class RowsOutput:
-    """Paints progress into one output of a notebook. publish: None where nothing is shown before the end."""
+    """Paints progress into one output of a notebook. publish: shows it.        can_update: also before the end."""
 
     def __init__(self, publish: Callable[..., None], *, can_update: bool) -> None:
-        self._publish, self._can_update = publish, can_update
-        self._id = os.urandom(16).hex()
-        self._is_open = False
+        self._output, self._can_update = StatusOutput(publish), can_update
 
     def paint(self, progress: Progress) -> None:
         if self._can_update:
-            self._update(progress)
+            self._show(progress)
 
     def finish(self, progress: Progress) -> None:
-        self._update(progress)
+        self._show(progress)
 
     def ask(self, question: str) -> bool | None:
         return is_yes(question)
 
-    def _update(self, progress: Progress) -> None:
+    def _show(self, progress: Progress) -> None:
         lines = [without_known_keys(line) for line in (progress.line, *progress.details)]
         markdown = "\n".join([f"**{escaped(lines[0])}**", "", *(f"- {escaped(line)}" for line in lines[1:])])
         bundle = {"text/markdown": markdown.rstrip(), "text/plain": "\n".join(map(clean, lines))}
@@ -42,36 +40,23 @@ class RowsOutput:
             "rows": progress.asked, "requests": progress.wanted, "answered": progress.answered,
             "stored": progress.stored, "failed": progress.failed.total(), "usage": progress.usage.reported(),
         }  # fmt: skip
-        metadata = {"comet_magic": counts} if progress.ended else {}
-        self._publish(data=bundle, metadata=metadata, transient={"display_id": self._id}, update=self._is_open)
-        self._is_open = True
+        self._output.show(bundle, {"comet_magic": counts} if progress.ended else {})
 
 
 class RowsTerminal:
     """Says progress in one line that is written over, where a terminal can do that; what came of it is printed."""
 
     def __init__(self, *, can_overwrite: bool) -> None:
-        self._can_overwrite = can_overwrite
-        self._written = 0
+        self._line = StatusLine(can_overwrite=can_overwrite)
 
     def paint(self, progress: Progress) -> None:
-        if self._can_overwrite:
-            self._write(clean(without_known_keys(progress.line)))
+        self._line.write(clean(without_known_keys(progress.line)))
 
     def finish(self, progress: Progress) -> None:
-        if self._can_overwrite:
-            self._write("")
-            sys.stdout.write("\r")
-        for line in (progress.line, *progress.details):
-            print(clean(without_known_keys(line)), flush=True)
+        self._line.end([clean(without_known_keys(line)) for line in (progress.line, *progress.details)])
 
     def ask(self, question: str) -> bool | None:
         return is_yes(question)
-
-    def _write(self, line: str) -> None:
-        sys.stdout.write("\r" + line.ljust(self._written))
-        sys.stdout.flush()
-        self._written = len(line)
 
 
 class NoScreen:

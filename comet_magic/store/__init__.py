@@ -10,6 +10,7 @@ __all__ = [
     "embeddings",
     "ledger",
     "left_out",
+    "media",
     "offered",
     "requests",
     "rows",

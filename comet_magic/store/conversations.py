@@ -10,6 +10,7 @@ from ..messages.conversation import Turn
 from .connection import Connection, Row
 from .database import Store
 from .embeddings import drop_oldest
+from .media import prune_jobs
 from .rows import drop_oldest_run, prune_runs
 from .turns import STANDS, conversation_id, find_conversation_id, is_number, put_turn, turns_of
 
@@ -193,6 +194,7 @@ def prune(store: Store, before: float, keep: str = "", *, is_asked: bool = True)
         db.execute(f"DELETE FROM requests WHERE at < ? AND state <> 'in flight' AND {OF_NO_TURN}", (before,))
         if is_asked:
             prune_runs(db, before)
+            prune_jobs(db, before)
         return gone - _count(db), len(old)
 
     gone = store.write(act)

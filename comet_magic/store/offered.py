@@ -17,7 +17,7 @@ def keep_offered(store: Store, endpoint: str, models: Iterable[OfferedModel]) ->
 
     def act(db: Connection) -> None:
         db.execute("DELETE FROM models WHERE endpoint = ?", (endpoint,))
-        db.executemany("INSERT OR REPLACE INTO models VALUES (?,?,?,?,?,?,?,?,?,?)", rows)
+        db.executemany("INSERT OR REPLACE INTO models VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", rows)
 
     store.write(act, keeps_turns=True)
 

@@ -85,13 +85,13 @@ def begin(store: Store, record: RequestRecord, check: Callable[[Connection], Non
     """
 
     def act(db: Connection) -> None:
-        _put_request(store, db, record, IN_FLIGHT)
+        put_request(store, db, record, IN_FLIGHT)
         check(db)
 
     store.write(act, keeps_turns=True)
 
 
-def _put_request(store: Store, db: Connection, record: RequestRecord, state: str, why: str = "") -> None:
+def put_request(store: Store, db: Connection, record: RequestRecord, state: str, why: str = "") -> None:
     if record.conversation and record.conversation not in store.cache:
         conversation_id(store, db, record.conversation)
     db.execute(
@@ -165,7 +165,7 @@ def finish(store: Store, record: RequestRecord, ending: Ending) -> None:
             (state, why, key, record.conversation if turn is not None else None, record.id),
         )
         if not ended.rowcount:  # the store has gone over to memory meanwhile
-            _put_request(store, db, record._replace(key=key), state, why)
+            put_request(store, db, record._replace(key=key), state, why)
         if message is not None:
             _put_reply(db, record.id, message)
         if message is not None or ending.cost_usd:

@@ -105,4 +105,25 @@ MIGRATIONS = (
         digests BLOB NOT NULL -- the last, for it is long
     );
     """,
+    # Pictures, sound, film and transcripts: each job, and the files that came of it. And what those cost, of models.
+    """
+    DROP TABLE models;
+    CREATE TABLE models (
+        endpoint TEXT NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, dialects TEXT NOT NULL, context INTEGER,
+        max_output INTEGER, price_in REAL, price_out REAL, shuts_down TEXT NOT NULL, per_request REAL, per_second REAL,
+        at REAL NOT NULL, PRIMARY KEY (endpoint, id)
+    );
+    CREATE TABLE media_jobs (
+        id TEXT PRIMARY KEY, at REAL NOT NULL, session TEXT NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL,
+        endpoint TEXT NOT NULL, model TEXT NOT NULL, prompt TEXT NOT NULL, parameters TEXT NOT NULL, api TEXT NOT NULL,
+        folder TEXT NOT NULL, estimated_usd REAL, state TEXT NOT NULL, why TEXT NOT NULL, remote TEXT NOT NULL,
+        usage TEXT NOT NULL, cost_usd REAL, seconds REAL, answer TEXT NOT NULL
+    );
+    CREATE INDEX media_jobs_by_key ON media_jobs (key, at);
+    CREATE TABLE media_files (
+        job TEXT NOT NULL REFERENCES media_jobs ON DELETE CASCADE, number INTEGER NOT NULL, path TEXT NOT NULL,
+        mime TEXT NOT NULL, size INTEGER NOT NULL, sha256 TEXT NOT NULL, caption TEXT NOT NULL,
+        PRIMARY KEY (job, number)
+    );
+    """,
 )

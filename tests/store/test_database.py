@@ -174,7 +174,8 @@ def test_a_file_that_cannot_be_opened_is_closed(connections: list[sqlite3.Connec
         (newer, "PRAGMA user_version = 99"), (others, "CREATE TABLE mine (x)"),
         (older, "PRAGMA user_version = 1; DROP TABLE ways; DROP TABLE code_cells; DROP INDEX sessions_by_payer;"
          " DROP TABLE left_out; DROP INDEX requests_by_cell; DROP TABLE models; DROP TABLE vectors;"
-         f" DROP TABLE embeddings; DROP TABLE row_runs; DROP TABLE rows; DROP TABLE batches; {prices}"
+         " DROP TABLE embeddings; DROP TABLE row_runs; DROP TABLE rows; DROP TABLE batches;"
+         f" DROP TABLE media_files; DROP TABLE media_jobs; {prices}"
          " ALTER TABLE ledger DROP COLUMN replies;"
          " ALTER TABLE sessions DROP COLUMN payer"),
     ):  # fmt: skip

@@ -1,0 +1,127 @@
+"""`comet_magic.image`, `.speech`, `.transcribe`, `.music` and `.video`: what the cells do, for Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from typing import Any
+
+from .media.media import Media
+from .media.orders import image_order, music_order, speech_order, transcript_order, video_order
+from .media.prompt import Filled, fill_prompt
+from .notebook.jobs_table import jobs_table
+from .notebook.media_cells import order_shown, resumed
+from .render.table import Table
+from .settings import CometSettings
+
+
+def image(
+    prompt: str, namespace: Mapping[str, Any] | None = None, *, model: str | None = None, n: int = 1,
+    size: str | None = None, images: Any = (), mask: Any = None, api: str = "", fresh: bool = False,
+    dry_run: bool = False, **parameters: Any,
+) -> Any:  # fmt: skip
+    """Return a picture of the prompt, a `Media`; with `n`, a list of them. With `images`, those are changed.
+
+    prompt: `{{expr}}` in it is looked up in `namespace`, as `globals()`; without one, the prompt is text.
+    model: else the setting `media_models['image']`, else the cheapest of the endpoint's list.
+    size: as the model takes it, `1024x1024`, `16:9`, `2K`.
+    images: pictures, figures or paths that go along.        mask: is transparent where the first one is to change.
+    api: "images", "gemini", "replicate" or "midjourney"; else by the model's name.
+    fresh: make another one, also where the same was made before.
+    dry_run: return what would be sent, and send nothing.
+    parameters: any others of the endpoint's: quality, output_format, background, seed.
+    The picture is put into a file beside the notebook; the same call returns it from there, at no cost.
+    Raises: ConfigError where nothing may be sent; APIError where the endpoint refuses, which is not asked again;
+    TransportError where no answer came, and it may have been billed.
+    """
+    settings = CometSettings.instance()
+    order = image_order(
+        _filled("image", prompt, namespace), settings, model=model, n=n, size=size, images=images, mask=mask, api=api,
+        **parameters,
+    )  # fmt: skip
+    return order_shown(order, is_fresh=fresh, is_dry=dry_run)
+
+
+def speech(
+    text: str, namespace: Mapping[str, Any] | None = None, *, model: str | None = None, voice: str | None = None,
+    response_format: str | None = None, fresh: bool = False, dry_run: bool = False, **parameters: Any,
+) -> Any:  # fmt: skip
+    """Return the spoken text, a `Media`. A long text takes several requests, and is joined to one sound.
+
+    voice: else the setting `voice`.        response_format: mp3, opus, aac, flac, wav, or pcm, which comes as a WAV.
+    parameters: any others of the endpoint's: speed, instructions.        The others, and what it raises: as `image`.
+    """
+    order = speech_order(
+        _filled("speech", text, namespace), CometSettings.instance(), model=model, voice=voice,
+        response_format=response_format, **parameters,
+    )  # fmt: skip
+    return order_shown(order, is_fresh=fresh, is_dry=dry_run)
+
+
+def transcribe(
+    audio: str | PathLike[str] | bytes | Media, *, model: str | None = None, wants: str = "text",
+    translate: bool = False, prompt: str | None = None, fresh: bool = False, dry_run: bool = False, **parameters: Any,
+) -> Any:  # fmt: skip
+    """Return what is said in a file of sound or film, as a text.
+
+    wants: "text", a `str`; "segments", a table with start and end in seconds, and text; "srt" or "vtt", subtitles in a
+    file, a `Media`.        translate: into English.        prompt: names and words that the sound has.
+    parameters: any others of the endpoint's: language.        The others, and what it raises: as `image`.
+    """
+    order = transcript_order(
+        audio, CometSettings.instance(), model=model, prompt=prompt, wants=wants, translate=translate, **parameters
+    )  # fmt: skip
+    return order_shown(order, is_fresh=fresh, is_dry=dry_run)
+
+
+def music(
+    prompt: str, namespace: Mapping[str, Any] | None = None, *, model: str | None = None, lyrics: str | None = None,
+    title: str | None = None, tags: str | None = None, instrumental: bool = False, fresh: bool = False,
+    dry_run: bool = False, **parameters: Any,
+) -> Any:  # fmt: skip
+    """Return the songs that are made of a description, a list of `Media`; it takes minutes.
+
+    lyrics: what is sung; the prompt is the style then.        The others, and what it raises: as `image`.
+    It is ordered once. An interrupt ends the wait and not the job; the same call waits on.
+    """
+    order = music_order(
+        _filled("music", prompt, namespace), model=model, lyrics=lyrics, title=title, tags=tags,
+        instrumental=instrumental, **parameters,
+    )  # fmt: skip
+    return order_shown(order, is_fresh=fresh, is_dry=dry_run)
+
+
+def video(
+    prompt: str, namespace: Mapping[str, Any] | None = None, *, model: str | None = None, seconds: Any = None,
+    size: str | None = None, images: Any = (), api: str = "", fresh: bool = False, dry_run: bool = False,
+    **parameters: Any,
+) -> Any:  # fmt: skip
+    """Return the film that is made of a prompt, a `Media`; it takes minutes.
+
+    seconds, size: as the model takes them.        images: its first picture, or its first and its last.
+    api: "videos", "kling" or "veo"; else by the model's name.        The others, and what it raises: as `image`.
+    It is ordered once. An interrupt ends the wait and not the job; the same call waits on.
+    """
+    order = video_order(
+        _filled("video", prompt, namespace), CometSettings.instance(), model=model, seconds=seconds, size=size,
+        images=images, api=api, **parameters,
+    )  # fmt: skip
+    return order_shown(order, is_fresh=fresh, is_dry=dry_run)
+
+
+def jobs() -> Table:
+    """Return a table of all orders for pictures, sound and film, the newest first."""
+    return jobs_table(is_all=True)
+
+
+def resume(id: str) -> Any:
+    """Wait for a job that was ordered before, also by another kernel. Returns: what was made. Nothing is ordered.
+
+    id: the beginning of its id, as `%comet_jobs` shows it, or the endpoint's id.
+    Raises: ConfigError where there is no such job; as `image`.
+    """
+    return resumed(id)
+
+
+def _filled(kind: str, prompt: str, namespace: Mapping[str, Any] | None) -> Filled:
+    return fill_prompt(kind, prompt, namespace, CometSettings.instance())

@@ -1,0 +1,107 @@
+"""Pictures from vendors whose answer is a job: Replicate's models, as `owner/name`, and Midjourney."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+from urllib.parse import quote
+
+from ..errors import ConfigError
+from .order import Order
+from .service import (
+    Answer,
+    Body,
+    Call,
+    Result,
+    checked,
+    inputs_of,
+    json_call,
+    no_result,
+    percent,
+    reason,
+    state_of,
+)
+
+
+class Replicate:
+    """Replicate's predictions."""
+
+    name = "replicate"
+    polls_after_s = 3.0
+
+    def calls(self, order: Order, model: str) -> list[Call]:
+        if order.inputs:
+            raise ConfigError("pictures do not go to Replicate's models from here", "nothing was sent")
+        count = {"num_outputs": order.number} if order.number > 1 else {}
+        path = f"/replicate/v1/models/{quote(model, safe='/')}/predictions"
+        return [json_call(path, {"input": {"prompt": order.prompt, **count, **order.parameters}})]
+
+    def answer(self, bodies: list[Body]) -> Answer:
+        said = checked(bodies[0])
+        remote = said.get("id") if isinstance(said, dict) else None
+        if not isinstance(remote, str) or not remote:
+            raise no_result("job", said)
+        return _prediction(said, remote)
+
+    def poll_path(self, remote: str) -> str:
+        return f"/replicate/v1/predictions/{quote(remote, safe='')}"
+
+    def status(self, body: Body, remote: str) -> Answer:
+        said = checked(body)
+        return _prediction(said if isinstance(said, dict) else {}, remote)
+
+    def content_path(self, remote: str) -> str:
+        return ""
+
+
+def _prediction(said: dict[str, Any], remote: str) -> Answer:
+    word = str(said.get("status") or "")
+    state = state_of(word)
+    if state == "failed":
+        return Answer(remote, is_failed=True, word=word, why=reason(said))
+    if state != "done":
+        return Answer(remote, word=word)
+    output = said.get("output")
+    addresses = output if isinstance(output, list) else [output]
+    results = tuple(Result(address=one) for one in addresses if isinstance(one, str) and one)
+    return Answer(remote, is_done=True, word=word, results=results)
+
+
+class Midjourney:
+    """Midjourney, as gateways offer it."""
+
+    name = "midjourney"
+    polls_after_s = 3.0
+
+    def calls(self, order: Order, model: str) -> list[Call]:
+        pictures = [f"data:{one.mime};base64,{base64.b64encode(one.content).decode()}" for one in inputs_of(order)]
+        body = {"prompt": order.prompt, **({"base64Array": pictures} if pictures else {}), **order.parameters}
+        return [json_call("/mj/submit/imagine", body)]
+
+    def answer(self, bodies: list[Body]) -> Answer:
+        said = checked(bodies[0])
+        remote = said.get("result") if isinstance(said, dict) else None
+        if not isinstance(remote, str | int) or not remote:
+            raise no_result("job", said)
+        return Answer(str(remote))
+
+    def poll_path(self, remote: str) -> str:
+        return f"/mj/task/{quote(remote, safe='')}/fetch"
+
+    def status(self, body: Body, remote: str) -> Answer:
+        said = checked(body)
+        task = said if isinstance(said, dict) else {}
+        word = str(task.get("status") or "")
+        if word.upper() == "MODAL":
+            why = "it waits for a choice that can only be made on its own page"
+            return Answer(remote, is_failed=True, word=word, why=why)
+        state, address = state_of(word), task.get("imageUrl") or task.get("image_url")
+        if state == "failed":
+            return Answer(remote, is_failed=True, word=word, why=reason({**task, "reason": task.get("failReason")}))
+        if state == "done":
+            results = (Result(address=address),) if isinstance(address, str) and address else ()
+            return Answer(remote, is_done=True, word=word, results=results)
+        return Answer(remote, word=word, progress=percent(task.get("progress")))
+
+    def content_path(self, remote: str) -> str:
+        return ""

@@ -1,0 +1,213 @@
+"""Pictures: POST /v1/images/generations, /v1/images/edits with pictures to begin with, and Gemini's generateContent."""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from ..api.sse import SSEDecoder
+from ..api.transport import multipart
+from ..errors import ConfigError
+from ..strict_json import json_or_none
+from .order import Order
+from .service import (
+    Answer,
+    AnswersAtOnce,
+    Body,
+    Call,
+    Result,
+    checked,
+    decoded,
+    inputs_of,
+    json_call,
+    no_result,
+    token_usage,
+)
+
+MOST_PICTURES, MOST_PICTURE_BYTES = 16, 50_000_000  # that go along, and of each. Source: OpenAI's reference
+
+
+class Images(AnswersAtOnce):
+    """OpenAI's API for pictures."""
+
+    name = "images"
+
+    def calls(self, order: Order, model: str) -> list[Call]:
+        """Raises: ConfigError for more, or larger, pictures than the API takes."""
+        fields = {"model": model, "prompt": order.prompt, **({"n": order.number} if order.number > 1 else {})}
+        fields |= order.parameters
+        if not order.inputs:
+            return [json_call("/v1/images/generations", fields)]
+        pictures, masks = inputs_of(order), inputs_of(order, "mask")
+        if not pictures:
+            raise ConfigError("a mask says which part of a picture is to change, and there is no picture", _NOT_SENT)
+        if len(pictures) > MOST_PICTURES or any(len(one.content) > MOST_PICTURE_BYTES for one in pictures):
+            most = f"{MOST_PICTURES} pictures of {MOST_PICTURE_BYTES // 10**6} MB each"
+            raise ConfigError(f"the endpoint takes at most {most}", _NOT_SENT)
+        name = "image" if len(pictures) == 1 else "image[]"
+        parts: list[tuple[str, Any]] = [(key, _as_text(value)) for key, value in fields.items()]
+        parts += [(name, (one.name, one.content, one.mime)) for one in pictures]
+        parts += [("mask", (one.name, one.content, one.mime)) for one in masks]
+        return [Call("/v1/images/edits", *multipart(parts))]
+
+    def answer(self, bodies: list[Body]) -> Answer:
+        (body,) = bodies
+        if body.is_stream:
+            return _streamed(body)
+        said = checked(body)
+        data = said.get("data") if isinstance(said, dict) else None
+        if not isinstance(data, list) or not data:
+            raise no_result("picture", _words(said))
+        results = tuple(_result(one) for one in data)
+        return Answer(is_done=True, results=results, usage=token_usage(said.get("usage")))
+
+
+def _as_text(value: Any) -> str:
+    """Return a value as it stands in a form."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _result(one: Any) -> Result:
+    if not isinstance(one, dict):
+        return Result(problem="the endpoint's answer has something else in its place")
+    caption = str(one.get("revised_prompt") or "")
+    if text := one.get("b64_json"):
+        content = decoded(text)
+        return Result(content, caption=caption, problem="" if content else "its base64 is damaged")
+    address = one.get("url")
+    if isinstance(address, str) and address.startswith("data:"):
+        return Result(decoded(address), caption=caption)
+    if isinstance(address, str) and address:
+        return Result(address=address, caption=caption)
+    return Result(problem="the endpoint's answer has neither a picture nor an address")
+
+
+def _words(said: Any) -> str:
+    """Return what an answer without a picture says."""
+    if not isinstance(said, dict):
+        return str(said)
+    for choice in said.get("choices") or ():
+        if isinstance(choice, dict) and isinstance(message := choice.get("message"), dict):
+            return str(message.get("content") or "")
+    texts = (said.get(name) for name in ("text", "message", "output_text", "detail", "reason"))
+    return next((str(text) for text in texts if text), "")
+
+
+class Previews:
+    """Reads a stream of pictures while it comes. Lives for one answer."""
+
+    def __init__(self) -> None:
+        self._decoder = SSEDecoder()
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Return the latest picture in what came; b"" for none."""
+        latest = b""
+        for event in self._decoder.feed(chunk):
+            value = json_or_none(event.data)
+            if isinstance(value, dict) and (content := decoded(value.get("b64_json"))):
+                latest = content
+        return latest
+
+
+def _streamed(body: Body) -> Answer:
+    whole: list[Result] = []
+    partial, usage = b"", None
+    for event in body.events():
+        content = decoded(event.get("b64_json"))
+        if str(event["type"]).endswith(".completed"):
+            whole.append(Result(content, problem="" if content else "its base64 is damaged"))
+            usage = event.get("usage")
+        elif content:
+            partial = content
+    if not whole and partial:
+        whole = [Result(partial, is_unfinished=True)]
+    if not whole:
+        raise no_result("picture", "the stream ended without one")
+    return Answer(is_done=True, results=tuple(whole), usage=token_usage(usage))
+
+
+class Gemini(AnswersAtOnce):
+    """Google's API for models that write and draw. One picture a call."""
+
+    name = "gemini"
+
+    def calls(self, order: Order, model: str) -> list[Call]:
+        pictures = [
+            {"inlineData": {"mimeType": one.mime, "data": base64.b64encode(one.content).decode()}}
+            for one in inputs_of(order)
+        ]
+        given = dict(order.parameters)
+        shape = _shape(str(given.pop("size"))) if given.get("size") else {}
+        config: dict[str, Any] = {"responseModalities": ["TEXT", "IMAGE"], **given}
+        if shape:
+            config["imageConfig"] = shape
+        body = {
+            "contents": [{"role": "user", "parts": [{"text": order.prompt}, *pictures]}],
+            "generationConfig": config,
+        }
+        return [json_call(f"/v1beta/models/{model}:generateContent", body)] * order.number
+
+    def answer(self, bodies: list[Body]) -> Answer:
+        results: list[Result] = []
+        used = token_usage(None)
+        for body in bodies:
+            said = checked(body)
+            found = list(_drawn(said))
+            if found:
+                results.append(found[-1])  # those before it are drafts
+            used += token_usage(said.get("usageMetadata")) if isinstance(said, dict) else used
+            if not found:
+                results.append(Result(problem=_why_none(said)))
+        if not any(result.content for result in results):
+            raise no_result("picture", results[0].problem)
+        return Answer(is_done=True, results=tuple(results), usage=used)
+
+
+def _shape(size: str) -> dict[str, str]:
+    """Return `imageConfig` for 16:9, 2K, both, or 1024x768. Raises: ConfigError for anything else."""
+    shape: dict[str, str] = {}
+    for word in size.replace(",", " ").split():
+        if re.fullmatch(r"\d+:\d+", word):
+            shape["aspectRatio"] = word
+        elif re.fullmatch(r"[124]k", word, re.I):
+            shape["imageSize"] = word.upper()
+        elif pair := re.fullmatch(r"(\d+)[x×](\d+)", word):
+            wide, high = int(pair[1]), int(pair[2])
+            least = math.gcd(wide, high) or 1
+            shape["aspectRatio"] = f"{wide // least}:{high // least}"
+        elif word != "auto":
+            raise ConfigError(f"size {size!r}: this model takes a shape, as 16:9, and 1K, 2K or 4K", _NOT_SENT)
+    return shape
+
+
+def _candidates(said: Any) -> list[dict[str, Any]]:
+    listed = said.get("candidates") if isinstance(said, dict) else None
+    return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+
+
+def _parts(said: Any) -> Iterator[dict[str, Any]]:
+    for candidate in _candidates(said):
+        content = candidate.get("content")
+        parts = content.get("parts") if isinstance(content, dict) else None
+        yield from (part for part in parts or () if isinstance(part, dict) and not part.get("thought"))
+
+
+def _drawn(said: Any) -> Iterator[Result]:
+    for part in _parts(said):
+        inline = part.get("inlineData") or part.get("inline_data")
+        if isinstance(inline, dict) and (content := decoded(inline.get("data"))):
+            yield Result(content)
+
+
+def _why_none(said: Any) -> str:
+    texts = " ".join(str(part["text"]) for part in _parts(said) if part.get("text"))
+    feedback = said.get("promptFeedback") if isinstance(said, dict) else None
+    blocked = [str(feedback["blockReason"])] if isinstance(feedback, dict) and feedback.get("blockReason") else []
+    ends = [str(one["finishReason"]) for one in _candidates(said) if one.get("finishReason") not in (None, "STOP")]
+    return " · ".join(filter(None, [*blocked, *ends, texts]))
+
+
+_NOT_SENT = "nothing was sent"

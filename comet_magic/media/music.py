@@ -1,0 +1,64 @@
+"""Songs: POST /suno/submit/music, and GET /suno/fetch/ID until its clips are there; two for each submit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .order import Order
+from .service import Answer, Body, Call, Result, checked, json_call, no_result, percent, reason, state_of
+
+
+class Suno:
+    """Suno's API. A prompt is a description; lyrics, or a title, make it a song of one's own words."""
+
+    name = "suno"
+    polls_after_s = 10.0
+
+    def calls(self, order: Order, model: str) -> list[Call]:
+        given = dict(order.parameters)
+        lyrics = given.pop("lyrics", None)
+        # Without `mv`, gateways name a version that is retired.
+        body: dict[str, Any] = {"mv": model}
+        if lyrics or {"title", "tags"} & given.keys():
+            body |= {"prompt": lyrics or order.prompt, **({"tags": order.prompt} if lyrics and order.prompt else {})}
+        else:
+            body |= {"gpt_description_prompt": order.prompt}
+        return [json_call("/suno/submit/music", {**body, **given})]
+
+    def answer(self, bodies: list[Body]) -> Answer:
+        said = checked(bodies[0])
+        data = said.get("data") if isinstance(said, dict) else None
+        remote = data.get("task_id") or data.get("id") if isinstance(data, dict) else data
+        if not isinstance(remote, str) or not remote:
+            raise no_result("job", said)
+        return Answer(remote)
+
+    def poll_path(self, remote: str) -> str:
+        return f"/suno/fetch/{remote}"
+
+    def status(self, body: Body, remote: str) -> Answer:
+        said = checked(body)
+        task = said.get("data") if isinstance(said, dict) else None
+        if not isinstance(task, dict):
+            raise no_result("job", said)
+        word = str(task.get("status") or "")
+        listed = task.get("data")
+        clips = [clip for clip in listed if isinstance(clip, dict)] if isinstance(listed, list) else []
+        state = state_of(word)
+        are_whole = bool(clips) and all(state_of(clip.get("status")) == "done" for clip in clips)
+        if state == "failed":
+            return Answer(remote, is_failed=True, word=word, why=reason(task))
+        if state == "done" or are_whole:  # an address that comes earlier is that of a stream
+            return Answer(remote, is_done=True, word=word, results=tuple(map(_clip, clips)))
+        return Answer(remote, word=word, progress=percent(task.get("progress")))
+
+    def content_path(self, remote: str) -> str:
+        return ""
+
+
+def _clip(clip: dict[str, Any]) -> Result:
+    title = str(clip.get("title") or "")
+    address = clip.get("audio_url")
+    if isinstance(address, str) and address:
+        return Result(address=address, caption=title)
+    return Result(caption=title, problem=reason(clip) or "the endpoint gives no address of its sound")

@@ -1,0 +1,236 @@
+"""The seam between the job machine and an endpoint's API: an `Order` → calls; their bodies → an `Answer`.
+
+A service has no I/O. Sources: CometAPI's reference for images, audio, videos, Suno and Kling; OpenAI's, Google's,
+Replicate's and Midjourney's, as the gateway passes them on.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
+
+from ..api.error_replies import error_from
+from ..api.sse import SSEDecoder
+from ..errors import APIError
+from ..messages.usage import Usage, count_of
+from ..strict_json import json_or_none
+from .order import Input, Order
+
+JSON = "application/json"
+CAME = "what came is "  # begins the hint of an error after which there is a part of it
+
+
+class Call(NamedTuple):
+    """One request that makes something. path: below the endpoint's base URL."""
+
+    path: str
+    content: bytes
+    content_type: str = JSON
+
+
+class Body(NamedTuple):
+    """The body of an endpoint's answer, as it came."""
+
+    content: bytes
+    content_type: str = ""
+
+    @property
+    def text(self) -> str:
+        return self.content.decode("utf-8-sig", "replace")
+
+    @property
+    def json(self) -> Any:
+        """What it says in JSON; None where it is none."""
+        return json_or_none(self.text)
+
+    @property
+    def is_stream(self) -> bool:
+        return "event-stream" in self.content_type or self.content.lstrip()[:6] in (b"data: ", b"event:")
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """Yield the objects in a stream of events. Raises: APIError for one that is an error."""
+        decoder = SSEDecoder()
+        for event in [*decoder.feed(self.content), *decoder.flush()]:
+            value = json_or_none(event.data)
+            if isinstance(value, dict):
+                if value.get("error"):
+                    raise error_from(200, value)
+                yield {"type": event.event, **value}
+
+
+class Result(NamedTuple):
+    """One thing that was made. content: its bytes, where they came along.        address: where they are, elsewhere.
+
+    caption: what the endpoint calls it.        problem: why there is nothing, in words.
+    is_unfinished: it is the last that was seen of it.
+    """
+
+    content: bytes = b""
+    address: str = ""
+    caption: str = ""
+    problem: str = ""
+    is_unfinished: bool = False
+
+
+class Answer(NamedTuple):
+    """What an endpoint says of a job. remote: its id, "" where it has none.
+
+    word: its state, as the endpoint calls it.        progress: percent, None where that is not said.
+    why: the reason of a failure.        text: a transcript, as the endpoint gives it.
+    seconds: of the sound that was transcribed.
+    """
+
+    remote: str = ""
+    is_done: bool = False
+    is_failed: bool = False
+    word: str = ""
+    progress: int | None = None
+    why: str = ""
+    results: tuple[Result, ...] = ()
+    usage: Usage = Usage()
+    text: Any = None
+    seconds: float | None = None
+
+
+class Service(Protocol):
+    """One API. name: what `api` calls it.        polls_after_s: seconds until it is worth asking how a job stands."""
+
+    name: str
+    polls_after_s: float
+
+    def calls(self, order: Order, model: str) -> list[Call]: ...
+    def answer(self, bodies: list[Body]) -> Answer: ...
+    def poll_path(self, remote: str) -> str: ...
+    def status(self, body: Body, remote: str) -> Answer: ...
+    def content_path(self, remote: str) -> str: ...
+
+
+class AnswersAtOnce:
+    """The part of a service whose answer is the result: there is no job to ask for."""
+
+    polls_after_s = 0.0
+
+    def poll_path(self, remote: str) -> str:
+        raise AssertionError("it answers at once")
+
+    def status(self, body: Body, remote: str) -> Answer:
+        raise AssertionError("it answers at once")
+
+    def content_path(self, remote: str) -> str:
+        return ""
+
+
+def json_call(path: str, body: Mapping[str, Any]) -> Call:
+    return Call(path, json.dumps(body).encode("ascii"))
+
+
+# ---- reading
+
+
+_SUCCESS = ("success", "succeed", "ok", "0", "1", "200", "21", "22")
+
+
+def checked(body: Body) -> Any:
+    """Return what a body says in JSON. Raises: APIError where it is an error, or no JSON."""
+    said = body.json
+    if isinstance(said, list) and said and isinstance(said[0], dict) and said[0].get("error"):
+        said = said[0]
+    if said is None:
+        raise error_from(200, body.text)
+    if isinstance(said, dict):
+        code = said.get("code")
+        is_refused = code is not None and str(code).lower() not in _SUCCESS
+        # A job that has failed is no refusal: its state says so, and its error why.
+        has_error = bool(said.get("error")) and not isinstance(said.get("status"), str)
+        if has_error or said.get("success") is False or is_refused:
+            raise error_from(200, _unwrapped(said))
+    return said
+
+
+def _unwrapped(said: dict[str, Any]) -> object:
+    """Return an error without the envelope in which a gateway passes on another's: its whole body, as a text."""
+    said = {**said, "message": said["description"]} if isinstance(said.get("description"), str) else said
+    inner = json_or_none(said["message"]) if isinstance(said.get("message"), str) else None
+    return {**said, **inner} if isinstance(inner, dict) else said
+
+
+_STATES = {
+    "waiting": "queued pending submitted not_start notstart notstarted created starting preparing unknown throttled",
+    "running": "in_progress processing running generating",
+    "done": "completed complete success succeeded succeed finished",
+    "failed": "failed failure fail error cancelled canceled expired rejected modal",
+}
+_STATE_OF = {word: state for state, words in _STATES.items() for word in words.split()}
+
+
+def state_of(word: object) -> str:
+    """Return "waiting", "running", "done" or "failed" for an endpoint's word; an unknown one means that it goes on."""
+    return _STATE_OF.get(re.sub(r"[\s-]+", "_", str(word or "").strip().lower()), "waiting")
+
+
+def percent(value: object) -> int | None:
+    """Return 45 for 45, "45" and "45%"; None where it is no such number."""
+    text = str(value).strip().removesuffix("%") if isinstance(value, str | int | float) else ""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return int(number) if 0 <= number <= 100 and not isinstance(value, bool) else None
+
+
+def reason(said: Mapping[str, Any]) -> str:
+    """Return why a job failed, in the endpoint's words."""
+    for name in ("error", "fail_reason", "task_status_msg", "failure", "failureReason", "reason", "error_message"):
+        value = said.get(name)
+        if isinstance(value, Mapping):
+            words = [str(value[part]) for part in ("code", "message") if value.get(part)]
+            if words:
+                return ": ".join(words)
+        if isinstance(value, str) and value.strip():
+            return " ".join(value.split())
+    return ""
+
+
+def decoded(text: object) -> bytes:
+    """Return the bytes in base64, also in a data: address; b"" where it is none."""
+    if not isinstance(text, str):
+        return b""
+    encoded = text.partition(",")[2] if text.startswith("data:") else text
+    try:
+        return base64.b64decode("".join(encoded.split()), validate=True)
+    except ValueError:
+        return b""
+
+
+def token_usage(usage: object) -> Usage:
+    """Return the tokens of a `usage` object, in either of the two spellings."""
+    if not isinstance(usage, Mapping):
+        return Usage()
+    names = (("input_tokens", "prompt_tokens", "promptTokenCount"), ("output_tokens", "completion_tokens"))
+    counts = [next((n for name in one if (n := count_of(usage.get(name))) is not None), None) for one in names]
+    if counts[1] is None:
+        parts = [count_of(usage.get(name)) for name in ("candidatesTokenCount", "thoughtsTokenCount")]
+        counts[1] = None if parts[0] is None else parts[0] + (parts[1] or 0)
+    return Usage(counts[0], counts[1])
+
+
+class NoResult(APIError):
+    """The endpoint took what was ordered, and its answer has nothing of it."""
+
+
+def no_result(what: str, said: object) -> NoResult:
+    """Return the error for an answer without what was asked for. said: what came instead."""
+    words = " ".join(str(said).split())
+    shown = words if len(words) <= 500 else f"{words[:500]}…"
+    return NoResult(
+        f"no {what}: {shown or 'the endpoint gave no reason'}",
+        "it was not asked again; it may have been billed. Another prompt or another model may be answered",
+        status=200,
+    )
+
+
+def inputs_of(order: Order, role: str = "") -> list[Input]:
+    return [one for one in order.inputs if one.role == role]

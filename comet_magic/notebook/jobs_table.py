@@ -1,0 +1,42 @@
+"""The jobs that make pictures, sound, film and transcripts, as a table."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from ..exchange.session import current
+from ..media.order import NOUNS
+from ..media.run import jobs
+from ..render.table import Table, about
+from ..settings import CometSettings
+from ..store.media import ANSWERED, SUBMITTED, SUBMITTING
+from ..text import one_line
+
+MOST_SHOWN = 100
+_WORDS = {SUBMITTING: "being sent", SUBMITTED: "goes on", ANSWERED: "made, not fetched yet", "fetched": "done"}
+
+
+def jobs_table(*, is_all: bool = False) -> Table:
+    """Return the jobs that are open, or all of them, the newest first."""
+    settings = CometSettings.instance()
+    listed = jobs(settings, current())
+    waiting = [job for job in listed if job.state in (SUBMITTING, SUBMITTED, ANSWERED)]
+    shown = listed if is_all else [*waiting, *[job for job in listed if job not in waiting][: 20 - len(waiting)]]
+    rows = []
+    for job in shown[:MOST_SHOWN]:
+        state = _WORDS.get(job.state, job.state)
+        cost = job.cost_usd if job.cost_usd is not None else job.estimated_usd
+        rows.append((
+            job.id[:8], f"{datetime.fromtimestamp(job.at):%Y-%m-%d %H:%M}", NOUNS[job.kind][0], job.model, state,
+            about(cost), one_line(job.prompt, 50), one_line(job.why, 80),
+        ))  # fmt: skip
+    notes = []
+    if waiting:
+        notes.append(f"%comet_resume {waiting[0].id[:8]} waits for that job, and shows what comes of it")
+    if len(listed) > len(rows):
+        notes.append(f"{len(rows)} of {len(listed):,} jobs; %comet_jobs --all shows more")
+    if not listed:
+        notes.append("there are no jobs yet")
+    head = ("job", "ordered", "what", "model", "state", "cost", "prompt", "")
+    columns = [at for at in range(len(head)) if at < 5 or any(row[at] for row in rows)]
+    return Table("", tuple(head[at] for at in columns), [tuple(row[at] for at in columns) for row in rows], notes)

@@ -1,0 +1,147 @@
+"""What is made, on the screen: one output while it is made, and then the picture or the player, with a line below."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import without_known_keys
+from ..media.run import Made
+from ..media.shown import bundle, plain, without_keys
+from ..messages.image_size import media_type
+from ..render.table import Table
+from ..settings import CometSettings, terminal_shows_colours
+from ..text import MARK, clean, dollars, escaped, shown_path
+from .cell import current_shell, is_console
+from .display import applies_updates, only_prints
+from .status_display import StatusLine, StatusOutput
+
+PAINT_S = 0.5  # seconds between two paints
+SHOWN_TEXT = 3000  # characters of a transcript
+
+
+class MediaOutput:
+    """Paints into one output of a notebook. can_update: also before the end."""
+
+    def __init__(self, publish: Callable[..., None], *, can_update: bool) -> None:
+        self._publish, self._can_update = publish, can_update
+        self._output = StatusOutput(publish)
+        self._due = 0.0
+
+    def paint(self, line: str, preview: bytes = b"") -> None:
+        now = time.monotonic()
+        if not self._can_update or now < self._due:
+            return
+        self._due = now + PAINT_S
+        if (kind := media_type(preview)) in ("image/png", "image/jpeg"):
+            text = {"text/plain": f"[unfinished picture] {clean(line)}"}
+            self._output.show({kind: base64.b64encode(preview).decode(), **text})
+        else:
+            self._output.show({"text/markdown": f"*{escaped(line)}*", "text/plain": clean(line)})
+
+    def say(self, line: str) -> None:
+        """End with a line, where nothing was made."""
+        self._output.show(_small(line))
+
+    def finish(self, made: Made, line: str, *, shows_media: bool) -> None:
+        shown = [bundle(one, line if len(made.media) == 1 else "") for one in made.media] if shows_media else []
+        has_line = bool(shown) and "text/html" in shown[0][0] and len(shown) == 1
+        if made.text is not None and not made.media:
+            shown = [(_transcript(made.text), {})] if shows_media else []
+        if not has_line:
+            shown.append((_small(line), _facts(made)))
+        first, *others = shown
+        self._output.show(*first)
+        for data, metadata in others:
+            self._publish(data=data, metadata=metadata)
+
+
+class MediaTerminal:
+    """Says how it stands in one line that is written over; a terminal shows no pictures, and names the files."""
+
+    def __init__(self, *, can_overwrite: bool) -> None:
+        self._line = StatusLine(can_overwrite=can_overwrite)
+
+    def paint(self, line: str, preview: bytes = b"") -> None:
+        self._line.write(clean(without_known_keys(line)))
+
+    def say(self, line: str) -> None:
+        self._line.end([f"{MARK} {clean(line)}"])
+
+    def finish(self, made: Made, line: str, *, shows_media: bool) -> None:
+        lines = [plain(one) for one in made.media] if shows_media else []
+        if made.text is not None and not made.media and shows_media:
+            lines = [_transcript(made.text)["text/plain"]]
+        self._line.end([*lines, f"{MARK} {clean(line)}"])
+
+
+class NoScreen:
+    """For a script, which shows nothing."""
+
+    def paint(self, line: str, preview: bytes = b"") -> None:
+        pass
+
+    def say(self, line: str) -> None:
+        pass
+
+    def finish(self, made: Made, line: str, *, shows_media: bool) -> None:
+        pass
+
+
+def media_screen() -> MediaOutput | MediaTerminal | NoScreen:
+    """Return where it is shown now."""
+    shell: Any = current_shell()
+    if shell is None:
+        return NoScreen()
+    if only_prints(shell) or is_console(shell):
+        return MediaTerminal(can_overwrite=terminal_shows_colours())
+    return MediaOutput(shell.display_pub.publish, can_update=applies_updates(shell))
+
+
+def made_line(made: Made) -> str:
+    """Return the line under what was made: model, tokens, seconds, price, files; and what there is to say of it."""
+    job, parts = made.job, list[str]()
+    if CometSettings.instance().show_usage:
+        parts.append(job.model)
+        if made.again_from:
+            source = "its file" if made.media else "the store"
+            parts.append(f"made on {made.again_from}, shown from {source} at no cost; --fresh makes another")
+        else:
+            cost = job.cost_usd if job.cost_usd is not None else job.estimated_usd
+            parts += [str(job.used)] if job.used.reported() else []
+            parts += [f"{job.seconds:.1f} s"] if job.seconds is not None else []
+            parts.append("no price is known" if cost is None else f"≈ {dollars(cost)}")
+    parts.append(", ".join(shown_path(one.path) for one in made.media))
+    return " · ".join(map(without_keys, filter(None, [*parts, *made.notes])))
+
+
+def _small(line: str) -> dict[str, str]:
+    return {"text/markdown": f"<small>{MARK} {escaped(line)}</small>", "text/plain": f"{MARK} {clean(line)}"}
+
+
+def _facts(made: Made) -> dict[str, Any]:
+    """Return what an output's metadata says of it: enough to know where it came from, and never a key."""
+    job = made.job
+    facts = {"job": job.id, "kind": job.kind, "model": job.model, "usage": job.used.reported()}
+    return {"comet_magic": {name: value for name, value in facts.items() if value}}
+
+
+def _transcript(text: Any) -> dict[str, str]:
+    if isinstance(text, list):
+        rows = [(_clock(row.get("start")), _clock(row.get("end")), str(row.get("text") or "")) for row in text]
+        more = [f"and {len(rows) - 50:,} more"] if len(rows) > 50 else []
+        return Table("", ("start", "end", "text"), rows[:50], more)._repr_mimebundle_()
+    whole = without_known_keys(str(text)).strip()
+    shown = whole if len(whole) <= SHOWN_TEXT else f"{whole[:SHOWN_TEXT]} … ({len(whole):,} characters)"
+    quoted = "\n".join(f"> {escaped(line)}" if line.strip() else ">" for line in shown.splitlines())
+    return {"text/markdown": quoted or "> ", "text/plain": clean(shown)}
+
+
+def _clock(seconds: Any) -> str:
+    """Return `1:05.3`."""
+    if not isinstance(seconds, int | float):
+        return ""
+    minutes, rest = divmod(float(seconds), 60)
+    return f"{minutes:.0f}:{rest:04.1f}"

@@ -1,0 +1,270 @@
+"""`%%comet_image` and its kin: flags and a prompt → an order, what was made → namespace; nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
+
+from ..docstrings import docstring
+from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    from ..media.order import Order
+    from ..media.prompt import Filled
+    from .magics import CometMagics
+
+
+@magics_class
+class MediaMagics(Magics):
+    """Everything behind the notebook's edge is imported when it is first used, so that loading is quick."""
+
+    def __init__(self, magics: CometMagics) -> None:
+        super().__init__(magics.shell)
+        self._magics = magics
+
+    @no_var_expand
+    @cell_magic
+    def comet_image(self, line: str, cell: str) -> None:
+        """Make a picture of the prompt in the cell; or change one that {{name}} puts into it.
+
+            %%comet_image --size 1024x1024 -o boat
+            A paper boat on a lake at dawn
+
+            %%comet_image -o night
+            The same as in {{boat}}, but at night
+
+        Flags:
+          -m, --model NAME     model; else the setting media_models['image'], else the cheapest of the endpoint's list
+          -o, --into NAME      put the picture, a Media, into this variable; with -n, the list of them
+          -n N                 so many pictures
+          --size WxH           as the model takes it: 1024x1024, 16:9, 2K, auto
+          --quality, --format, --background      as the model takes them
+          --mask EXPR          a picture that is transparent where the first one is to change
+          --api NAME           images, gemini, replicate or midjourney; else by the model's name
+          --set NAME=VALUE     any other parameter of the endpoint's; may be repeated
+          --literal            the cell is text: no {{expr}} in it is replaced
+          --fresh              make another one, also where the same was made before
+          --dry-run            show what would be sent, and send nothing
+          -h, --help           show this
+
+        The picture is put into a file beside the notebook. The same cell shows it from there, at no cost.
+        """
+        flags = self._flags("%%comet_image", line, self.comet_image)
+        if flags is None:
+            return
+        from ..media.orders import image_order
+
+        mask = flags.pop("mask", None)
+        if mask is not None:
+            mask = self._value("--mask", mask)
+        self._make("image", cell, flags, image_order, n=flags.pop("n", 1), mask=mask, size=flags.pop("size", None))
+
+    @no_var_expand
+    @cell_magic
+    def comet_speech(self, line: str, cell: str) -> None:
+        """Speak the text in the cell.
+
+            %%comet_speech --voice nova -o greeting
+            Good morning. Here is what has changed since yesterday.
+
+        Flags:
+          -m, --model NAME     model; else the setting media_models['speech'], else the cheapest of the endpoint's list
+          -o, --into NAME      put the sound, a Media, into this variable
+          --voice NAME         voice; else the setting `voice`
+          --format NAME        mp3, opus, aac, flac, wav or pcm, which comes as a WAV
+          --speed X            0.25 to 4
+          --instructions TEXT  how it is to be spoken, where the model takes that
+          --set NAME=VALUE     any other parameter of the endpoint's; may be repeated
+          --literal            the cell is text: no {{expr}} in it is replaced
+          --fresh              speak it anew, also where it was spoken before
+          --dry-run            show what would be sent, and send nothing
+          -h, --help           show this
+
+        A long text is spoken in several requests, and joined to one sound.
+        """
+        flags = self._flags("%%comet_speech", line, self.comet_speech)
+        if flags is None:
+            return
+        from ..media.orders import speech_order
+
+        self._make("speech", cell, flags, speech_order, voice=flags.pop("voice", None))
+
+    @line_magic
+    @no_var_expand
+    def comet_transcribe(self, line: str) -> None:
+        """Write down what is said in a file of sound or film.
+
+            %comet_transcribe interview.mp3 -o words
+            %comet_transcribe {{recording}} --segments -o table
+
+        Flags:
+          -m, --model NAME     model; else media_models['transcript'], else the cheapest of the endpoint's list
+          -o, --into NAME      put the text into this variable; the table, or the file of subtitles
+          --segments           a table with start, end and text
+          --format srt|vtt     subtitles, in a file
+          --translate          into English
+          --language CODE      of the sound, as de       --prompt TEXT     names and words that it has
+          --set NAME=VALUE     any other parameter of the endpoint's; may be repeated
+          --fresh              ask again, also where it was written down before
+          --dry-run            show what would be sent, and send nothing
+          -h, --help           show this
+        """
+        flags = self._flags("%comet_transcribe", line, self.comet_transcribe)
+        if flags is None:
+            return
+        from ..media.orders import transcript_order
+        from ..settings import CometSettings
+
+        file = flags.pop("file", None)
+        if not file:
+            raise ConfigError("%comet_transcribe needs a file", "nothing was sent; %comet_transcribe interview.mp3")
+        audio: Any = file
+        if file.startswith("{{") and file.endswith("}}"):
+            audio = self._value(file, file[2:-2])
+        wants = "segments" if flags.pop("segments", False) else flags.pop("wants", "text")
+        into, is_fresh, is_dry = flags.pop("into", None), flags.pop("fresh", False), flags.pop("dry_run", False)
+        translate, prompt = bool(flags.pop("translate", False)), flags.pop("prompt", None)
+        more = flags.pop("set")
+        order = transcript_order(
+            audio, CometSettings.instance(), model=flags.pop("model", None), prompt=prompt, wants=wants,
+            translate=translate, **flags, **more,
+        )  # fmt: skip
+        self._order(order, into, is_fresh=is_fresh, is_dry=is_dry)
+
+    @no_var_expand
+    @cell_magic
+    def comet_music(self, line: str, cell: str) -> None:
+        """Have a song made of the description in the cell; it takes minutes, and goes on without the notebook.
+
+            %%comet_music --title "Morning" -o songs
+            A calm piano piece with birds
+
+        Flags:
+          -m, --model NAME     model; else the setting media_models['music'], else the cheapest of the endpoint's list
+          -o, --into NAME      put the songs, a list of Media, into this variable
+          --lyrics TEXT        what is sung; the cell is the style then
+          --title TEXT         --tags TEXT           --instrumental
+          --set NAME=VALUE     any other parameter of the endpoint's; may be repeated
+          --literal            the cell is text: no {{expr}} in it is replaced
+          --fresh              order it anew, also where the same was ordered before
+          --dry-run            show what would be sent, and send nothing
+          -h, --help           show this
+
+        It is ordered once. An interrupt ends the wait, not the job: the same cell goes on waiting.
+        """
+        flags = self._flags("%%comet_music", line, self.comet_music)
+        if flags is None:
+            return
+        from ..media.orders import music_order
+
+        of_song = {name: flags.pop(name, None) for name in ("lyrics", "title", "tags")}
+        instrumental = bool(flags.pop("instrumental", False))
+        self._make("music", cell, flags, lambda filled, settings, **more: music_order(filled, **more),
+                   instrumental=instrumental, **of_song)  # fmt: skip
+
+    @no_var_expand
+    @cell_magic
+    def comet_video(self, line: str, cell: str) -> None:
+        """Have a film made of the prompt in the cell; it takes minutes, and goes on without the notebook.
+
+            %%comet_video --seconds 5 --size 16:9 -o film
+            A paper boat drifts over a lake
+
+        Flags:
+          -m, --model NAME     model; else the setting media_models['video'], else the cheapest of the endpoint's list
+          -o, --into NAME      put the film, a Media, into this variable
+          --seconds N          its length, as the model takes it
+          --size SIZE          16:9, 1280x720, as the model takes it
+          --api NAME           videos, kling or veo; else by the model's name
+          --set NAME=VALUE     any other parameter of the endpoint's; may be repeated
+          --literal            the cell is text: no {{expr}} in it is replaced
+          --fresh              order it anew, also where the same was ordered before
+          --dry-run            show what would be sent, and send nothing
+          -h, --help           show this
+
+        {{picture}} in the prompt is the first picture of the film, where the model takes one. It is ordered once. An
+        interrupt ends the wait, not the job: the same cell goes on waiting.
+        """
+        flags = self._flags("%%comet_video", line, self.comet_video)
+        if flags is None:
+            return
+        from ..media.orders import video_order
+
+        self._make(
+            "video", cell, flags, video_order, seconds=flags.pop("seconds", None), size=flags.pop("size", None)
+        )  # fmt: skip
+
+    @line_magic
+    def comet_jobs(self, line: str) -> object:
+        """List the orders for pictures, sound and film: those that go on, and the latest; `--all`: all of them."""
+        from .flags import has_flag
+        from .jobs_table import jobs_table
+
+        return jobs_table(is_all=has_flag("%comet_jobs", line))
+
+    @line_magic
+    def comet_resume(self, line: str) -> None:
+        """Wait for a job that was ordered before, also by another kernel, and show it: `%comet_resume ID -o NAME`."""
+        from .flags import Flags, name_of_variable
+        from .media_cells import resumed
+
+        parser = Flags("%comet_resume", description="it takes the id of one job", add_help=False, allow_abbrev=False)
+        parser.add_argument("job", nargs="?")
+        parser.add_argument("-o", "--into", type=name_of_variable)
+        flags = parser.flags_of(line)
+        if not flags.job:
+            raise ConfigError("%comet_resume needs the id of a job", "%comet_jobs lists them")
+        value = resumed(flags.job, shows_media=True)
+        if flags.into:
+            self.shell.user_ns[flags.into] = value
+
+    # ---- what they share
+
+    def _flags(self, magic: str, line: str, method: Any) -> dict[str, Any] | None:
+        """Return the flags that were given; None where help was asked for, which is shown."""
+        from .media_flags import media_flags
+
+        flags = media_flags(magic, line)
+        if flags.pop("help", False):
+            print(f"{docstring(method)}\n\nNothing was sent.")
+            return None
+        return flags
+
+    def _value(self, flag: str, expression: str) -> Any:
+        from .cell import local_names
+        from .named import named
+
+        scope = {**self._magics.executions.names(), **self.shell.user_ns, **local_names(self.shell)}
+        return named(flag, expression, scope, "it takes a picture or a sound by its name")
+
+    def _filled(self, kind: str, cell: str, *, is_literal: bool) -> Filled:
+        from ..media.prompt import fill_prompt
+        from ..settings import CometSettings
+        from .cell import as_typed, local_names
+
+        prompt, names = as_typed(self.shell, cell), self._magics.executions.names()
+        namespace = None
+        if "{{" in prompt and not is_literal:
+            namespace = {**names, **self.shell.user_ns, **local_names(self.shell)}
+        return fill_prompt(kind, prompt, namespace, CometSettings.instance())
+
+    def _make(self, kind: str, cell: str, flags: dict[str, Any], order_of: Any, **more: Any) -> None:
+        from ..settings import CometSettings
+
+        filled = self._filled(kind, cell, is_literal=bool(flags.pop("literal", False)))
+        into, is_fresh, is_dry = flags.pop("into", None), flags.pop("fresh", False), flags.pop("dry_run", False)
+        parameters = {"model": None, **more, **flags, **flags.pop("set")}
+        del parameters["set"]
+        order = order_of(filled, CometSettings.instance(), **parameters)
+        self._order(order, into, is_fresh=bool(is_fresh), is_dry=bool(is_dry))
+
+    def _order(self, order: Order, into: str | None, *, is_fresh: bool, is_dry: bool) -> None:
+        from .display import show
+        from .media_cells import order_shown
+
+        value = order_shown(order, is_fresh=is_fresh, is_dry=is_dry, shows_media=True)
+        if is_dry:
+            show(self.shell, value)
+        elif into:
+            self.shell.user_ns[into] = value

@@ -1,0 +1,178 @@
+"""Jobs that make pictures, sound, film or transcripts, as they are written down; and the files that came of each.
+
+A job is written down before it is sent, and its id right after: whatever happens to the kernel, it is known by then.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from ..messages.usage import Usage
+from ..strict_json import json_or_none
+from .connection import Connection, Row
+from .database import Store
+from .requests import IN_FLIGHT, RequestRecord, put_entry, put_request
+
+# States. An answered job has its results at the endpoint, and not all of them in files here.
+SUBMITTING, SUBMITTED, ANSWERED, FETCHED = "submitting", "submitted", "answered", "fetched"
+REFUSED, FAILED, LOST = "refused", "failed", "lost"
+OPEN = (SUBMITTED, ANSWERED)  # those that another kernel can pick up
+
+
+class StoredFile(NamedTuple):
+    """A file that came of a job. path: absolute.        size: bytes.        caption: what the endpoint calls it."""
+
+    number: int
+    path: str
+    mime: str
+    size: int
+    sha256: str
+    caption: str = ""
+
+
+class StoredJob(NamedTuple):
+    """A job. id: ours, hexadecimal.        at: when it was ordered, in seconds since 1970.
+
+    kind: "image", "speech", "transcript", "music" or "video".        key: digest of what was ordered.
+    parameters: JSON.        api: how it was asked for.        folder: where its files go.
+    state: one of those above.        why: what is wrong with it, in words.        remote: the endpoint's id.
+    seconds: that it took.        answer: what the endpoint has answered, as JSON: addresses of results, or a text.
+    """
+
+    id: str
+    at: float
+    session: str
+    kind: str
+    key: str
+    endpoint: str
+    model: str
+    prompt: str
+    parameters: str
+    api: str = ""
+    folder: str = ""
+    estimated_usd: float | None = None
+    state: str = SUBMITTING
+    why: str = ""
+    remote: str = ""
+    usage: str = "{}"
+    cost_usd: float | None = None
+    seconds: float | None = None
+    answer: str = ""
+
+    @property
+    def used(self) -> Usage:
+        return Usage.from_wire(json_or_none(self.usage))
+
+    @property
+    def record(self) -> RequestRecord:
+        """The request that it is for the budget and the ledger. Its prompt is with the job alone."""
+        question = json.dumps({"role": "user", "content": f"{self.kind}: job {self.id[:8]}"})
+        return RequestRecord(
+            self.id, self.at, "", self.model, "{}", question, self.endpoint, self.session, most_usd=self.estimated_usd
+        )
+
+
+_MARKS = ",".join("?" * len(StoredJob._fields))
+
+
+def begin_job(store: Store, job: StoredJob, check: Callable[[Connection], None]) -> None:
+    """Write a job down before it is sent, with what it may cost. check: of the budget; may raise."""
+
+    def act(db: Connection) -> None:
+        db.execute(f"INSERT INTO media_jobs VALUES ({_MARKS})", job)
+        put_request(store, db, job.record, IN_FLIGHT)
+        check(db)
+
+    store.write(act, keeps_turns=True)
+
+
+def put_job(store: Store, job: StoredJob) -> StoredJob:
+    """Write down how a job stands now. What it costs goes into the ledger once it was, or may have been, accepted."""
+
+    def act(db: Connection) -> None:
+        columns = ", ".join(f"{name} = excluded.{name}" for name in StoredJob._fields)
+        db.execute(f"INSERT INTO media_jobs VALUES ({_MARKS}) ON CONFLICT (id) DO UPDATE SET {columns}", job)
+        if job.state == SUBMITTING:
+            return
+        db.execute("DELETE FROM requests WHERE id = ?", (job.id,))
+        if job.state in (REFUSED, FAILED):  # gateways give the money of a failed job back
+            db.execute("DELETE FROM ledger WHERE request = ?", (job.id,))
+        else:
+            cost = job.estimated_usd if job.cost_usd is None else job.cost_usd
+            put_entry(db, job.record, job.used, cost)
+
+    store.write(act, keeps_turns=True)
+    return job
+
+
+def put_file(store: Store, job: str, file: StoredFile) -> None:
+    insert = "INSERT OR REPLACE INTO media_files VALUES (?,?,?,?,?,?,?)"
+    store.write(lambda db: db.execute(insert, (job, *file)), keeps_turns=True)
+
+
+def move_file(store: Store, job: str, number: int, path: str) -> None:
+    """Note that a file is somewhere else now, as when its notebook was moved."""
+    update = "UPDATE media_files SET path = ? WHERE job = ? AND number = ?"
+    store.write(lambda db: db.execute(update, (path, job, number)), keeps_turns=True)
+
+
+def files_of(store: Store, job: str) -> list[StoredFile]:
+    select = "SELECT number, path, mime, size, sha256, caption FROM media_files WHERE job = ? ORDER BY number"
+    rows = store.find(lambda db: db.execute(select, (job,)).fetchall()) or []
+    return [StoredFile(*row) for row in rows]
+
+
+def latest_job(store: Store, key: str) -> StoredJob | None:
+    """Return the latest job of what was ordered; one that was refused was never made."""
+    select = "SELECT * FROM media_jobs WHERE key = ? AND state <> ? ORDER BY at DESC LIMIT 1"
+    return _job(store.find(lambda db: db.execute(select, (key, REFUSED)).fetchone()))
+
+
+def find_job(store: Store, id: str) -> StoredJob | None:
+    select = "SELECT * FROM media_jobs WHERE id = ?"
+    return _job(store.find(lambda db: db.execute(select, (id,)).fetchone()))
+
+
+def find_jobs(store: Store, named: str = "", most: int = 1000) -> list[StoredJob]:
+    """Return the latest jobs, the newest first. named: the beginning of their id, or the endpoint's id."""
+    select = "SELECT * FROM media_jobs WHERE substr(id, 1, length(?)) = ? OR remote = ? ORDER BY at DESC LIMIT ?"
+    rows = store.find_all(lambda db: db.execute(select, (named, named, named, most)).fetchall())
+    return [StoredJob(*row) for row in rows]
+
+
+def _job(row: Row | None) -> StoredJob | None:
+    return None if row is None else StoredJob(*row)
+
+
+def sweep_jobs(store: Store, is_dead: Callable[[str | None, int | None, float], bool]) -> None:
+    """Mark the jobs whose kernels ended before the endpoint had answered. is_dead: as of `requests.sweep`."""
+
+    def act(db: Connection) -> None:
+        rows = db.execute(
+            "SELECT j.id, j.at, host, pid FROM media_jobs j LEFT JOIN sessions s ON s.id = j.session WHERE state = ?",
+            (SUBMITTING,),
+        ).fetchall()
+        why = "the kernel ended before the endpoint had answered"
+        dead = [(LOST, why, row["id"]) for row in rows if is_dead(row["host"], row["pid"], row["at"])]
+        db.executemany("UPDATE media_jobs SET state = ?, why = ? WHERE id = ?", dead)
+
+    store.write(act, keeps_turns=True)
+
+
+def carry_jobs(memory: Connection, file: Connection) -> None:
+    """Bring the jobs of a store in memory into the file, with their files."""
+    for table in ("media_jobs", "media_files"):
+        for row in memory.execute(f"SELECT * FROM {table}").fetchall():
+            file.execute(f"INSERT OR REPLACE INTO {table} VALUES ({','.join('?' * len(row))})", tuple(row))
+
+
+def prune_jobs(db: Connection, before: float) -> None:
+    """Forget what has ended, and began before that time, in seconds since 1970; the files stay."""
+    marks: Sequence[str] = (SUBMITTING, *OPEN)
+    db.execute(f"DELETE FROM media_jobs WHERE at < ? AND state NOT IN ({','.join('?' * len(marks))})", (before, *marks))
+
+
+def count_files(store: Store) -> int:
+    return store.find(lambda db: int(db.execute("SELECT count(*) FROM media_files").fetchone()[0])) or 0
