@@ -9,11 +9,16 @@ python notebooks/run.py --beside notebooks/conversation.ipynb
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import shutil
+import subprocess
 import sys
 import textwrap
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +40,8 @@ def main() -> None:
     for path in options.notebooks:
         began = time.monotonic()
         choose_store(path, beside=options.beside, anew=options.keep)
-        notebook = executed(path)
+        with server_for(path):
+            notebook = executed(path)
         show(notebook)
         target = path if options.keep else BUILD / path.name
         target.parent.mkdir(exist_ok=True)
@@ -58,6 +64,27 @@ def choose_store(path: Path, *, beside: bool, anew: bool) -> None:
     os.environ["COMET_MAGIC_STORE"] = str(store)
 
 
+@contextmanager
+def server_for(path: Path) -> Iterator[None]:
+    """Start the server that a notebook needs besides the model: a stand-in for what makes pictures, sound and film."""
+    if path.stem != "media":
+        yield
+        return
+    script = Path(__file__).parents[1] / "tests" / "media_server.py"
+    server = subprocess.Popen([sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    settings = {"ENDPOINT": json.loads(server.stdout.readline()), "MEDIA_FOLDER": "build/media_made", "REPLAY": "auto"}
+    former = dict(os.environ)
+    shutil.rmtree(settings["MEDIA_FOLDER"], ignore_errors=True)
+    os.environ.update({f"COMET_MAGIC_{name}": value for name, value in settings.items()})
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(former)
+        server.communicate()
+
+
 def executed(path: Path) -> Any:
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(notebook, timeout=300, kernel_name="python3", extra_arguments=["--log-level=ERROR"])
@@ -75,7 +102,9 @@ def without_times(notebook: Any) -> Any:
 
 def show(notebook: Any) -> None:
     for cell in notebook.cells:
-        if cell.cell_type == "code" and cell.source.lstrip().startswith(("%%claude", "%claude", "comet_magic.ask")):
+        if cell.cell_type == "code" and cell.source.lstrip().startswith(
+            ("%%claude", "%claude", "%%comet", "%comet", "comet_magic.ask")
+        ):
             print(
                 f"\n\033[1m{textwrap.indent(cell.source, '> ')}\033[0m\n"
                 if sys.stdout.isatty()

@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 from cells import Ran
+from codecs_for_tests import tone
+from media_server import MediaServer
 from test_readme import answered, blocks_of
 from wire_server import WireServer
 
 import comet_magic
+from comet_magic.media.video import Videos
 from comet_magic.settings import CometSettings
 
 ROOT = Path(__file__).parents[1]
@@ -25,7 +28,11 @@ RUN = [name for name, page in PAGES.items() if re.search(r"^```(?:ipython|python
 @pytest.mark.parametrize("name", RUN)
 def test_the_blocks_of_a_page_run_in_order(shell: Any, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv("COMETAPI_KEY", "sk-test-0123456789abcdef")
-    with WireServer(answered) as server:
+    is_of_media = name == "how-to/make-pictures-and-sound.md"
+    if is_of_media:
+        monkeypatch.setattr(Videos, "polls_after_s", 0.01)
+        Path("interview.mp3").write_bytes(tone())
+    with MediaServer() if is_of_media else WireServer(answered) as server:
         CometSettings.instance().endpoint = server.url
         for language, block in blocks_of(PAGES[name].read_text("utf-8")):
             if language in ("ipython", "python"):

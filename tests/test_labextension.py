@@ -13,6 +13,7 @@ from hatch_build import write_labextension
 ROOT = Path(__file__).parents[1]
 FILES = {path.name: path.read_text("utf-8") for path in (ROOT / "labextension" / "static").iterdir()}
 FILE = FILES["prose.js"]
+MAGICS = json.loads(re.findall(r"const MAGICS = (\[.*?\]);", FILE)[0])
 # What JupyterLab 4.2 and later share with extensions.
 SHARED = {
     *("@jupyterlab/apputils", "@jupyterlab/codemirror", "@jupyterlab/notebook"),
@@ -44,11 +45,9 @@ def test_they_are_small_and_ask_for_what_is_shared() -> None:
 
 
 def test_it_knows_the_magics_whose_cell_is_a_text(shell: Any) -> None:
-    named = re.search(r"const MAGICS = (\[.*?\]);", FILE)
-    assert named
     magics = shell.magics_manager.magics["cell"]
     ours = [name for name, function in magics.items() if "comet_magic" in getattr(function, "__module__", "")]
-    assert json.loads(named[1]) == ours
+    assert ours == MAGICS
 
 
 def test_bounds_are_those_of_what_is_sent() -> None:
@@ -65,6 +64,7 @@ def test_a_prompt_begins_by_the_same_rule_in_the_page_and_in_the_kernel() -> Non
 
     in_page = re.search(r"const PROMPT = new RegExp\(`(.*)`\)", FILE)
     assert in_page
-    page = in_page[1].replace("\\\\", "\\").replace('${MAGICS.join("|")}', "claude").replace(".*", r"[^\n]*")
+    names = "|".join(MAGICS)
+    page = in_page[1].replace("\\\\", "\\").replace('${MAGICS.join("|")}', names).replace(".*", r"[^\n]*")
     kernel = completion._PROMPT_CELL._pattern
-    assert page == f"^{kernel}".replace("(?=%%claude(?:\\s|$))", "%%(?:claude)(?=\\s|$)")
+    assert page == f"^{kernel}".replace(f"(?=%%(?:{names})(?:\\s|$))", f"%%(?:{names})(?=\\s|$)")

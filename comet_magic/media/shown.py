@@ -94,7 +94,7 @@ def _player(media: Shown, line: str) -> dict[str, Any]:
     tag = "audio" if media.kind == "audio" else "video"
     width = "" if tag == "audio" else ' width="640"'
     player = f'<{tag} controls preload="metadata"{width} src="{escape(source, quote=True)}" title="{title}"></{tag}>'
-    small = f"<figcaption><small>{escape(clean(caption))}</small></figcaption>" if caption else ""
+    small = f"<figcaption><small>{escape(caption)}</small></figcaption>" if caption else ""
     text = "\n".join(filter(None, [plain(media), line]))
     return {"text/html": f"<figure>{player}{small}</figure>", "text/plain": text}
 

@@ -54,9 +54,12 @@ class Offered(NamedTuple):
     kind: str
 
 
-# The magics that may stand above `%%claude`, and run it.
-_PROMPT_CELL = lazy_pattern(r"\s*(?:%%(?:capture|prun|time|timeit)\b[^\n]*\n\s*)*(?=%%claude(?:\s|$))")
-_LINE_MAGIC = lazy_pattern(r"(?:[\w, ]+=)?\s*(%claude\w*)[ \t]+")
+# The magics that may stand above one whose cell is a text, and run it.
+_PROMPT_CELL = lazy_pattern(
+    r"\s*(?:%%(?:capture|prun|time|timeit)\b[^\n]*\n\s*)*"
+    r"(?=%%(?:claude|comet_image|comet_speech|comet_music|comet_video)(?:\s|$))"
+)
+_LINE_MAGIC = lazy_pattern(r"(?:[\w, ]+=)?\s*(%(?:claude|comet)\w*)[ \t]+")
 _OF_PROSE = ("%claude", "%claude_fix")
 
 

@@ -6,6 +6,7 @@ import re
 import shlex
 import types
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from ..settings import ALIASES, EFFORTS
@@ -19,10 +20,16 @@ def line_completions(before: list[str], word: str, magics: CometMagics) -> list[
     """
     from .flags import FIX_FLAGS, ONLY_FLAGS, parser
     from .history_magic import continue_parser, history_parser
+    from .media_flags import MAGICS, media_parser
 
     if not before:
         return None
-    parsers = {"%%claude": parser, "%claude_history": history_parser, "%claude_continue": continue_parser}
+    parsers: dict[str, Any] = {
+        "%%claude": parser,
+        "%claude_history": history_parser,
+        "%claude_continue": continue_parser,
+    }
+    parsers |= {magic: partial(media_parser, magic) for magic in MAGICS}
     without_parser = {"%claude_fix": FIX_FLAGS, **{magic: (flag,) for magic, flag in ONLY_FLAGS.items()}}
     actions: dict[str, Any] = dict.fromkeys(without_parser.get(before[0], ()))
     if before[0] in parsers:
@@ -35,7 +42,9 @@ def line_completions(before: list[str], word: str, magics: CometMagics) -> list[
     if takes_value and flag in ("--export", "--import"):
         return None
     if takes_value and not word.startswith("-"):
-        return _starting(word, _values(flag, magics))
+        return _starting(word, getattr(actions[flag], "choices", None) or _values(flag, magics))
+    if before[0] == "%comet_transcribe" and not word.startswith("-"):
+        return None
     return [candidate for candidate in actions if candidate.startswith("--") and candidate.startswith(word)]
 
 

@@ -120,6 +120,9 @@ class CometMagics(Magics):
           %claude_history    the conversations           %claude_key        enter a key
           %claude_models     the models                  %claude_forget     see and delete what is kept
           %claude_test       check endpoint and key      %claude_help       this list
+          %%comet_image      make a picture              %%comet_speech     speak a text
+          %%comet_music      have a song made            %comet_transcribe  write down what is said
+          %%comet_video      have a film made            %comet_jobs        those that go on; %comet_resume ID
         """
         from .flags import refuse_flags
 

@@ -46,7 +46,9 @@ class MediaOutput:
         self._output.show(_small(line))
 
     def finish(self, made: Made, line: str, *, shows_media: bool) -> None:
-        shown = [bundle(one, line if len(made.media) == 1 else "") for one in made.media] if shows_media else []
+        shown = (
+            [bundle(one, f"{MARK} {line}" if len(made.media) == 1 else "") for one in made.media] if shows_media else []
+        )
         has_line = bool(shown) and "text/html" in shown[0][0] and len(shown) == 1
         if made.text is not None and not made.media:
             shown = [(_transcript(made.text), {})] if shows_media else []

@@ -6,7 +6,8 @@
 (() => {
 "use strict";
 const NAME = "comet_magic";
-const MAGICS = ["claude"]; // whose cell is a text
+// Those whose cell is a text.
+const MAGICS = ["claude", "comet_image", "comet_speech", "comet_music", "comet_video"];
 const MIME = "text/x-comet-prompt";
 const MOST_NESTED = 20000; // characters; of longer prompts only magic, flags and braces are marked
 const PROMPT = new RegExp(`^\\s*(?:%%(?:capture|prun|time|timeit)\\b.*\\n\\s*)*%%(?:${MAGICS.join("|")})(?=\\s|$)`);

@@ -84,7 +84,8 @@ def test_what_the_user_says_comes_first() -> None:
         ({"id": "a", "object": "model", "max_model_len": 4096, "retires_at": None}, OfferedModel("a", context=4096)),
         ({"id": "text-embedding-3-small", "object": "model"}, OfferedModel("text-embedding-3-small", "embedding")),
         ({"id": "whisper-1", "object": "model"}, OfferedModel("whisper-1", "transcript")),
-        ({"id": "x", "model_type": "image", "pricing": {"currency": "USD", "per_request": 0.03}}, OfferedModel("x", "image")),
+        ({"id": "x", "model_type": "image", "pricing": {"currency": "USD", "per_request": 0.03}}, OfferedModel("x", "image", per_request=0.03)),
+        ({"id": "x", "model_type": "video", "pricing": {"per_second": 0.1}}, OfferedModel("x", "video", per_second=0.1)),
         ({"id": "a", "context_length": "many", "pricing": "free", "endpoints": 7}, OfferedModel("a")),
     ],
 )  # fmt: skip

@@ -37,6 +37,8 @@ def test_it_runs_and_says_where(path: Path, tmp_path: Path) -> None:
     for name in (f"build/{path.name}", f"build/{path.stem}.html"):
         assert name in done.stdout
     for cell in executed.cells:
+        if cell.cell_type == "code" and re.match("%%?comet_", cell.source):  # of the notebook on the test server
+            assert cell.outputs[-1].data["text/plain"].splitlines()[-1] in done.stdout
         if cell.cell_type == "code" and re.match(r"%%?claude\b(?!.*--modle)", cell.source):
             displayed = [output for output in cell.outputs if output.output_type == "display_data"]
             # A note on the code of a reply has no usage.
@@ -68,7 +70,7 @@ def test_what_is_committed_is_clean(path: Path) -> None:
     assert all(
         cell.outputs
         for cell in notebook.cells
-        if cell.cell_type == "code" and cell.source.startswith(("%%claude", "%claude "))
+        if cell.cell_type == "code" and cell.source.startswith(("%%claude", "%claude ", "%%comet", "%comet"))
     )
 
 

@@ -432,9 +432,9 @@ def test_without_docstrings_there_is_help_and_tools_are_described(nobody_home: P
 
 def test_the_help_lists_every_command(shell: Any) -> None:
     rows = Ran(shell, "%claude_help").result.result.rows
-    own = shell.magics_manager.registry["CometMagics"].magics
+    kinds = [shell.magics_manager.registry[name].magics for name in ("CometMagics", "MediaMagics")]
     assert [name for name, _ in rows] == sorted(
-        [*(f"%%{name}" for name in own["cell"]), *(f"%{name}" for name in own["line"])]
+        f"{sign}{name}" for own in kinds for sign, kind in (("%%", "cell"), ("%", "line")) for name in own[kind]
     )
     assert all(words.endswith((".", "?", ":")) or "`" in words for _, words in rows)
     assert {"%%claude", "%claude_forecast", "%claude_help", "%claude_panel"} <= {name for name, _ in rows}
