@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 HAS_FFMPEG = shutil.which("ffmpeg") is not None
-HAS_SPEECH = HAS_FFMPEG and shutil.which("espeak-ng") is not None
+HAS_CODECS = HAS_FFMPEG and shutil.which("espeak-ng") is not None
 
 
 @cache

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from codecs_for_tests import HAS_CODECS
 from wire_server import Received, Script, WireServer
 
 from comet_magic.exchange import session
@@ -44,9 +45,15 @@ SLOW_WORDS = (
 )
 
 
+_OF_CODECS = {"MediaServer", "film", "gateway", "picture", "sound", "spoken", "tone"}  # what modules import
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what `make quick` leaves out."""
+    """Mark what `make quick` leaves out, and what needs programs that are not here."""
+    without = pytest.mark.skip(reason="no ffmpeg, or no espeak-ng: apt-get install ffmpeg espeak-ng")
     for item in items:
+        if not HAS_CODECS and isinstance(item, pytest.Function) and _OF_CODECS & set(vars(item.module)):
+            item.add_marker(without)
         source = inspect.getsource(item.function) if isinstance(item, pytest.Function) else "@given"
         is_slow = item.path.parent.name in SLOW_FOLDERS or item.path.name in SLOW_FILES
         if is_slow or any(word in source for word in SLOW_WORDS):

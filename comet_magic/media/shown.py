@@ -92,11 +92,11 @@ def _player(media: Shown, line: str) -> dict[str, Any]:
         said.append(f"{size / 1e6:,.1f} MB: the player reads the file, which is not in the notebook")
     caption = " · ".join(filter(None, said))
     tag = "audio" if media.kind == "audio" else "video"
-    width = "" if tag == "audio" else ' width="640"'
+    width = "" if tag == "audio" else ' width="480"'
     player = f'<{tag} controls preload="metadata"{width} src="{escape(source, quote=True)}" title="{title}"></{tag}>'
-    small = f"<figcaption><small>{escape(caption)}</small></figcaption>" if caption else ""
+    small = f"<br><small>{escape(caption)}</small>" if caption else ""
     text = "\n".join(filter(None, [plain(media), line]))
-    return {"text/html": f"<figure>{player}{small}</figure>", "text/plain": text}
+    return {"text/html": f"<div>{player}{small}</div>", "text/plain": text}
 
 
 def linked(path: Path) -> str:

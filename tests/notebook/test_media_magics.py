@@ -57,13 +57,13 @@ def test_a_picture_is_one_output_with_its_words_and_a_line(server: MediaServer, 
 def test_a_player_has_its_source_on_itself(server: MediaServer, shell: Any) -> None:
     (shown,) = outputs(shell, '%%comet_speech --voice nova\nGood <script>alert(1)</script> & "morning"')
     html = shown.data["text/html"]
-    assert html.startswith('<figure><audio controls preload="metadata" src="data:audio/mpeg;base64,')
+    assert html.startswith('<div><audio controls preload="metadata" src="data:audio/mpeg;base64,')
     assert "<source" not in html
     assert "<script" not in html
     assert 'title="Good &lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;morning&quot;"' in html
     assert shown.data["text/plain"].count("\n") == 1
     (shown,) = outputs(shell, "%%comet_video\nA boat drifts")
-    assert '<video controls preload="metadata" width="640" src="data:video/mp4;base64,' in shown.data["text/html"]
+    assert '<video controls preload="metadata" width="480" src="data:video/mp4;base64,' in shown.data["text/html"]
 
 
 def test_a_large_picture_is_shown_smaller_and_kept_whole(server: MediaServer, shell: Any) -> None:
