@@ -62,10 +62,14 @@ def make_folder(folder: Path) -> None:
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as error:
-        raise ConfigError(
-            f"nothing can be written into {shown_path(folder)}: {error.strerror or error}",
-            "nothing was sent; set CometSettings.media_folder to another folder",
-        ) from None
+        refusal = unwritable(folder, error)
+        refusal.hint = f"nothing was sent; {refusal.hint}"
+        raise refusal from None
+
+
+def unwritable(folder: Path | str, error: OSError) -> ConfigError:
+    what = f"nothing can be written into {shown_path(folder)}: {error.strerror or error}"
+    return ConfigError(what, "set CometSettings.media_folder to another folder")
 
 
 def part_path(folder: Path, job: str, number: int) -> Path:

@@ -15,8 +15,8 @@ from .service import (
     Result,
     checked,
     inputs_of,
+    job_id,
     json_call,
-    no_result,
     percent,
     reason,
     state_of,
@@ -38,10 +38,7 @@ class Replicate:
 
     def answer(self, bodies: list[Body]) -> Answer:
         said = checked(bodies[0])
-        remote = said.get("id") if isinstance(said, dict) else None
-        if not isinstance(remote, str) or not remote:
-            raise no_result("job", said)
-        return _prediction(said, remote)
+        return _prediction(said, job_id(said, "id"))
 
     def poll_path(self, remote: str) -> str:
         return f"/replicate/v1/predictions/{quote(remote, safe='')}"
@@ -79,11 +76,7 @@ class Midjourney:
         return [json_call("/mj/submit/imagine", body)]
 
     def answer(self, bodies: list[Body]) -> Answer:
-        said = checked(bodies[0])
-        remote = said.get("result") if isinstance(said, dict) else None
-        if not isinstance(remote, str | int) or not remote:
-            raise no_result("job", said)
-        return Answer(str(remote))
+        return Answer(job_id(checked(bodies[0]), "result"))
 
     def poll_path(self, remote: str) -> str:
         return f"/mj/task/{quote(remote, safe='')}/fetch"

@@ -23,14 +23,15 @@ from ..messages.usage import Usage
 from ..settings import CometSettings
 from ..store import media as media_store
 from ..store.database import Store
-from ..store.media import ANSWERED, FAILED, FETCHED, LOST, REFUSED, SUBMITTED, StoredFile, StoredJob
+from ..store.media import ANSWERED, FAILED, FETCHED, LOST, REFUSED, SUBMITTED, StoredJob
 from ..strict_json import json_or_none
 from .durations import seconds_of
-from .file_type import AUDIO, IMAGE, VIDEO, FileType, described, file_type
-from .files import digest_of, found_again, free_paths, part_path, put_in_place, stem_of
+from .file_type import AUDIO, IMAGE, VIDEO, FileType
+from .files import found_again, unwritable
 from .images import Previews
 from .money import Rate, cost_of
 from .order import Order
+from .saving import JobFiles
 from .service import CAME, Answer, Body, Call, NoResult, Result, Service
 from .wire import CutOff, Gone, Wire
 
@@ -48,7 +49,10 @@ class Screen(Protocol):
 
 
 class Making:
-    """A job that this process works on. job: how it stands.        preview: the latest draft of a picture."""
+    """A job that this process works on. job: how it stands.        preview: the latest draft of a picture.
+
+    session: that pays for it.
+    """
 
     def __init__(
         self, job: StoredJob, order: Order, service: Service, wire: Wire, store: Store, session: Session,
@@ -56,9 +60,9 @@ class Making:
     ) -> None:  # fmt: skip
         self.job, self.order = job, order
         self.preview = b""
-        self._service, self._wire, self._store, self._session = service, wire, store, session
+        self._service, self._wire, self._store, self.session = service, wire, store, session
         self._rate = rate
-        self._most = int(settings.media_limit_mb * 1e6)
+        self._files = JobFiles(job, store, wire, int(settings.media_limit_mb * 1e6))
         self._wait_s, self._retries = settings.media_wait_s, settings.retries
         self._began: float | None = None
         self._came = 0  # bytes of a result
@@ -149,9 +153,9 @@ class Making:
         job = self.job
         cost = cost_of(self.order, self._rate, usage, 0, None) if any(n is not None for n in usage) else None
         self._put(state, why, cost_usd=cost, answer="")
-        self._session.promise(job.id, 0.0)
+        self.session.promise(job.id, 0.0)
         if state == LOST:
-            self._session.count(usage, job.estimated_usd if cost is None else cost)
+            self.session.count(usage, job.estimated_usd if cost is None else cost)
 
     def _take(self, answer: Answer) -> None:
         """Write down an answer, and what came with it. Raises: CometError where the job is over without a result."""
@@ -169,7 +173,7 @@ class Making:
         """Raises: APIError with the endpoint's reason."""
         why = answer.why or "the endpoint gives no reason"
         self._put(FAILED, why, remote=answer.remote or self.job.remote, answer="")
-        self._session.promise(self.job.id, 0.0)
+        self.session.promise(self.job.id, 0.0)
         raise APIError(
             f"the job failed: {why}",
             f"it is not charged, if the gateway refunds it; --fresh orders it anew; its job is {self.name}",
@@ -233,7 +237,8 @@ class Making:
             try:
                 self._saved(number, result, paint)
                 saved += 1
-            except CometError as error:
+            except (CometError, OSError) as raised:
+                error = raised if isinstance(raised, CometError) else unwritable(self.job.folder, raised)
                 failures.append(error)
                 which = f"{self.order.nouns[0]} {number} of {len(results)}: " if len(results) > 1 else ""
                 problems.append(f"{which}{error.what}")
@@ -245,7 +250,7 @@ class Making:
         why = "; ".join(problems)
         if unfinished:
             self._put(LOST, "the answer was cut off; what came is kept", usage=_usage_json(answer.usage))
-            self._session.promise(self.job.id, 0.0)
+            self.session.promise(self.job.id, 0.0)
             files = ", ".join(file.path for file in media_store.files_of(self._store, self.job.id))
             what = "cut off: the answer ended before its end"
             raise TransportError(what, f"{CAME}in {files}; --fresh orders it anew", kind="cut")
@@ -261,9 +266,20 @@ class Making:
         known = [seconds_of(Path(file.path).read_bytes()) for file in media_store.files_of(self._store, self.job.id)]
         return None if None in known else sum(seconds or 0.0 for seconds in known)
 
+    def keep_what_is_here(self) -> None:
+        """End a job whose results came with its answer, of which a kernel that ended has written only some."""
+        files = media_store.files_of(self._store, self.job.id)
+        here = [file for file in files if found_again(file, self.job.id, Path(self.job.folder))]
+        media_store.drop_files(self._store, self.job.id, [file.number for file in files if file not in here])
+        why = "the kernel ended before all of it was written"
+        if here:
+            self._put(FETCHED, why, answer="")
+        else:
+            self._end(LOST, why, Usage())
+
     def _count(self, usage: Usage, cost: float | None) -> None:
-        self._session.promise(self.job.id, 0.0)
-        self._session.count(usage, self.job.estimated_usd if cost is None else cost)
+        self.session.promise(self.job.id, 0.0)
+        self.session.count(usage, self.job.estimated_usd if cost is None else cost)
 
     def _without_result(self, problems: list[str], failures: list[CometError], *, has_address: bool) -> None:
         """Raises: CometError. What is at an address may be fetched later, and is kept."""
@@ -274,61 +290,22 @@ class Making:
             hint = next((one.hint for one in failures if one.hint), "")
             raise Gone(f"the {noun} is finished, and is not to be had: {why}", hint or f"its job is {self.name}")
         self._put(FAILED, why, answer="")
-        self._session.promise(self.job.id, 0.0)
+        self.session.promise(self.job.id, 0.0)
         raise APIError(f"no {noun}: {why}", "it may have been billed; --fresh orders it anew", status=200)
 
     def _saved(self, number: int, result: Result, paint: Callable[[], None] = lambda: None) -> Path:
         """Return the file of a result. Raises: CometError where it is none."""
-        job, folder = self.job, Path(self.job.folder)
-        known = {file.number: file for file in media_store.files_of(self._store, job.id)}
-        if (file := known.get(number)) and (path := found_again(file, job.id, folder)):
-            return path
-        if result.problem:
-            raise Gone(result.problem)
-        folder.mkdir(parents=True, exist_ok=True)
-        part = part_path(folder, job.id, number)
-        if result.content:
-            part.write_bytes(result.content)
-            first = result.content[:64]
-        else:
-            first = self._wire.fetch(result.address, part, self._most, lambda got: self._fetching(got, paint))
-        kind = file_type(first, WANTED[job.kind])
-        if kind is None or kind.kind != WANTED[job.kind]:
-            part.unlink(missing_ok=True)
-            what = described(first) if kind is None else kind.mime
-            raise Gone(f"what came is {what}, and no {self.order.nouns[0]}", f"its job is {self.name}")
-        caption = without_key(result.caption, self._wire.client.endpoint.key)
-        return self._named(part, number, kind, caption, known.get(number))
 
-    def _fetching(self, got: int, paint: Callable[[], None]) -> None:
-        self._came = got
-        paint()
+        def fetching(got: int) -> None:
+            self._came = got
+            paint()
 
-    def _named(
-        self, part: Path, number: int, kind: FileType, caption: str, former: StoredFile | None = None
-    ) -> Path:  # fmt: skip
-        """Give a part its name, written down before it has it: a kernel that is killed leaves one file, or none."""
-        job = self.job
-        size, digest = part.stat().st_size, digest_of(part)
-        stem = stem_of(caption if job.kind == "music" and caption else job.prompt, job.kind)
-        paths = free_paths(part.parent, stem, kind.extension)
-        path = Path(former.path) if former and not Path(former.path).exists() else next(paths)
-        while True:
-            file = StoredFile(number, str(path.resolve()), kind.mime, size, digest, caption)
-            media_store.put_file(self._store, job.id, file)
-            if put_in_place(part, path):
-                return path
-            path = next(paths)
+        return self._files.save(number, result, WANTED[self.job.kind], fetching)
 
     def _transcribed(self, answer: Answer) -> None:
-        job = self.job
         if self.order.wants in ("srt", "vtt"):
-            folder = Path(job.folder)
-            folder.mkdir(parents=True, exist_ok=True)
-            part = part_path(folder, job.id, 1)
-            part.write_text(str(answer.text), "utf-8")
             mime = "text/vtt" if self.order.wants == "vtt" else "application/x-subrip"
-            self._named(part, 1, FileType(mime, f".{self.order.wants}"), "")
+            self._files.save_text(str(answer.text), FileType(mime, f".{self.order.wants}"))
         cost = cost_of(self.order, self._rate, answer.usage, 1, answer.seconds)
         seconds = None if self._began is None else time.monotonic() - self._began
         text = json.dumps({"text": answer.text}, ensure_ascii=False)

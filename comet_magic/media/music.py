@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .order import Order
-from .service import Answer, Body, Call, Result, checked, json_call, no_result, percent, reason, state_of
+from .service import Answer, Body, Call, Result, checked, job_id, json_call, no_result, percent, reason, state_of
 
 
 class Suno:
@@ -28,10 +28,7 @@ class Suno:
     def answer(self, bodies: list[Body]) -> Answer:
         said = checked(bodies[0])
         data = said.get("data") if isinstance(said, dict) else None
-        remote = data.get("task_id") or data.get("id") if isinstance(data, dict) else data
-        if not isinstance(remote, str) or not remote:
-            raise no_result("job", said)
-        return Answer(remote)
+        return Answer(job_id(data, "task_id", "id") if isinstance(data, dict) else job_id(said, "data"))
 
     def poll_path(self, remote: str) -> str:
         return f"/suno/fetch/{remote}"

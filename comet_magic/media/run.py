@@ -245,17 +245,16 @@ def _finish(
     if making.job.state == SUBMITTED:
         making.save(making.wait(screen), lambda: screen.paint(making.line))
     elif making.job.state == ANSWERED:
-        fresh = making.wait(screen) if making.job.remote else results_of(making.job)
-        making.save(fresh, lambda: screen.paint(making.line))
+        answer = making.wait(screen) if making.job.remote else results_of(making.job)
+        if answer.remote or answer.results:
+            making.save(answer, lambda: screen.paint(making.line))
+        else:
+            making.keep_what_is_here()
     job = media_store.find_job(store, making.job.id) or making.job
     if job.state != FETCHED:
-        return _go_on_failed(job)
+        return _go_on(job, settings, making.session, store, Path(job.folder), screen)
     made = _from_files(job, store, Path(job.folder))
     return made._replace(notes=(*made.notes, *notes), again_from="")
-
-
-def _go_on_failed(job: StoredJob) -> Made:
-    raise ConfigError(f"job {job.id[:8]} is {job.state}: {job.why}", "%comet_jobs lists the jobs")
 
 
 def _wait_for(future: Future[None], paint: Callable[[], None]) -> None:

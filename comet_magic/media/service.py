@@ -232,5 +232,18 @@ def no_result(what: str, said: object) -> NoResult:
     )
 
 
+def job_id(said: object, *names: str) -> str:
+    """Return the id of a job from what a submission was answered. names: of the fields in which it may stand.
+
+    Raises: NoResult where there is none.
+    """
+    fields = said if isinstance(said, dict) else {}
+    ids = (fields.get(name) for name in names)
+    found = next((one for one in ids if isinstance(one, str | int) and not isinstance(one, bool) and one), None)
+    if found is None:
+        raise no_result("job", said)
+    return str(found)
+
+
 def inputs_of(order: Order, role: str = "") -> list[Input]:
     return [one for one in order.inputs if one.role == role]

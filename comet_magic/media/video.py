@@ -17,8 +17,8 @@ from .service import (
     checked,
     decoded,
     inputs_of,
+    job_id,
     json_call,
-    no_result,
     percent,
     reason,
     state_of,
@@ -38,12 +38,8 @@ class Videos:
         return [Call("/v1/videos", *multipart(parts))]
 
     def answer(self, bodies: list[Body]) -> Answer:
-        said = checked(bodies[0])
-        task = _task(said)
-        remote = task.get("id") or task.get("task_id")
-        if not isinstance(remote, str | int) or not remote:
-            raise no_result("job", said)
-        return _standing(task, str(remote))
+        task = _task(checked(bodies[0]))
+        return _standing(task, job_id(task, "id", "task_id"))
 
     def poll_path(self, remote: str) -> str:
         return f"/v1/videos/{quote(remote, safe='')}"
@@ -73,11 +69,7 @@ class Kling:
         return [json_call(self.PATH, {"model_name": model, "prompt": order.prompt, **given})]
 
     def answer(self, bodies: list[Body]) -> Answer:
-        said = checked(bodies[0])
-        remote = _task(said).get("task_id")
-        if not isinstance(remote, str | int) or not remote:
-            raise no_result("job", said)
-        return Answer(str(remote))
+        return Answer(job_id(_task(checked(bodies[0])), "task_id"))
 
     def poll_path(self, remote: str) -> str:
         return f"{self.PATH}/{quote(remote, safe='')}"
@@ -108,11 +100,7 @@ class Veo:
         return [json_call(f"/v1beta/models/{model}:predictLongRunning", body)]
 
     def answer(self, bodies: list[Body]) -> Answer:
-        said = checked(bodies[0])
-        remote = said.get("name") if isinstance(said, dict) else None
-        if not isinstance(remote, str) or not remote:
-            raise no_result("job", said)
-        return Answer(remote)
+        return Answer(job_id(checked(bodies[0]), "name"))
 
     def poll_path(self, remote: str) -> str:
         return f"/v1beta/{quote(remote)}"

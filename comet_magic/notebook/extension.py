@@ -61,7 +61,7 @@ def load(shell: InteractiveShell) -> None:
         undo.callback(CometSettings.clear_instance)
         undo.callback(hide_in_errors)
         settings.ask_about_origin = _allow_origin
-        for one in (magics, MediaMagics(magics)):
+        for one in (magics, MediaMagics(shell, magics.executions)):
             shell.register_magics(one)
             undo.callback(_forget_magics, shell, one)
         _append_name(shell, undo)

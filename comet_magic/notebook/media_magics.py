@@ -12,16 +12,16 @@ from ..errors import ConfigError
 if TYPE_CHECKING:
     from ..media.order import Order
     from ..media.prompt import Filled
-    from .magics import CometMagics
+    from .executions import Executions
 
 
 @magics_class
 class MediaMagics(Magics):
     """Everything behind the notebook's edge is imported when it is first used, so that loading is quick."""
 
-    def __init__(self, magics: CometMagics) -> None:
-        super().__init__(magics.shell)
-        self._magics = magics
+    def __init__(self, shell: Any, executions: Executions) -> None:
+        super().__init__(shell)
+        self._executions = executions
 
     @no_var_expand
     @cell_magic
@@ -235,7 +235,7 @@ class MediaMagics(Magics):
         from .cell import local_names
         from .named import named
 
-        scope = {**self._magics.executions.names(), **self.shell.user_ns, **local_names(self.shell)}
+        scope = {**self._executions.names(), **self.shell.user_ns, **local_names(self.shell)}
         return named(flag, expression, scope, "it takes a picture or a sound by its name")
 
     def _filled(self, kind: str, cell: str, *, is_literal: bool) -> Filled:
@@ -243,7 +243,7 @@ class MediaMagics(Magics):
         from ..settings import CometSettings
         from .cell import as_typed, local_names
 
-        prompt, names = as_typed(self.shell, cell), self._magics.executions.names()
+        prompt, names = as_typed(self.shell, cell), self._executions.names()
         namespace = None
         if "{{" in prompt and not is_literal:
             namespace = {**names, **self.shell.user_ns, **local_names(self.shell)}

@@ -118,6 +118,14 @@ def move_file(store: Store, job: str, number: int, path: str) -> None:
     store.write(lambda db: db.execute(update, (path, job, number)), keeps_turns=True)
 
 
+def drop_files(store: Store, job: str, numbers: Sequence[int]) -> None:
+    """Forget files that were never written."""
+    rows = [(job, number) for number in numbers]
+    store.write(
+        lambda db: db.executemany("DELETE FROM media_files WHERE job = ? AND number = ?", rows), keeps_turns=True
+    )
+
+
 def files_of(store: Store, job: str) -> list[StoredFile]:
     select = "SELECT number, path, mime, size, sha256, caption FROM media_files WHERE job = ? ORDER BY number"
     rows = store.find(lambda db: db.execute(select, (job,)).fetchall()) or []

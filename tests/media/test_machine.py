@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from codecs_for_tests import film, picture
+from codecs_for_tests import b64, film, picture
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from media_server import KEY, Gateway, path_of
@@ -23,11 +23,15 @@ from comet_magic import CometError, ConfigError
 from comet_magic.api.transport import HTTPRequest, HTTPResponse
 from comet_magic.errors import TransportError
 from comet_magic.exchange import session
-from comet_magic.media import making, run, wire
+from comet_magic.media import making, run, saving, wire
 from comet_magic.settings import CometSettings
 from comet_magic.store import media as media_store
 
 FILM, LOOK, CONTENT = "/v1/videos", "/v1/videos/v1", "/v1/videos/v1/content"
+DRAWN = "/v1/images/generations"
+
+
+PICTURE = picture()
 
 
 class Killed(BaseException):
@@ -44,7 +48,8 @@ class Faulty:
     def __call__(self, request: HTTPRequest) -> HTTPResponse:
         fault = self.faults.pop(0) if self.faults else "fine"
         path = request.url.partition("9999")[2]
-        if path == FILM and fault not in ("unreached", "busy"):
+        is_submission = path in (FILM, DRAWN)
+        if is_submission and fault not in ("unreached", "busy"):
             self.made += 1
         match fault:
             case "unreached":
@@ -53,14 +58,16 @@ class Faulty:
                 raise TransportError("reset", kind="reset")
             case "busy":
                 return HTTPResponse(503, {}, [b"busy"])
-            case "interrupt" if path != FILM:  # a submission is on a thread of its own
+            case "interrupt" if not is_submission:  # a submission is on a thread of its own
                 raise KeyboardInterrupt
-            case "killed" if path != FILM:
+            case "killed" if not is_submission:
                 raise Killed
             case "cut" if path == CONTENT:
                 return HTTPResponse(200, {"content-length": str(len(film()))}, [film()[:500]])
         if path == FILM:
             return _answer({"id": "v1", "status": "queued"})
+        if path == DRAWN:
+            return _answer({"data": [{"b64_json": b64(PICTURE)}, {"b64_json": b64(PICTURE)}]})
         if path == LOOK:
             return _answer({"id": "v1", "status": "in_progress" if fault == "running" else "completed"})
         return HTTPResponse(200, {"content-length": str(len(film()))}, [film()[:500], film()[500:]])
@@ -95,13 +102,14 @@ def of_today() -> CometSettings:
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
+    kind=st.sampled_from(["image", "video"]),
     rounds=st.lists(
         st.tuples(st.lists(FAULTS, max_size=7), st.booleans(), st.sampled_from(["", "write", "link", "put"])),
         max_size=5,
-    )
+    ),
 )
 def test_whatever_comes_there_is_one_submission_and_one_file(
-    faulty: Faulty, nobody_home: Path, rounds: list[tuple[list[str], bool, str]]
+    faulty: Faulty, nobody_home: Path, kind: str, rounds: list[tuple[list[str], bool, str]]
 ) -> None:
     folder = nobody_home / os.urandom(6).hex()
     of_today().media_folder = str(folder)
@@ -113,7 +121,10 @@ def test_whatever_comes_there_is_one_submission_and_one_file(
         with pytest.MonkeyPatch.context() as patch:
             _die(patch, dies_at)
             try:
-                made = comet_magic.video(prompt, model="film-1")
+                if kind == "video":
+                    made = [comet_magic.video(prompt, model="film-1")]
+                else:
+                    made = comet_magic.image(prompt, model="draw-1", n=2)
             except (CometError, KeyboardInterrupt, Killed):
                 pass
         known = [
@@ -122,16 +133,18 @@ def test_whatever_comes_there_is_one_submission_and_one_file(
             if job.prompt == prompt
         ]
         of_it = [job for job in known if job.state != "refused"]
-        files = [path for path in folder.glob("*") if path.suffix == ".mp4"]
+        files = [path for path in folder.glob("*") if path.suffix in (".mp4", ".png")]
         assert len(of_it) <= 1, "it was ordered twice"
-        assert len(files) <= 1, "there are two files"
+        assert len(files) <= (1 if kind == "video" else 2), "there are too many files"
         assert faulty.made <= 1, "it was sent twice"
     (job,) = of_it or [known[0]]
     if job.state == "fetched":
-        assert files[0].read_bytes() == film()
         assert made is not None
-        assert made.path == files[0]
-        assert [path.name for path in folder.iterdir()] == [files[0].name], "something is left behind"
+        assert sorted(one.path for one in made) == sorted(files)
+        assert all(one.bytes == (film() if kind == "video" else PICTURE) for one in made)
+        assert kind == "image" or [path.name for path in folder.iterdir()] == [files[0].name], (
+            "something is left behind"
+        )
     else:
         assert job.state in ("lost", "refused", "failed"), job
         assert job.why, "it does not say what it is"
@@ -144,7 +157,7 @@ def _die(patch: pytest.MonkeyPatch, at: str) -> None:
         raise Killed
 
     if at:
-        place = {"write": (wire, "_written"), "link": (making, "put_in_place"), "put": (media_store, "put_file")}[at]
+        place = {"write": (wire, "_written"), "link": (saving, "put_in_place"), "put": (media_store, "put_file")}[at]
         patch.setattr(*place, killed)
 
 
