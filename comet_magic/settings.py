@@ -585,7 +585,11 @@ class CometSettings(SingletonConfigurable):
         return bool(os.environ.get("COMET_API_KEY"))
 
 
-_FORMS = {"dialects": "{'qwen*': 'chat'}", "aliases": "{'luna': 'gpt-6-luna'}", "prices": "{'gpt-6-luna': [0.25, 2]}"}
+_FORMS = {
+    "dialects": "{'qwen*': 'chat'}", "aliases": "{'luna': 'gpt-6-luna'}",
+    "prices": "{'gpt-6-luna': [0.25, 2]}",
+    "media_models": "{'image': '…'}, whose keys are image, speech, transcript, music and video",
+}  # fmt: skip
 _NOT_SETTINGS = ("has_used_key", "folder", "ask_about_origin")
 
 

@@ -69,7 +69,7 @@ HELD_BY = {
     "notebook/test_row_runs.py": "rows.progress notebook.rows_display",
     "media/test_images.py": "generating media.image_jobs media.model media.prompt media.orders media.service media.media",
     "media/test_audio.py": "media.speech media.transcripts media.wav media.file_type media.durations",
-    "media/test_jobs.py": "media.music media.video media.wire media.making media.money media.files media.dry_run notebook.jobs_table",
+    "media/test_jobs.py": "media.music media.video media.wire media.running media.money media.files media.dry_run notebook.jobs_table",
     "media/test_machine.py": "media.run media.order media.saving store.media",
     "notebook/test_media_magics.py": "notebook.media_cells notebook.media_display notebook.media_flags notebook.status_display media.shown",
     "api/test_chat.py": "api.body api.portable api.chat_body api.chat_events api.inline_pictures api.responses_body api.responses_events",

@@ -375,7 +375,7 @@ def _is_name(value: object) -> bool:
 def refusal(response: HTTPResponse) -> APIError:
     """Return the error in a response whose status is no success."""
     if response.status < 400:
-        location = response.headers.get("location", "an unnamed place")
+        location = response.headers.get("location", "an unnamed place").partition("?")[0]  # behind it, what signs it
         return APIError(
             f"{response.status}: the endpoint redirects to {location}, which is not followed: the key would go there",
             "set CometSettings.endpoint to the address that answers itself",

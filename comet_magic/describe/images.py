@@ -289,7 +289,7 @@ def as_image(content: bytes) -> Any:
     try:
         pillow = _pillow()
     except ConfigError:
-        raise ConfigError("Pillow is not installed, which opens pictures", "%pip install pillow") from None
+        raise ConfigError("Pillow, which opens pictures, is not installed", "%pip install pillow") from None
     with _opened(content, pillow) as opened:
         return opened.copy()
 

@@ -97,7 +97,7 @@ class Session:
         self._lock = threading.RLock()
         self._promises: dict[str, float] = {}
         self._models: dict[tuple[Store, str], tuple[dict[str, OfferedModel], float]] = {}
-        self._models_fetched: dict[str, float] = {}
+        self._models_fetched: dict[tuple[Store, str], float] = {}
         self._list_problems: dict[str, str] = {}
         self.began = time.strftime("%Y%m%d-%H%M%S")
 
@@ -209,7 +209,7 @@ class Session:
             try:
                 self._keep_models(store, endpoint, fetch)
             except TransportError as error:
-                self._models_fetched[endpoint] = time.time() - MODELS_RETRY_S + LIST_RETRY_S
+                self._models_fetched[store, endpoint] = time.time() - MODELS_RETRY_S + LIST_RETRY_S
                 why = f"the endpoint's list of models did not come ({error.what}), so the model was asked as messages"
                 self._list_problems[endpoint] = f"{why}; CometSettings.dialects names another API"
             except CometError:  # it has none, which says enough
@@ -230,9 +230,9 @@ class Session:
         """Return whether the endpoint is to be asked now, which is noted."""
         self.known_models(store, endpoint)
         at, now = self._models[store, endpoint][1], time.time()
-        is_due = now - at > MODELS_HOLD_S and now - self._models_fetched.get(endpoint, 0) > MODELS_RETRY_S
+        is_due = now - at > MODELS_HOLD_S and now - self._models_fetched.get((store, endpoint), 0) > MODELS_RETRY_S
         if is_due:
-            self._models_fetched[endpoint] = now
+            self._models_fetched[store, endpoint] = now
         return is_due
 
     def _keep_models(self, store: Store, endpoint: str, fetch: Callable[[], dict[str, OfferedModel]]) -> None:

@@ -2,35 +2,51 @@
 
 from __future__ import annotations
 
+import json
+
 from ..keys import without_key
+from ..store.media import FETCHED
 from ..text import clean, dollars, escaped, many
 from .durations import seconds_of
 from .order import TRANSCRIPT, Order
-from .run import Ready
+from .run import Prepared, day
+from .running import AGAIN
 
 
 class MediaDryRun:
     """Displays itself: an order as it would be sent, without any key in it."""
 
-    def __init__(self, order: Order, ready: Ready) -> None:
-        self._order, self._ready = without_key(order, ready.endpoint.key), ready
+    def __init__(self, order: Order, prepared: Prepared) -> None:
+        self._order, self._ready = without_key(order, prepared.endpoint.key), prepared.ready
+        self._endpoint, self._known = prepared.endpoint.name, prepared.known
 
     @property
     def lines(self) -> list[str]:
+        if (job := self._known) is not None:
+            standing = {FETCHED: "is there, and would be shown at no cost"}.get(job.state, f"is {job.state}")
+            return [
+                "Nothing was sent: this is a dry run.",
+                f"Nothing would be sent either: this {self._order.nouns[0]} was ordered on {day(job)}, and {standing};"
+                f" its job is {job.id[:8]}",
+                f"{AGAIN}, at {self._cost}",
+            ]
         order, ready = self._order, self._ready
         noun = f"a {order.nouns[0]}" if order.number == 1 else f"{order.number} {order.nouns[1]}"
         paths = " and ".join(dict.fromkeys(call.path for call in ready.calls))
         times = f", in {many(len(ready.calls), 'request')}" if len(ready.calls) > 1 else ""
         why = f" ({ready.model.note})" if ready.model.note else ""
-        usd = ready.estimate.usd
-        money = f"at most ≈ {dollars(usd)}: {ready.estimate.how}" if usd is not None else ready.estimate.how
         return [
             "Nothing was sent: this is a dry run.",
-            f"It would order {noun} from {ready.model.name}{why} at {ready.endpoint.name}{paths}{times}",
-            f"cost: {money}",
+            f"It would ask for {noun} from {ready.model.name}{why} at {self._endpoint}{paths}{times}",
+            f"cost: {self._cost}",
             f"with: {self._along()}",
-            *([f"parameters: {dict(order.parameters)}"] if order.parameters else []),
+            *([f"parameters: {json.dumps(order.parameters, ensure_ascii=False)}"] if order.parameters else []),
         ]
+
+    @property
+    def _cost(self) -> str:
+        usd, how = self._ready.estimate
+        return how if usd is None else f"about {dollars(usd)} at most: {how}"
 
     def _along(self) -> str:
         order = self._order

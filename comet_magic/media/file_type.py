@@ -65,8 +65,8 @@ def _of_brand(brand: bytes, wanted: str) -> FileType:
 def described(content: bytes) -> str:
     """Return what something is that is no picture, sound or film, in words."""
     if not content:
-        return "nothing at all"
+        return "empty"
     if _TEXTS.match(content[:200]):
         is_page = content.lstrip()[:1] == b"<"
         return "a page of HTML" if is_page else "a text in JSON"
-    return "of no known format"
+    return "bytes of an unknown format"

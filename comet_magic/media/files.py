@@ -72,9 +72,16 @@ def unwritable(folder: Path | str, error: OSError) -> ConfigError:
     return ConfigError(what, "set CometSettings.media_folder to another folder")
 
 
-def part_path(folder: Path, job: str, number: int) -> Path:
-    """Return where a result is while it comes: the same each time, so that a second try leaves nothing behind."""
-    return folder / f".{job[:12]}-{number}.part"
+def part_path(folder: Path, job: str, number: int, session: str) -> Path:
+    """Return where a result is while it comes; each kernel has a place of its own."""
+    return folder / f".{job[:12]}-{number}-{session[:6]}.part"
+
+
+def drop_parts(folder: Path, job: str) -> None:
+    """Remove what kernels that were killed have left of a job."""
+    for part in folder.glob(f".{job[:12]}-*.part"):
+        with contextlib.suppress(OSError):
+            part.unlink()
 
 
 def digest_of(path: Path) -> str:
@@ -102,18 +109,25 @@ def put_in_place(part: Path, path: Path) -> bool:
     return True
 
 
-def found_again(file: StoredFile, job: str, folder: Path) -> Path | None:
+def find_file(file: StoredFile, job: str, folder: Path) -> Path | None:
     """Return where a file is: where it was put, or under its name in the folder of now; None where it has gone.
 
     A file that stopped short of its name, as when a kernel was killed, gets it now.
     """
-    for path in dict.fromkeys([Path(file.path), folder / Path(file.path).name]):
+    places = dict.fromkeys([Path(file.path), folder / Path(file.path).name])
+    for path in places:
         if _is(path, file):
             return path
-    part = part_path(Path(file.path).parent, job, file.number)
-    if _is(part, file) and put_in_place(part, Path(file.path)):
-        return Path(file.path)
+    for part in Path(file.path).parent.glob(f".{job[:12]}-{file.number}-*.part"):
+        if _is(part, file) and put_in_place(part, Path(file.path)):
+            return Path(file.path)
     return None
+
+
+def find_changed(file: StoredFile) -> Path | None:
+    """Return the path of a file that was changed since; None where there is none."""
+    path = Path(file.path)
+    return path if path.is_file() else None
 
 
 def _is(path: Path, file: StoredFile) -> bool:

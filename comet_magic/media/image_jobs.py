@@ -71,6 +71,10 @@ class Midjourney:
     polls_after_s = 3.0
 
     def calls(self, order: Order, model: str) -> list[Call]:
+        if inputs_of(order, "mask"):
+            raise ConfigError("Midjourney takes no mask", "nothing was sent")
+        if order.number > 1:
+            raise ConfigError("Midjourney makes one picture a time from here", "nothing was sent; leave -n out")
         pictures = [f"data:{one.mime};base64,{base64.b64encode(one.content).decode()}" for one in inputs_of(order)]
         body = {"prompt": order.prompt, **({"base64Array": pictures} if pictures else {}), **order.parameters}
         return [json_call("/mj/submit/imagine", body)]

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..api.sse import SSEDecoder
 from ..api.transport import multipart
-from ..errors import ConfigError
+from ..errors import APIError, ConfigError
 from ..strict_json import json_or_none
 from .order import Order
 from .service import (
@@ -21,7 +21,9 @@ from .service import (
     Result,
     checked,
     decoded,
+    form_text,
     inputs_of,
+    is_data,
     json_call,
     no_result,
     token_usage,
@@ -48,7 +50,7 @@ class Images(AnswersAtOnce):
             most = f"{MOST_PICTURES} pictures of {MOST_PICTURE_BYTES // 10**6} MB each"
             raise ConfigError(f"the endpoint takes at most {most}", _NOT_SENT)
         name = "image" if len(pictures) == 1 else "image[]"
-        parts: list[tuple[str, Any]] = [(key, _as_text(value)) for key, value in fields.items()]
+        parts: list[tuple[str, Any]] = [(key, form_text(value)) for key, value in fields.items()]
         parts += [(name, (one.name, one.content, one.mime)) for one in pictures]
         parts += [("mask", (one.name, one.content, one.mime)) for one in masks]
         return [Call("/v1/images/edits", *multipart(parts))]
@@ -59,18 +61,17 @@ class Images(AnswersAtOnce):
             return _streamed(body)
         said = checked(body)
         data = said.get("data") if isinstance(said, dict) else None
+        if isinstance(data, dict):  # one picture alone, or an envelope around it
+            data = data["data"] if isinstance(data.get("data"), list) else [data]
         if not isinstance(data, list) or not data:
             raise no_result("picture", _words(said))
         results = tuple(_result(one) for one in data)
         return Answer(is_done=True, results=results, usage=token_usage(said.get("usage")))
 
 
-def _as_text(value: Any) -> str:
-    """Return a value as it stands in a form."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
 def _result(one: Any) -> Result:
+    if isinstance(one, str):
+        one = {"url" if "://" in one[:10] or is_data(one) else "b64_json": one}
     if not isinstance(one, dict):
         return Result(problem="the endpoint's answer has something else in its place")
     caption = str(one.get("revised_prompt") or "")
@@ -78,8 +79,6 @@ def _result(one: Any) -> Result:
         content = decoded(text)
         return Result(content, caption=caption, problem="" if content else "its base64 is damaged")
     address = one.get("url")
-    if isinstance(address, str) and address.startswith("data:"):
-        return Result(decoded(address), caption=caption)
     if isinstance(address, str) and address:
         return Result(address=address, caption=caption)
     return Result(problem="the endpoint's answer has neither a picture nor an address")
@@ -139,6 +138,8 @@ class Gemini(AnswersAtOnce):
             {"inlineData": {"mimeType": one.mime, "data": base64.b64encode(one.content).decode()}}
             for one in inputs_of(order)
         ]
+        if inputs_of(order, "mask"):
+            raise ConfigError("this model takes no mask", _NOT_SENT)
         given = dict(order.parameters)
         shape = _shape(str(given.pop("size"))) if given.get("size") else {}
         config: dict[str, Any] = {"responseModalities": ["TEXT", "IMAGE"], **given}
@@ -153,14 +154,22 @@ class Gemini(AnswersAtOnce):
     def answer(self, bodies: list[Body]) -> Answer:
         results: list[Result] = []
         used = token_usage(None)
+        errors: list[APIError] = []
         for body in bodies:
-            said = checked(body)
+            try:
+                said = checked(body)
+            except APIError as error:
+                errors.append(error)
+                results.append(Result(problem=error.what))
+                continue
             found = list(_drawn(said))
             if found:
                 results.append(found[-1])  # those before it are drafts
             used += token_usage(said.get("usageMetadata")) if isinstance(said, dict) else used
             if not found:
                 results.append(Result(problem=_why_none(said)))
+        if errors and len(errors) == len(bodies):
+            raise errors[0]
         if not any(result.content for result in results):
             raise no_result("picture", results[0].problem)
         return Answer(is_done=True, results=tuple(results), usage=used)

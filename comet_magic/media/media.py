@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -15,6 +14,11 @@ from ..messages.usage import Usage
 from ..text import one_line, shown_path
 
 NOT_REPORTED = Usage()
+_ENDINGS = {
+    ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp",
+    ".mp3": "audio/mpeg", ".wav": "audio/wav", ".flac": "audio/flac", ".ogg": "audio/ogg", ".mp4": "video/mp4",
+    ".srt": "application/x-subrip", ".vtt": "text/vtt",
+}  # fmt: skip
 
 if TYPE_CHECKING:
     import numpy
@@ -24,25 +28,24 @@ if TYPE_CHECKING:
 class Media:
     """A picture, a sound or a film that was made.
 
-    path: of its file.        mime: by its first bytes, as `image/png`.        prompt: what it was made of.
-    model: that made it.        parameters: those that were given.        caption: what the endpoint calls it, or "".
-    usage: tokens, as far as they were reported.        cost: US dollars, estimated; None where no price is known.
-    id: of its job.        seconds: that it took to make.        when: it was ordered, in seconds since 1970.
-    is_unfinished: it is the last that came before the answer was cut off.
+    path: File that it is in.        mime: Media type by the file's first bytes, as `image/png`.
+    prompt: Text of which it was made.        model: Model that made it.        parameters: Those that were given.
+    caption: Title or words of the endpoint, or "".        usage: Tokens, as far as they were reported.
+    cost: US dollars, estimated; with several from one order, its share. None where no price is known.
+    id: Job that made it.        seconds: Time that making it took.        when: Seconds since 1970 at its order.
     """
 
     path: Path
     mime: str
     prompt: str
     model: str = ""
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict, hash=False)
     caption: str = ""
     usage: Usage = NOT_REPORTED
     cost: float | None = None
     id: str = ""
     seconds: float | None = None
     when: float = 0.0
-    is_unfinished: bool = False
 
     @property
     def kind(self) -> str:
@@ -56,7 +59,7 @@ class Media:
             return self.path.read_bytes()
         except OSError as error:
             what = f"the file {shown_path(self.path)} cannot be read: {error.strerror or error}"
-            raise ConfigError(what, "put it back, or make it again with --fresh") from None
+            raise ConfigError(what, "put it back, or make it again: --fresh, fresh=True in Python") from None
 
     @property
     def text(self) -> str:
@@ -90,24 +93,29 @@ class Media:
         try:
             import soundfile
         except (ImportError, OSError):
-            raise ConfigError("soundfile is not installed, which reads sound", "%pip install soundfile") from None
+            raise ConfigError("soundfile, which reads sound, is not installed", "%pip install soundfile") from None
         try:
             samples, _ = soundfile.read(BytesIO(self.bytes), dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
             raise ConfigError(f"soundfile cannot read {self.mime}: {error}", "its bytes are in .bytes") from None
         return samples  # type: ignore[no-any-return]  # soundfile is not typed
 
-    def save(self, path: str | Path) -> Path:
-        """Copy the file to `path`, or into it where that is a folder. Returns: where it is.
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Copy the file to `path`, or into it where that is a folder. Returns: the path of the copy.
 
-        Raises: ConfigError where a file is there already, or none can be written.
+        Raises: ConfigError where a file is there already, unless `overwrite`; where the name's ending is that of
+        another format; or where none can be written.
         """
         goal = Path(path).expanduser()
         goal = goal / self.path.name if goal.is_dir() else goal
-        if goal.exists():
-            raise ConfigError(f"there is a file {shown_path(goal)} already", "nothing was written; take another name")
+        if goal.exists() and not overwrite:
+            raise ConfigError(f"there is a file {shown_path(goal)} already", "nothing was written; overwrite=True does")
+        if goal.suffix.lower() in _ENDINGS and _ENDINGS[goal.suffix.lower()] != self.mime:
+            hint = f"nothing was written; {goal.with_suffix(self.path.suffix).name} is its name"
+            raise ConfigError(f"this is {self.mime}, and {goal.name} is the name of another format", hint)
+        content = self.bytes
         try:
-            shutil.copyfile(self.path, goal)
+            goal.write_bytes(content)
         except OSError as error:
             raise ConfigError(f"{shown_path(goal)} cannot be written: {error.strerror or error}", "") from None
         return goal

@@ -17,7 +17,7 @@ from .music import Suno
 from .order import IMAGE, MUSIC, SPEECH, TRANSCRIPT, Order
 from .service import Service
 from .speech import PCMSpeech, Speech
-from .transcripts import TEXT, Transcripts
+from .transcripts import Transcripts, check_model
 from .video import Kling, Veo, Videos
 
 APIS: dict[str, tuple[str, ...]] = {
@@ -34,23 +34,36 @@ class Chosen(NamedTuple):
     note: str = ""
 
 
-def choose_model(order: Order, named: str, offered: Mapping[str, OfferedModel], own: Mapping[str, object]) -> Chosen:
+# Families that are closed, or close within weeks, and of which many lists do not say so.
+# Source: OpenAI's page of deprecations, and Google's, as of 2026-11-24.
+_CLOSING = re.compile(
+    r"dall-e|gpt-image-1(?:\b|-mini|\.5)|chatgpt-image|sora|gemini-2\.5-flash-image|chirp-v?3-0", re.I
+)
+
+
+def choose_model(
+    order: Order, named: str, offered: Mapping[str, OfferedModel], own: Mapping[str, object], *, is_sure: bool = False
+) -> Chosen:  # fmt: skip
     """Return the model for an order. named: by the user, "" by nobody.        offered: the endpoint's list.
 
-    own: `CometSettings.prices`.
-    Raises: ConfigError where nobody names one, and the list has none of that kind.
+    own: `CometSettings.prices`.        is_sure: whether the name is right, whatever it looks like.
+    Raises: ConfigError for a name that is nearly one of the list; or where nobody names one, and the list has none.
     """
     if named:
-        return Chosen(named, offered.get(named))
+        return _named(order, named, {} if is_sure and named not in offered else offered)
     today = time.strftime("%Y-%m-%d")
-    usable = [one for one in offered.values() if one.kind == order.kind and not "" < one.shuts_down <= today]
-    hint = f"name one with -m, or set CometSettings.media_models = {{'{order.kind}': '…'}}"
+    usable = [
+        one for one in offered.values()
+        if one.kind == order.kind and not "" < one.shuts_down <= today
+        and not _CLOSING.search(one.id) and _can(order, one.id)
+    ]  # fmt: skip
     if not usable:
         article = "an" if order.kind == IMAGE else "a"
-        what = (
-            f"no {order.kind} model is in its list" if offered else f"it does not say which {order.kind} models it has"
+        why = f"no {order.kind} model is in its list" if offered else "its list of models did not come, or it has none"
+        raise ConfigError(
+            f"{article} {order.kind} model is needed, and the endpoint offers none: {why}",
+            f"name one with -m, or set CometSettings.media_models = {{'{order.kind}': '…'}}",
         )
-        raise ConfigError(f"{article} {order.kind} model is needed, and the endpoint cannot tell one: {what}", hint)
 
     def cost(one: OfferedModel) -> float:
         usd = estimate(order, rate_of(one.id, own, one)).usd
@@ -60,6 +73,30 @@ def choose_model(order: Order, named: str, offered: Mapping[str, OfferedModel], 
     chosen = min(lasting, key=cost)
     priced = "the cheapest" if cost(chosen) < float("inf") else "the first"
     return Chosen(chosen.id, chosen, f"{priced} {order.kind} model in the endpoint's list" if len(lasting) > 1 else "")
+
+
+def _named(order: Order, name: str, offered: Mapping[str, OfferedModel]) -> Chosen:
+    if (known := offered.get(name)) is not None:
+        is_other = known.kind not in (order.kind, "chat")
+        return Chosen(name, known, f"by the endpoint's list, {name} is for {known.kind}" if is_other else "")
+    of_kind = [one.id for one in offered.values() if one.kind == order.kind]
+    if of_kind and (near := did_you_mean(name, of_kind)):
+        raise ConfigError(
+            f"{name} is not in the endpoint's list{near}",
+            f"nothing was sent; if it is right: CometSettings.aliases = {{{name!r}: {name!r}}}",
+        )
+    return Chosen(name, None, f"{name} is not in the endpoint's list" if offered else "")
+
+
+def _can(order: Order, model: str) -> bool:
+    """Return whether a model can do what a transcript is wanted for; others can, as far as is known."""
+    if order.kind != TRANSCRIPT:
+        return True
+    try:
+        check_model(model, order.form, translates=order.api == "translations")
+    except ConfigError:
+        return False
+    return True
 
 
 def service_for(order: Order, model: str) -> Service:
@@ -73,7 +110,7 @@ def service_for(order: Order, model: str) -> Service:
     if order.kind == SPEECH:
         return PCMSpeech() if order.parameters.get("response_format") == "pcm" else Speech()
     if order.kind == TRANSCRIPT:
-        return Transcripts(order.wants or TEXT, translates=order.api == "translations")
+        return Transcripts(order.form, translates=order.api == "translations")
     if order.kind == MUSIC:
         return Suno()
     if order.api == "kling" or (not order.api and re.match(r"kling", model, re.I)):
@@ -89,9 +126,3 @@ def _of_image(api: str, model: str) -> Service:
     if api == "midjourney" or (not api and re.match(r"mj|midjourney", model, re.I)):
         return Midjourney()
     return Images()
-
-
-def service_named(kind: str, api: str, wants: str, parameters: Mapping[str, object]) -> Service:
-    """Return the service of a job that was written down. api: its name."""
-    order = Order(kind, "", api=api, parameters=parameters, wants=wants)
-    return service_for(order, "")

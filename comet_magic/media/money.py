@@ -6,6 +6,7 @@ A list has prices for tokens, for each thing that is made, or for each second. W
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from ..messages.models import OfferedModel
 from ..messages.prices import Price, media_price, own_price
 from ..messages.tokens import estimated_tokens
 from ..messages.usage import Usage
+from ..text import many
 from .order import IMAGE, SPEECH, TRANSCRIPT, VIDEO, Order
 
 # Output tokens of a picture of 1024 × 1024. Source: OpenAI's guide to pictures; `auto` may be any of them.
@@ -21,7 +23,7 @@ _PICTURE_TOKENS = {"low": 410, "medium": 1600, "high": 6300}
 TOKENS_OF_INPUT = 1600  # of a picture that goes along
 # As gateways count it: a minute of sound is 1,000 tokens.
 TOKENS_A_SECOND = 1000 / 60
-CHARACTERS_A_SECOND = 12.0  # of speech
+CHARACTERS_A_SECOND, DENSE_CHARACTERS_A_SECOND = 12.0, 4.0  # of speech; the other, of scripts without letters
 LONGEST_FILM_S = 15.0  # of any model's films, where no length is given. Source: CometAPI's reference for Seedance
 
 
@@ -58,13 +60,21 @@ class Estimate(NamedTuple):
     how: str
 
 
-def estimate(order: Order, rate: Rate | None, seconds: float | None = None) -> Estimate:
-    """Return what an order may cost. seconds: of the sound that goes along, where that is known."""
+def estimate(order: Order, rate: Rate | None, seconds: float | None = None, requests: int = 1) -> Estimate:
+    """Return what an order may cost. seconds: of the sound that goes along, where that is known.
+
+    requests: in how many it is sent.
+    """
     if rate is None:
         return Estimate(None, "no price is known")
     length_s = _length_s(order, seconds)
     if rate.per_request is not None:
-        return Estimate(rate.per_request * order.number, f"{rate.source} of a {order.nouns[0]}")
+        times = order.number if order.kind == IMAGE else requests
+        each = order.nouns[0] if order.kind == IMAGE else "request"
+        how = f"{rate.source} of a {each}" if times == 1 else f"{rate.source}, for {times} {order.nouns[1]}"
+        return Estimate(
+            rate.per_request * times, how if order.kind == IMAGE else f"{rate.source}, for {many(times, each)}"
+        )
     if rate.per_second is not None:
         if length_s is None:
             return Estimate(None, f"${rate.per_second:g} a second, and its length is not known")
@@ -80,14 +90,25 @@ def _length_s(order: Order, seconds: float | None) -> float | None:
     if order.kind == TRANSCRIPT:
         return seconds
     if order.kind == SPEECH:
-        return math.ceil(len(order.prompt) / CHARACTERS_A_SECOND)
+        is_dense = any(ord(character) >= 0x2E80 for character in order.prompt)
+        a_second = (DENSE_CHARACTERS_A_SECOND if is_dense else CHARACTERS_A_SECOND) * min(
+            _number(order, "speed") or 1, 1
+        )
+        return math.ceil(len(order.prompt) / a_second)
     if order.kind == VIDEO:
-        given = order.parameters.get("seconds", order.parameters.get("duration"))
-        try:
-            return LONGEST_FILM_S if given is None else float(given)
-        except (TypeError, ValueError):
-            return LONGEST_FILM_S
+        known = [_number(order, name) for name in ("seconds", "duration", "durationSeconds")]
+        times = max([1.0, *(_number(order, name) or 0 for name in ("n", "sampleCount"))])
+        return max((one for one in known if one), default=LONGEST_FILM_S) * times
     return None
+
+
+def _number(order: Order, name: str) -> float | None:
+    """Return a parameter that is a number above 0; None for others."""
+    try:
+        number = float(order.parameters[name])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return number if 0 < number < math.inf else None
 
 
 def _tokens(order: Order, length_s: float | None) -> tuple[int, int] | None:
@@ -104,6 +125,8 @@ def _tokens(order: Order, length_s: float | None) -> tuple[int, int] | None:
 
 def _area(order: Order) -> float:
     """Return how many times 1024 × 1024 pixels a picture has; at least one."""
+    if of_gemini := re.search(r"\b([124])k\b", str(order.parameters.get("size", "")), re.I):
+        return float(of_gemini[1]) ** 2
     wide, found, high = str(order.parameters.get("size", "")).replace("×", "x").partition("x")
     if found and wide.isdigit() and high.isdigit():
         return max(1.0, int(wide) * int(high) / 1024**2)
@@ -116,7 +139,7 @@ def cost_of(order: Order, rate: Rate | None, usage: Usage, made: int, seconds: f
     if rate is None:
         return None
     if rate.per_request is not None:
-        return rate.per_request * (max(made, 1) if order.kind == IMAGE else 1)
+        return rate.per_request * max(made, 1) if order.kind == IMAGE else None  # the others: as estimated
     if rate.per_second is not None:
         length_s = seconds if seconds is not None else _length_s(order, None)
         return None if length_s is None else rate.per_second * length_s

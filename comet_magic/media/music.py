@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 from .order import Order
-from .service import Answer, Body, Call, Result, checked, job_id, json_call, no_result, percent, reason, state_of
+from .service import (
+    JOB_IDS,
+    Answer,
+    Body,
+    Call,
+    Result,
+    checked,
+    job_id,
+    json_call,
+    no_result,
+    percent,
+    reason,
+    state_of,
+)
 
 
 class Suno:
-    """Suno's API. A prompt is a description; lyrics, or a title, make it a song of one's own words."""
+    """Suno's API. A prompt describes the song; with lyrics it is their style."""
 
     name = "suno"
     polls_after_s = 10.0
 
     def calls(self, order: Order, model: str) -> list[Call]:
         given = dict(order.parameters)
-        lyrics = given.pop("lyrics", None)
         # Without `mv`, gateways name a version that is retired.
         body: dict[str, Any] = {"mv": model}
-        if lyrics or {"title", "tags"} & given.keys():
-            body |= {"prompt": lyrics or order.prompt, **({"tags": order.prompt} if lyrics and order.prompt else {})}
+        if lyrics := given.pop("lyrics", None):
+            styles = filter(None, [given.pop("tags", None), order.prompt])
+            body |= {"prompt": lyrics, "tags": ", ".join(styles)}
         else:
             body |= {"gpt_description_prompt": order.prompt}
         return [json_call("/suno/submit/music", {**body, **given})]
@@ -28,14 +42,15 @@ class Suno:
     def answer(self, bodies: list[Body]) -> Answer:
         said = checked(bodies[0])
         data = said.get("data") if isinstance(said, dict) else None
-        return Answer(job_id(data, "task_id", "id") if isinstance(data, dict) else job_id(said, "data"))
+        return Answer(job_id(data, *JOB_IDS) if isinstance(data, dict) else job_id(said, "data"))
 
     def poll_path(self, remote: str) -> str:
-        return f"/suno/fetch/{remote}"
+        return f"/suno/fetch/{quote(remote, safe='')}"
 
     def status(self, body: Body, remote: str) -> Answer:
         said = checked(body)
         task = said.get("data") if isinstance(said, dict) else None
+        task = task[0] if isinstance(task, list) and task else task
         if not isinstance(task, dict):
             raise no_result("job", said)
         word = str(task.get("status") or "")

@@ -29,7 +29,7 @@ class Order(NamedTuple):
 
     model: as it was named; "": one of the endpoint's list.        api: how it is asked for; "": by the model's name.
     number: how many are wanted.        parameters: those that were given, by the endpoint's names.
-    wants: what a transcript is to be: "text", "segments", "srt" or "vtt".
+    form: of a transcript: "" for a text, "segments", "srt" or "vtt".
     """
 
     kind: str
@@ -39,7 +39,7 @@ class Order(NamedTuple):
     number: int = 1
     parameters: Mapping[str, Any] = {}
     inputs: tuple[Input, ...] = ()
-    wants: str = ""
+    form: str = ""
 
     def key(self, endpoint: str) -> str:
         """Return what is the same for the same order, at each run and in each process."""
@@ -52,7 +52,7 @@ class Order(NamedTuple):
             self.number,
             self.parameters,
             inputs,
-            self.wants,
+            self.form,
             endpoint,
         ]
         return sha256(json.dumps(said, sort_keys=True, ensure_ascii=True).encode()).hexdigest()

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from numbers import Number
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
-from ..describe.images import image, is_picture, picture
+from ..describe.images import is_picture
 from ..describe.question import limits_of, value_of
+from ..describe.registry import describe
 from ..describe.template import Reference, pieces
-from ..errors import ConfigError
+from ..errors import CometError, ConfigError
 from ..messages.image_size import media_type
 from ..messages.message import Message
 from ..redaction import REDACTED
 from ..settings import CometSettings
-from ..text import many
+from ..text import many, shown_path, whole_text
 from .file_type import file_type
 from .media import Media
 from .order import IMAGE, VIDEO, Input
@@ -40,10 +41,11 @@ def fill_prompt(kind: str, prompt: str, namespace: Mapping[str, Any] | None, set
     """
     if not isinstance(prompt, str):
         raise ConfigError(f"a prompt is a text, not {type(prompt).__name__}", "nothing was sent")
+    prompt = whole_text(prompt)
     parts: list[str] = []
     inputs: list[Input] = []
     known: dict[str, str] = {}
-    limits = limits_of(settings)._replace(image_pixels=MOST_PIXELS)
+    limits = limits_of(settings)
     scope = {"Path": Path, **(namespace or {})}
     for piece in pieces(prompt) if namespace is not None else [prompt]:
         if isinstance(piece, Reference):
@@ -52,13 +54,15 @@ def fill_prompt(kind: str, prompt: str, namespace: Mapping[str, Any] | None, set
                 text = _as_text(value)
                 if text is not None:
                     limits.refuse_values(str(piece))
-                    known[piece.source] = limits.hide(text)
+                    known[piece.source] = limits.hide(whole_text(text))
                 elif kind in (IMAGE, VIDEO):
-                    inputs.append(picture_of(value, str(piece), settings, f"image-{len(inputs) + 1}"))
-                    known[piece.source] = f"image {len(inputs)}"
+                    new = pictures_of(value, str(piece), settings, len(inputs))
+                    names = [f"image {len(inputs) + at}" for at in range(1, len(new) + 1)]
+                    known[piece.source] = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+                    inputs += new
                 else:
                     raise ConfigError(
-                        f"{piece} is a {type(value).__name__}, and here only texts and numbers can stand",
+                        f"{piece} is a {type(value).__name__}, and only texts and numbers can stand here",
                         "nothing was sent; write what is to be said of it",
                     )
             parts.append(known[piece.source])
@@ -66,9 +70,9 @@ def fill_prompt(kind: str, prompt: str, namespace: Mapping[str, Any] | None, set
             parts.append(piece)
     text = "".join(parts).strip()
     if not text:
-        raise ConfigError("there is nothing to send: the prompt is empty", "write it below the line")
-    hidden = text.count(REDACTED)
-    return Filled(text, tuple(inputs), f"{many(hidden, 'secret')} redacted" if hidden else "")
+        raise ConfigError("there is nothing to send: the prompt is empty", "a cell has it below its first line")
+    hidden = text.count(REDACTED) - prompt.count(REDACTED)
+    return Filled(text, tuple(inputs), f"{many(hidden, 'secret')} redacted" if hidden > 0 else "")
 
 
 def _as_text(value: Any) -> str | None:
@@ -83,43 +87,60 @@ def _as_text(value: Any) -> str | None:
     return str(value.item()) if is_scalar else None
 
 
-def picture_of(value: Any, name: str, settings: CometSettings, stem: str, role: str = "") -> Input:
-    """Return a picture, a figure or a file as what goes along. name: as errors call it.
+def pictures_of(value: Any, name: str, settings: CometSettings, before: int) -> list[Input]:
+    """Return pictures, figures or files as what goes along. name: as errors call it.
 
+    value: one of them, or several.        before: how many go along already; they are numbered from there.
     Raises: ConfigError for what is no picture, or where values are not shared.
     """
-    limits = limits_of(settings)._replace(image_pixels=MOST_PIXELS)
-    limits.refuse_values(f"a picture ({name})")
+    if value is None:
+        return []
+    is_several = isinstance(value, list | tuple) or (isinstance(value, Iterator) and not hasattr(value, "read"))
+    several = list(value) if is_several and not is_picture(value) else [value]
+    if several:
+        limits_of(settings).refuse_values(f"a picture ({name})")
+    found: list[Input] = []
+    for one in several:
+        try:
+            contents = _contents(one, settings)
+        except CometError as error:
+            raise ConfigError(f"{name}: {error.what}", error.hint) from None
+        except Exception as error:  # whatever draws it raises what it likes
+            raise ConfigError(f"{name} cannot be drawn: {error}", "nothing was sent") from error
+        if not contents:
+            raise ConfigError(f"{name} is a {type(one).__name__}, and no picture", _PICTURES)
+        for content in contents:
+            kind = file_type(content)
+            if kind is None or kind.kind != IMAGE:
+                raise ConfigError(f"{name} is a {type(one).__name__}, and no picture", _PICTURES)
+            found.append(Input(content, f"image-{before + len(found) + 1}{kind.extension}", kind.mime))
+    return found
+
+
+_PICTURES = "nothing was sent; it takes a figure, an image, the path of one, or what %%comet_image made"
+
+
+def _contents(value: Any, settings: CometSettings) -> list[bytes]:
+    """Return the bytes of the pictures in a value: as they are in a file, or as a notebook shows them."""
     if isinstance(value, Media):
         value = value.bytes
     if isinstance(value, str | PurePath):
         value = read_file(value)
-    if isinstance(value, bytes | bytearray) and (mime := media_type(bytes(value))) and mime.startswith("image/"):
-        found = file_type(bytes(value))
-        assert found is not None
-        return Input(bytes(value), stem + found.extension, found.mime, role)
-    try:
-        shown = picture(value, limits) if is_picture(value) else image(bytes(value), name, limits)
-    except TypeError:
-        what = f"{name} is a {type(value).__name__}, and no picture"
-        raise ConfigError(
-            what, "nothing was sent; a figure, an image, a file of one, or what %%comet_image made"
-        ) from None
-    except ConfigError as error:
-        raise ConfigError(f"{name}: {error.what}", error.hint) from None
-    (block,) = shown.attached or (None,)
-    if block is None:
-        raise ConfigError(f"{name}: {shown.text}", "nothing was sent")
-    source: Any = block["source"]
-    content = base64.b64decode(source["data"])
-    extension = {"image/jpeg": ".jpg"}.get(source["media_type"], f".{source['media_type'].partition('/')[2]}")
-    return Input(content, stem + extension, source["media_type"], role)
+    if isinstance(value, bytes | bytearray | memoryview):
+        content = bytes(value)
+        if (media_type(content) or "").startswith("image/"):
+            return [content]
+        value = content
+    limits = limits_of(settings)._replace(image_pixels=MOST_PIXELS)
+    blocks = [block for one in describe(value, limits) for block in one.attached if block.get("type") == "image"]
+    sources: list[Any] = [block["source"] for block in blocks]
+    return [base64.b64decode(source["data"]) for source in sources]
 
 
 def read_file(path: str | PurePath) -> bytes:
     """Return what is in a file. Raises: ConfigError where it cannot be read."""
     try:
         return Path(path).expanduser().read_bytes()
-    except OSError as error:
-        what = f"the file {path} cannot be read: {error.strerror or error}"
-        raise ConfigError(what, f"nothing was sent; the current folder is {Path.cwd()}") from None
+    except (OSError, ValueError, RuntimeError) as error:
+        what = f"the file {path} cannot be read: {getattr(error, 'strerror', None) or error}"
+        raise ConfigError(what, f"nothing was sent; the current folder is {shown_path(Path.cwd())}") from None

@@ -6,16 +6,16 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, wait
+from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..api.client import TimeLimits, client_for
 from ..api.endpoint import Endpoint, find_endpoint
 from ..background import in_background
-from ..errors import NO_THREAD, NO_THREAD_HINT, ConfigError, TransportError
+from ..errors import NO_THREAD, NO_THREAD_HINT, CometError, ConfigError, TransportError
 from ..exchange import budget, cells
 from ..exchange.offered import offered_now
 from ..exchange.session import Session
@@ -23,18 +23,20 @@ from ..keys import without_key
 from ..settings import CometSettings, budget_limits
 from ..store import media as media_store
 from ..store.database import Store
-from ..store.media import ANSWERED, FAILED, FETCHED, LOST, SUBMITTED, SUBMITTING, StoredJob
+from ..store.media import ANSWERED, FAILED, FETCHED, LOST, OPEN, REFUSED, SUBMITTING, StoredFile, StoredJob
 from ..strict_json import json_or_none
 from ..text import dollars
 from .durations import seconds_of
-from .files import found_again, make_folder, media_folder
-from .making import TICK_S, Making, Screen, results_of
+from .files import find_changed, find_file, make_folder, media_folder
 from .media import Media
-from .model import Chosen, choose_model, service_for, service_named
-from .money import Estimate, estimate, rate_of
-from .order import NOUNS, Order
-from .service import Call
+from .model import Chosen, choose_model, service_for
+from .money import Estimate, Rate, estimate, rate_of
+from .order import NOUNS, TRANSCRIPT, Order
+from .running import AGAIN, TICK_S, RunningJob, Screen
+from .service import Call, Service
 from .wire import Wire
+
+OTHER_KERNEL_S = 0.5  # seconds between two looks at what another kernel does
 
 
 class Made(NamedTuple):
@@ -50,8 +52,31 @@ class Made(NamedTuple):
     again_from: str = ""
 
 
-_running: dict[str, tuple[Making, Future[None]]] = {}  # by the job's id, what this process waits for
-_lock = threading.Lock()
+class Ready(NamedTuple):
+    """An order that could be sent now. rate: what the model costs, where that is known."""
+
+    model: Chosen
+    service: Service
+    calls: list[Call]
+    rate: Rate | None
+    estimate: Estimate
+
+
+_running: dict[str, RunningJob] = {}  # by the job's id, what this process waits for
+_fetching: dict[str, threading.Lock] = {}  # by the job's id
+_lock = threading.RLock()
+
+
+def _forget_running() -> None:
+    """Forget what the parent of a fork waits for: its threads are not here."""
+    global _lock
+    _lock = threading.RLock()
+    _running.clear()
+    _fetching.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_running)
 
 
 def make(
@@ -63,60 +88,68 @@ def make(
     Raises: ConfigError where nothing may be sent, or nothing more; APIError, TransportError; KeyboardInterrupt, which
     ends the wait and not the job.
     """
-    endpoint = _endpoint(order, settings)
-    store = session.store(settings)
-    folder = media_folder(settings, cells.notebook_path(settings))
-    key = order.key(endpoint.name)
-    if not is_fresh and settings.replay != "never" and (known := media_store.latest_job(store, key)):
-        return _go_on(known, settings, session, store, folder, screen)
-    if settings.replay == "only":
-        what = f"this {order.nouns[0]} was not made yet, and with CometSettings.replay = 'only' nothing is sent"
-        raise ConfigError(what, "set it to 'auto' for that")
-    if order.inputs and not settings.share_values:
-        raise ConfigError(
-            "nothing was sent: share_values is off, and pictures and sound are values",
-            "CometSettings.share_values = True",
-        )
+    endpoint, store = _endpoint(order, settings), session.store(settings)
+    order = _with_model(order, settings)
+    place = _Place(settings, session, store, screen)
+    if not is_fresh and (known := known_job(order, settings, store, endpoint)):
+        return place.go_on(known)
+    _check_sharing(order, settings)
     ready = _prepared(order, settings, session, store, endpoint)
-    make_folder(folder)
-    given = {"count": order.number, "parameters": dict(order.parameters), "wants": order.wants}
+    make_folder(place.folder)
+    given = {"count": order.number, "parameters": dict(order.parameters), "form": order.form}
     job = StoredJob(
-        os.urandom(16).hex(), time.time(), session.id, order.kind, key, endpoint.name, ready.model.name, order.prompt,
-        json.dumps(given), ready.api, str(folder.resolve()), ready.estimate.usd,
+        os.urandom(16).hex(), time.time(), session.id, order.kind, order.key(endpoint.name), endpoint.name,
+        ready.model.name, order.prompt, json.dumps(given), ready.service.name, str(place.folder.resolve()),
+        ready.estimate.usd,
     )  # fmt: skip
-    job = without_key(job, endpoint.key)
-    making = _making(job, order, settings, session, store, endpoint)
+    running = place.running(without_key(job, endpoint.key), order, ready.service, endpoint, ready.rate)
+    if other := _begin(running, ready, settings, store, is_fresh=is_fresh or settings.replay == "never"):
+        return place.go_on(other)
+    notes = (ready.model.note,) if ready.model.note else ()
+    return place.wait_for(running, running.sending, notes)
+
+
+def _begin(
+    running: RunningJob, ready: Ready, settings: CometSettings, store: Store, *, is_fresh: bool
+) -> StoredJob | None:  # fmt: skip
+    """Write a job down and send it. Returns: the same that another thread or kernel has begun; then nothing is sent."""
+    job, session = running.job, running.session
     limits = budget_limits(settings.budget)
     if limits and job.estimated_usd is None:
         raise ConfigError(
             f"not sent: there is a budget, and what {job.model} costs is not known: {ready.estimate.how}",
-            f"say a price in US dollars: CometSettings.prices = {{{job.model!r}: {{'request': 0.04}}}}, or 'second';"
-            " or set CometSettings.budget = None",
+            f"set a price in US dollars, CometSettings.prices = {{{job.model!r}: {{'request': 0.04}}}} or"
+            " {'second': 0.1}; or CometSettings.budget = None",
         )
-    session.promise(job.id, job.estimated_usd or 0.0)
-    try:
-        media_store.begin_job(store, job, budget.check_of(store, limits, job.record, session))
-    except BaseException as error:
-        session.promise(job.id, 0.0)
-        if isinstance(error, ConfigError):
-            error.hint = "take a cheaper model (-m), or raise CometSettings.budget"
-        raise
-    with _lock:
-        future = in_background(lambda: _submit(making, ready.calls))
-        _running[job.id] = making, future
-    if future.done() and isinstance(future.exception(), RuntimeError):
+    with _lock:  # another thread finds it either not begun, or running
+        session.promise(job.id, job.estimated_usd or 0.0)
+        try:
+            check = budget.check_of(store, limits, job.record, session)
+            other = media_store.begin_job(store, job, check, is_fresh=is_fresh)
+        except BaseException as error:
+            session.promise(job.id, 0.0)
+            if isinstance(error, ConfigError):
+                error.hint = "take a cheaper model (-m), or raise CometSettings.budget"
+            raise
+        if other:
+            session.promise(job.id, 0.0)
+            return other
+        future = in_background(lambda: _submit(running, ready.calls))
+        _running[job.id] = running
+        running.sending = future
+    if future.done() and not running.has_started:
         _running.pop(job.id, None)
-        making.withdraw(NO_THREAD)
+        running.withdraw(NO_THREAD)
         raise TransportError(f"nothing was sent: {NO_THREAD}", NO_THREAD_HINT, kind="thread")
-    return _finish(making, screen, settings, store, notes=(ready.model.note,) if ready.model.note else ())
+    return None
 
 
-def _submit(making: Making, calls: list[Call]) -> None:
+def _submit(running: RunningJob, calls: list[Call]) -> None:
     try:
-        making.submit(calls)
+        running.submit(calls)
     finally:
         with _lock:
-            _running.pop(making.job.id, None)
+            _running.pop(running.job.id, None)
 
 
 def _endpoint(order: Order, settings: CometSettings) -> Endpoint:
@@ -127,100 +160,73 @@ def _endpoint(order: Order, settings: CometSettings) -> Endpoint:
     return endpoint
 
 
-class Ready(NamedTuple):
-    """An order that could be sent now."""
+def _with_model(order: Order, settings: CometSettings) -> Order:
+    """Return the order with the model that it, or the settings, name; "" for none."""
+    named = settings.model_named(order.model) if order.model else settings.media_models.get(order.kind, "")
+    return order._replace(model=named)
 
-    model: Chosen
-    api: str
-    calls: list[Call]
-    estimate: Estimate
-    endpoint: Endpoint
+
+def _check_sharing(order: Order, settings: CometSettings) -> None:
+    if settings.replay == "only":
+        what = f"this {order.nouns[0]} was not made yet, and with CometSettings.replay = 'only' nothing is sent"
+        raise ConfigError(what, "set it to 'auto' for that")
+    if order.inputs and not settings.share_values:
+        what = "nothing was sent: share_values is off, and pictures and sound are values"
+        raise ConfigError(what, "CometSettings.share_values = True")
+
+
+def known_job(order: Order, settings: CometSettings, store: Store, endpoint: Endpoint) -> StoredJob | None:
+    """Return the job of the same order, if its result may be shown. One that goes on is never ordered again."""
+    known = media_store.latest_job(store, order.key(endpoint.name))
+    if known and settings.replay == "never" and known.state not in (SUBMITTING, *OPEN):
+        return None
+    return known
 
 
 def _prepared(order: Order, settings: CometSettings, session: Session, store: Store, endpoint: Endpoint) -> Ready:
-    """Raises: ConfigError where no model is known, or the endpoint would not take it."""
+    """Choose the model, and write the requests. Raises: ConfigError where the endpoint would not take them."""
     offered = offered_now(settings, session, store, endpoint, TimeLimits.of(settings))
-    model = choose_model(order, named_model(order, settings), offered, settings.prices)
+    is_sure = order.model in settings.aliases.values()
+    model = choose_model(order, order.model, offered, settings.prices, is_sure=is_sure)
     service = service_for(order, model.name)
     calls = service.calls(order, model.name)
-    seconds = seconds_of(order.inputs[0].content) if order.kind == "transcript" else None
+    seconds = seconds_of(order.inputs[0].content) if order.kind == TRANSCRIPT else None
     rate = rate_of(model.name, settings.prices, model.offered)
-    return Ready(model, service.name, calls, estimate(order, rate, seconds), endpoint)
+    return Ready(model, service, calls, rate, estimate(order, rate, seconds, len(calls)))
 
 
-def named_model(order: Order, settings: CometSettings) -> str:
-    """Return the model that the order or the settings name, "" for none."""
-    return settings.model_named(order.model) if order.model else settings.media_models.get(order.kind, "")
+class Prepared(NamedTuple):
+    """What a dry run shows. known: the job of the same order, of which something came or may come."""
+
+    ready: Ready
+    endpoint: Endpoint
+    known: StoredJob | None = None
 
 
-def prepared(order: Order, settings: CometSettings, session: Session) -> Ready:
-    """Return an order as it would be sent, for a dry run; nothing of it is sent."""
-    return _prepared(order, settings, session, session.store(settings), _endpoint(order, settings))
-
-
-def _making(
-    job: StoredJob, order: Order, settings: CometSettings, session: Session, store: Store, endpoint: Endpoint
-) -> Making:  # fmt: skip
-    given = json_or_none(job.parameters)
-    parameters = given.get("parameters") if isinstance(given, dict) else {}
-    service = service_named(job.kind, job.api, order.wants, parameters if isinstance(parameters, dict) else {})
-    client = client_for(endpoint, TimeLimits.of(settings), settings.retries, lambda text: None)
-    rate = rate_of(job.model, settings.prices, session.known_models(store, endpoint.name).get(job.model))
-    return Making(job, order, service, Wire(client, settings.media_wait_s), store, session, settings, rate)
+def prepared(order: Order, settings: CometSettings, session: Session, *, is_fresh: bool) -> Prepared:
+    """Return an order as it would be sent; nothing of it is sent. Raises: as `make`."""
+    endpoint, store = _endpoint(order, settings), session.store(settings)
+    order = _with_model(order, settings)
+    known = None if is_fresh else known_job(order, settings, store, endpoint)
+    if known is None:
+        _check_sharing(order, settings)
+    return Prepared(_prepared(order, settings, session, store, endpoint), endpoint, known)
 
 
 # ---- a job that there is
 
 
-def resume(named: str, settings: CometSettings, session: Session, screen: Screen) -> Made:
+def resume(named: object, settings: CometSettings, session: Session, screen: Screen) -> Made:
     """Return what comes of a job that was ordered before, also by another kernel; nothing is ordered.
 
     named: the beginning of its id, or the endpoint's id. Raises: ConfigError where there is no such job; as `make`.
     """
-    store = session.store(settings)
-    found = media_store.find_jobs(store, named.strip(), 2) if named.strip() else []
+    store, name = session.store(settings), str(named).strip()
+    found = media_store.find_jobs(store, name, 2) if name else []
     if len(found) != 1:
-        what = f"several jobs begin with {named!r}" if found else f"there is no job {named!r}"
+        what = f"several jobs begin with {name!r}" if found else f"there is no job {name!r}"
         raise ConfigError(what, "%comet_jobs lists them")
-    folder = media_folder(settings, cells.notebook_path(settings))
-    return _go_on(found[0], settings, session, store, folder, screen)
-
-
-def _go_on(
-    job: StoredJob, settings: CometSettings, session: Session, store: Store, folder: Path, screen: Screen
-) -> Made:  # fmt: skip
-    """Return what comes of a job. It is never ordered again from here."""
-    noun, name = NOUNS[job.kind][0], job.id[:8]
-    on = f"{datetime.fromtimestamp(job.at):%Y-%m-%d %H:%M}"
-    with _lock:
-        running = _running.get(job.id)
-    if running:
-        return _finish(running[0], screen, settings, store)
-    if job.state == FETCHED:
-        return _from_files(job, store, folder)
-    if job.state == SUBMITTING and job.session == session.id:  # an interrupt came before it was sent
-        job = media_store.put_job(store, job._replace(state=LOST, why="it was stopped while it was being sent"))
-    if job.state == SUBMITTING:
-        raise ConfigError(
-            f"another kernel has sent this, and waits for the {noun}", "nothing was sent; wait for it there"
-        )
-    if job.state in (LOST, FAILED):
-        way = "no answer came, and it may have been billed" if job.state == LOST else "it failed"
-        files = ", ".join(file.path for file in media_store.files_of(store, job.id))
-        kept = f"what came is in {files}; " if files else ""
-        raise ConfigError(
-            f"this {noun} was ordered on {on}, and {way}: {job.why}",
-            f"nothing was sent; {kept}--fresh orders it anew; its job is {name}",
-        )
-    if job.state not in (SUBMITTED, ANSWERED):
-        raise ConfigError(f"job {name} was refused: {job.why}", "nothing was sent; run its cell again")
-    if settings.replay == "only":
-        what = f"the {noun} is not here yet, and with CometSettings.replay = 'only' the endpoint is not asked"
-        raise ConfigError(what, "set it to 'auto' for that")
-    endpoint = find_endpoint(settings)
-    if endpoint.name != job.endpoint:
-        raise ConfigError(f"job {name} is at {job.endpoint}", "set CometSettings.endpoint to that")
-    return _finish(_making(job, order_of(job), settings, session, store, endpoint), screen, settings, store)
+    return _Place(settings, session, store, screen).go_on(found[0])
 
 
 def order_of(job: StoredJob) -> Order:
@@ -230,64 +236,154 @@ def order_of(job: StoredJob) -> Order:
     parameters = known.get("parameters")
     return Order(
         job.kind, job.prompt, job.model, job.api, int(known.get("count") or 1),
-        parameters if isinstance(parameters, dict) else {}, wants=str(known.get("wants") or ""),
+        parameters if isinstance(parameters, dict) else {}, form=str(known.get("form") or ""),
     )  # fmt: skip
 
 
-def _finish(
-    making: Making, screen: Screen, settings: CometSettings, store: Store, notes: tuple[str, ...] = ()
-) -> Made:  # fmt: skip
-    """Wait for a job to its end. An interrupt is raised again, and the job goes on."""
+def day(job: StoredJob) -> str:
+    """Return the day on which a job was ordered."""
+    return f"{datetime.fromtimestamp(job.at):%Y-%m-%d}"
+
+
+class _Place:
+    """Where an order is made: with these settings, in this store, shown on this screen, into this folder."""
+
+    def __init__(self, settings: CometSettings, session: Session, store: Store, screen: Screen) -> None:
+        self._settings, self._session, self._store, self._screen = settings, session, store, screen
+        self.folder = media_folder(settings, cells.notebook_path(settings))
+
+    def running(
+        self, job: StoredJob, order: Order, service: Service, endpoint: Endpoint, rate: Rate | None
+    ) -> RunningJob:  # fmt: skip
+        settings = self._settings
+        client = client_for(endpoint, TimeLimits.of(settings), settings.retries, lambda text: None)
+        wire = Wire(client, settings.media_wait_s)
+        return RunningJob(job, order, service, wire, self._store, self._session, settings, rate)
+
+    def go_on(self, job: StoredJob) -> Made:
+        """Return what comes of a job. It is never ordered again from here. Raises: CometError where nothing comes."""
+        with _lock:
+            running = _running.get(job.id)
+        if running:
+            return self.wait_for(running, running.sending)
+        job = self._after_other_kernel(media_store.find_job(self._store, job.id) or job)
+        if job.state == FETCHED:
+            return self._from_files(job)
+        if job.state in (LOST, FAILED, REFUSED):
+            raise self._over(job)
+        if self._settings.replay == "only":
+            what = f"the {NOUNS[job.kind][0]} is not here yet, and with CometSettings.replay = 'only' nothing is asked"
+            raise ConfigError(what, "set it to 'auto' for that")
+        endpoint, order = find_endpoint(self._settings), order_of(job)
+        if endpoint.name != job.endpoint:
+            raise ConfigError(f"job {job.id[:8]} is at {job.endpoint}", "set CometSettings.endpoint to that")
+        rate = rate_of(
+            job.model, self._settings.prices, self._session.known_models(self._store, endpoint.name).get(job.model)
+        )
+        return self.wait_for(self.running(job, order, service_for(order, job.model), endpoint, rate))
+
+    def _after_other_kernel(self, job: StoredJob) -> StoredJob:
+        """Return a job once the kernel that has sent it has its answer, or has ended. Raises: ConfigError."""
+        until = time.monotonic() + self._settings.media_wait_s
+        while job.state == SUBMITTING:
+            self._session.sweep()
+            if job.session == self._session.id:  # an interrupt came before it was sent
+                media_store.mark_lost(self._store, job.id, "it was stopped while it was being sent")
+            job = media_store.find_job(self._store, job.id) or job
+            if job.state == SUBMITTING:
+                noun = NOUNS[job.kind][0]
+                if time.monotonic() > until:
+                    raise ConfigError(f"another kernel has sent this, and waits for the {noun}", "nothing was sent")
+                self._screen.paint(f"{noun} from {job.model} · another kernel has sent it, and waits for it")
+                time.sleep(OTHER_KERNEL_S)
+        return job
+
+    def _over(self, job: StoredJob) -> ConfigError:
+        noun = NOUNS[job.kind][0]
+        if job.state == REFUSED:
+            return ConfigError(f"job {job.id[:8]} was refused: {job.why}", "nothing was sent; run its cell again")
+        way = "failed" if job.state == FAILED else "was lost, and may have been billed"
+        files = ", ".join(file.path for file in media_store.files_of(self._store, job.id))
+        kept = f"what came is in {files}; " if files else ""
+        return ConfigError(
+            f"this {noun} was ordered on {day(job)}, and {way}: {job.why}",
+            f"nothing was sent; {kept}{AGAIN}; its job is {job.id[:8]}",
+        )
+
+    def wait_for(
+        self, running: RunningJob, sending: Future[None] | None = None, notes: tuple[str, ...] = ()
+    ) -> Made:  # fmt: skip
+        """Wait for a job to its end. An interrupt is raised again, and the job goes on. sending: its submission."""
+        try:
+            if sending:
+                _wait(sending, lambda: self._screen.paint(running.line, running.preview))
+            with _alone(running.job.id, lambda: self._screen.paint(running.line)):
+                running.job = media_store.find_job(self._store, running.job.id) or running.job
+                running.finish(self._screen)
+        except BaseException as error:
+            self._screen.say(running.last_line)
+            if isinstance(error, CometError) and (made := self._with_what_is_here(running, error)):
+                return made
+            raise
+        job = media_store.find_job(self._store, running.job.id) or running.job
+        if job.state not in (FETCHED, ANSWERED):
+            raise self._over(job)
+        made = self._from_files(job)
+        return made._replace(notes=(*made.notes, *notes), again_from="")
+
+    def _with_what_is_here(self, running: RunningJob, error: CometError) -> Made | None:
+        """Return the part of a job that was fetched before, where the rest cannot be now; None for none."""
+        job = media_store.find_job(self._store, running.job.id)
+        if job is None or job.state != ANSWERED or not media_store.files_of(self._store, job.id):
+            return None
+        made = self._from_files(job)
+        return made._replace(notes=(f"the rest could not be fetched: {error.what}",))
+
+    def _from_files(self, job: StoredJob) -> Made:
+        """Return what a job has made. Raises: ConfigError where a file has gone."""
+        files = media_store.files_of(self._store, job.id)
+        notes = [job.why] if job.why else []
+        media = [self._media(job, file, len(files), notes) for file in files]
+        said = json_or_none(job.answer)
+        text = said.get("text") if isinstance(said, dict) else None
+        return Made(job, media, text, tuple(notes), day(job))
+
+    def _media(self, job: StoredJob, file: StoredFile, count: int, notes: list[str]) -> Media:
+        path = find_file(file, job.id, self.folder)
+        if path is None and (path := find_changed(file)):
+            notes.append(f"{path.name} has been changed since it was made")
+        if path is None:
+            price = f" (≈ {dollars(job.usd)})" if job.usd else ""
+            raise ConfigError(
+                f"this {NOUNS[job.kind][0]} was made on {day(job)}, and its file is no longer there: {file.path}",
+                f"nothing was sent; put the file back, or {AGAIN}{price}",
+            )
+        if str(path) != file.path:
+            media_store.move_file(self._store, job.id, file.number, str(path.resolve()))
+        order = order_of(job)
+        return Media(
+            path, file.mime, job.prompt, job.model, order.parameters, file.caption, job.used,
+            None if job.usd is None else job.usd / count, job.id, job.seconds, job.at,
+        )  # fmt: skip
+
+
+@contextmanager
+def _alone(job: str, paint: Callable[[], None]) -> Iterator[None]:
+    """Keep the other threads of this process from fetching the same job at the same time."""
     with _lock:
-        running = _running.get(making.job.id)
-    if running:
-        _wait_for(running[1], lambda: screen.paint(making.line, making.preview))
-    if making.job.state == SUBMITTED:
-        making.save(making.wait(screen), lambda: screen.paint(making.line))
-    elif making.job.state == ANSWERED:
-        answer = making.wait(screen) if making.job.remote else results_of(making.job)
-        if answer.remote or answer.results:
-            making.save(answer, lambda: screen.paint(making.line))
-        else:
-            making.keep_what_is_here()
-    job = media_store.find_job(store, making.job.id) or making.job
-    if job.state != FETCHED:
-        return _go_on(job, settings, making.session, store, Path(job.folder), screen)
-    made = _from_files(job, store, Path(job.folder))
-    return made._replace(notes=(*made.notes, *notes), again_from="")
+        lock = _fetching.setdefault(job, threading.Lock())
+    while not lock.acquire(timeout=TICK_S):
+        paint()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
-def _wait_for(future: Future[None], paint: Callable[[], None]) -> None:
+def _wait(future: Future[None], paint: Callable[[], None]) -> None:
     while not wait([future], timeout=TICK_S).done:
         paint()
     future.result()
-
-
-def _from_files(job: StoredJob, store: Store, folder: Path) -> Made:
-    """Raises: ConfigError where a file has gone."""
-    media: list[Media] = []
-    for file in media_store.files_of(store, job.id):
-        path = found_again(file, job.id, folder)
-        if path is None:
-            on, noun = f"{datetime.fromtimestamp(job.at):%Y-%m-%d}", NOUNS[job.kind][0]
-            cost = job.cost_usd if job.cost_usd is not None else job.estimated_usd
-            price = f" (≈ {dollars(cost)})" if cost else ""
-            raise ConfigError(
-                f"this {noun} was made on {on}, and its file is no longer there: {file.path}",
-                f"nothing was sent; put the file back, or --fresh makes another one{price}",
-            )
-        if str(path) != file.path:
-            media_store.move_file(store, job.id, file.number, str(path.resolve()))
-        given = json_or_none(job.parameters)
-        parameters = given.get("parameters", {}) if isinstance(given, dict) else {}
-        media.append(Media(
-            path, file.mime, job.prompt, job.model, parameters, file.caption, job.used,
-            job.cost_usd if job.cost_usd is not None else job.estimated_usd, job.id, job.seconds, job.at,
-        ))  # fmt: skip
-    said = json_or_none(job.answer)
-    text = said.get("text") if isinstance(said, dict) else None
-    on = f"{datetime.fromtimestamp(job.at):%Y-%m-%d}"
-    return Made(job, media, text, (job.why,) if job.why else (), on)
 
 
 def jobs(settings: CometSettings, session: Session) -> list[StoredJob]:

@@ -130,24 +130,44 @@ def json_call(path: str, body: Mapping[str, Any]) -> Call:
 # ---- reading
 
 
-_SUCCESS = ("success", "succeed", "ok", "0", "1", "200", "21", "22")
+_SUCCESS = ("", "success", "succeed", "succeeded", "ok", "0", "1", "200", "21", "22")
+
+
+class Unclear(APIError):
+    """An error that does not tell whether the endpoint has taken what was ordered; it may have been billed."""
+
+    @classmethod
+    def of(cls, error: APIError) -> Unclear:
+        known = {
+            name: getattr(error, name) for name in ("status", "type", "code", "request_id", "retry_after", "about")
+        }
+        return cls(error.what, error.hint, **known)
+
+
+class NoResult(Unclear):
+    """The endpoint took what was ordered, and its answer has nothing of it."""
 
 
 def checked(body: Body) -> Any:
-    """Return what a body says in JSON. Raises: APIError where it is an error, or no JSON."""
+    """Return what a body says in JSON. Raises: APIError where it is an error; Unclear where it is no JSON."""
     said = body.json
-    if isinstance(said, list) and said and isinstance(said[0], dict) and said[0].get("error"):
+    if isinstance(said, list) and said and isinstance(said[0], dict):  # an error, or a job, alone in a list
         said = said[0]
     if said is None:
-        raise error_from(200, body.text)
+        raise Unclear.of(error_from(200, body.text))
     if isinstance(said, dict):
         code = said.get("code")
         is_refused = code is not None and str(code).lower() not in _SUCCESS
         # A job that has failed is no refusal: its state says so, and its error why.
-        has_error = bool(said.get("error")) and not isinstance(said.get("status"), str)
+        tells_state = isinstance(said.get("status"), str) or _is_true(said.get("done"))
+        has_error = bool(said.get("error")) and not tells_state
         if has_error or said.get("success") is False or is_refused:
             raise error_from(200, _unwrapped(said))
     return said
+
+
+def _is_true(value: object) -> bool:
+    return value is True or str(value).lower() == "true"
 
 
 def _unwrapped(said: dict[str, Any]) -> object:
@@ -181,28 +201,55 @@ def percent(value: object) -> int | None:
     return int(number) if 0 <= number <= 100 and not isinstance(value, bool) else None
 
 
-def reason(said: Mapping[str, Any]) -> str:
-    """Return why a job failed, in the endpoint's words."""
-    for name in ("error", "fail_reason", "task_status_msg", "failure", "failureReason", "reason", "error_message"):
-        value = said.get(name)
-        if isinstance(value, Mapping):
-            words = [str(value[part]) for part in ("code", "message") if value.get(part)]
-            if words:
-                return ": ".join(words)
-        if isinstance(value, str) and value.strip():
-            return " ".join(value.split())
-    return ""
+_REASONS = (
+    "error", "errors", "fail_reason", "failReason", "task_status_msg", "failure", "failureReason", "error_message",
+    "reason", "detail", "message", "msg", "description",
+)  # fmt: skip
+DEEPEST = 4  # objects in objects in which a reason is looked for
+
+
+def reason(said: object, depth: int = 0) -> str:
+    """Return why a job failed, in the endpoint's words; "" where it does not say."""
+    if isinstance(said, str):
+        words = " ".join(said.split())
+        return "" if words.lower() in _SUCCESS else words
+    if isinstance(said, list):
+        return "; ".join(filter(None, (reason(one, depth + 1) for one in said[:5]))) if depth < DEEPEST else ""
+    if not isinstance(said, Mapping) or depth == DEEPEST:
+        return ""
+    found = next(filter(None, (reason(said.get(name), depth + 1) for name in _REASONS)), "")
+    code = said.get("code")
+    if found and depth and isinstance(code, str | int) and str(code).lower() not in _SUCCESS:
+        found = f"{code}: {found}"
+    if found:
+        return found
+    inner = (reason(said.get(name), depth + 1) for name in ("data", "metadata") if isinstance(said.get(name), Mapping))
+    return next(filter(None, inner), "")
 
 
 def decoded(text: object) -> bytes:
     """Return the bytes in base64, also in a data: address; b"" where it is none."""
     if not isinstance(text, str):
         return b""
-    encoded = text.partition(",")[2] if text.startswith("data:") else text
+    encoded = text.partition(",")[2] if is_data(text) else text
     try:
-        return base64.b64decode("".join(encoded.split()), validate=True)
+        plain = "".join(encoded.split()).translate(_URL_SAFE).rstrip("=")
+        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
     except ValueError:
         return b""
+
+
+_URL_SAFE = str.maketrans("-_", "+/")
+
+
+def is_data(address: str) -> bool:
+    """Return whether an address holds what it names."""
+    return address[:5].lower() == "data:"
+
+
+def form_text(value: object) -> str:
+    """Return a parameter as it stands in a form."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def token_usage(usage: object) -> Usage:
@@ -217,19 +264,18 @@ def token_usage(usage: object) -> Usage:
     return Usage(counts[0], counts[1])
 
 
-class NoResult(APIError):
-    """The endpoint took what was ordered, and its answer has nothing of it."""
-
-
 def no_result(what: str, said: object) -> NoResult:
     """Return the error for an answer without what was asked for. said: what came instead."""
-    words = " ".join(str(said).split())
+    words = " ".join((said if isinstance(said, str) else reason(said)).split())
     shown = words if len(words) <= 500 else f"{words[:500]}…"
     return NoResult(
         f"no {what}: {shown or 'the endpoint gave no reason'}",
         "it was not asked again; it may have been billed. Another prompt or another model may be answered",
         status=200,
     )
+
+
+JOB_IDS = ("id", "task_id", "taskId", "job_id", "jobId")
 
 
 def job_id(said: object, *names: str) -> str:

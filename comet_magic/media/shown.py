@@ -47,12 +47,12 @@ class Shown(Protocol):
 def bundle(media: Shown, line: str = "") -> Bundle:
     """Return data and metadata of the output that shows it. line: what is said under a player."""
     if not media.path.is_file():
-        text = f"[the file {shown_path(media.path)} has gone]"
+        text = f"[the file {shown_path(media.path)} is no longer there]"
         return {"text/plain": text}, {}
     if media.kind == "image":
         return _picture(media)
     if media.kind == "text":
-        return {"text/plain": media.text}, {}
+        return {"text/plain": without_known_keys(clean(media.text))}, {}
     return _player(media, line), {}
 
 
@@ -85,24 +85,33 @@ def _player(media: Shown, line: str) -> dict[str, Any]:
     most_mb = settings.audio_embed_mb if media.kind == "audio" else settings.video_embed_mb
     size = media.path.stat().st_size
     is_embedded = size <= most_mb * 1e6
-    source = f"data:{media.mime};base64,{base64.b64encode(media.bytes).decode()}" if is_embedded else linked(media.path)
+    source = (
+        f"data:{media.mime};base64,{base64.b64encode(media.bytes).decode()}" if is_embedded else link_to(media.path)
+    )
     title = escape(one_line(without_keys(media.caption or media.prompt), SHOWN_ALT), quote=True)
     said = [without_keys(media.caption), line]
     if not is_embedded:
-        said.append(f"{size / 1e6:,.1f} MB: the player reads the file, which is not in the notebook")
+        where = "the player reads the file" if source else f"too large for a player; it is in {shown_path(media.path)}"
+        said.append(f"{size / 1e6:,.1f} MB, not in the notebook: {where}")
     caption = " · ".join(filter(None, said))
     tag = "audio" if media.kind == "audio" else "video"
     width = "" if tag == "audio" else ' width="480"'
-    player = f'<{tag} controls preload="metadata"{width} src="{escape(source, quote=True)}" title="{title}"></{tag}>'
+    player = (
+        ""
+        if not source
+        else f'<{tag} controls preload="metadata"{width} src="{escape(source, quote=True)}" title="{title}"></{tag}>'
+    )
     small = f"<br><small>{escape(caption)}</small>" if caption else ""
     text = "\n".join(filter(None, [plain(media), line]))
     return {"text/html": f"<div>{player}{small}</div>", "text/plain": text}
 
 
-def linked(path: Path) -> str:
-    """Return how a notebook refers to a file: from the folder that it runs in, where the file is below that."""
+def link_to(path: Path) -> str:
+    """Return how a notebook refers to a file below the folder that it runs in; "" for a file elsewhere.
+
+    Browsers open no address of a file, and it would tell the path of the user's folder.
+    """
     try:
-        relative = path.resolve().relative_to(Path.cwd().resolve()).as_posix()
+        return quote(path.resolve().relative_to(Path.cwd().resolve()).as_posix())
     except ValueError:
-        return path.as_uri() if path.is_absolute() else quote(str(path))
-    return quote(relative)
+        return ""

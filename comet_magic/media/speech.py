@@ -75,7 +75,7 @@ def _sound(body: Body, *, is_pcm: bool) -> bytes:
         raise no_result("sound", said)
     if is_pcm and content and "text" not in body.content_type:
         return wav.from_pcm(content)
-    raise no_result("sound", f"the endpoint answered with {described(content)}")
+    raise no_result("sound", f"the endpoint's answer is {described(content)}")
 
 
 def _streamed(body: Body) -> Answer:

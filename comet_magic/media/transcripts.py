@@ -9,30 +9,28 @@ from typing import Any
 from ..api.transport import multipart
 from ..errors import ConfigError, TransportError
 from .order import Order
-from .service import CAME, Answer, AnswersAtOnce, Body, Call, checked, inputs_of, no_result, token_usage
+from .service import CAME, Answer, AnswersAtOnce, Body, Call, checked, form_text, inputs_of, no_result, token_usage
 
-TEXT, SEGMENTS, SRT, VTT = "text", "segments", "srt", "vtt"
-WANTS = (TEXT, SEGMENTS, SRT, VTT)
+TEXT, SEGMENTS, SRT, VTT = "", "segments", "srt", "vtt"  # forms of a transcript
 EXTENSIONS = ("flac", "mp3", "mp4", "mpeg", "mpga", "m4a", "ogg", "wav", "webm")
+LONGEST_S = 1e6  # seconds; what is said to be longer is no length
 MOST_BYTES = 26_214_400  # of the whole request. Source: the endpoint's own refusal, status 413
 _JSON_ONLY = re.compile(r"gpt.*-transcribe(?!.*diarize)", re.I)
 _DIARIZES = re.compile(r"diarize", re.I)
 
 
 class Transcripts(AnswersAtOnce):
-    """OpenAI's API for transcripts. wants: as of an `Order`."""
+    """OpenAI's API for transcripts. form: as of an `Order`."""
 
-    def __init__(self, wants: str, *, translates: bool = False) -> None:
-        self.wants, self.name = wants, "translations" if translates else "transcriptions"
+    def __init__(self, form: str, *, translates: bool = False) -> None:
+        self.form, self.name = form, "translations" if translates else "transcriptions"
 
     def calls(self, order: Order, model: str) -> list[Call]:
         """Raises: ConfigError for what the model or the endpoint does not take."""
-        _check_model(model, self.wants, translates=self.name == "translations")
+        check_model(model, self.form, translates=self.name == "translations")
         (sound,) = inputs_of(order)
-        if _DIARIZES.search(model):
-            form = {TEXT: "json", SEGMENTS: "diarized_json"}[self.wants]
-        else:
-            form = {TEXT: "json", SEGMENTS: "verbose_json"}.get(self.wants, self.wants)
+        with_times = "diarized_json" if _DIARIZES.search(model) else "verbose_json"
+        form = {TEXT: "json", SEGMENTS: with_times}.get(self.form, self.form)
         # Whisper invents words in silence; the least of that comes at 0.
         given = {"temperature": 0, **order.parameters}
         parts: list[tuple[str, Any]] = [("model", model), ("response_format", form)]
@@ -44,7 +42,7 @@ class Transcripts(AnswersAtOnce):
             parts.append(("chunking_strategy", "auto"))
         for name, value in given.items():
             values = value if isinstance(value, list | tuple) else [value]
-            parts += [(name if len(values) == 1 else f"{name}[]", _as_text(one)) for one in values]
+            parts += [(name if len(values) == 1 else f"{name}[]", form_text(one)) for one in values]
         content, content_type = multipart([*parts, ("file", (sound.name, sound.content, sound.mime))])
         if len(content) > MOST_BYTES:
             raise _too_large(len(content), sound.name)
@@ -54,8 +52,8 @@ class Transcripts(AnswersAtOnce):
         (body,) = bodies
         if body.is_stream:
             return _streamed(body)
-        if self.wants in (SRT, VTT):
-            return Answer(is_done=True, text=_subtitles(body, self.wants))
+        if self.form in (SRT, VTT):
+            return Answer(is_done=True, text=_subtitles(body, self.form))
         said = checked(body) if body.json is not None else None
         if not isinstance(said, dict) or not isinstance(said.get("text"), str):
             raise no_result("transcript", body.text[:600])
@@ -63,21 +61,23 @@ class Transcripts(AnswersAtOnce):
         by_duration = isinstance(usage, dict) and usage.get("type") == "duration"
         seconds = usage.get("seconds") if by_duration and isinstance(usage, dict) else said.get("duration")
         text: Any = said["text"]
-        if self.wants == SEGMENTS:
+        if self.form == SEGMENTS:
             text = _segments(said)
-        known_s = float(seconds) if isinstance(seconds, int | float) and not isinstance(seconds, bool) else None
+        length_s = float(seconds) if isinstance(seconds, int | float) and not isinstance(seconds, bool) else -1.0
+        known_s = length_s if 0 <= length_s < LONGEST_S else None
         return Answer(is_done=True, text=text, usage=token_usage(usage), seconds=known_s)
 
 
-def _check_model(model: str, wants: str, *, translates: bool) -> None:
+def check_model(model: str, form: str, *, translates: bool) -> None:
+    """Check that a model gives what is wanted. Raises: ConfigError, naming one that does."""
     which = "a whisper model does: -m whisper-1, where the endpoint's list has it"
     if translates and (_JSON_ONLY.search(model) or _DIARIZES.search(model)):
         raise ConfigError(f"{model} does not translate", f"nothing was sent; {which}")
-    if wants != TEXT and _JSON_ONLY.search(model):
-        what = {SEGMENTS: "segments with times"}.get(wants, f"{wants} files")
+    if form != TEXT and _JSON_ONLY.search(model):
+        what = {SEGMENTS: "segments with times"}.get(form, f"{form} files")
         raise ConfigError(f"{model} gives a text alone, and no {what}", f"nothing was sent; {which}")
-    if wants in (SRT, VTT) and _DIARIZES.search(model):
-        raise ConfigError(f"{model} gives no {wants} files", f"nothing was sent; {which}")
+    if form in (SRT, VTT) and _DIARIZES.search(model):
+        raise ConfigError(f"{model} gives no {form} files", f"nothing was sent; {which}")
 
 
 def _too_large(size: int, name: str) -> ConfigError:
@@ -91,16 +91,12 @@ def _too_large(size: int, name: str) -> ConfigError:
     )
 
 
-def _as_text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _subtitles(body: Body, wants: str) -> str:
+def _subtitles(body: Body, form: str) -> str:
     text = body.text.strip()
     if text.startswith("{") or "-->" not in text:
         if body.json is not None:
             checked(body)
-        raise no_result(f"{wants} file", text[:600])
+        raise no_result(f"{form} file", text[:600])
     return text + "\n"
 
 

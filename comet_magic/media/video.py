@@ -10,12 +10,14 @@ from ..api.transport import multipart
 from ..errors import ConfigError
 from .order import Order
 from .service import (
+    JOB_IDS,
     Answer,
     Body,
     Call,
     Result,
     checked,
     decoded,
+    form_text,
     inputs_of,
     job_id,
     json_call,
@@ -33,19 +35,19 @@ class Videos:
 
     def calls(self, order: Order, model: str) -> list[Call]:
         fields = {"model": model, "prompt": order.prompt, **order.parameters}
-        parts: list[tuple[str, Any]] = [(name, str(value)) for name, value in fields.items()]
+        parts: list[tuple[str, Any]] = [(name, form_text(value)) for name, value in fields.items()]
         parts += [("input_reference", (one.name, one.content, one.mime)) for one in inputs_of(order)]
         return [Call("/v1/videos", *multipart(parts))]
 
     def answer(self, bodies: list[Body]) -> Answer:
         task = _task(checked(bodies[0]))
-        return _standing(task, job_id(task, "id", "task_id"))
+        return _job_answer(task, job_id(task, *JOB_IDS))
 
     def poll_path(self, remote: str) -> str:
         return f"/v1/videos/{quote(remote, safe='')}"
 
     def status(self, body: Body, remote: str) -> Answer:
-        return _standing(_task(checked(body)), remote)
+        return _job_answer(_task(checked(body)), remote)
 
     def content_path(self, remote: str) -> str:
         return f"{self.poll_path(remote)}/content"
@@ -69,13 +71,13 @@ class Kling:
         return [json_call(self.PATH, {"model_name": model, "prompt": order.prompt, **given})]
 
     def answer(self, bodies: list[Body]) -> Answer:
-        return Answer(job_id(_task(checked(bodies[0])), "task_id"))
+        return Answer(job_id(_task(checked(bodies[0])), "task_id", *JOB_IDS))
 
     def poll_path(self, remote: str) -> str:
         return f"{self.PATH}/{quote(remote, safe='')}"
 
     def status(self, body: Body, remote: str) -> Answer:
-        return _standing(_task(checked(body)), remote)
+        return _job_answer(_task(checked(body)), remote)
 
     def content_path(self, remote: str) -> str:
         return ""
@@ -93,8 +95,10 @@ class Veo:
             given["durationSeconds"] = seconds
         if size := given.pop("size", None):
             given["aspectRatio"] = str(size).replace("x", ":")
+        if len(order.inputs) > 1:
+            raise ConfigError("this API takes one picture, the first of the film", "nothing was sent")
         instance: dict[str, Any] = {"prompt": order.prompt}
-        for one in inputs_of(order)[:1]:
+        for one in inputs_of(order):
             instance["image"] = {"bytesBase64Encoded": base64.b64encode(one.content).decode(), "mimeType": one.mime}
         body = {"instances": [instance], "parameters": given}
         return [json_call(f"/v1beta/models/{model}:predictLongRunning", body)]
@@ -107,10 +111,12 @@ class Veo:
 
     def status(self, body: Body, remote: str) -> Answer:
         said = checked(body)
-        if not isinstance(said, dict) or not said.get("done"):
+        if not isinstance(said, dict) or str(said.get("done")).lower() != "true":
             return Answer(remote, word="running")
+        if said.get("error"):
+            return Answer(remote, is_failed=True, word="done", why=reason(said))
         response = said.get("response") or {}
-        found = response.get("generateVideoResponse") or response if isinstance(response, dict) else {}
+        found = response.get("generateVideoResponse") or response
         samples = found.get("generatedSamples") or found.get("videos") or ()
         results = tuple(_sample(sample) for sample in samples if isinstance(sample, dict))
         if results:
@@ -137,12 +143,13 @@ def _task(said: Any) -> dict[str, Any]:
     if not isinstance(said, dict):
         return {}
     inner = said.get("data")
-    if isinstance(inner, dict) and not {"status", "task_status"} & said.keys():
-        return inner
+    inner = inner[0] if isinstance(inner, list) and inner else inner
+    if isinstance(inner, dict) and {"status", "task_status", "state", *JOB_IDS} & inner.keys():
+        return inner  # what is around it may have a status of its own
     return said
 
 
-def _standing(task: dict[str, Any], remote: str) -> Answer:
+def _job_answer(task: dict[str, Any], remote: str) -> Answer:
     word = str(task.get("task_status") or task.get("status") or task.get("state") or "")
     state = state_of(word)
     if state == "failed":

@@ -15,18 +15,20 @@ from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from ..api.client import HEADERS, Client, plain_transport, refusal
-from ..api.retry import backoff_s
+from ..api.retry import LARGEST_ERROR, backoff_s, retry_after_s
 from ..api.transport import HTTPRequest, HTTPResponse
 from ..errors import APIError, CometError, TransportError
 from ..keys import without_key
 from ..origins import is_loopback, origin_of
-from .service import Body, Call
+from ..strict_json import json_or_none
+from .service import Body, Call, Unclear
 
 MOST_ANSWER = 50_000_000  # bytes of an answer in JSON, with pictures in it
 MOST_STATUS = 5_000_000  # bytes of what is said of a job
 MOST_REDIRECTS = 5
 ROOM = 1_000_000  # bytes that the transport takes beyond it, so that the limit is said here
 TRIES = 3  # at a result that does not come
+FETCH_S = 3600.0  # seconds that a result may take to come
 SUBMIT_S = 600.0  # seconds of silence in which a picture may be drawn; endpoints send nothing meanwhile
 
 
@@ -38,7 +40,7 @@ class CutOff(TransportError):
         self.content, self.content_type = content, content_type
 
 
-class Gone(CometError):
+class ResultUnavailable(CometError):
     """A result that cannot be fetched, though the endpoint says that it is there."""
 
 
@@ -73,7 +75,6 @@ class Wire(NamedTuple):
         except TransportError as error:
             if "larger than" in error.what:
                 error.what = f"the endpoint's answer is larger than {MOST_ANSWER // 10**6} MB, and was not read"
-                error.hint = "it may have been billed; ask for fewer or smaller pictures"
             raise CutOff(error, bytes(got), content_type) from None
         finally:
             response.close()
@@ -83,7 +84,7 @@ class Wire(NamedTuple):
         """Return what the endpoint says of a job, and the seconds that it asks to wait. Raises: CometError."""
         response = self._sent(self._request(path, None, "", self.client.limits.read_s))
         after = response.headers.get("openai-poll-after-ms", "")
-        wait_s = float(after) / 1000 if after.isdigit() else None
+        wait_s = float(after) / 1000 if after.isdigit() else retry_after_s(response.headers)
         return Body(response.body(MOST_STATUS), response.headers.get("content-type", "")), wait_s
 
     def fetch(self, address: str, path: Path, most: int, paint: Callable[[int], None]) -> bytes:
@@ -91,24 +92,33 @@ class Wire(NamedTuple):
 
         address: of the result, or a path of the endpoint's own.        most: bytes that are taken.
         paint: is told how many bytes have come.
-        Raises: Gone where it is not to be had; TransportError where the network fails three times.
+        Raises: ResultUnavailable where it is not to be had; TransportError where the network fails three times.
         """
         last: CometError | None = None
         for tried in range(TRIES):
             if tried:
                 self.sleep(backoff_s(tried))
             try:
-                return self._fetched(urljoin(f"{self.client.endpoint.base_url}/", address), path, most, paint)
+                return self._fetched(self._absolute(address), path, most, paint)
             except APIError as error:
                 if error.status < 500 and error.status not in (408, 425, 429):
-                    raise _gone(address, error) from None
+                    raise _unavailable(address, error) from None
                 last = error
             except TransportError as error:
                 last = error
         assert last is not None
         if isinstance(last, APIError):
-            raise _gone(address, last) from None
+            raise _unavailable(address, last) from None
         raise last
+
+    def _absolute(self, address: str) -> str:
+        """Raises: ResultUnavailable for what is no address."""
+        try:
+            url = urljoin(f"{self.client.endpoint.base_url}/", address.strip())
+            origin_of(url)  # also its port must be a number
+        except ValueError:
+            raise ResultUnavailable("the result's address is not an http address", KEPT) from None
+        return url
 
     def _fetched(self, url: str, path: Path, most: int, paint: Callable[[int], None]) -> bytes:
         with contextlib.closing(_Closing(self._followed(url, most))) as closing:
@@ -129,28 +139,28 @@ class Wire(NamedTuple):
             request = HTTPRequest(
                 url, None, {"user-agent": HEADERS["user-agent"], "accept": "*/*", "accept-encoding": "identity"},
                 self.client.endpoint.key if has_key else None, is_loopback(urlsplit(url).hostname or ""),
-                limits.environment, limits.connect_s, limits.read_s, self.most_s, most + ROOM,
+                limits.environment, limits.connect_s, limits.read_s, FETCH_S, most + ROOM,
             )  # fmt: skip
             response = plain_transport()(request)
             if response.status not in (301, 302, 303, 307, 308):
                 break
             response.close(at_once=True)
-            url, has_key = urljoin(url, response.headers.get("location", "")), False
+            url, has_key = self._absolute(urljoin(url, response.headers.get("location", ""))), False
         else:
-            raise Gone(f"the result's address leads on more than {MOST_REDIRECTS} times", _KEPT)
+            raise ResultUnavailable(f"the result's address redirects more than {MOST_REDIRECTS} times", KEPT)
         if response.status != 200:
             raise refusal(response)
         return response
 
     def _check_address(self, url: str, own: str) -> None:
-        """Raises: Gone for an address inside this machine or its network, which an endpoint has no business to name."""
+        """Check that an address is not inside this machine or its network. Raises: ResultUnavailable where it is."""
         parts = urlsplit(url)
         host = parts.hostname or ""
         is_near_by_right = origin_of(url) == own or not _is_public(urlsplit(own).hostname or "")
         if parts.scheme not in ("http", "https") or not host:
-            raise Gone("the result's address is none in the network", _KEPT)
+            raise ResultUnavailable("the result's address is not an http address", KEPT)
         if not is_near_by_right and not _is_public(host):
-            raise Gone(f"the result's address is inside this network ({host}), and was not asked", _KEPT)
+            raise ResultUnavailable(f"the result's address is inside this network ({host}), and was not asked", KEPT)
 
     def _request(self, path: str, content: bytes | None, content_type: str, most_s: float) -> HTTPRequest:
         endpoint, limits = self.client.endpoint, self.client.limits
@@ -171,7 +181,11 @@ class Wire(NamedTuple):
         except CometError as error:
             raise without_key(error, key) from None
         if response.status >= 300:
-            raise without_key(refusal(response), key)
+            body = response.body(LARGEST_ERROR)
+            answered = without_key(refusal(response._replace(chunks=[body])), key)
+            # A page, or nothing, is the answer of what stands before the endpoint: the order may have arrived.
+            is_clear = response.status < 500 or json_or_none(body.decode("utf-8", "replace")) is not None
+            raise answered if is_clear else Unclear.of(answered)
         return response
 
 
@@ -210,20 +224,20 @@ def shown_address(address: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{parts.path}" if parts.netloc else address
 
 
-def _gone(address: str, error: APIError) -> Gone:
-    why = "has expired, or may not be read" if error.status in (401, 403, 404, 410) else "is not to be had"
-    return Gone(f"the result at {shown_address(address)} {why} ({error.status})", _KEPT)
+def _unavailable(address: str, error: APIError) -> ResultUnavailable:
+    why = "has expired, or is forbidden" if error.status in (401, 403, 404, 410) else "is not available"
+    return ResultUnavailable(f"the result at {shown_address(address)} {why} ({error.status})", KEPT)
 
 
-def _too_large(address: str, size: int, most: int) -> Gone:
-    return Gone(
+def _too_large(address: str, size: int, most: int) -> ResultUnavailable:
+    return ResultUnavailable(
         f"the result at {shown_address(address)} is larger than {most / 1e6:,.0f} MB"
         + (f": {size / 1e6:,.0f} MB" if size > most + 1 else ""),
         "nothing was lost: CometSettings.media_limit_mb raises that, and the same cell fetches it then",
     )
 
 
-_KEPT = "the job is kept: run the cell again, or %comet_jobs; it is not ordered anew"
+KEPT = "the job is kept: run the cell again, or %comet_jobs; it is not ordered again"
 
 
 def _is_public(host: str) -> bool:

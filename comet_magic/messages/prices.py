@@ -92,7 +92,9 @@ def own_price(value: Any) -> Price:
         raise ValueError("a price is [input, output], in US dollars per million tokens")
     given = dict(value) if isinstance(value, Mapping) else dict(zip(names, value, strict=False))
     if not {"input", "output"} <= set(given) <= set(names):
-        raise ValueError("a price is [input, output], in US dollars per million tokens")
+        raise ValueError(
+            "a price is [input, output], in US dollars per million tokens; or {'request': …} or {'second': …}"
+        )
     amounts = {name: float(amount) for name, amount in given.items()}
     if not all(0 <= amount < 1e6 for amount in amounts.values()):
         raise ValueError("a price is not below 0, and in US dollars per million tokens")

@@ -20,7 +20,7 @@ def line_completions(before: list[str], word: str, magics: CometMagics) -> list[
     """
     from .flags import FIX_FLAGS, ONLY_FLAGS, parser
     from .history_magic import continue_parser, history_parser
-    from .media_flags import MAGICS, media_parser
+    from .media_flags import KINDS, MAGICS, media_parser, resume_parser
 
     if not before:
         return None
@@ -30,6 +30,7 @@ def line_completions(before: list[str], word: str, magics: CometMagics) -> list[
         "%claude_continue": continue_parser,
     }
     parsers |= {magic: partial(media_parser, magic) for magic in MAGICS}
+    parsers["%comet_resume"] = resume_parser
     without_parser = {"%claude_fix": FIX_FLAGS, **{magic: (flag,) for magic, flag in ONLY_FLAGS.items()}}
     actions: dict[str, Any] = dict.fromkeys(without_parser.get(before[0], ()))
     if before[0] in parsers:
@@ -42,10 +43,35 @@ def line_completions(before: list[str], word: str, magics: CometMagics) -> list[
     if takes_value and flag in ("--export", "--import"):
         return None
     if takes_value and not word.startswith("-"):
+        if flag in ("-m", "--model") and before[0] in KINDS:
+            return _starting(word, _models(KINDS[before[0]], magics))
         return _starting(word, getattr(actions[flag], "choices", None) or _values(flag, magics))
     if before[0] == "%comet_transcribe" and not word.startswith("-"):
         return None
+    if before == ["%comet_resume"] and not word.startswith("-"):
+        return _starting(word, _jobs(magics))
     return [candidate for candidate in actions if candidate.startswith("--") and candidate.startswith(word)]
+
+
+def _models(kind: str, magics: CometMagics) -> list[str]:
+    """Return the models of a kind that the endpoint has named, as far as it was asked; it is not asked for this."""
+    from ..api.endpoint import find_endpoint
+    from ..errors import CometError
+    from ..exchange.session import current
+
+    try:
+        endpoint = find_endpoint(magics.settings, offline=True)
+    except CometError:
+        return []
+    known = current().known_models(current().store(magics.settings), endpoint.name).values()
+    return sorted(one.id for one in known if one.kind == kind)
+
+
+def _jobs(magics: CometMagics) -> list[str]:
+    from ..exchange.session import current
+    from ..media.run import jobs
+
+    return [job.id[:8] for job in jobs(magics.settings, current())]
 
 
 def _starting(word: str, known: Iterable[str]) -> list[str]:
@@ -79,7 +105,7 @@ def _values(flag: str, magics: CometMagics) -> Iterable[str]:
             return [*_TYPES, *sorted(name for name, value in own.items() if issubclass(type(value), type))]
         case "--tools":
             return ["query", *sorted(name for name, value in own.items() if issubclass(type(value), _ROUTINES))]
-        case "-o" | "--into":
+        case "-o" | "--into" | "--mask":
             return sorted(own)
         case "--rows":
             from ..describe.dependencies import table_library

@@ -12,28 +12,29 @@ from ..settings import CometSettings
 from ..store.media import ANSWERED, SUBMITTED, SUBMITTING
 from ..text import one_line
 
-MOST_SHOWN = 100
-_WORDS = {SUBMITTING: "being sent", SUBMITTED: "goes on", ANSWERED: "made, not fetched yet", "fetched": "done"}
+SHOWN, MOST_SHOWN = 20, 500
+_WORDS = {SUBMITTING: "being sent", SUBMITTED: "running", ANSWERED: "not all fetched", "fetched": "done"}
 
 
 def jobs_table(*, is_all: bool = False) -> Table:
-    """Return the jobs that are open, or all of them, the newest first."""
+    """Return the jobs that are not done and the latest others, 20 in all; or all of them, the newest first."""
     settings = CometSettings.instance()
     listed = jobs(settings, current())
     waiting = [job for job in listed if job.state in (SUBMITTING, SUBMITTED, ANSWERED)]
-    shown = listed if is_all else [*waiting, *[job for job in listed if job not in waiting][: 20 - len(waiting)]]
+    shown = (
+        listed if is_all else [*waiting, *[job for job in listed if job not in waiting][: max(0, SHOWN - len(waiting))]]
+    )
     rows = []
     for job in shown[:MOST_SHOWN]:
         state = _WORDS.get(job.state, job.state)
-        cost = job.cost_usd if job.cost_usd is not None else job.estimated_usd
         rows.append((
             job.id[:8], f"{datetime.fromtimestamp(job.at):%Y-%m-%d %H:%M}", NOUNS[job.kind][0], job.model, state,
-            about(cost), one_line(job.prompt, 50), one_line(job.why, 80),
+            about(job.usd), one_line(job.prompt, 50), one_line(job.why, 80),
         ))  # fmt: skip
     notes = []
     if waiting:
         notes.append(f"%comet_resume {waiting[0].id[:8]} waits for that job, and shows what comes of it")
-    if len(listed) > len(rows):
+    if len(listed) > len(rows) and not is_all:
         notes.append(f"{len(rows)} of {len(listed):,} jobs; %comet_jobs --all shows more")
     if not listed:
         notes.append("there are no jobs yet")

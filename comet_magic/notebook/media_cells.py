@@ -14,7 +14,7 @@ from ..settings import CometSettings
 from .display import brief_interrupt
 from .media_display import made_line, media_screen
 
-_GOES_ON = "the job goes on: run the cell again, or %comet_jobs"
+_GOES_ON = "what was sent goes on: run the cell again, or %comet_jobs"
 
 
 def order_shown(order: Order, *, is_fresh: bool = False, is_dry: bool = False, shows_media: bool = False) -> Any:
@@ -24,7 +24,7 @@ def order_shown(order: Order, *, is_fresh: bool = False, is_dry: bool = False, s
     """
     settings, session = CometSettings.instance(), current()
     if is_dry:
-        return MediaDryRun(order, run.prepared(order, settings, session))
+        return MediaDryRun(order, run.prepared(order, settings, session, is_fresh=is_fresh))
     screen = media_screen()
     with brief_interrupt(_GOES_ON):
         made = run.make(order, settings, session, screen, is_fresh=is_fresh)

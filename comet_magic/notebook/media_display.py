@@ -28,13 +28,13 @@ class MediaOutput:
     def __init__(self, publish: Callable[..., None], *, can_update: bool) -> None:
         self._publish, self._can_update = publish, can_update
         self._output = StatusOutput(publish)
-        self._due = 0.0
+        self._due, self._has_painted = 0.0, False
 
     def paint(self, line: str, preview: bytes = b"") -> None:
         now = time.monotonic()
         if not self._can_update or now < self._due:
             return
-        self._due = now + PAINT_S
+        self._due, self._has_painted = now + PAINT_S, True
         if (kind := media_type(preview)) in ("image/png", "image/jpeg"):
             text = {"text/plain": f"[unfinished picture] {clean(line)}"}
             self._output.show({kind: base64.b64encode(preview).decode(), **text})
@@ -42,8 +42,9 @@ class MediaOutput:
             self._output.show({"text/markdown": f"*{escaped(line)}*", "text/plain": clean(line)})
 
     def say(self, line: str) -> None:
-        """End with a line, where nothing was made."""
-        self._output.show(_small(line))
+        """Put a line in the place of what was painted, where nothing was made."""
+        if self._has_painted:
+            self._output.show(_small(line))
 
     def finish(self, made: Made, line: str, *, shows_media: bool) -> None:
         shown = (
@@ -108,13 +109,12 @@ def made_line(made: Made) -> str:
     if CometSettings.instance().show_usage:
         parts.append(job.model)
         if made.again_from:
-            source = "its file" if made.media else "the store"
-            parts.append(f"made on {made.again_from}, shown from {source} at no cost; --fresh makes another")
+            source, again = ("its file", "makes another") if made.media else ("the store", "asks again")
+            parts.append(f"made on {made.again_from}, shown from {source} at no cost; --fresh {again}")
         else:
-            cost = job.cost_usd if job.cost_usd is not None else job.estimated_usd
             parts += [str(job.used)] if job.used.reported() else []
             parts += [f"{job.seconds:.1f} s"] if job.seconds is not None else []
-            parts.append("no price is known" if cost is None else f"≈ {dollars(cost)}")
+            parts.append("no price is known" if job.usd is None else f"≈ {dollars(job.usd)}")
     parts.append(", ".join(shown_path(one.path) for one in made.media))
     return " · ".join(map(without_keys, filter(None, [*parts, *made.notes])))
 

@@ -7,8 +7,14 @@ from typing import Any
 
 from .flags import Flags, name_of_variable, not_empty, number
 
-MAGICS = ("%%comet_image", "%%comet_speech", "%comet_transcribe", "%%comet_music", "%%comet_video")
+KINDS = {
+    "%%comet_image": "image", "%%comet_speech": "speech", "%comet_transcribe": "transcript", "%%comet_music": "music",
+    "%%comet_video": "video",
+}  # fmt: skip
 _BELOW = "the prompt goes below the line"
+
+
+MAGICS = tuple(KINDS)
 
 
 @cache
@@ -55,20 +61,20 @@ def _image(add: Any) -> None:
     add("--quality")
     add("--format", dest="output_format")
     add("--background")
-    add("--mask")
+    add("--mask", type=not_empty)
     add("--api", choices=("images", "gemini", "replicate", "midjourney"))
 
 
 def _speech(add: Any) -> None:
     add("--voice", type=not_empty)
-    add("--format", dest="response_format")
+    add("--format", dest="response_format", metavar="FORMAT")
     add("--speed", type=number(float, 0.25, 4))
     add("--instructions")
 
 
 def _transcript(add: Any) -> None:
     add("--segments", action="store_true")
-    add("--format", dest="wants", choices=("srt", "vtt"))
+    add("--format", choices=("srt", "vtt"))
     add("--translate", action="store_true")
     add("--language")
     add("--prompt")
@@ -91,6 +97,16 @@ _OF = {
     "%%comet_image": _image, "%%comet_speech": _speech, "%comet_transcribe": _transcript, "%%comet_music": _music,
     "%%comet_video": _video,
 }  # fmt: skip
+
+
+@cache
+def resume_parser() -> Flags:
+    """Return the parser of `%comet_resume`."""
+    parser = Flags("%comet_resume", description="it takes the id of one job", add_help=False, allow_abbrev=False)
+    parser.add_argument("job", nargs="?")
+    parser.add_argument("-o", "--into", type=name_of_variable)
+    parser.add_argument("-h", "--help", action="store_true")
+    return parser
 
 
 def media_flags(magic: str, line: str) -> dict[str, Any]:

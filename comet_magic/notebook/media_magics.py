@@ -37,10 +37,10 @@ class MediaMagics(Magics):
         Flags:
           -m, --model NAME     model; else the setting media_models['image'], else the cheapest of the endpoint's list
           -o, --into NAME      put the picture, a Media, into this variable; with -n, the list of them
-          -n N                 so many pictures
+          -n N                 number of pictures
           --size WxH           as the model takes it: 1024x1024, 16:9, 2K, auto
           --quality, --format, --background      as the model takes them
-          --mask EXPR          a picture that is transparent where the first one is to change
+          --mask NAME          picture that is transparent where the first one is to change
           --api NAME           images, gemini, replicate or midjourney; else by the model's name
           --set NAME=VALUE     any other parameter of the endpoint's; may be repeated
           --literal            the cell is text: no {{expr}} in it is replaced
@@ -54,11 +54,15 @@ class MediaMagics(Magics):
         if flags is None:
             return
         from ..media.orders import image_order
+        from ..settings import CometSettings
 
-        mask = flags.pop("mask", None)
-        if mask is not None:
-            mask = self._value("--mask", mask)
-        self._make("image", cell, flags, image_order, n=flags.pop("n", 1), mask=mask, size=flags.pop("size", None))
+        mask = self._value("--mask", flags["mask"]) if "mask" in flags else None
+        filled, settings = self._filled("image", cell, flags), CometSettings.instance()
+        order = image_order(
+            filled, settings, self._parameters(flags, "size", "quality", "output_format", "background"),
+            model=flags.get("model"), n=flags.get("n", 1), mask=mask, api=flags.get("api"),
+        )  # fmt: skip
+        self._order(order, flags)
 
     @no_var_expand
     @cell_magic
@@ -87,8 +91,12 @@ class MediaMagics(Magics):
         if flags is None:
             return
         from ..media.orders import speech_order
+        from ..settings import CometSettings
 
-        self._make("speech", cell, flags, speech_order, voice=flags.pop("voice", None))
+        parameters = self._parameters(flags, "response_format", "speed", "instructions")
+        filled, settings = self._filled("speech", cell, flags), CometSettings.instance()
+        order = speech_order(filled, settings, parameters, model=flags.get("model"), voice=flags.get("voice"))
+        self._order(order, flags)
 
     @line_magic
     @no_var_expand
@@ -102,9 +110,10 @@ class MediaMagics(Magics):
           -m, --model NAME     model; else media_models['transcript'], else the cheapest of the endpoint's list
           -o, --into NAME      put the text into this variable; the table, or the file of subtitles
           --segments           a table with start, end and text
-          --format srt|vtt     subtitles, in a file
+          --format FORMAT      srt or vtt: subtitles, in a file
           --translate          into English
-          --language CODE      of the sound, as de       --prompt TEXT     names and words that it has
+          --language CODE      language of the recording: de, fr, ja
+          --prompt TEXT        names and words that occur in it
           --set NAME=VALUE     any other parameter of the endpoint's; may be repeated
           --fresh              ask again, also where it was written down before
           --dry-run            show what would be sent, and send nothing
@@ -114,23 +123,20 @@ class MediaMagics(Magics):
         if flags is None:
             return
         from ..media.orders import transcript_order
-        from ..settings import CometSettings
 
-        file = flags.pop("file", None)
+        file = flags.get("file")
         if not file:
             raise ConfigError("%comet_transcribe needs a file", "nothing was sent; %comet_transcribe interview.mp3")
         audio: Any = file
         if file.startswith("{{") and file.endswith("}}"):
             audio = self._value(file, file[2:-2])
-        wants = "segments" if flags.pop("segments", False) else flags.pop("wants", "text")
-        into, is_fresh, is_dry = flags.pop("into", None), flags.pop("fresh", False), flags.pop("dry_run", False)
-        translate, prompt = bool(flags.pop("translate", False)), flags.pop("prompt", None)
-        more = flags.pop("set")
+        elif file.isidentifier() and file in self.shell.user_ns:
+            raise ConfigError(f"{file} is a variable here, and no file", f"%comet_transcribe {{{{{file}}}}} takes it")
         order = transcript_order(
-            audio, CometSettings.instance(), model=flags.pop("model", None), prompt=prompt, wants=wants,
-            translate=translate, **flags, **more,
+            audio, self._parameters(flags, "language"), model=flags.get("model"), prompt=flags.get("prompt"),
+            segments=bool(flags.get("segments")), format=flags.get("format"), translate=bool(flags.get("translate")),
         )  # fmt: skip
-        self._order(order, into, is_fresh=is_fresh, is_dry=is_dry)
+        self._order(order, flags)
 
     @no_var_expand
     @cell_magic
@@ -143,8 +149,10 @@ class MediaMagics(Magics):
         Flags:
           -m, --model NAME     model; else the setting media_models['music'], else the cheapest of the endpoint's list
           -o, --into NAME      put the songs, a list of Media, into this variable
-          --lyrics TEXT        what is sung; the cell is the style then
-          --title TEXT         --tags TEXT           --instrumental
+          --lyrics TEXT        words that are sung; the cell is the style then
+          --title TEXT         title of the song
+          --tags TEXT          its style in a few words
+          --instrumental       without a voice
           --set NAME=VALUE     any other parameter of the endpoint's; may be repeated
           --literal            the cell is text: no {{expr}} in it is replaced
           --fresh              order it anew, also where the same was ordered before
@@ -158,10 +166,11 @@ class MediaMagics(Magics):
             return
         from ..media.orders import music_order
 
-        of_song = {name: flags.pop(name, None) for name in ("lyrics", "title", "tags")}
-        instrumental = bool(flags.pop("instrumental", False))
-        self._make("music", cell, flags, lambda filled, settings, **more: music_order(filled, **more),
-                   instrumental=instrumental, **of_song)  # fmt: skip
+        order = music_order(
+            self._filled("music", cell, flags), self._parameters(flags, "lyrics", "title", "tags"),
+            model=flags.get("model"), instrumental=bool(flags.get("instrumental")),
+        )  # fmt: skip
+        self._order(order, flags)
 
     @no_var_expand
     @cell_magic
@@ -190,10 +199,11 @@ class MediaMagics(Magics):
         if flags is None:
             return
         from ..media.orders import video_order
+        from ..settings import CometSettings
 
-        self._make(
-            "video", cell, flags, video_order, seconds=flags.pop("seconds", None), size=flags.pop("size", None)
-        )  # fmt: skip
+        filled, settings = self._filled("video", cell, flags), CometSettings.instance()
+        parameters = self._parameters(flags, "seconds", "size")
+        self._order(video_order(filled, settings, parameters, model=flags.get("model"), api=flags.get("api")), flags)
 
     @line_magic
     def comet_jobs(self, line: str) -> object:
@@ -201,18 +211,27 @@ class MediaMagics(Magics):
         from .flags import has_flag
         from .jobs_table import jobs_table
 
+        if line.strip() in ("-h", "--help"):
+            print(docstring(self.comet_jobs))
+            return None
         return jobs_table(is_all=has_flag("%comet_jobs", line))
 
     @line_magic
     def comet_resume(self, line: str) -> None:
-        """Wait for a job that was ordered before, also by another kernel, and show it: `%comet_resume ID -o NAME`."""
-        from .flags import Flags, name_of_variable
-        from .media_cells import resumed
+        """Wait for a job that was ordered before, also by another kernel, and show what comes of it.
 
-        parser = Flags("%comet_resume", description="it takes the id of one job", add_help=False, allow_abbrev=False)
-        parser.add_argument("job", nargs="?")
-        parser.add_argument("-o", "--into", type=name_of_variable)
-        flags = parser.flags_of(line)
+            %comet_resume 1a2b3c4d
+            %comet_resume 1a2b3c4d -o film
+
+        %comet_jobs lists the jobs with their ids. Nothing is ordered.
+        """
+        from .media_cells import resumed
+        from .media_flags import resume_parser
+
+        flags = resume_parser().flags_of(line)
+        if flags.help:
+            print(docstring(self.comet_resume))
+            return
         if not flags.job:
             raise ConfigError("%comet_resume needs the id of a job", "%comet_jobs lists them")
         value = resumed(flags.job, shows_media=True)
@@ -232,39 +251,38 @@ class MediaMagics(Magics):
         return flags
 
     def _value(self, flag: str, expression: str) -> Any:
-        from .cell import local_names
+        """Return what an expression on a line is worth. Raises: ConfigError, naming the nearest."""
         from .named import named
 
-        scope = {**self._executions.names(), **self.shell.user_ns, **local_names(self.shell)}
-        return named(flag, expression, scope, "it takes a picture or a sound by its name")
+        return named(flag, expression, self._scope(), "it takes the name of a variable")
 
-    def _filled(self, kind: str, cell: str, *, is_literal: bool) -> Filled:
+    def _filled(self, kind: str, cell: str, flags: dict[str, Any]) -> Filled:
+        """Return the prompt of a cell, filled in."""
         from ..media.prompt import fill_prompt
         from ..settings import CometSettings
-        from .cell import as_typed, local_names
+        from .cell import as_typed
 
-        prompt, names = as_typed(self.shell, cell), self._executions.names()
-        namespace = None
-        if "{{" in prompt and not is_literal:
-            namespace = {**names, **self.shell.user_ns, **local_names(self.shell)}
-        return fill_prompt(kind, prompt, namespace, CometSettings.instance())
+        prompt = as_typed(self.shell, cell)
+        scope = self._scope() if "{{" in prompt and not flags.get("literal") else None
+        return fill_prompt(kind, prompt, scope, CometSettings.instance())
 
-    def _make(self, kind: str, cell: str, flags: dict[str, Any], order_of: Any, **more: Any) -> None:
-        from ..settings import CometSettings
+    def _scope(self) -> dict[str, Any]:
+        from .cell import local_names
 
-        filled = self._filled(kind, cell, is_literal=bool(flags.pop("literal", False)))
-        into, is_fresh, is_dry = flags.pop("into", None), flags.pop("fresh", False), flags.pop("dry_run", False)
-        parameters = {"model": None, **more, **flags, **flags.pop("set")}
-        del parameters["set"]
-        order = order_of(filled, CometSettings.instance(), **parameters)
-        self._order(order, into, is_fresh=bool(is_fresh), is_dry=bool(is_dry))
+        return {**self._executions.names(), **self.shell.user_ns, **local_names(self.shell)}
 
-    def _order(self, order: Order, into: str | None, *, is_fresh: bool, is_dry: bool) -> None:
+    @staticmethod
+    def _parameters(flags: dict[str, Any], *names: str) -> dict[str, Any]:
+        """Return the endpoint's parameters among the flags: those of these names, and those of `--set`."""
+        return {**{name: flags[name] for name in names if name in flags}, **flags["set"]}
+
+    def _order(self, order: Order, flags: dict[str, Any]) -> None:
         from .display import show
         from .media_cells import order_shown
 
-        value = order_shown(order, is_fresh=is_fresh, is_dry=is_dry, shows_media=True)
+        is_dry = bool(flags.get("dry_run"))
+        value = order_shown(order, is_fresh=bool(flags.get("fresh")), is_dry=is_dry, shows_media=True)
         if is_dry:
             show(self.shell, value)
-        elif into:
+        elif into := flags.get("into"):
             self.shell.user_ns[into] = value

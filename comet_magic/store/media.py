@@ -62,6 +62,11 @@ class StoredJob(NamedTuple):
     answer: str = ""
 
     @property
+    def usd(self) -> float | None:
+        """US dollars that it cost, else those that it was estimated to cost; None where neither is known."""
+        return self.estimated_usd if self.cost_usd is None else self.cost_usd
+
+    @property
     def used(self) -> Usage:
         return Usage.from_wire(json_or_none(self.usage))
 
@@ -77,39 +82,71 @@ class StoredJob(NamedTuple):
 _MARKS = ",".join("?" * len(StoredJob._fields))
 
 
-def begin_job(store: Store, job: StoredJob, check: Callable[[Connection], None]) -> None:
-    """Write a job down before it is sent, with what it may cost. check: of the budget; may raise."""
+def begin_job(store: Store, job: StoredJob, check: Callable[[Connection], None], *, is_fresh: bool) -> StoredJob | None:
+    """Write a job down before it is sent, with what it may cost.
 
-    def act(db: Connection) -> None:
+    check: of the budget; may raise.        is_fresh: also where there is a job of the same order.
+    Returns: the job of the same order that another thread or kernel has begun meanwhile; None where this one begins.
+    """
+
+    def act(db: Connection) -> StoredJob | None:
+        if not is_fresh and (other := _latest(db, job.key)) is not None and other.state not in (LOST, FAILED):
+            return other
         db.execute(f"INSERT INTO media_jobs VALUES ({_MARKS})", job)
         put_request(store, db, job.record, IN_FLIGHT)
         check(db)
+        return None
 
-    store.write(act, keeps_turns=True)
+    return store.write(act, keeps_turns=True)
 
 
 def put_job(store: Store, job: StoredJob) -> StoredJob:
     """Write down how a job stands now. What it costs goes into the ledger once it was, or may have been, accepted."""
 
     def act(db: Connection) -> None:
-        columns = ", ".join(f"{name} = excluded.{name}" for name in StoredJob._fields)
-        db.execute(f"INSERT INTO media_jobs VALUES ({_MARKS}) ON CONFLICT (id) DO UPDATE SET {columns}", job)
+        _put(db, job)
         if job.state == SUBMITTING:
             return
         db.execute("DELETE FROM requests WHERE id = ?", (job.id,))
         if job.state in (REFUSED, FAILED):  # gateways give the money of a failed job back
             db.execute("DELETE FROM ledger WHERE request = ?", (job.id,))
         else:
-            cost = job.estimated_usd if job.cost_usd is None else job.cost_usd
-            put_entry(db, job.record, job.used, cost)
+            put_entry(db, job.record, job.used, job.usd)
 
     store.write(act, keeps_turns=True)
     return job
 
 
-def put_file(store: Store, job: str, file: StoredFile) -> None:
-    insert = "INSERT OR REPLACE INTO media_files VALUES (?,?,?,?,?,?,?)"
-    store.write(lambda db: db.execute(insert, (job, *file)), keeps_turns=True)
+def _put(db: Connection, job: StoredJob) -> None:
+    columns = ", ".join(f"{name} = excluded.{name}" for name in StoredJob._fields)
+    db.execute(f"INSERT INTO media_jobs VALUES ({_MARKS}) ON CONFLICT (id) DO UPDATE SET {columns}", job)
+
+
+def mark_lost(store: Store, id: str, why: str) -> None:
+    """Note that no answer will come for a job, if it still waits for one."""
+    update = "UPDATE media_jobs SET state = ?, why = ? WHERE id = ? AND state = ?"
+    store.write(lambda db: db.execute(update, (LOST, why, id, SUBMITTING)), keeps_turns=True)
+
+
+def claim_path(store: Store, job: StoredJob, file: StoredFile) -> StoredFile:
+    """Write down where a file goes, before it is there. Returns: where another kernel has written down that it goes."""
+
+    def act(db: Connection) -> StoredFile:
+        other = next((one for one in _files(db, job.id) if one.number == file.number), None)
+        if other is not None and other.sha256 == file.sha256:
+            return other
+        if not db.execute("SELECT 1 FROM media_jobs WHERE id = ?", (job.id,)).fetchone():  # gone over to memory
+            _put(db, job)
+        db.execute("INSERT OR REPLACE INTO media_files VALUES (?,?,?,?,?,?,?)", (job.id, *file))
+        return file
+
+    return store.write(act, keeps_turns=True)
+
+
+def is_claimed(store: Store, path: str) -> bool:
+    """Return whether a file of a job is, or was, at a path."""
+    select = "SELECT 1 FROM media_files WHERE path = ?"
+    return bool(store.find(lambda db: db.execute(select, (path,)).fetchall()))
 
 
 def move_file(store: Store, job: str, number: int, path: str) -> None:
@@ -127,15 +164,22 @@ def drop_files(store: Store, job: str, numbers: Sequence[int]) -> None:
 
 
 def files_of(store: Store, job: str) -> list[StoredFile]:
+    return store.find(lambda db: _files(db, job)) or []
+
+
+def _files(db: Connection, job: str) -> list[StoredFile]:
     select = "SELECT number, path, mime, size, sha256, caption FROM media_files WHERE job = ? ORDER BY number"
-    rows = store.find(lambda db: db.execute(select, (job,)).fetchall()) or []
-    return [StoredFile(*row) for row in rows]
+    return [StoredFile(*row) for row in db.execute(select, (job,)).fetchall()]
 
 
 def latest_job(store: Store, key: str) -> StoredJob | None:
-    """Return the latest job of what was ordered; one that was refused was never made."""
-    select = "SELECT * FROM media_jobs WHERE key = ? AND state <> ? ORDER BY at DESC LIMIT 1"
-    return _job(store.find(lambda db: db.execute(select, (key, REFUSED)).fetchone()))
+    """Return the latest job of what was ordered: of those of which something came or may come, if there is one."""
+    return store.find(lambda db: _latest(db, key))
+
+
+def _latest(db: Connection, key: str) -> StoredJob | None:
+    select = "SELECT * FROM media_jobs WHERE key = ? AND state <> ? ORDER BY state IN (?, ?), at DESC LIMIT 1"
+    return _job(db.execute(select, (key, REFUSED, LOST, FAILED)).fetchone())
 
 
 def find_job(store: Store, id: str) -> StoredJob | None:
@@ -147,7 +191,7 @@ def find_jobs(store: Store, named: str = "", most: int = 1000) -> list[StoredJob
     """Return the latest jobs, the newest first. named: the beginning of their id, or the endpoint's id."""
     select = "SELECT * FROM media_jobs WHERE substr(id, 1, length(?)) = ? OR remote = ? ORDER BY at DESC LIMIT ?"
     rows = store.find_all(lambda db: db.execute(select, (named, named, named, most)).fetchall())
-    return [StoredJob(*row) for row in rows]
+    return list({row["id"]: StoredJob(*row) for row in reversed(rows)}.values())[::-1]
 
 
 def _job(row: Row | None) -> StoredJob | None:
@@ -171,9 +215,10 @@ def sweep_jobs(store: Store, is_dead: Callable[[str | None, int | None, float], 
 
 def carry_jobs(memory: Connection, file: Connection) -> None:
     """Bring the jobs of a store in memory into the file, with their files."""
-    for table in ("media_jobs", "media_files"):
-        for row in memory.execute(f"SELECT * FROM {table}").fetchall():
-            file.execute(f"INSERT OR REPLACE INTO {table} VALUES ({','.join('?' * len(row))})", tuple(row))
+    for row in memory.execute("SELECT * FROM media_jobs").fetchall():
+        _put(file, StoredJob(*row))  # not replaced, which would take its files away
+    for row in memory.execute("SELECT * FROM media_files").fetchall():
+        file.execute("INSERT OR REPLACE INTO media_files VALUES (?,?,?,?,?,?,?)", tuple(row))
 
 
 def prune_jobs(db: Connection, before: float) -> None:

@@ -37,7 +37,7 @@ PLAYS = """async () => {
 def load(server: MediaServer) -> str:
     settings = {"endpoint": server.url, "media_folder": "made", "replay": "auto"}
     lines = [f"%config CometSettings.{name} = {value!r}" for name, value in settings.items()]
-    quick = "from comet_magic.media import making, video\nmaking.FIRST_WAIT_S = video.Videos.polls_after_s = 0.3"
+    quick = "from comet_magic.media import running, video\nrunning.FIRST_WAIT_S = video.Videos.polls_after_s = 0.3"
     return "\n".join(["%load_ext comet_magic", *lines, quick])
 
 
@@ -92,8 +92,8 @@ def test_progress_is_one_output_and_an_interrupt_leaves_the_job(opened: Any) -> 
         expect(output).to_contain_text("an interrupt ends the wait, not the job")
         assert output.locator(".jp-RenderedMarkdown").count() == 1
         notebook.interrupt()
-        expect(output).to_contain_text("the job goes on: run the cell again, or %comet_jobs")
-        expect(notebook.run(2)).to_contain_text("goes on")
+        expect(output).to_contain_text(re.compile(r"job \w{8} goes on: run the cell again, or %comet_resume"))
+        expect(notebook.run(2)).to_contain_text("running")
         server.routes["/v1/videos/video-3"] = reply({"status": "completed"})
         output = notebook.run(1)
         expect(output.locator("video")).to_have_count(1)

@@ -42,7 +42,7 @@ def test_a1_speech_is_a_sound_with_a_file(gateway: Gateway) -> None:
 def test_a2_the_type_is_that_of_the_bytes(gateway: Gateway, kind: str, mime: str) -> None:
     content = tone() if kind == "wav" else sound(kind)
     gateway({SPEECH: reply(content, "text/plain")})
-    made = comet_magic.speech("Good morning", response_format="wav")
+    made = comet_magic.speech("Good morning", format="wav")
     assert (made.mime, made.bytes) == (mime, content)
     assert measured(made.path)["seconds"] == pytest.approx(1.0, abs=0.15)
     assert seconds_of(content) == (None if kind == "aac" else pytest.approx(1.0, abs=0.15))
@@ -51,10 +51,10 @@ def test_a2_the_type_is_that_of_the_bytes(gateway: Gateway, kind: str, mime: str
 @pytest.mark.parametrize(
     ("body", "kind", "words"),
     [
-        (b"", "audio/mpeg", "nothing at all"),
+        (b"", "audio/mpeg", "is empty"),
         (b'{"error": {"message": "quota is used up", "type": "quota"}}', "application/json", "quota is used up"),
         (b"<html><title>Bad gateway</title></html>", "audio/mpeg", "a page of HTML"),
-        (b"\x00\x01\x02\x03 noise", "audio/mpeg", "of no known format"),
+        (b"\x00\x01\x02\x03 noise", "audio/mpeg", "bytes of an unknown format"),
     ],
 )
 def test_a3_what_is_no_sound_is_told(gateway: Gateway, body: bytes, kind: str, words: str, nobody_home: Path) -> None:
@@ -74,9 +74,9 @@ def test_a4_a_long_text_is_spoken_in_parts_and_is_one_sound(gateway: Gateway) ->
     assert "".join(" ".join(parts).split()) == "".join(text.split())
     assert made.bytes == sound() * 2
     assert measured(made.path)["format"] == "mp3"
-    assert comet_magic.speech(text, response_format="wav").array().shape == (48_000, 1)
+    assert comet_magic.speech(text, format="wav").array().shape == (48_000, 1)
     with pytest.raises(ConfigError, match="cannot be joined as flac"):
-        comet_magic.speech(text, response_format="flac")
+        comet_magic.speech(text, format="flac")
 
 
 def test_parts_of_a_text_are_sentences_words_or_letters() -> None:
@@ -102,7 +102,7 @@ def test_a5_a_cut_sound_is_kept_as_a_part(gateway: Gateway, nobody_home: Path) -
 
 def test_a6_sound_without_a_header_gets_one(gateway: Gateway) -> None:
     gateway({SPEECH: reply(b"\x01\x00" * 24_000, "audio/pcm")})
-    made = comet_magic.speech("Good morning", response_format="pcm")
+    made = comet_magic.speech("Good morning", format="pcm")
     assert made.mime == "audio/wav"
     with wave.open(str(made.path)) as file:
         assert (file.getframerate(), file.getnchannels(), file.getsampwidth(), file.getnframes()) == (
@@ -119,7 +119,7 @@ def test_a_wav_that_was_streamed_says_its_true_size(gateway: Gateway) -> None:
     struct.pack_into("<I", broken, 4, 0xFFFFFFFF)
     struct.pack_into("<I", broken, 40, 0xFFFFFFFF)
     gateway({SPEECH: reply(bytes(broken), "audio/wav")})
-    assert comet_magic.speech("Good morning", response_format="wav").bytes == tone()
+    assert comet_magic.speech("Good morning", format="wav").bytes == tone()
     assert wav.repaired(tone()) == tone()
     assert wav.repaired(b"RIFF") == b"RIFF"
 
@@ -141,18 +141,18 @@ def test_a8_a_transcript_is_a_text_a_table_or_a_file(gateway: Gateway, nobody_ho
     server = gateway()
     Path("talk.mp3").write_bytes(sound())
     assert comet_magic.transcribe("talk.mp3") == "Good morning."
-    table = comet_magic.transcribe("talk.mp3", wants="segments", language="en")
+    table = comet_magic.transcribe("talk.mp3", segments=True, language="en")
     assert list(table.columns) == ["start", "end", "text"]
     assert list(table.text) == ["Good", "morning."]
     assert list(table.end) == [one["end"] for one in SEGMENTS]
-    subtitles = comet_magic.transcribe("talk.mp3", wants="srt")
+    subtitles = comet_magic.transcribe("talk.mp3", format="srt")
     assert (subtitles.text, subtitles.mime, subtitles.path.suffix) == (SUBTITLES, "application/x-subrip", ".srt")
-    assert comet_magic.transcribe("talk.mp3", wants="vtt").text.startswith("WEBVTT")
+    assert comet_magic.transcribe("talk.mp3", format="vtt").text.startswith("WEBVTT")
     assert comet_magic.transcribe("talk.mp3", translate=True) == "Good morning."
     assert [one.line.split()[1].rpartition("/")[2] for one in server.asked("audio")][-1] == "translations"
     asked = len(server.received)
     assert comet_magic.transcribe("talk.mp3") == "Good morning."  # from the store
-    assert comet_magic.transcribe("talk.mp3", wants="srt").path == subtitles.path
+    assert comet_magic.transcribe("talk.mp3", format="srt").path == subtitles.path
     assert len(server.received) == asked
 
 
@@ -209,9 +209,9 @@ def test_a11_the_file_has_a_name_with_its_extension_and_no_field_is_empty(gatewa
 @pytest.mark.parametrize(
     ("model", "more", "words"),
     [
-        ("gpt-4o-transcribe", {"wants": "srt"}, "a text alone, and no srt files"),
-        ("gpt-transcribe", {"wants": "segments"}, "a text alone, and no segments"),
-        ("gpt-4o-transcribe-diarize", {"wants": "vtt"}, "no vtt files"),
+        ("gpt-4o-transcribe", {"format": "srt"}, "a text alone, and no srt files"),
+        ("gpt-transcribe", {"segments": True}, "a text alone, and no segments"),
+        ("gpt-4o-transcribe-diarize", {"format": "vtt"}, "no vtt files"),
         ("gpt-4o-transcribe", {"translate": True}, "does not translate"),
     ],
 )
@@ -226,7 +226,7 @@ def test_a12_what_a_model_cannot_give_is_refused_here(gateway: Gateway, model: s
 def test_who_speaks_is_a_column_where_the_model_tells(gateway: Gateway) -> None:
     said = [{"type": "x", "start": 0, "end": 1, "text": "Hi", "speaker": "A"}]
     server = gateway({WORDS: reply({"text": "Hi", "segments": said})})
-    table = comet_magic.transcribe(tone(), model="gpt-4o-transcribe-diarize", wants="segments")
+    table = comet_magic.transcribe(tone(), model="gpt-4o-transcribe-diarize", segments=True)
     assert table.to_dict("records") == [{"start": 0, "end": 1, "text": "Hi", "speaker": "A"}]
     assert b"diarized_json" in server.asked(WORDS)[0].body
     assert b"chunking_strategy" in server.asked(WORDS)[0].body
@@ -266,7 +266,7 @@ def test_real_speech_goes_round(gateway: Gateway) -> None:
 def test_the_formats_are_checked_before_anything_is_sent(gateway: Gateway) -> None:
     server = gateway()
     with pytest.raises(ConfigError, match="did you mean mp3"):
-        comet_magic.speech("hi", response_format="mp33")
-    with pytest.raises(ConfigError, match="no 'srtt'; did you mean srt"):
-        comet_magic.transcribe(tone(), wants="srtt")
+        comet_magic.speech("hi", format="mp33")
+    with pytest.raises(ConfigError, match="'srtt' is no format of subtitles; did you mean srt"):
+        comet_magic.transcribe(tone(), format="srtt")
     assert not server.received

@@ -64,11 +64,11 @@ def test_i3_a_result_elsewhere_is_fetched_without_the_key(gateway: Gateway, stat
     here = gateway({DRAWN: reply({"data": [{"url": f"{there.url}/p.png?signature=secret"}]})})
     assert comet_magic.image("a boat").bytes == picture()
     assert [one.header("authorization") for one in there.received] == [None]
-    with pytest.raises(comet_magic.CometError, match=f"may not be read .{word}") as raised:
+    with pytest.raises(comet_magic.CometError, match=f"is forbidden .{word}") as raised:
         comet_magic.image("another boat")
     assert f"{there.url}/p.png" in str(raised.value)
     assert "signature" not in str(raised.value)
-    assert "not ordered anew" in str(raised.value)
+    assert "not ordered again" in str(raised.value)
     assert len(here.asked("images")) == 2
     with pytest.raises(comet_magic.CometError, match=word):  # the same cell fetches again, and orders nothing
         comet_magic.image("another boat")
@@ -96,7 +96,7 @@ def test_i4_text_in_place_of_a_picture_is_told(gateway: Gateway, body: Any, word
     server = gateway({DRAWN: reply(body)})
     with pytest.raises(APIError, match=re.escape(words)):
         comet_magic.image("a boat")
-    with pytest.raises(ConfigError, match="--fresh orders it anew"):  # it may have been paid for
+    with pytest.raises(ConfigError, match="--fresh"):  # it may have been paid for
         comet_magic.image("a boat")
     assert len(server.asked("images")) == 1
 
@@ -123,7 +123,14 @@ def test_i6_a_refusal_is_told_and_not_asked_again(gateway: Gateway) -> None:
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
 def test_i6_a_busy_endpoint_is_not_asked_twice_by_itself(gateway: Gateway, status: int) -> None:
-    server = gateway({DRAWN: (reply("upstream did not return image output", status=status), reply(drawn(picture())))})
+    server = gateway(
+        {
+            DRAWN: (
+                reply({"error": {"message": "upstream did not return image output"}}, status=status),
+                reply(drawn(picture())),
+            )
+        }
+    )
     CometSettings.instance().retries = 3
     with pytest.raises(APIError, match=str(status)):
         comet_magic.image("a boat")
@@ -145,7 +152,7 @@ def test_i7_a_reset_may_have_been_billed_and_is_not_repeated(gateway: Gateway) -
         comet_magic.image("a boat")
     assert "not sent again" in raised.value.hint
     assert len(server.asked("images")) == 1
-    with pytest.raises(ConfigError, match="no answer came, and it may have been billed"):
+    with pytest.raises(ConfigError, match="was lost, and may have been billed"):
         comet_magic.image("a boat")
     assert len(server.asked("images")) == 1
     server.routes[DRAWN] = reply(drawn(picture()))
@@ -320,7 +327,7 @@ def test_a_list_that_does_not_come_is_no_matter_where_the_model_is_named(gateway
     gateway({r"/v1/models.*": reply("down", status=503)})
     made = comet_magic.image("a boat", model="my-own")
     assert (made.model, made.cost) == ("my-own", None)
-    with pytest.raises(ConfigError, match="does not say which image models it has"):
+    with pytest.raises(ConfigError, match="did not come, or it has none"):
         comet_magic.image("a boat")
 
 

@@ -13,7 +13,7 @@ from wire_server import RESET, reply
 import comet_magic
 from comet_magic import APIError, CometError, ConfigError, TransportError
 from comet_magic.exchange import session
-from comet_magic.media import making
+from comet_magic.media import running
 from comet_magic.media.service import percent, reason, state_of
 from comet_magic.settings import CometSettings
 
@@ -39,7 +39,11 @@ def test_m1_a_song_is_waited_for(gateway: Gateway, shell: Any) -> None:
     assert [song.caption for song in songs] == ["Morning", "Evening"]
     assert [song.path.name for song in songs] == ["morning-1.mp3", "evening-1.mp3"]
     assert all(measured(song.path)["seconds"] == pytest.approx(1.0, abs=0.1) for song in songs)
-    assert server.asked(SONG)[0].json == {"mv": "chirp-9", "prompt": "A calm piano piece", "tags": "calm"}
+    assert server.asked(SONG)[0].json == {
+        "mv": "chirp-9",
+        "gpt_description_prompt": "A calm piano piece",
+        "tags": "calm",
+    }
     assert len(server.asked(SONG)) == 1
 
 
@@ -65,17 +69,17 @@ def test_m2_a_clip_without_sound_is_told(gateway: Gateway, capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("script", "words"),
     [
-        (reply("no", status=403), "may not be read .403"),
+        (reply("no", status=403), "is forbidden .403"),
         (reply("<html>forbidden</html>", "text/html"), "a page of HTML, and no song"),
-        (reply(b"\x13\x37" * 99, "audio/mp4"), "of no known format, and no song"),
+        (reply(b"\x13\x37" * 99, "audio/mp4"), "bytes of an unknown format, and no song"),
     ],
 )
 def test_m3_sound_that_is_not_to_be_had_is_told(gateway: Gateway, script: Any, words: str) -> None:
     server = gateway({r"/files/.*\.mp3": script})
-    with pytest.raises(CometError, match=f"the song is finished, and is not to be had: .*{words}") as raised:
+    with pytest.raises(CometError, match=f"the song is finished, but could not be fetched: .*{words}") as raised:
         comet_magic.music("A calm piano piece")
     assert raised.value.hint
-    assert comet_magic.jobs().rows[0][4] == "made, not fetched yet"
+    assert comet_magic.jobs().rows[0][4] == "not all fetched"
     server.routes[r"/files/.*\.mp3"] = reply(sound(), "audio/mpeg")
     assert len(comet_magic.music("A calm piano piece")) == 2
     assert len(server.asked(SONG)) == 1
@@ -94,7 +98,7 @@ def test_m5_a_failure_is_told_in_its_own_words(gateway: Gateway) -> None:
     with pytest.raises(APIError, match="任务超时（5分钟）") as raised:
         comet_magic.music("A calm piano piece")
     assert "refunds" in raised.value.hint
-    with pytest.raises(ConfigError, match="--fresh orders it anew"):
+    with pytest.raises(ConfigError, match="failed"):
         comet_magic.music("A calm piano piece")
     assert len(server.asked(SONG)) == 1
 
@@ -117,7 +121,7 @@ def test_m7_looks_that_fail_are_repeated(gateway: Gateway) -> None:
     with pytest.raises(APIError, match="task_not_exist") as raised:
         comet_magic.music("another piece")
     assert "%comet_resume" in raised.value.hint
-    assert len(server.asked(FETCH, "GET")) == 4 + making.MOST_FAILURES
+    assert len(server.asked(FETCH, "GET")) == 4 + running.MOST_FAILURES
     server.routes[FETCH] = good
     assert len(comet_magic.resume(comet_magic.jobs().rows[0][0])) == 1
     assert len(server.asked(SONG)) == 2
@@ -126,7 +130,7 @@ def test_m7_looks_that_fail_are_repeated(gateway: Gateway) -> None:
 def test_m8_an_interrupt_ends_the_wait_and_not_the_job(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     server = gateway()
     server.routes[FETCH] = task("IN_PROGRESS", progress="30%")
-    looks = making.Making._pause
+    looks = running.RunningJob._pause
 
     def interrupted(self: Any, *more: Any) -> None:
         looks(self, *more)
@@ -134,11 +138,11 @@ def test_m8_an_interrupt_ends_the_wait_and_not_the_job(gateway: Gateway, monkeyp
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(making.Making, "_pause", interrupted)
+        patch.setattr(running.RunningJob, "_pause", interrupted)
         with pytest.raises(KeyboardInterrupt):
             comet_magic.music("A calm piano piece")
     (row,) = comet_magic.jobs().rows
-    assert row[4] == "goes on"
+    assert row[4] == "running"
     server.routes[FETCH] = task("SUCCESS", clip(f"{server.url}/files/0.mp3"))
     assert len(comet_magic.resume(row[0])) == 1
     assert len(server.asked(SONG)) == 1
@@ -281,7 +285,7 @@ def test_v10_a_redirect_is_followed_without_the_key(gateway: Gateway) -> None:
     assert comet_magic.video("A boat drifts").bytes == film()
     assert [one.header("authorization") for one in there.received] == [None]
     server.routes[CONTENT] = reply("", status=302, location="/v1/videos/video-3/content")
-    with pytest.raises(CometError, match="leads on more than 5 times"):
+    with pytest.raises(CometError, match="redirects more than 5 times"):
         comet_magic.video("Another boat")
 
 
@@ -297,7 +301,7 @@ def test_v11_what_is_too_large_stays_there_until_that_is_allowed(gateway: Gatewa
     CometSettings.instance().video_embed_mb = 0.001
     data, _ = comet_magic.video("A boat drifts")._repr_mimebundle_()
     assert 'src="made/a-boat-drifts-1.mp4"' in data["text/html"]
-    assert "0.0 MB: the player reads the file" in data["text/html"]
+    assert "0.0 MB, not in the notebook: the player reads the file" in data["text/html"]
 
 
 def test_v12_a_film_that_was_filtered_says_why(gateway: Gateway) -> None:
@@ -352,7 +356,7 @@ def test_an_answer_without_an_id_is_told(gateway: Gateway) -> None:
 def test_a_result_inside_this_network_is_not_asked(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     from comet_magic.api.client import DEFAULT_LIMITS, Client
     from comet_magic.api.endpoint import Endpoint
-    from comet_magic.media.wire import Gone, Wire
+    from comet_magic.media.wire import ResultUnavailable, Wire
 
     far = Wire(Client(lambda request: pytest.fail("asked"), Endpoint("https://gateway.example"), limits=DEFAULT_LIMITS))
     for address in (
@@ -362,7 +366,7 @@ def test_a_result_inside_this_network_is_not_asked(gateway: Gateway, monkeypatch
         "http://intranet/x",
         "file:///etc/passwd",
     ):
-        with pytest.raises(Gone, match="was not asked|none in the network"):
+        with pytest.raises(ResultUnavailable, match="was not asked|not an http address"):
             far.fetch(address, Path("x"), 100, lambda got: None)
 
 
@@ -397,8 +401,8 @@ def test_a_refused_order_costs_nothing_and_a_lost_one_may(gateway: Gateway) -> N
 def test_a_dry_run_sends_nothing(gateway: Gateway) -> None:
     server = gateway()
     said = str(comet_magic.image("a boat", n=2, images=[picture()], dry_run=True))
-    assert "It would order a 2 pictures" not in said
-    for words in ("2 pictures from draw-1", "/v1/images/edits", "≈ $0.080", "image-1.png (image/png"):
+    assert "It would ask for a 2 pictures" not in said
+    for words in ("2 pictures from draw-1", "/v1/images/edits", "$0.080", "image-1.png (image/png"):
         assert words in said
     assert not server.asked()
 
@@ -410,8 +414,8 @@ def test_a_file_that_has_gone_is_told_and_nothing_is_asked(gateway: Gateway) -> 
     made.path.unlink()
     with pytest.raises(ConfigError, match="no longer there") as raised:
         comet_magic.image("a boat")
-    assert "--fresh makes another one (≈ $0.040)" in raised.value.hint
-    assert "has gone" in made._repr_mimebundle_()[0]["text/plain"]
+    assert "makes it again (≈ $0.040)" in raised.value.hint
+    assert "is no longer there" in made._repr_mimebundle_()[0]["text/plain"]
     made.path.write_bytes(content)
     assert comet_magic.image("a boat").bytes == content
     moved = made.path.parent.rename("elsewhere")  # as with its notebook

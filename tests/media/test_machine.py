@@ -23,7 +23,7 @@ from comet_magic import CometError, ConfigError
 from comet_magic.api.transport import HTTPRequest, HTTPResponse
 from comet_magic.errors import TransportError
 from comet_magic.exchange import session
-from comet_magic.media import making, run, saving, wire
+from comet_magic.media import run, running, saving, wire
 from comet_magic.settings import CometSettings
 from comet_magic.store import media as media_store
 
@@ -86,8 +86,8 @@ def faulty(monkeypatch: pytest.MonkeyPatch, nobody_home: Path) -> Faulty:
     monkeypatch.setenv("COMETAPI_KEY", KEY)
     monkeypatch.setattr(wire, "plain_transport", lambda: transport)
     monkeypatch.setattr(run, "offered_now", lambda *_: {})
-    monkeypatch.setattr(making, "FIRST_WAIT_S", 0.0)
-    monkeypatch.setattr(making.Making, "_pause", lambda self, seconds, screen: None)
+    monkeypatch.setattr(running, "FIRST_WAIT_S", 0.0)
+    monkeypatch.setattr(running.RunningJob, "_pause", lambda self, seconds, screen: None)
     monkeypatch.setattr(wire, "backoff_s", lambda tried: 0.0)
     return transport
 
@@ -157,14 +157,14 @@ def _die(patch: pytest.MonkeyPatch, at: str) -> None:
         raise Killed
 
     if at:
-        place = {"write": (wire, "_written"), "link": (saving, "put_in_place"), "put": (media_store, "put_file")}[at]
+        place = {"write": (wire, "_written"), "link": (saving, "put_in_place"), "put": (media_store, "claim_path")}[at]
         patch.setattr(*place, killed)
 
 
 PROGRAM = """
 import sys, comet_magic
-from comet_magic.media import making, video
-making.FIRST_WAIT_S, video.Videos.polls_after_s = 0.05, 0.05
+from comet_magic.media import running, video
+running.FIRST_WAIT_S, video.Videos.polls_after_s = 0.05, 0.05
 settings = comet_magic.CometSettings.instance()
 settings.endpoint, settings.media_folder = sys.argv[1], "made"
 print("ready", flush=True)

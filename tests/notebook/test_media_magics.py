@@ -14,7 +14,7 @@ from media_server import KEY, MediaServer
 from wire_server import reply
 
 import comet_magic
-from comet_magic.media import making, music, video
+from comet_magic.media import music, running, video
 from comet_magic.notebook.media_display import MediaTerminal
 from comet_magic.notebook.media_magics import MediaMagics
 from comet_magic.settings import CometSettings
@@ -23,7 +23,7 @@ from comet_magic.settings import CometSettings
 @pytest.fixture
 def server(shell: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[MediaServer]:
     monkeypatch.setenv("COMETAPI_KEY", KEY)
-    monkeypatch.setattr(making, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(running, "FIRST_WAIT_S", 0.01)
     for service in (music.Suno, video.Videos):
         monkeypatch.setattr(service, "polls_after_s", 0.01)
     with MediaServer() as server:
@@ -177,7 +177,7 @@ def test_jobs_are_listed_and_picked_up(server: MediaServer, shell: Any) -> None:
     outputs(shell, "%%comet_video -o film\nA boat drifts", fails=True)
     assert "film" not in shell.user_ns
     (row,) = comet_magic.jobs().rows
-    assert row[2:5] == ("film", "film-1", "goes on")
+    assert row[2:5] == ("film", "film-1", "running")
     listed = shell.run_line_magic("comet_jobs", "")
     assert f"%comet_resume {row[0]}" in str(listed)
     server.routes["/v1/videos/video-3"] = reply({"status": "completed"})
@@ -190,7 +190,7 @@ def test_jobs_are_listed_and_picked_up(server: MediaServer, shell: Any) -> None:
 def test_a_dry_run_is_shown(server: MediaServer, shell: Any) -> None:
     (shown,) = outputs(shell, "%%comet_image --dry-run -n 3\na boat")
     assert "Nothing was sent" in shown.data["text/plain"]
-    assert "at most ≈ $0.12" in shown.data["text/plain"]
+    assert "about $0.12 at most" in shown.data["text/plain"]
     assert not server.asked()
 
 
