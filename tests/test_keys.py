@@ -57,7 +57,7 @@ def test_a_key_that_the_endpoint_sends_back_is_hidden(shell: Any, monkeypatch: p
     monkeypatch.setenv("COMETAPI_KEY", SECRET)
     echo = {"error": {"message": f"bad header Bearer {SECRET}"}}
     streamed = b'data: {"error":{"message":"no %s"}}\n\n' % SECRET.encode()
-    for script in (reply(echo, status=401), reply("", status=307, location=f"http://x.y/?k={SECRET}"), reply(echo),
+    for script in (reply(echo, status=401), reply("", status=307, location=f"http://x.y/{SECRET}?k={SECRET}"), reply(echo),
                    stream(start(), delta("Hel"), streamed)):  # fmt: skip
         with WireServer(script) as server:
             CometSettings.instance().endpoint = server.url

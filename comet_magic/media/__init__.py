@@ -4,9 +4,11 @@
 __all__ = [
     "dry_run",
     "media",
+    "model",
     "order",
     "orders",
     "prompt",
+    "results",
     "run",
     "shown",
 ]

@@ -9,7 +9,8 @@ from ..store.media import FETCHED
 from ..text import clean, dollars, escaped, many
 from .durations import seconds_of
 from .order import TRANSCRIPT, Order
-from .run import Prepared, day
+from .results import day
+from .run import Prepared
 from .running import AGAIN
 
 
@@ -23,12 +24,14 @@ class MediaDryRun:
     @property
     def lines(self) -> list[str]:
         if (job := self._known) is not None:
-            standing = {FETCHED: "is there, and would be shown at no cost"}.get(job.state, f"is {job.state}")
+            noun, name = self._order.nouns[0], job.id[:8]
+            what = f"was ordered on {day(job)}, and its job {name} is {job.state}"
+            if job.state == FETCHED:
+                what = f"was made on {day(job)}, and would be shown at no cost (job {name})"
             return [
                 "Nothing was sent: this is a dry run.",
-                f"Nothing would be sent either: this {self._order.nouns[0]} was ordered on {day(job)}, and {standing};"
-                f" its job is {job.id[:8]}",
-                f"{AGAIN}, at {self._cost}",
+                f"The cell would send nothing: this {noun} {what}",
+                f"{AGAIN}; cost: {self._cost}",
             ]
         order, ready = self._order, self._ready
         noun = f"a {order.nouns[0]}" if order.number == 1 else f"{order.number} {order.nouns[1]}"

@@ -8,19 +8,8 @@ from urllib.parse import quote
 
 from ..errors import ConfigError
 from .order import Order
-from .service import (
-    Answer,
-    Body,
-    Call,
-    Result,
-    checked,
-    inputs_of,
-    job_id,
-    json_call,
-    percent,
-    reason,
-    state_of,
-)
+from .replies import checked, job_id, percent, reason, state_of
+from .service import Answer, Body, Call, Result, inputs_of, json_call
 
 
 class Replicate:

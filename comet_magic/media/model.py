@@ -10,8 +10,9 @@ from typing import NamedTuple
 from ..errors import ConfigError
 from ..messages.models import OfferedModel
 from ..suggestions import did_you_mean
+from .gemini import Gemini
 from .image_jobs import Midjourney, Replicate
-from .images import Gemini, Images
+from .images import Images
 from .money import estimate, rate_of
 from .music import Suno
 from .order import IMAGE, MUSIC, SPEECH, TRANSCRIPT, Order

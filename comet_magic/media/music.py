@@ -6,20 +6,8 @@ from typing import Any
 from urllib.parse import quote
 
 from .order import Order
-from .service import (
-    JOB_IDS,
-    Answer,
-    Body,
-    Call,
-    Result,
-    checked,
-    job_id,
-    json_call,
-    no_result,
-    percent,
-    reason,
-    state_of,
-)
+from .replies import JOB_IDS, checked, job_id, no_result, percent, reason, state_of
+from .service import Answer, Body, Call, Result, json_call
 
 
 class Suno:

@@ -6,11 +6,10 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..api.client import TimeLimits, client_for
 from ..api.endpoint import Endpoint, find_endpoint
@@ -23,33 +22,18 @@ from ..keys import without_key
 from ..settings import CometSettings, budget_limits
 from ..store import media as media_store
 from ..store.database import Store
-from ..store.media import ANSWERED, FAILED, FETCHED, LOST, OPEN, REFUSED, SUBMITTING, StoredFile, StoredJob
-from ..strict_json import json_or_none
-from ..text import dollars
+from ..store.media import ANSWERED, FAILED, FETCHED, LOST, OPEN, REFUSED, SUBMITTING, StoredJob
 from .durations import seconds_of
-from .files import find_changed, find_file, make_folder, media_folder
-from .media import Media
+from .files import make_folder, media_folder
 from .model import Chosen, choose_model, service_for
 from .money import Estimate, Rate, estimate, rate_of
 from .order import NOUNS, TRANSCRIPT, Order
+from .results import OrderResult, day, order_of, result_of
 from .running import AGAIN, TICK_S, RunningJob, Screen
 from .service import Call, Service
 from .wire import Wire
 
 OTHER_KERNEL_S = 0.5  # seconds between two looks at what another kernel does
-
-
-class Made(NamedTuple):
-    """What came of an order. text: a transcript: a text, or a list of segments.
-
-    notes: what is to be said of it.        again_from: the day when it was made, where nothing was asked this time.
-    """
-
-    job: StoredJob
-    media: list[Media]
-    text: Any = None
-    notes: tuple[str, ...] = ()
-    again_from: str = ""
 
 
 class Ready(NamedTuple):
@@ -81,7 +65,7 @@ if hasattr(os, "register_at_fork"):
 
 def make(
     order: Order, settings: CometSettings, session: Session, screen: Screen, *, is_fresh: bool = False
-) -> Made:  # fmt: skip
+) -> OrderResult:  # fmt: skip
     """Return what was ordered. What was ordered before, in the same words, is shown from its file.
 
     is_fresh: order it anew all the same.
@@ -90,23 +74,23 @@ def make(
     """
     endpoint, store = _endpoint(order, settings), session.store(settings)
     order = _with_model(order, settings)
-    place = _Place(settings, session, store, screen)
+    runner = OrderRunner(settings, session, store, screen)
     if not is_fresh and (known := known_job(order, settings, store, endpoint)):
-        return place.go_on(known)
+        return runner.resume_job(known)
     _check_sharing(order, settings)
     ready = _prepared(order, settings, session, store, endpoint)
-    make_folder(place.folder)
+    make_folder(runner.folder)
     given = {"count": order.number, "parameters": dict(order.parameters), "form": order.form}
     job = StoredJob(
         os.urandom(16).hex(), time.time(), session.id, order.kind, order.key(endpoint.name), endpoint.name,
-        ready.model.name, order.prompt, json.dumps(given), ready.service.name, str(place.folder.resolve()),
+        ready.model.name, order.prompt, json.dumps(given), ready.service.name, str(runner.folder.resolve()),
         ready.estimate.usd,
     )  # fmt: skip
-    running = place.running(without_key(job, endpoint.key), order, ready.service, endpoint, ready.rate)
+    running = runner.running(without_key(job, endpoint.key), order, ready.service, endpoint, ready.rate)
     if other := _begin(running, ready, settings, store, is_fresh=is_fresh or settings.replay == "never"):
-        return place.go_on(other)
+        return runner.resume_job(other)
     notes = (ready.model.note,) if ready.model.note else ()
-    return place.wait_for(running, running.sending, notes)
+    return runner.wait_for(running, running.sending, notes)
 
 
 def _begin(
@@ -134,7 +118,12 @@ def _begin(
         if other:
             session.promise(job.id, 0.0)
             return other
-        future = in_background(lambda: _submit(running, ready.calls))
+        try:
+            future = in_background(lambda: _submit(running, ready.calls))
+        except BaseException:  # an interrupt
+            if not running.has_started:
+                running.withdraw("it was stopped before it was sent")
+            raise
         _running[job.id] = running
         running.sending = future
     if future.done() and not running.has_started:
@@ -216,7 +205,7 @@ def prepared(order: Order, settings: CometSettings, session: Session, *, is_fres
 # ---- a job that there is
 
 
-def resume(named: object, settings: CometSettings, session: Session, screen: Screen) -> Made:
+def resume(named: object, settings: CometSettings, session: Session, screen: Screen) -> OrderResult:
     """Return what comes of a job that was ordered before, also by another kernel; nothing is ordered.
 
     named: the beginning of its id, or the endpoint's id. Raises: ConfigError where there is no such job; as `make`.
@@ -226,27 +215,11 @@ def resume(named: object, settings: CometSettings, session: Session, screen: Scr
     if len(found) != 1:
         what = f"several jobs begin with {name!r}" if found else f"there is no job {name!r}"
         raise ConfigError(what, "%comet_jobs lists them")
-    return _Place(settings, session, store, screen).go_on(found[0])
+    return OrderRunner(settings, session, store, screen).resume_job(found[0])
 
 
-def order_of(job: StoredJob) -> Order:
-    """Return what was ordered, without what went along."""
-    given = json_or_none(job.parameters)
-    known: Mapping[str, Any] = given if isinstance(given, dict) else {}
-    parameters = known.get("parameters")
-    return Order(
-        job.kind, job.prompt, job.model, job.api, int(known.get("count") or 1),
-        parameters if isinstance(parameters, dict) else {}, form=str(known.get("form") or ""),
-    )  # fmt: skip
-
-
-def day(job: StoredJob) -> str:
-    """Return the day on which a job was ordered."""
-    return f"{datetime.fromtimestamp(job.at):%Y-%m-%d}"
-
-
-class _Place:
-    """Where an order is made: with these settings, in this store, shown on this screen, into this folder."""
+class OrderRunner:
+    """Makes orders with these settings, in this store, shown on this screen. folder: of the files."""
 
     def __init__(self, settings: CometSettings, session: Session, store: Store, screen: Screen) -> None:
         self._settings, self._session, self._store, self._screen = settings, session, store, screen
@@ -260,7 +233,7 @@ class _Place:
         wire = Wire(client, settings.media_wait_s)
         return RunningJob(job, order, service, wire, self._store, self._session, settings, rate)
 
-    def go_on(self, job: StoredJob) -> Made:
+    def resume_job(self, job: StoredJob) -> OrderResult:
         """Return what comes of a job. It is never ordered again from here. Raises: CometError where nothing comes."""
         with _lock:
             running = _running.get(job.id)
@@ -268,7 +241,7 @@ class _Place:
             return self.wait_for(running, running.sending)
         job = self._after_other_kernel(media_store.find_job(self._store, job.id) or job)
         if job.state == FETCHED:
-            return self._from_files(job)
+            return result_of(job, self._store, self.folder)
         if job.state in (LOST, FAILED, REFUSED):
             raise self._over(job)
         if self._settings.replay == "only":
@@ -312,7 +285,7 @@ class _Place:
 
     def wait_for(
         self, running: RunningJob, sending: Future[None] | None = None, notes: tuple[str, ...] = ()
-    ) -> Made:  # fmt: skip
+    ) -> OrderResult:  # fmt: skip
         """Wait for a job to its end. An interrupt is raised again, and the job goes on. sending: its submission."""
         try:
             if sending:
@@ -328,43 +301,16 @@ class _Place:
         job = media_store.find_job(self._store, running.job.id) or running.job
         if job.state not in (FETCHED, ANSWERED):
             raise self._over(job)
-        made = self._from_files(job)
+        made = result_of(job, self._store, self.folder)
         return made._replace(notes=(*made.notes, *notes), again_from="")
 
-    def _with_what_is_here(self, running: RunningJob, error: CometError) -> Made | None:
+    def _with_what_is_here(self, running: RunningJob, error: CometError) -> OrderResult | None:
         """Return the part of a job that was fetched before, where the rest cannot be now; None for none."""
         job = media_store.find_job(self._store, running.job.id)
         if job is None or job.state != ANSWERED or not media_store.files_of(self._store, job.id):
             return None
-        made = self._from_files(job)
+        made = result_of(job, self._store, self.folder)
         return made._replace(notes=(f"the rest could not be fetched: {error.what}",))
-
-    def _from_files(self, job: StoredJob) -> Made:
-        """Return what a job has made. Raises: ConfigError where a file has gone."""
-        files = media_store.files_of(self._store, job.id)
-        notes = [job.why] if job.why else []
-        media = [self._media(job, file, len(files), notes) for file in files]
-        said = json_or_none(job.answer)
-        text = said.get("text") if isinstance(said, dict) else None
-        return Made(job, media, text, tuple(notes), day(job))
-
-    def _media(self, job: StoredJob, file: StoredFile, count: int, notes: list[str]) -> Media:
-        path = find_file(file, job.id, self.folder)
-        if path is None and (path := find_changed(file)):
-            notes.append(f"{path.name} has been changed since it was made")
-        if path is None:
-            price = f" (≈ {dollars(job.usd)})" if job.usd else ""
-            raise ConfigError(
-                f"this {NOUNS[job.kind][0]} was made on {day(job)}, and its file is no longer there: {file.path}",
-                f"nothing was sent; put the file back, or {AGAIN}{price}",
-            )
-        if str(path) != file.path:
-            media_store.move_file(self._store, job.id, file.number, str(path.resolve()))
-        order = order_of(job)
-        return Media(
-            path, file.mime, job.prompt, job.model, order.parameters, file.caption, job.used,
-            None if job.usd is None else job.usd / count, job.id, job.seconds, job.at,
-        )  # fmt: skip
 
 
 @contextmanager

@@ -31,8 +31,9 @@ from .files import find_file
 from .images import Previews
 from .money import Rate, cost_of
 from .order import Order
+from .replies import Unclear
 from .saving import UNKNOWN, JobFiles
-from .service import CAME, Answer, Body, Call, Result, Service, Unclear
+from .service import CAME, Answer, Body, Call, Result, Service
 from .wire import CutOff, ResultUnavailable, Wire
 
 T = TypeVar("T")

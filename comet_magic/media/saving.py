@@ -12,7 +12,8 @@ from ..store.media import StoredFile, StoredJob
 from .file_type import FileType, described, file_type
 from .files import digest_of, drop_parts, find_file, free_paths, part_path, put_in_place, stem_of, unwritable
 from .order import MUSIC, NOUNS
-from .service import Result, decoded, is_data
+from .replies import decoded, is_data
+from .service import Result
 from .wire import ResultUnavailable, Wire
 
 UNKNOWN = FileType("application/octet-stream", ".bin")

@@ -8,18 +8,8 @@ from ..errors import ConfigError
 from . import wav
 from .file_type import AUDIO, described, file_type
 from .order import Order
-from .service import (
-    Answer,
-    AnswersAtOnce,
-    Body,
-    Call,
-    Result,
-    checked,
-    decoded,
-    json_call,
-    no_result,
-    token_usage,
-)
+from .replies import checked, decoded, no_result, token_usage
+from .service import Answer, AnswersAtOnce, Body, Call, Result, json_call
 
 # Source: OpenAI's reference names 4,096 characters; gateways count bytes.
 MOST_BYTES = 4000

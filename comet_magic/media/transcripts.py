@@ -9,7 +9,8 @@ from typing import Any
 from ..api.transport import multipart
 from ..errors import ConfigError, TransportError
 from .order import Order
-from .service import CAME, Answer, AnswersAtOnce, Body, Call, checked, form_text, inputs_of, no_result, token_usage
+from .replies import checked, no_result, token_usage
+from .service import CAME, Answer, AnswersAtOnce, Body, Call, form_text, inputs_of
 
 TEXT, SEGMENTS, SRT, VTT = "", "segments", "srt", "vtt"  # forms of a transcript
 EXTENSIONS = ("flac", "mp3", "mp4", "mpeg", "mpga", "m4a", "ogg", "wav", "webm")

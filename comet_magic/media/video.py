@@ -9,22 +9,8 @@ from urllib.parse import quote
 from ..api.transport import multipart
 from ..errors import ConfigError
 from .order import Order
-from .service import (
-    JOB_IDS,
-    Answer,
-    Body,
-    Call,
-    Result,
-    checked,
-    decoded,
-    form_text,
-    inputs_of,
-    job_id,
-    json_call,
-    percent,
-    reason,
-    state_of,
-)
+from .replies import JOB_IDS, checked, decoded, job_id, percent, reason, state_of
+from .service import Answer, Body, Call, Result, form_text, inputs_of, json_call
 
 
 class Videos:

@@ -21,7 +21,8 @@ from ..errors import APIError, CometError, TransportError
 from ..keys import without_key
 from ..origins import is_loopback, origin_of
 from ..strict_json import json_or_none
-from .service import Body, Call, Unclear
+from .replies import Unclear
+from .service import Body, Call
 
 MOST_ANSWER = 50_000_000  # bytes of an answer in JSON, with pictures in it
 MOST_STATUS = 5_000_000  # bytes of what is said of a job

@@ -9,7 +9,7 @@ from ..media import run
 from ..media.dry_run import MediaDryRun
 from ..media.order import MUSIC, Order
 from ..media.orders import segments_table
-from ..media.run import Made
+from ..media.results import OrderResult, order_of
 from ..settings import CometSettings
 from .display import brief_interrupt
 from .media_display import made_line, media_screen
@@ -42,9 +42,9 @@ def resumed(named: str, *, shows_media: bool = False) -> Any:
     return value_of(made)
 
 
-def value_of(made: Made) -> Any:
+def value_of(made: OrderResult) -> Any:
     """Return what a user gets: the one thing that was made, a list of several, a text, or a table of segments."""
     if made.media:
-        is_list = made.job.kind == MUSIC or run.order_of(made.job).number > 1
+        is_list = made.job.kind == MUSIC or order_of(made.job).number > 1
         return made.media if is_list or len(made.media) > 1 else made.media[0]
     return segments_table(made.text) if isinstance(made.text, list) else made.text

@@ -8,18 +8,19 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import without_known_keys
-from ..media.run import Made
+from ..media.order import IMAGE
+from ..media.results import OrderResult
 from ..media.shown import bundle, plain, without_keys
 from ..messages.image_size import media_type
 from ..render.table import Table
 from ..settings import CometSettings, terminal_shows_colours
-from ..text import MARK, clean, dollars, escaped, shown_path
+from ..text import MARK, clean, dollars, escaped, one_line, shown_path
 from .cell import current_shell, is_console
 from .display import applies_updates, only_prints
 from .status_display import StatusLine, StatusOutput
 
 PAINT_S = 0.5  # seconds between two paints
-SHOWN_TEXT = 3000  # characters of a transcript
+SHOWN_TEXT, SHOWN_PROMPT = 3000, 60  # characters of a transcript, and of a prompt
 
 
 class MediaOutput:
@@ -46,7 +47,7 @@ class MediaOutput:
         if self._has_painted:
             self._output.show(_small(line))
 
-    def finish(self, made: Made, line: str, *, shows_media: bool) -> None:
+    def finish(self, made: OrderResult, line: str, *, shows_media: bool) -> None:
         shown = (
             [bundle(one, f"{MARK} {line}" if len(made.media) == 1 else "") for one in made.media] if shows_media else []
         )
@@ -73,7 +74,7 @@ class MediaTerminal:
     def say(self, line: str) -> None:
         self._line.end([f"{MARK} {clean(line)}"])
 
-    def finish(self, made: Made, line: str, *, shows_media: bool) -> None:
+    def finish(self, made: OrderResult, line: str, *, shows_media: bool) -> None:
         lines = [plain(one) for one in made.media] if shows_media else []
         if made.text is not None and not made.media and shows_media:
             lines = [_transcript(made.text)["text/plain"]]
@@ -89,7 +90,7 @@ class NoScreen:
     def say(self, line: str) -> None:
         pass
 
-    def finish(self, made: Made, line: str, *, shows_media: bool) -> None:
+    def finish(self, made: OrderResult, line: str, *, shows_media: bool) -> None:
         pass
 
 
@@ -103,9 +104,11 @@ def media_screen() -> MediaOutput | MediaTerminal | NoScreen:
     return MediaOutput(shell.display_pub.publish, can_update=applies_updates(shell))
 
 
-def made_line(made: Made) -> str:
+def made_line(made: OrderResult) -> str:
     """Return the line under what was made: model, tokens, seconds, price, files; and what there is to say of it."""
     job, parts = made.job, list[str]()
+    if job.kind == IMAGE:  # no front end shows the words that stand beside a picture for those who cannot see it
+        parts.append(f"“{one_line(job.prompt, SHOWN_PROMPT)}”")
     if CometSettings.instance().show_usage:
         parts.append(job.model)
         if made.again_from:
@@ -123,7 +126,7 @@ def _small(line: str) -> dict[str, str]:
     return {"text/markdown": f"<small>{MARK} {escaped(line)}</small>", "text/plain": f"{MARK} {clean(line)}"}
 
 
-def _facts(made: Made) -> dict[str, Any]:
+def _facts(made: OrderResult) -> dict[str, Any]:
     """Return what an output's metadata says of it: enough to know where it came from, and never a key."""
     job = made.job
     facts = {"job": job.id, "kind": job.kind, "model": job.model, "usage": job.used.reported()}

@@ -55,6 +55,12 @@ def _argument_error(what: str) -> Exception:
     return argparse.ArgumentTypeError(what)
 
 
+def _apis(kind: str) -> tuple[str, ...]:
+    from ..media.model import APIS
+
+    return APIS[kind]
+
+
 def _image(add: Any) -> None:
     add("-n", "--n", type=number(int, 1, 10))
     add("--size")
@@ -62,7 +68,7 @@ def _image(add: Any) -> None:
     add("--format", dest="output_format")
     add("--background")
     add("--mask", type=not_empty)
-    add("--api", choices=("images", "gemini", "replicate", "midjourney"))
+    add("--api", choices=_apis("image"))
 
 
 def _speech(add: Any) -> None:
@@ -90,7 +96,7 @@ def _music(add: Any) -> None:
 def _video(add: Any) -> None:
     add("--seconds", type=number(float, 0))
     add("--size")
-    add("--api", choices=("videos", "kling", "veo"))
+    add("--api", choices=_apis("video"))
 
 
 _OF = {

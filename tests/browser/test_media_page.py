@@ -53,7 +53,9 @@ def test_what_was_made_is_there_when_it_is_opened_again_untrusted(
         notebook = OpenNotebook(page, jupyter, cells, name)
         for index in range(4):
             notebook.run(index)
-        expect(notebook.output(1)).to_contain_text(re.compile(r"◈ draw-1 · .* ≈ \$0\.040 · made_"))
+        expect(notebook.output(1)).to_contain_text(
+            re.compile(r"◈ “A paper boat in \w+” · draw-1 · .* ≈ \$0\.040 · made_")
+        )
         assert page.evaluate(WIDTH) == 160
         assert page.evaluate(SECONDS, "audio") == pytest.approx(1.0, abs=0.15)
         assert page.evaluate(SECONDS, "video") == pytest.approx(1.0, abs=0.15)

@@ -16,7 +16,7 @@ from wire_server import RESET, reply
 import comet_magic
 from comet_magic import APIError, CometError, ConfigError, TransportError
 from comet_magic.exchange import session
-from comet_magic.media.service import reason
+from comet_magic.media.replies import reason
 from comet_magic.settings import CometSettings
 from comet_magic.store import ledger
 

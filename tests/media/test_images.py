@@ -14,7 +14,8 @@ from wire_server import RESET, SSE_HEAD, Received, chunk, reply
 import comet_magic
 from comet_magic import APIError, ConfigError, Media, TransportError
 from comet_magic.media import wire
-from comet_magic.media.images import Gemini, Images, Previews
+from comet_magic.media.gemini import Gemini
+from comet_magic.media.images import Images, Previews
 from comet_magic.media.order import Input, Order
 from comet_magic.media.service import Body
 from comet_magic.settings import CometSettings

@@ -14,7 +14,7 @@ import comet_magic
 from comet_magic import APIError, CometError, ConfigError, TransportError
 from comet_magic.exchange import session
 from comet_magic.media import running
-from comet_magic.media.service import percent, reason, state_of
+from comet_magic.media.replies import percent, reason, state_of
 from comet_magic.settings import CometSettings
 
 SONG, FETCH = "/suno/submit/music", "/suno/fetch/task-7"

@@ -45,7 +45,8 @@ def test_a_picture_is_one_output_with_its_words_and_a_line(server: MediaServer, 
     assert shown.metadata == {"image/png": {"alt": "A paper boat | <b>"}}
     assert shown.data["text/plain"] == "[image/png 160×120 · “A paper boat | <b>” · made/a-paper-boat-b-1.png]"
     assert re.fullmatch(
-        r"◈ draw-1 · 12 in · 196 out · \d\.\d s · ≈ \$0\.040 · made/a-paper-boat-b-1\.png", line.data["text/plain"]
+        r"◈ “A paper boat \| <b>” · draw-1 · 12 in · 196 out · \d\.\d s · ≈ \$0\.040 · made/a-paper-boat-b-1\.png",
+        line.data["text/plain"],
     )
     assert line.metadata["comet_magic"]["kind"] == "image"
     again, line = outputs(shell, "%%comet_image -o boat\nA paper boat | <b>")

@@ -1,0 +1,77 @@
+"""A stored job → what a user gets of it: `Media` of its files, or a transcript."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..errors import ConfigError
+from ..store import media as media_store
+from ..store.database import Store
+from ..store.media import StoredFile, StoredJob
+from ..strict_json import json_or_none
+from ..text import dollars
+from .files import find_changed, find_file
+from .media import Media
+from .order import NOUNS, Order
+from .running import AGAIN
+
+
+class OrderResult(NamedTuple):
+    """What came of an order. text: a transcript: a text, or a list of segments.
+
+    notes: what is to be said of it.        again_from: the day when it was made, where nothing was asked this time.
+    """
+
+    job: StoredJob
+    media: list[Media]
+    text: Any = None
+    notes: tuple[str, ...] = ()
+    again_from: str = ""
+
+
+def order_of(job: StoredJob) -> Order:
+    """Return what was ordered, without what went along."""
+    given = json_or_none(job.parameters)
+    known: Mapping[str, Any] = given if isinstance(given, dict) else {}
+    parameters = known.get("parameters")
+    return Order(
+        job.kind, job.prompt, job.model, job.api, int(known.get("count") or 1),
+        parameters if isinstance(parameters, dict) else {}, form=str(known.get("form") or ""),
+    )  # fmt: skip
+
+
+def day(job: StoredJob) -> str:
+    """Return the day on which a job was ordered."""
+    return f"{datetime.fromtimestamp(job.at):%Y-%m-%d}"
+
+
+def result_of(job: StoredJob, store: Store, folder: Path) -> OrderResult:
+    """Return what a job has made. folder: in which its files may be by now. Raises: ConfigError where one has gone."""
+    files = media_store.files_of(store, job.id)
+    notes = [job.why] if job.why else []
+    media = [_media(job, file, len(files), notes, store, folder) for file in files]
+    said = json_or_none(job.answer)
+    text = said.get("text") if isinstance(said, dict) else None
+    return OrderResult(job, media, text, tuple(notes), day(job))
+
+
+def _media(job: StoredJob, file: StoredFile, count: int, notes: list[str], store: Store, folder: Path) -> Media:
+    path = find_file(file, job.id, folder)
+    if path is None and (path := find_changed(file)):
+        notes.append(f"{path.name} has been changed since it was made")
+    if path is None:
+        price = f" (≈ {dollars(job.usd)})" if job.usd else ""
+        raise ConfigError(
+            f"this {NOUNS[job.kind][0]} was made on {day(job)}, and its file is no longer there: {file.path}",
+            f"nothing was sent; put the file back, or {AGAIN}{price}",
+        )
+    if str(path) != file.path:
+        media_store.move_file(store, job.id, file.number, str(path.resolve()))
+    order = order_of(job)
+    return Media(
+        path, file.mime, job.prompt, job.model, order.parameters, file.caption, job.used,
+        None if job.usd is None else job.usd / count, job.id, job.seconds, job.at,
+    )  # fmt: skip
