@@ -436,7 +436,7 @@ def _failure(error: Exception, request: HTTPRequest, answered: bool) -> Transpor
     """Return the exception of requests or urllib3 as ours. answered: whether the response had begun."""
     if isinstance(error, TransportError):
         return error
-    where = urlsplit(request.url).netloc
+    where = urlsplit(request.url).netloc.rpartition("@")[2]
     if answered:
         if isinstance(error, urllib3.exceptions.ReadTimeoutError):
             return _timed_out(request.read_s, answered=True, silent=request.read_s < request.deadline_s)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import unicodedata
 from collections.abc import Iterator
 from hashlib import sha256
@@ -61,14 +60,14 @@ def make_folder(folder: Path) -> None:
         probe = folder / f".{os.urandom(4).hex()}.part"
         probe.write_bytes(b"")
         probe.unlink()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         refusal = unwritable(folder, error)
         refusal.hint = f"nothing was sent; {refusal.hint}"
         raise refusal from None
 
 
-def unwritable(folder: Path | str, error: OSError) -> ConfigError:
-    what = f"nothing can be written into {shown_path(folder)}: {error.strerror or error}"
+def unwritable(folder: Path | str, error: OSError | ValueError) -> ConfigError:
+    what = f"nothing can be written into {shown_path(folder)}: {getattr(error, 'strerror', None) or error}"
     return ConfigError(what, "set CometSettings.media_folder to another folder")
 
 
@@ -99,11 +98,10 @@ def put_in_place(part: Path, path: Path) -> bool:
     except FileExistsError:
         return False
     except OSError:  # a file system without links
-        try:
-            with part.open("rb") as source, path.open("xb") as goal:
-                shutil.copyfileobj(source, goal)
-        except FileExistsError:
+        if path.exists():
             return False
+        os.rename(part, path)
+        return True
     with contextlib.suppress(OSError):
         part.unlink()
     return True
@@ -119,8 +117,9 @@ def find_file(file: StoredFile, job: str, folder: Path) -> Path | None:
         if _is(path, file):
             return path
     for part in Path(file.path).parent.glob(f".{job[:12]}-{file.number}-*.part"):
-        if _is(part, file) and put_in_place(part, Path(file.path)):
-            return Path(file.path)
+        with contextlib.suppress(OSError):
+            if _is(part, file) and put_in_place(part, Path(file.path)):
+                return Path(file.path)
     return None
 
 

@@ -18,6 +18,7 @@ class Gemini(AnswersAtOnce):
     """Google's API for models that write and draw. One picture a call."""
 
     name = "gemini"
+    has_separate_calls = True
 
     def calls(self, order: Order, model: str) -> list[Call]:
         pictures = [

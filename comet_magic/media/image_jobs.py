@@ -17,6 +17,7 @@ class Replicate:
 
     name = "replicate"
     polls_after_s = 3.0
+    has_separate_calls = False
 
     def calls(self, order: Order, model: str) -> list[Call]:
         if order.inputs:
@@ -58,6 +59,7 @@ class Midjourney:
 
     name = "midjourney"
     polls_after_s = 3.0
+    has_separate_calls = False
 
     def calls(self, order: Order, model: str) -> list[Call]:
         if inputs_of(order, "mask"):

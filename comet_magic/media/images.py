@@ -6,10 +6,10 @@ from typing import Any
 
 from ..api.sse import SSEDecoder
 from ..api.transport import multipart
-from ..errors import ConfigError
+from ..errors import APIError, ConfigError
 from ..strict_json import json_or_none
 from .order import Order
-from .replies import checked, decoded, is_data, no_result, token_usage
+from .replies import DAMAGED, checked, decoded, is_data, no_result, token_usage
 from .service import Answer, AnswersAtOnce, Body, Call, Result, form_text, inputs_of, json_call
 
 MOST_PICTURES, MOST_PICTURE_BYTES = 16, 50_000_000  # that go along, and of each. Source: OpenAI's reference
@@ -60,7 +60,7 @@ def _result(one: Any) -> Result:
     caption = str(one.get("revised_prompt") or "")
     if text := one.get("b64_json"):
         content = decoded(text)
-        return Result(content, caption=caption, problem="" if content else "its base64 is damaged")
+        return Result(content, caption=caption, problem="" if content else DAMAGED)
     address = one.get("url")
     if isinstance(address, str) and address:
         return Result(address=address, caption=caption)
@@ -96,19 +96,22 @@ class Previews:
 
 def _streamed(body: Body) -> Answer:
     whole: list[Result] = []
-    partial, usage = b"", None
-    for event in body.events():
-        content = decoded(event.get("b64_json"))
-        if str(event["type"]).endswith(".completed"):
-            whole.append(Result(content, problem="" if content else "its base64 is damaged"))
-            usage = event.get("usage")
-        elif content:
-            partial = content
+    partial, usage, why = b"", None, "the stream ended without a picture"
+    try:
+        for event in body.events():
+            content = decoded(event.get("b64_json"))
+            if str(event["type"]).endswith(".completed"):
+                whole.append(Result(content, problem="" if content else DAMAGED))
+                usage = event.get("usage")
+            elif content:
+                partial = content
+    except APIError as error:  # what came before it was paid for
+        why = error.what
     if not whole and partial:
         whole = [Result(partial, is_unfinished=True)]
     if not whole:
-        raise no_result("picture", "the stream ended without one")
-    return Answer(is_done=True, results=tuple(whole), usage=token_usage(usage))
+        raise no_result("picture", why)
+    return Answer(is_done=True, results=tuple(whole), usage=token_usage(usage), why=why)
 
 
 _NOT_SENT = "nothing was sent"

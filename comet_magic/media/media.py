@@ -50,7 +50,7 @@ class Media:
     @property
     def kind(self) -> str:
         """Return "image", "audio", "video" or "text"."""
-        return {"application": "text"}.get(kind := self.mime.partition("/")[0], kind)
+        return "text" if self.mime == "application/x-subrip" else self.mime.partition("/")[0]
 
     @property
     def bytes(self) -> bytes:

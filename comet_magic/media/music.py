@@ -15,6 +15,7 @@ class Suno:
 
     name = "suno"
     polls_after_s = 10.0
+    has_separate_calls = False
 
     def calls(self, order: Order, model: str) -> list[Call]:
         given = dict(order.parameters)

@@ -125,6 +125,7 @@ def decoded(text: object) -> bytes:
         return b""
 
 
+DAMAGED = "its base64 is damaged"
 _URL_SAFE = str.maketrans("-_", "+/")
 
 

@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 from ..errors import ConfigError
 from ..store import media as media_store
 from ..store.database import Store
-from ..store.media import StoredFile, StoredJob
+from ..store.media import FETCHED, StoredFile, StoredJob
 from ..strict_json import json_or_none
 from ..text import dollars
 from .files import find_changed, find_file
 from .media import Media
 from .order import NOUNS, Order
 from .running import AGAIN
+from .saving import UNKNOWN
 
 
 class OrderResult(NamedTuple):
@@ -49,11 +50,17 @@ def day(job: StoredJob) -> str:
 
 
 def result_of(job: StoredJob, store: Store, folder: Path) -> OrderResult:
-    """Return what a job has made. folder: in which its files may be by now. Raises: ConfigError where one has gone."""
-    files = media_store.files_of(store, job.id)
+    """Return what a job has made. folder: in which its files may be by now.
+
+    Raises: ConfigError where a file has gone; of a job of which not all was fetched, what is here is returned.
+    """
+    files = [file for file in media_store.files_of(store, job.id) if file.mime != UNKNOWN.mime]
     notes = [job.why] if job.why else []
+    is_whole = job.state == FETCHED
+    if not is_whole:
+        files = [file for file in files if find_file(file, job.id, folder)]
     media = [_media(job, file, len(files), notes, store, folder) for file in files]
-    said = json_or_none(job.answer)
+    said = json_or_none(job.answer) if is_whole else None
     text = said.get("text") if isinstance(said, dict) else None
     return OrderResult(job, media, text, tuple(notes), day(job))
 

@@ -6,6 +6,7 @@ import json
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
@@ -22,17 +23,18 @@ from ..keys import without_key
 from ..settings import CometSettings, budget_limits
 from ..store import media as media_store
 from ..store.database import Store
-from ..store.media import ANSWERED, FAILED, FETCHED, LOST, OPEN, REFUSED, SUBMITTING, StoredJob
+from ..store.media import ANSWERED, FAILED, FETCHED, LOST, OPEN, REFUSED, SUBMITTED, SUBMITTING, StoredJob
 from .durations import seconds_of
 from .files import make_folder, media_folder
 from .model import Chosen, choose_model, service_for
 from .money import Estimate, Rate, estimate, rate_of
 from .order import NOUNS, TRANSCRIPT, Order
 from .results import OrderResult, day, order_of, result_of
-from .running import AGAIN, TICK_S, RunningJob, Screen
+from .running import AGAIN, NOT_KNOWN, TICK_S, RunningJob, Screen
 from .service import Call, Service
 from .wire import Wire
 
+NOT_SENT = "it was stopped before it was sent"
 OTHER_KERNEL_S = 0.5  # seconds between two looks at what another kernel does
 
 
@@ -48,6 +50,7 @@ class Ready(NamedTuple):
 
 _running: dict[str, RunningJob] = {}  # by the job's id, what this process waits for
 _fetching: dict[str, threading.Lock] = {}  # by the job's id
+_waiting: Counter[str] = Counter()  # by the job's id, how many wait for it here
 _lock = threading.RLock()
 
 
@@ -57,6 +60,7 @@ def _forget_running() -> None:
     _lock = threading.RLock()
     _running.clear()
     _fetching.clear()
+    _waiting.clear()
 
 
 if hasattr(os, "register_at_fork"):
@@ -75,7 +79,7 @@ def make(
     endpoint, store = _endpoint(order, settings), session.store(settings)
     order = _with_model(order, settings)
     runner = OrderRunner(settings, session, store, screen)
-    if not is_fresh and (known := known_job(order, settings, store, endpoint)):
+    if known := known_job(order, settings, store, endpoint, is_fresh=is_fresh):
         return runner.resume_job(known)
     _check_sharing(order, settings)
     ready = _prepared(order, settings, session, store, endpoint)
@@ -110,10 +114,12 @@ def _begin(
         try:
             check = budget.check_of(store, limits, job.record, session)
             other = media_store.begin_job(store, job, check, is_fresh=is_fresh)
-        except BaseException as error:
+        except ConfigError as error:
             session.promise(job.id, 0.0)
-            if isinstance(error, ConfigError):
-                error.hint = "take a cheaper model (-m), or raise CometSettings.budget"
+            error.hint = "take a cheaper model (-m), or raise CometSettings.budget"
+            raise
+        except BaseException:  # an interrupt, before or after it was written down
+            running.withdraw(NOT_SENT)
             raise
         if other:
             session.promise(job.id, 0.0)
@@ -122,7 +128,7 @@ def _begin(
             future = in_background(lambda: _submit(running, ready.calls))
         except BaseException:  # an interrupt
             if not running.has_started:
-                running.withdraw("it was stopped before it was sent")
+                running.withdraw(NOT_SENT)
             raise
         _running[job.id] = running
         running.sending = future
@@ -164,12 +170,20 @@ def _check_sharing(order: Order, settings: CometSettings) -> None:
         raise ConfigError(what, "CometSettings.share_values = True")
 
 
-def known_job(order: Order, settings: CometSettings, store: Store, endpoint: Endpoint) -> StoredJob | None:
-    """Return the job of the same order, if its result may be shown. One that goes on is never ordered again."""
+def known_job(
+    order: Order, settings: CometSettings, store: Store, endpoint: Endpoint, *, is_fresh: bool
+) -> StoredJob | None:  # fmt: skip
+    """Return the job of the same order, if its result may be shown. One that goes on is never ordered again.
+
+    is_fresh: only one that goes on, and that nobody waits for, as after an interrupt.
+    """
     known = media_store.latest_job(store, order.key(endpoint.name))
-    if known and settings.replay == "never" and known.state not in (SUBMITTING, *OPEN):
-        return None
-    return known
+    if known is None or (not is_fresh and settings.replay != "never"):
+        return known
+    goes_on = known.state in (SUBMITTING, SUBMITTED)
+    if is_fresh:
+        return known if goes_on and known.why != NOT_KNOWN and not _waiting[known.id] else None
+    return known if goes_on or known.state == ANSWERED else None
 
 
 def _prepared(order: Order, settings: CometSettings, session: Session, store: Store, endpoint: Endpoint) -> Ready:
@@ -196,7 +210,7 @@ def prepared(order: Order, settings: CometSettings, session: Session, *, is_fres
     """Return an order as it would be sent; nothing of it is sent. Raises: as `make`."""
     endpoint, store = _endpoint(order, settings), session.store(settings)
     order = _with_model(order, settings)
-    known = None if is_fresh else known_job(order, settings, store, endpoint)
+    known = known_job(order, settings, store, endpoint, is_fresh=is_fresh)
     if known is None:
         _check_sharing(order, settings)
     return Prepared(_prepared(order, settings, session, store, endpoint), endpoint, known)
@@ -231,7 +245,7 @@ class OrderRunner:
         settings = self._settings
         client = client_for(endpoint, TimeLimits.of(settings), settings.retries, lambda text: None)
         wire = Wire(client, settings.media_wait_s)
-        return RunningJob(job, order, service, wire, self._store, self._session, settings, rate)
+        return RunningJob(job, order, service, wire, self._store, self._session, settings, rate, self.folder)
 
     def resume_job(self, job: StoredJob) -> OrderResult:
         """Return what comes of a job. It is never ordered again from here. Raises: CometError where nothing comes."""
@@ -239,12 +253,18 @@ class OrderRunner:
             running = _running.get(job.id)
         if running:
             return self.wait_for(running, running.sending)
-        job = self._after_other_kernel(media_store.find_job(self._store, job.id) or job)
+        job = media_store.find_job(self._store, job.id) or job
+        if self._settings.replay != "only":
+            job = self._after_other_kernel(job)
+        if job.state not in (SUBMITTING, *OPEN):
+            self._session.promise(job.id, 0.0)  # another kernel may have ended it
         if job.state == FETCHED:
             return result_of(job, self._store, self.folder)
         if job.state in (LOST, FAILED, REFUSED):
             raise self._over(job)
         if self._settings.replay == "only":
+            if job.state == ANSWERED and (made := result_of(job, self._store, self.folder)).media:
+                return made
             what = f"the {NOUNS[job.kind][0]} is not here yet, and with CometSettings.replay = 'only' nothing is asked"
             raise ConfigError(what, "set it to 'auto' for that")
         endpoint, order = find_endpoint(self._settings), order_of(job)
@@ -287,17 +307,21 @@ class OrderRunner:
         self, running: RunningJob, sending: Future[None] | None = None, notes: tuple[str, ...] = ()
     ) -> OrderResult:  # fmt: skip
         """Wait for a job to its end. An interrupt is raised again, and the job goes on. sending: its submission."""
+        _waiting[running.job.id] += 1
         try:
             if sending:
                 _wait(sending, lambda: self._screen.paint(running.line, running.preview))
             with _alone(running.job.id, lambda: self._screen.paint(running.line)):
                 running.job = media_store.find_job(self._store, running.job.id) or running.job
-                running.finish(self._screen)
+                if not (sending and running.job.state == ANSWERED):  # it has just been tried
+                    running.finish(self._screen)
         except BaseException as error:
             self._screen.say(running.last_line)
             if isinstance(error, CometError) and (made := self._with_what_is_here(running, error)):
                 return made
             raise
+        finally:
+            _waiting[running.job.id] -= 1
         job = media_store.find_job(self._store, running.job.id) or running.job
         if job.state not in (FETCHED, ANSWERED):
             raise self._over(job)
@@ -307,9 +331,11 @@ class OrderRunner:
     def _with_what_is_here(self, running: RunningJob, error: CometError) -> OrderResult | None:
         """Return the part of a job that was fetched before, where the rest cannot be now; None for none."""
         job = media_store.find_job(self._store, running.job.id)
-        if job is None or job.state != ANSWERED or not media_store.files_of(self._store, job.id):
+        if job is None or job.state != ANSWERED:
             return None
         made = result_of(job, self._store, self.folder)
+        if not made.media:
+            return None
         return made._replace(notes=(f"the rest could not be fetched: {error.what}",))
 
 

@@ -31,7 +31,7 @@ from .files import find_file
 from .images import Previews
 from .money import Rate, cost_of
 from .order import Order
-from .replies import Unclear
+from .replies import DAMAGED, Unclear
 from .saving import UNKNOWN, JobFiles
 from .service import CAME, Answer, Body, Call, Result, Service
 from .wire import CutOff, ResultUnavailable, Wire
@@ -45,6 +45,7 @@ LONGEST_ASKED_S = 60.0  # that an endpoint may ask to wait between two looks
 MOST_FAILURES = 5  # of looks in a row, until the wait ends
 AGAIN = "--fresh (fresh=True in Python) makes it again"
 _NOTHING_LEFT = ("connect", "proxy", "tls", "thread")  # kinds of failures before a byte was sent
+NOT_KNOWN = "the endpoint did not know it when it was asked last"
 _STOPPED = "it was stopped before the endpoint had answered"
 
 
@@ -63,9 +64,12 @@ class RunningJob:
 
     def __init__(
         self, job: StoredJob, order: Order, service: Service, wire: Wire, store: Store, session: Session,
-        settings: CometSettings, rate: Rate | None,
+        settings: CometSettings, rate: Rate | None, folder: Path,
     ) -> None:  # fmt: skip
+        """rate: what the model costs, where that is known.        folder: for files, by now."""
         self.job, self.order, self.session = job, order, session
+        if not Path(job.folder).is_dir():  # the notebook was moved
+            self.job = job = job._replace(folder=str(folder.resolve()))
         self.preview, self.has_started = b"", False
         self.sending: Future[None] | None = None
         self._service, self._wire, self._store, self._rate = service, wire, store, rate
@@ -103,7 +107,7 @@ class RunningJob:
         if job.state in (REFUSED, FAILED, LOST):
             return f"{noun} from {job.model} · job {self.name} is {job.state}"
         if job.state == FETCHED:
-            return f"{noun} from {job.model} · job {self.name} is done: run the cell again to see it"
+            return f"{noun} from {job.model} · job {self.name} is done: %comet_resume {self.name} shows it"
         return f"{noun} from {job.model} · job {self.name} goes on: run the cell again, or %comet_resume {self.name}"
 
     def _put(self, state: str, why: str = "", **more: Any) -> None:
@@ -131,7 +135,7 @@ class RunningJob:
         bodies: list[Body] = []
         try:
             for call in calls:
-                bodies.append(self._wire.submit(call, self._retries, self._watch))
+                bodies.append(self._submitted(call))
             answer = self._read(lambda: self._service.answer(bodies))
         except CutOff as error:
             self._lose(error, [*bodies, Body(error.content, error.content_type)])
@@ -139,11 +143,29 @@ class RunningJob:
             if self._was_refused(error, bodies, len(calls)):
                 self.withdraw(error.what)
                 raise
-            self._lose(error, [] if len(bodies) == len(calls) else bodies)
+            share = (len(bodies) + 1) / len(calls) if isinstance(error, Unclear) else max(len(bodies), 1) / len(calls)
+            self._lose(error, [] if len(bodies) == len(calls) else bodies, min(share, 1.0))
         except BaseException:
             self._end(LOST, _STOPPED)
             raise
-        self._take(answer)
+        try:
+            self._take(answer)
+        except CometError:
+            raise
+        except BaseException:
+            if self.job.state not in (FETCHED, FAILED, LOST):
+                self._end(LOST, _STOPPED)
+            raise
+
+    def _submitted(self, call: Call) -> Body:
+        """Return the answer to a request; of one among several that are made apart, also a refusal."""
+        try:
+            return self._wire.submit(call, self._retries, self._watch)
+        except APIError as error:
+            if isinstance(error, Unclear) or may_be_billed(error) or not self._service.has_separate_calls:
+                raise
+            said = {"message": error.what, "type": error.type, "code": error.code}
+            return Body(json.dumps({"error": {name: word for name, word in said.items() if word}}).encode())
 
     def _was_refused(self, error: CometError, bodies: list[Body], calls: int) -> bool:
         """Return whether it is clear that the endpoint has taken nothing of what was sent."""
@@ -159,8 +181,11 @@ class RunningJob:
         if chunk and self.order.parameters.get("stream"):
             self.preview = self._previews.feed(chunk) or self.preview
 
-    def _lose(self, error: CometError, bodies: list[Body]) -> NoReturn:
-        """Write down that no whole answer came, and keep the part of it that did. Raises: the error."""
+    def _lose(self, error: CometError, bodies: list[Body], share: float = 1.0) -> NoReturn:
+        """Write down that no whole answer came, and keep the part of it that did. Raises: the error.
+
+        share: of what the job was estimated to cost.
+        """
         kept: list[str] = []
         try:
             results = self._read(lambda: self._service.answer(bodies)).results if bodies else ()
@@ -169,22 +194,30 @@ class RunningJob:
                     kept.append(str(self._saved(number, result._replace(caption="cut off"))))
         except CometError:  # no part of it can be read
             pass
-        self._end(LOST, error.what)
+        usd = self.job.estimated_usd
+        self._end(LOST, error.what, cost=None if usd is None else usd * share)
         came = error.hint if error.hint.startswith(CAME) else f"{CAME}in {', '.join(kept)}" if kept else ""
         again = f"it may have been billed, so it was not sent again; {AGAIN}; its job is {self.name}"
         error.hint = "; ".join(filter(None, [came, again]))
         raise error
 
     def _end(self, state: str, why: str, usage: Usage = NO_USAGE, cost: float | None = None) -> None:
-        """Write down how a job has ended, and count what it cost, or may have cost. cost: None: as estimated."""
-        is_counted = self.job.state == ANSWERED and self.job.cost_usd is not None
+        """Write down how a job has ended, and count once what it cost, or may have cost. cost: None: as estimated."""
+        said = json_or_none(self.job.answer)
+        answer: dict[str, Any] = said if isinstance(said, dict) else {}
+        is_counted = bool(answer.get("is_counted"))
         seconds = None if self._began is None else time.monotonic() - self._began
-        answer = self.job.answer if state == ANSWERED or self.job.kind == "transcript" else ""
-        used = json.dumps(usage.reported()) if usage.reported() else self.job.usage
-        known = cost if cost is not None else self.job.cost_usd
-        if state in (FETCHED, ANSWERED) and known is None:
-            known = self.job.estimated_usd
-        self._put(state, why, usage=used, cost_usd=known, seconds=seconds or self.job.seconds, answer=answer)
+        if state == ANSWERED:
+            answer["is_counted"] = True
+        elif self.job.kind != "transcript":
+            answer = {}
+        if is_counted:
+            usage, cost = self.job.used, self.job.cost_usd
+        known = cost if cost is not None or state in (REFUSED, FAILED) else self.job.estimated_usd
+        self._put(
+            state, why, usage=json.dumps(usage.reported()), cost_usd=known, seconds=seconds or self.job.seconds,
+            answer=json.dumps(answer) if answer else "",
+        )  # fmt: skip
         self.session.promise(self.job.id, 0.0)
         if state not in (REFUSED, FAILED) and not is_counted:
             self.session.count(usage, self.job.usd)
@@ -237,6 +270,9 @@ class RunningJob:
                 is_final = isinstance(error, APIError) and error.status in (401, 403)
                 if is_final or failures == MOST_FAILURES:
                     kept = f"the job is kept: %comet_resume {self.name} asks again"
+                    if isinstance(error, APIError) and (error.status in (404, 410) or error.code == "task_not_exist"):
+                        kept += f"; if the endpoint has lost it, {AGAIN}"
+                        self._put(SUBMITTED, NOT_KNOWN)
                     error.hint = f"{error.hint}; {kept}" if is_final and error.hint else kept
                     raise
                 self._word = f"no answer ({error.what[:100]})"
@@ -288,7 +324,10 @@ class RunningJob:
         if not results and (path := self._service.content_path(remote)):
             results = (Result(address=self._wire.client.endpoint.base_url + path),)
         there = [(number, one.address, one.caption) for number, one in enumerate(results, start=1) if one.address]
-        self._put(ANSWERED, self.job.why, remote=remote, answer=json.dumps({"results": there}))
+        former = json_or_none(self.job.answer)
+        counted = {"is_counted": True} if isinstance(former, dict) and former.get("is_counted") else {}
+        self._put(ANSWERED, self.job.why, remote=remote, answer=json.dumps({"results": there, **counted}))
+        made = sum(not one.problem or one.problem == DAMAGED for one in results)
         saved, missing, problems, failures = 0, False, list[str](), list[CometError]()
         for number, result in enumerate(results, start=1):
             try:
@@ -302,14 +341,16 @@ class RunningJob:
                 which = f"{self.order.nouns[0]} {number} of {len(results)}: " if len(results) > 1 else ""
                 problems.append(f"{which}{error.what}")
         why = "; ".join(problems)
+        cost = self._cost(answer, made)
         if not saved and not self._files_here():
-            self._without_result(why, failures, missing=missing or not failures)
+            self._without_result(why, failures, missing or not failures, answer.usage, cost)
         if any(one.is_unfinished for one in results):
-            self._end(LOST, "the answer was cut off; what came is kept", answer.usage, self._cost(answer, saved))
+            self._end(LOST, "the answer was cut off; what came is kept", answer.usage, cost)
             files = ", ".join(file.path for file in media_store.files_of(self._store, self.job.id))
-            raise TransportError("cut off: the answer ended before its end", f"{CAME}in {files}; {AGAIN}", kind="cut")
+            what = f"cut off: {answer.why or 'the answer ended before its end'}"
+            raise TransportError(what, f"{CAME}in {files}; {AGAIN}", kind="cut")
         # What could not be fetched is tried again by the next run; what is here is shown.
-        self._end(ANSWERED if missing else FETCHED, why, answer.usage, self._cost(answer, saved))
+        self._end(ANSWERED if missing else FETCHED, why, answer.usage, cost)
         if not missing:
             self._files.end()
 
@@ -338,17 +379,19 @@ class RunningJob:
         media_store.drop_files(self._store, self.job.id, lost)
         self._end(FETCHED if here else LOST, "the kernel ended before all of it was written")
 
-    def _without_result(self, why: str, failures: list[CometError], *, missing: bool) -> NoReturn:
+    def _without_result(
+        self, why: str, failures: list[CometError], missing: bool, usage: Usage, cost: float | None
+    ) -> NoReturn:  # fmt: skip
         """End a job of which nothing is here. Raises: CometError. What is at an address may be fetched later."""
         why = why or "the endpoint says that it is done, and names no result"
         noun = self.order.nouns[0]
         hint = next((one.hint for one in failures if one.hint), "")
         if missing:
-            self._put(ANSWERED, why)
+            self._end(ANSWERED, why, usage, cost)
             again = "" if self.job.remote else f"; {AGAIN}"
             raise ResultUnavailable(
                 f"the {noun} is finished, but could not be fetched: {why}",
-                f"{hint or f'run the cell again, or %comet_resume {self.name}: it is not ordered again'}{again}",
+                f"{hint or f'%comet_resume {self.name} asks again; nothing is ordered for that'}{again}",
             )  # fmt: skip
         self._end(LOST, why)
         raise Unclear(

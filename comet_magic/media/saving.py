@@ -41,6 +41,9 @@ class JobFiles:
         try:
             return self._written(number, result, wanted, fetching, former)
         except OSError as error:
+            now = self._known(number)
+            if now and (path := find_file(now, self._job.id, self._folder)):  # another kernel was quicker
+                return path
             raise unwritable(self._folder, error) from None
 
     def _written(

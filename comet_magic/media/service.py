@@ -14,6 +14,7 @@ from ..api.error_replies import error_from
 from ..api.sse import SSEDecoder
 from ..messages.usage import Usage
 from ..strict_json import json_or_none
+from ..text import whole_text
 from .order import Input, Order
 
 JSON = "application/json"
@@ -41,7 +42,7 @@ class Body(NamedTuple):
     @property
     def json(self) -> Any:
         """What it says in JSON; None where it is none."""
-        return json_or_none(self.text)
+        return whole(json_or_none(self.text))
 
     @property
     def is_stream(self) -> bool:
@@ -51,11 +52,20 @@ class Body(NamedTuple):
         """Yield the objects in a stream of events. Raises: APIError for one that is an error."""
         decoder = SSEDecoder()
         for event in [*decoder.feed(self.content), *decoder.flush()]:
-            value = json_or_none(event.data)
+            value = whole(json_or_none(event.data))
             if isinstance(value, dict):
-                if value.get("error"):
+                if value.get("error") or "error" in (value.get("type"), event.event):
                     raise error_from(200, value)
                 yield {"type": event.event, **value}
+
+
+def whole(value: Any) -> Any:
+    """Return what JSON says without halves of characters, which neither the store nor a file can hold."""
+    if isinstance(value, str):
+        return whole_text(value)
+    if isinstance(value, dict):
+        return {whole_text(name): whole(part) for name, part in value.items()}
+    return [whole(part) for part in value] if isinstance(value, list) else value
 
 
 class Result(NamedTuple):
@@ -93,10 +103,14 @@ class Answer(NamedTuple):
 
 
 class Service(Protocol):
-    """One API. name: what `api` calls it.        polls_after_s: seconds until it is worth asking how a job stands."""
+    """One API. name: what `api` calls it.        polls_after_s: seconds until it is worth asking how a job stands.
+
+    has_separate_calls: each call makes a thing of its own, whatever comes of the others.
+    """
 
     name: str
     polls_after_s: float
+    has_separate_calls: bool
 
     def calls(self, order: Order, model: str) -> list[Call]: ...
     def answer(self, bodies: list[Body]) -> Answer: ...
@@ -109,6 +123,7 @@ class AnswersAtOnce:
     """The part of a service whose answer is the result: there is no job to ask for."""
 
     polls_after_s = 0.0
+    has_separate_calls = False
 
     def poll_path(self, remote: str) -> str:
         raise AssertionError("it answers at once")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..errors import ConfigError
+from ..errors import APIError, ConfigError
 from . import wav
 from .file_type import AUDIO, described, file_type
 from .order import Order
@@ -69,19 +69,23 @@ def _sound(body: Body, *, is_pcm: bool) -> bytes:
 
 
 def _streamed(body: Body) -> Answer:
-    sound, usage, is_ended = bytearray(), None, False
-    for event in body.events():
-        kind = str(event["type"])
-        if kind.endswith(".delta"):
-            sound += decoded(event.get("audio") or event.get("delta"))
-        elif kind.endswith((".done", ".completed")):
-            usage, is_ended = event.get("usage"), True
+    sound, usage, is_ended, why = bytearray(), None, False, "the stream ended without a sound"
+    try:
+        for event in body.events():
+            kind = str(event["type"])
+            if kind.endswith(".delta"):
+                sound += decoded(event.get("audio") or event.get("delta"))
+            elif kind.endswith((".done", ".completed")):
+                usage, is_ended = event.get("usage"), True
+    except APIError as error:  # what came before it was paid for
+        why = error.what
     if not sound:
-        raise no_result("sound", "the stream ended without one")
+        raise no_result("sound", why)
     whole = bytes(sound)
     if file_type(whole[:64], AUDIO) is None:
         whole = wav.from_pcm(whole)
-    return Answer(is_done=True, results=(Result(whole, is_unfinished=not is_ended),), usage=token_usage(usage))
+    results = (Result(whole, is_unfinished=not is_ended),)
+    return Answer(is_done=True, results=results, usage=token_usage(usage), why=why)
 
 
 def split(text: str, most: int = MOST_BYTES) -> list[str]:

@@ -7,7 +7,7 @@ import shutil
 from typing import Any
 
 from ..api.transport import multipart
-from ..errors import ConfigError, TransportError
+from ..errors import APIError, ConfigError, TransportError
 from .order import Order
 from .replies import checked, no_result, token_usage
 from .service import CAME, Answer, AnswersAtOnce, Body, Call, form_text, inputs_of
@@ -114,12 +114,15 @@ def _segments(said: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _streamed(body: Body) -> Answer:
     """Raises: TransportError where the stream ended before the transcript did; what came is in its hint."""
-    text = ""
-    for event in body.events():
-        kind = str(event["type"])
-        if kind.endswith(".delta"):
-            text += str(event.get("delta") or "")
-        elif kind.endswith(".done"):
-            return Answer(is_done=True, text=str(event.get("text") or text), usage=token_usage(event.get("usage")))
+    text, why = "", "the stream ended before the transcript did"
+    try:
+        for event in body.events():
+            kind = str(event["type"])
+            if kind.endswith(".delta"):
+                text += str(event.get("delta") or "")
+            elif kind.endswith(".done"):
+                return Answer(is_done=True, text=str(event.get("text") or text), usage=token_usage(event.get("usage")))
+    except APIError as error:
+        why = error.what
     shown = text if len(text) <= 1000 else f"{text[:1000]}…"
-    raise TransportError("cut off: the stream ended before the transcript did", f"{CAME}“{shown}”", kind="cut")
+    raise TransportError(f"cut off: {why}", f"{CAME}“{shown}”", kind="cut")

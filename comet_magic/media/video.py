@@ -18,6 +18,7 @@ class Videos:
 
     name = "videos"
     polls_after_s = 10.0
+    has_separate_calls = False
 
     def calls(self, order: Order, model: str) -> list[Call]:
         fields = {"model": model, "prompt": order.prompt, **order.parameters}
@@ -44,6 +45,7 @@ class Kling:
 
     name = "kling"
     polls_after_s = 10.0
+    has_separate_calls = False
     PATH = "/kling/v1/videos/text2video"
 
     def calls(self, order: Order, model: str) -> list[Call]:
@@ -74,6 +76,7 @@ class Veo:
 
     name = "veo"
     polls_after_s = 10.0
+    has_separate_calls = False
 
     def calls(self, order: Order, model: str) -> list[Call]:
         given = dict(order.parameters)

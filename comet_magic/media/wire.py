@@ -220,9 +220,10 @@ def _written(
 
 
 def shown_address(address: str) -> str:
-    """Return an address without what signs it, for a message."""
+    """Return an address without what signs it, and without a password, for a message."""
     parts = urlsplit(address)
-    return f"{parts.scheme}://{parts.netloc}{parts.path}" if parts.netloc else address
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path}" if host else parts.path
 
 
 def _unavailable(address: str, error: APIError) -> ResultUnavailable:
@@ -238,7 +239,7 @@ def _too_large(address: str, size: int, most: int) -> ResultUnavailable:
     )
 
 
-KEPT = "the job is kept: run the cell again, or %comet_jobs; it is not ordered again"
+KEPT = "the job is kept: %comet_jobs lists it, and %comet_resume fetches it again; nothing is ordered for that"
 
 
 def _is_public(host: str) -> bool:

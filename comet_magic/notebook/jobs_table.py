@@ -9,7 +9,7 @@ from ..media.order import NOUNS
 from ..media.run import jobs
 from ..render.table import Table, about
 from ..settings import CometSettings
-from ..store.media import ANSWERED, SUBMITTED, SUBMITTING
+from ..store.media import ANSWERED, FAILED, REFUSED, SUBMITTED, SUBMITTING
 from ..text import one_line
 
 SHOWN, MOST_SHOWN = 20, 500
@@ -29,7 +29,7 @@ def jobs_table(*, is_all: bool = False) -> Table:
         state = _WORDS.get(job.state, job.state)
         rows.append((
             job.id[:8], f"{datetime.fromtimestamp(job.at):%Y-%m-%d %H:%M}", NOUNS[job.kind][0], job.model, state,
-            about(job.usd), one_line(job.prompt, 50), one_line(job.why, 80),
+            about(None if job.state in (FAILED, REFUSED) else job.usd), one_line(job.prompt, 50), one_line(job.why, 80),
         ))  # fmt: skip
     notes = []
     if waiting:

@@ -19,6 +19,7 @@ from .cell import current_shell, is_console
 from .display import applies_updates, only_prints
 from .status_display import StatusLine, StatusOutput
 
+LONGEST_S = 1e6  # seconds; what is said to be later is no time
 PAINT_S = 0.5  # seconds between two paints
 SHOWN_TEXT, SHOWN_PROMPT = 3000, 60  # characters of a transcript, and of a prompt
 
@@ -146,7 +147,7 @@ def _transcript(text: Any) -> dict[str, str]:
 
 def _clock(seconds: Any) -> str:
     """Return `1:05.3`."""
-    if not isinstance(seconds, int | float):
+    if not isinstance(seconds, int | float) or not 0 <= seconds < LONGEST_S:
         return ""
-    minutes, rest = divmod(float(seconds), 60)
-    return f"{minutes:.0f}:{rest:04.1f}"
+    minutes, tenths = divmod(round(seconds * 10), 600)
+    return f"{minutes}:{tenths // 10:02}.{tenths % 10}"

@@ -6,6 +6,7 @@ A job is written down before it is sent, and its id right after: whatever happen
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from .requests import IN_FLIGHT, RequestRecord, put_entry, put_request
 # States. An answered job has its results at the endpoint, and not all of them in files here.
 SUBMITTING, SUBMITTED, ANSWERED, FETCHED = "submitting", "submitted", "answered", "fetched"
 REFUSED, FAILED, LOST = "refused", "failed", "lost"
+GOES_ON_S = 2 * 86_400.0  # seconds for which a job may go on
 OPEN = (SUBMITTED, ANSWERED)  # those that another kernel can pick up
 
 
@@ -90,7 +92,8 @@ def begin_job(store: Store, job: StoredJob, check: Callable[[Connection], None],
     """
 
     def act(db: Connection) -> StoredJob | None:
-        if not is_fresh and (other := _latest(db, job.key)) is not None and other.state not in (LOST, FAILED):
+        other = _latest(db, job.key)
+        if not is_fresh and other is not None and other.state not in (LOST, FAILED):
             return other
         db.execute(f"INSERT INTO media_jobs VALUES ({_MARKS})", job)
         put_request(store, db, job.record, IN_FLIGHT)
@@ -104,6 +107,9 @@ def put_job(store: Store, job: StoredJob) -> StoredJob:
     """Write down how a job stands now. What it costs goes into the ledger once it was, or may have been, accepted."""
 
     def act(db: Connection) -> None:
+        former = _job(db.execute("SELECT * FROM media_jobs WHERE id = ?", (job.id,)).fetchone())
+        if former is not None and former.state == FETCHED != job.state:  # another kernel was quicker
+            return
         _put(db, job)
         if job.state == SUBMITTING:
             return
@@ -123,9 +129,16 @@ def _put(db: Connection, job: StoredJob) -> None:
 
 
 def mark_lost(store: Store, id: str, why: str) -> None:
-    """Note that no answer will come for a job, if it still waits for one."""
-    update = "UPDATE media_jobs SET state = ?, why = ? WHERE id = ? AND state = ?"
-    store.write(lambda db: db.execute(update, (LOST, why, id, SUBMITTING)), keeps_turns=True)
+    """Note that no answer will come for a job, if it still waits for one; what it may have cost counts."""
+
+    def act(db: Connection) -> None:
+        job = _job(db.execute("SELECT * FROM media_jobs WHERE id = ?", (id,)).fetchone())
+        if job is not None and job.state == SUBMITTING:
+            _put(db, job._replace(state=LOST, why=why))
+            db.execute("DELETE FROM requests WHERE id = ?", (id,))
+            put_entry(db, job.record, job.used, job.usd)
+
+    store.write(act, keeps_turns=True)
 
 
 def claim_path(store: Store, job: StoredJob, file: StoredFile) -> StoredFile:
@@ -222,9 +235,12 @@ def carry_jobs(memory: Connection, file: Connection) -> None:
 
 
 def prune_jobs(db: Connection, before: float) -> None:
-    """Forget what has ended, and began before that time, in seconds since 1970; the files stay."""
+    """Forget what was ordered before that time, in seconds since 1970; the files stay, and what may go on for days."""
     marks: Sequence[str] = (SUBMITTING, *OPEN)
-    db.execute(f"DELETE FROM media_jobs WHERE at < ? AND state NOT IN ({','.join('?' * len(marks))})", (before, *marks))
+    db.execute(
+        f"DELETE FROM media_jobs WHERE at < ? AND (at < ? OR state NOT IN ({','.join('?' * len(marks))}))",
+        (before, time.time() - GOES_ON_S, *marks),
+    )
 
 
 def count_files(store: Store) -> int:

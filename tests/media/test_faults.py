@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Callable
@@ -11,12 +12,14 @@ from typing import Any
 import pytest
 from codecs_for_tests import b64, film, picture, sound, tone
 from media_server import KEY, Gateway, path_of
-from wire_server import RESET, reply
+from wire_server import RESET, SSE_HEAD, chunk, reply
 
 import comet_magic
 from comet_magic import APIError, CometError, ConfigError, TransportError
 from comet_magic.exchange import session
+from comet_magic.media import files, run
 from comet_magic.media.replies import reason
+from comet_magic.notebook.media_display import _clock
 from comet_magic.settings import CometSettings
 from comet_magic.store import ledger
 
@@ -490,3 +493,227 @@ def test_a_killed_kernel_s_order_is_told_by_one_that_runs(gateway: Gateway, monk
     with pytest.raises(ConfigError, match="the kernel ended before the endpoint had answered"):
         comet_magic.image("a boat")
     assert KEY not in str(comet_magic.jobs())
+
+
+def streamed(*events: str) -> Any:
+    return [SSE_HEAD, *(chunk(f"data: {event}\n\n".encode()) for event in events), b"0\r\n\r\n"]
+
+
+ERRORS = [
+    '{"type": "error", "error": {"message": "blocked by policy"}}',
+    '{"type": "error", "code": "moderation_blocked", "message": "blocked by policy"}',
+]
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_a_stream_that_ends_in_an_error_was_paid_for(gateway: Gateway, error: str, nobody_home: Path) -> None:
+    draft = f'{{"type": "image_generation.partial_image", "b64_json": "{b64(picture())}"}}'
+    part = f'{{"type": "speech.audio.delta", "audio": "{b64(sound()[:900])}"}}'
+    server = gateway({
+        DRAWN: streamed(draft, error), "/v1/audio/speech": streamed(part, error),
+        "/v1/audio/transcriptions": streamed('{"type": "transcript.text.delta", "delta": "Good"}', error),
+    })  # fmt: skip
+    for act in (
+        lambda: comet_magic.image("a boat", stream=True),
+        lambda: comet_magic.speech("hello", stream_format="sse"),
+        lambda: comet_magic.transcribe(tone(), stream=True),
+    ):
+        with pytest.raises(TransportError, match="blocked by policy") as raised:
+            act()
+        assert "what came is" in raised.value.hint
+        with pytest.raises(ConfigError, match="may have been billed"):
+            act()
+    assert len(server.asked()) == 3
+    assert sorted(path.suffix for path in (nobody_home / "made").iterdir()) == [".mp3", ".png"]
+    server.routes[DRAWN] = streamed(draft.replace("partial_image", "completed"), error)
+    assert comet_magic.image("a whole boat", stream=True).bytes == picture()
+
+
+def test_of_several_requests_those_that_were_refused_cost_nothing(gateway: Gateway) -> None:
+    part = {"inlineData": {"mimeType": "image/png", "data": b64(picture())}}
+    drawn, refused = (
+        reply({"candidates": [{"content": {"parts": [part]}}]}),
+        reply({"error": {"message": "blocked"}}, status=400),
+    )
+    CometSettings.instance().prices = {"gemini-x": {"request": 0.04}, "say-1": {"request": 0.1}}
+    server = gateway(
+        {
+            "/v1beta/models/gemini-x:generateContent": (drawn, refused, drawn),
+            "/v1/audio/speech": (reply(sound()), refused),
+        }
+    )
+    assert len(comet_magic.image("boats", model="gemini-x", n=3)) == 2
+    assert spent() == pytest.approx(0.08)
+    with pytest.raises(APIError, match="blocked") as raised:
+        comet_magic.speech("A sentence of some length. " * 550)
+    assert "what came is in" in raised.value.hint
+    assert spent() == pytest.approx(0.18)
+    assert len(server.asked()) == 5
+
+
+def test_what_was_made_is_paid_for_once_and_whole(gateway: Gateway) -> None:
+    there = gateway({"/p.png": (*[reply("later", status=503)] * 3, reply(picture(), "image/png"))})
+    data = [{"b64_json": b64(picture())}, {"url": f"{there.url}/p.png"}, {"b64_json": "%%%"}]
+    gateway({DRAWN: reply({"data": data, "usage": {"input_tokens": 7, "output_tokens": 9}})})
+    assert len(comet_magic.image("boats", n=3)) == 1
+    made = comet_magic.image("boats", n=3)
+    assert [one.usage.output_tokens for one in made] == [9, 9]
+    assert spent() == pytest.approx(0.12)
+    assert session.current().totals.replies == 1
+    assert session.current().totals.usd == pytest.approx(0.12)
+
+
+def test_usage_outlives_a_result_that_comes_late(gateway: Gateway) -> None:
+    there = gateway({"/p.png": (*[reply("later", status=503)] * 3, reply(picture(), "image/png"))})
+    gateway(
+        {
+            DRAWN: reply(
+                {"data": [{"url": f"{there.url}/p.png"}], "usage": {"input_tokens": 1000, "output_tokens": 2000}}
+            )
+        }
+    )
+    CometSettings.instance().prices = {"draw-1": [10, 40]}
+    with pytest.raises(CometError, match="could not be fetched"):
+        comet_magic.image("a boat")
+    made = comet_magic.image("a boat")
+    assert (made.cost, made.usage.output_tokens) == (pytest.approx(0.09), 2000)
+    assert spent() == pytest.approx(0.09)
+
+
+def test_a_fresh_order_that_was_interrupted_is_waited_for(gateway: Gateway) -> None:
+    server = gateway({LOOK: reply({"status": "in_progress"})})
+    CometSettings.instance().media_wait_s = 0.1
+    for _ in range(3):
+        with pytest.raises(TransportError, match="still running"):
+            comet_magic.video("a boat drifts", fresh=True)
+    assert len(server.asked(FILM)) == 1
+    server.routes[LOOK] = reply({"error": {"message": "Task not found"}}, status=404)
+    CometSettings.instance().media_wait_s = 20
+    with pytest.raises(APIError, match="Task not found") as raised:
+        comet_magic.video("a boat drifts")
+    assert "--fresh" in raised.value.hint
+    server.routes[LOOK] = reply({"status": "completed"})
+    assert comet_magic.video("a boat drifts", fresh=True).bytes == film()
+    assert len(server.asked(FILM)) == 2
+
+
+def test_what_another_kernel_has_ended_is_set_aside_no_more(gateway: Gateway) -> None:
+    server = gateway({LOOK: reply({"status": "in_progress"})})
+    settings = CometSettings.instance()
+    settings.media_wait_s = 0.1
+    with pytest.raises(TransportError, match="still running"):
+        comet_magic.video("a boat drifts")
+    here, store = session.current(), session.current().store(settings)
+    assert here.promised_usd() == 1.5
+    job = run.jobs(settings, here)[0]
+    run.media_store.put_job(store, job._replace(state="failed", why="no stock"))
+    with pytest.raises(ConfigError, match="failed: no stock"):
+        comet_magic.video("a boat drifts")
+    assert here.promised_usd() == 0
+    assert "≈" not in str(comet_magic.jobs())
+    assert len(server.asked(FILM)) == 1
+
+
+def test_an_interrupt_before_anything_was_sent_leaves_nothing(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway()
+    begin = run.media_store.begin_job
+
+    def interrupted(*known: Any, **more: Any) -> None:
+        begin(*known, **more)
+        raise KeyboardInterrupt
+
+    CometSettings.instance().budget = 2
+    with monkeypatch.context() as patch:
+        patch.setattr(run.media_store, "begin_job", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            comet_magic.video("a boat drifts")
+    assert session.current().promised_usd() == 0
+    assert spent() == 0
+    assert comet_magic.video("a boat drifts").bytes == film()
+
+
+def test_half_a_character_in_an_answer_costs_nothing(gateway: Gateway) -> None:
+    raw = json.dumps({"data": [{"b64_json": b64(picture()), "revised_prompt": "x\ud800y"}]})
+    gateway({DRAWN: reply(raw), "/v1/audio/transcriptions": reply(json.dumps({"text": "a\ud800b"})),
+             SONG: reply(json.dumps({"data": "task-\ud800"})), FETCH: reply({})})  # fmt: skip
+    assert comet_magic.image("a boat").caption == "x\ufffdy"
+    assert comet_magic.transcribe(tone()) == "a\ufffdb"
+    with pytest.raises(CometError):
+        comet_magic.music("a song")
+    assert session.current().promised_usd() == pytest.approx(0.1)  # it may go on
+
+
+def test_a_disk_that_is_full_leaves_no_half_of_a_file(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, nobody_home: Path
+) -> None:
+    gateway()
+
+    def no_links(*_: Any) -> None:
+        raise OSError(95, "Operation not supported")
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "link", no_links)
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, "rename", full)
+        with pytest.raises(CometError, match="No space left on device"):
+            comet_magic.video("a boat drifts")
+    assert comet_magic.video("a boat drifts").bytes == film()
+    assert [path.suffix for path in (nobody_home / "made").iterdir()] == [".mp4"]
+
+
+def test_a_notebook_that_was_moved_takes_what_is_missing_with_it(gateway: Gateway, nobody_home: Path) -> None:
+    server = gateway({"/files/1.mp3": reply("later", status=503)})
+    assert len(comet_magic.music("a song")) == 1
+    moved = (nobody_home / "made").rename(nobody_home / "moved")
+    CometSettings.instance().media_folder = str(moved)
+    server.routes["/files/1.mp3"] = reply(sound(), "audio/mpeg")
+    assert [song.path.parent for song in comet_magic.music("a song")] == [moved, moved]
+    assert not (nobody_home / "made").exists()
+    assert len(server.asked("/files/0.mp3", "GET")) == 1
+
+
+def test_where_nothing_may_be_asked_what_is_here_is_shown(gateway: Gateway) -> None:
+    gateway({"/files/1.mp3": reply("later", status=503)})
+    comet_magic.music("a song")
+    CometSettings.instance().replay = "only"
+    assert len(comet_magic.music("a song")) == 1
+
+
+def test_what_is_no_picture_is_not_among_the_pictures(gateway: Gateway) -> None:
+    gateway({DRAWN: reply({"data": [{"b64_json": b64(b"\0\1 odd")}, {"b64_json": b64(picture())}]})})
+    (made,) = comet_magic.image("boats", n=2)
+    assert made.mime == "image/png"
+
+
+@pytest.mark.parametrize(
+    "address", ["/files/x.png?sig=SECRET", "http://me:SECRET@127.0.0.1:1/x.png", "{url}/x.png?sig=SECRET"]
+)
+def test_what_signs_an_address_is_in_no_error_and_no_table(gateway: Gateway, address: str) -> None:
+    server = gateway({r"/files/x.png": reply("no", status=403), "/x.png": reply("no", status=403)})
+    server.routes[DRAWN] = reply({"data": [{"url": address.replace("{url}", server.url)}]})
+    with pytest.raises(CometError) as raised:
+        comet_magic.image("a boat")
+    assert "SECRET" not in f"{raised.value}{comet_magic.jobs()}{comet_magic.jobs()._repr_mimebundle_()}"
+
+
+def test_times_in_a_table_of_segments() -> None:
+    assert [_clock(seconds) for seconds in (0, 59.97, 65.25, 1e308, None, -1)] == [
+        "0:00.0",
+        "1:00.0",
+        "1:05.2",
+        "",
+        "",
+        "",
+    ]
+
+
+def test_a_folder_that_is_none_is_told(gateway: Gateway) -> None:
+    server = gateway()
+    CometSettings.instance().media_folder = "nul\0"
+    with pytest.raises(ConfigError, match="nothing can be written into"):
+        comet_magic.image("a boat")
+    assert not server.asked()

@@ -69,7 +69,7 @@ def test_i3_a_result_elsewhere_is_fetched_without_the_key(gateway: Gateway, stat
         comet_magic.image("another boat")
     assert f"{there.url}/p.png" in str(raised.value)
     assert "signature" not in str(raised.value)
-    assert "not ordered again" in str(raised.value)
+    assert "nothing is ordered for that" in str(raised.value)
     assert len(here.asked("images")) == 2
     with pytest.raises(comet_magic.CometError, match=word):  # the same cell fetches again, and orders nothing
         comet_magic.image("another boat")
