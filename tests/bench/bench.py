@@ -512,7 +512,7 @@ def kept() -> list[Row]:
                     request, question, id=f"{name}{number}", endpoint=endpoint, session="s", conversation=name,
                     cell=f"c{number}", at=time.time() - count + number,
                 )  # fmt: skip
-                requests._put_request(store, db, asked, requests.WHOLE)
+                requests.put_request(store, db, asked, requests.WHOLE)
                 requests._put_reply(db, asked.id, answer)
                 requests.put_entry(db, asked, answer.usage, 0.001)
                 if name:
