@@ -32,7 +32,7 @@ def image(
     size: as the model takes it, `1024x1024`, `16:9`, `2K`.
     images: pictures, figures or paths that go along.        mask: is transparent where the first one is to change.
     api: "images", "gemini", "replicate" or "midjourney"; else by the model's name.
-    fresh: make another one, also where the same was made before.
+    fresh: make another one, also where the same was made before; one that goes on is waited for.
     dry_run: return what would be sent, and send nothing.
     parameters: any others of the endpoint's: quality, output_format, background, seed.
     The picture is put into a file beside the notebook; the same call returns it from there, at no cost.
@@ -47,7 +47,7 @@ def image(
         filled, CometSettings.instance(), {"size": size, **parameters}, model=model, n=n, images=images, mask=mask,
         api=api,
     )  # fmt: skip
-    return order_shown(order, is_fresh=fresh, is_dry=dry_run)
+    return order_shown(order, is_fresh=fresh, is_dry=dry_run, note=filled.note)
 
 
 def speech(
@@ -63,7 +63,7 @@ def speech(
     check_names("speech", parameters, {*_COMMON, "voice", "format", "speed", "instructions"} - parameters.keys())
     parameters = {"response_format": format, **parameters}
     order = speech_order(filled, CometSettings.instance(), parameters, model=model, voice=voice)
-    return order_shown(order, is_fresh=fresh, is_dry=dry_run)
+    return order_shown(order, is_fresh=fresh, is_dry=dry_run, note=filled.note)
 
 
 def transcribe(
@@ -98,7 +98,7 @@ def music(
     check_names("music", parameters, {*_COMMON, "lyrics", "title", "tags", "instrumental"} - parameters.keys())
     of_song = {"lyrics": lyrics, "title": title, "tags": tags, **parameters}
     order = music_order(filled, of_song, model=model, instrumental=instrumental)
-    return order_shown(order, is_fresh=fresh, is_dry=dry_run)
+    return order_shown(order, is_fresh=fresh, is_dry=dry_run, note=filled.note)
 
 
 def video(
@@ -118,11 +118,11 @@ def video(
         filled, CometSettings.instance(), {"seconds": seconds, "size": size, **parameters}, model=model, images=images,
         api=api,
     )  # fmt: skip
-    return order_shown(order, is_fresh=fresh, is_dry=dry_run)
+    return order_shown(order, is_fresh=fresh, is_dry=dry_run, note=filled.note)
 
 
 def jobs() -> Table:
-    """Return a table of all orders for pictures, sound and film, the newest first."""
+    """Return a table of the latest 500 orders for pictures, sound and film, the newest first."""
     return jobs_table(is_all=True)
 
 

@@ -54,7 +54,7 @@ def free_paths(folder: Path, stem: str, extension: str) -> Iterator[Path]:
 
 
 def make_folder(folder: Path) -> None:
-    """Raises: ConfigError where there can be none. It is made before anything is paid for."""
+    """Create the folder, and check that it can be written, before anything is paid for. Raises: ConfigError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".{os.urandom(4).hex()}.part"

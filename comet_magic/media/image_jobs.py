@@ -65,7 +65,9 @@ class Midjourney:
         if inputs_of(order, "mask"):
             raise ConfigError("Midjourney takes no mask", "nothing was sent")
         if order.number > 1:
-            raise ConfigError("Midjourney makes one picture a time from here", "nothing was sent; leave -n out")
+            raise ConfigError(
+                "comet_magic orders one picture of Midjourney at a time", "nothing was sent; leave -n out"
+            )
         pictures = [f"data:{one.mime};base64,{base64.b64encode(one.content).decode()}" for one in inputs_of(order)]
         body = {"prompt": order.prompt, **({"base64Array": pictures} if pictures else {}), **order.parameters}
         return [json_call("/mj/submit/imagine", body)]

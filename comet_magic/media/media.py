@@ -32,7 +32,8 @@ class Media:
     prompt: Text of which it was made.        model: Model that made it.        parameters: Those that were given.
     caption: Title or words of the endpoint, or "".        usage: Tokens, as far as they were reported.
     cost: US dollars, estimated; with several from one order, its share. None where no price is known.
-    id: Job that made it.        seconds: Time that making it took.        when: Seconds since 1970 at its order.
+    id: Job that made it.        seconds: Time that the kernel waited for it.
+    when: Seconds since 1970 at its order.
     """
 
     path: Path

@@ -32,7 +32,9 @@ def given(parameters: Mapping[str, Any]) -> dict[str, Any]:
     chosen = {name: value for name, value in parameters.items() if value is not None}
     for name, value in chosen.items():
         if name in ("prompt", "input", "model", "n", "file"):
-            raise ConfigError(f"{name} is no further parameter", f"{_NOT_SENT}; it has its own place")
+            raise ConfigError(
+                f"{name} cannot be set as a further parameter", f"{_NOT_SENT}; it has a flag, or a place, of its own"
+            )
         try:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError, RecursionError):
@@ -115,7 +117,7 @@ def _sound(audio: Any) -> Input:
         name, audio = PurePath(audio).name, read_file(audio)
     if not isinstance(audio, bytes | bytearray | memoryview):
         raise ConfigError(
-            f"a transcript is made of a file of sound, its path or its bytes, and not of a {type(audio).__name__}",
+            f"transcribe takes the path or the bytes of a file of sound, not a {type(audio).__name__}",
             _NOT_SENT,
         )
     content = bytes(audio)

@@ -57,6 +57,8 @@ def fill_prompt(kind: str, prompt: str, namespace: Mapping[str, Any] | None, set
                     known[piece.source] = limits.hide(whole_text(text))
                 elif kind in (IMAGE, VIDEO):
                     new = pictures_of(value, str(piece), settings, len(inputs))
+                    if not new:
+                        raise ConfigError(f"{piece} holds no picture", "nothing was sent")
                     names = [f"image {len(inputs) + at}" for at in range(1, len(new) + 1)]
                     known[piece.source] = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
                     inputs += new

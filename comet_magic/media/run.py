@@ -1,4 +1,4 @@
-"""An order → what was made: from its file where that is there, else from its job where one goes on, else made now."""
+"""An order → what was made: from its file, from a job that goes on, or by a job that is begun for it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -25,12 +25,12 @@ from ..store import media as media_store
 from ..store.database import Store
 from ..store.media import ANSWERED, FAILED, FETCHED, LOST, OPEN, REFUSED, SUBMITTED, SUBMITTING, StoredJob
 from .durations import seconds_of
-from .files import make_folder, media_folder
+from .files import find_changed, find_file, make_folder, media_folder
 from .model import Chosen, choose_model, service_for
 from .money import Estimate, Rate, estimate, rate_of
 from .order import NOUNS, TRANSCRIPT, Order
 from .results import OrderResult, day, order_of, result_of
-from .running import AGAIN, NOT_KNOWN, TICK_S, RunningJob, Screen
+from .running import AGAIN, TICK_S, RunningJob, Screen
 from .service import Call, Service
 from .wire import Wire
 
@@ -68,11 +68,12 @@ if hasattr(os, "register_at_fork"):
 
 
 def make(
-    order: Order, settings: CometSettings, session: Session, screen: Screen, *, is_fresh: bool = False
+    order: Order, settings: CometSettings, session: Session, screen: Screen, *, is_fresh: bool = False, note: str = ""
 ) -> OrderResult:  # fmt: skip
     """Return what was ordered. What was ordered before, in the same words, is shown from its file.
 
-    is_fresh: order it anew all the same.
+    is_fresh: order it again all the same; but wait for a job that goes on, as after an interrupt.
+    note: what is to be said of the order.
     Raises: ConfigError where nothing may be sent, or nothing more; APIError, TransportError; KeyboardInterrupt, which
     ends the wait and not the job.
     """
@@ -91,16 +92,22 @@ def make(
         ready.estimate.usd,
     )  # fmt: skip
     running = runner.running(without_key(job, endpoint.key), order, ready.service, endpoint, ready.rate)
-    if other := _begin(running, ready, settings, store, is_fresh=is_fresh or settings.replay == "never"):
+    passes = [FETCHED, *((LOST, FAILED, SUBMITTED, SUBMITTING, ANSWERED) if is_fresh else ())]
+    if other := _begin(running, ready, settings, store, passes if is_fresh or settings.replay == "never" else ()):
         return runner.resume_job(other)
-    notes = (ready.model.note,) if ready.model.note else ()
-    return runner.wait_for(running, running.sending, notes)
+    try:
+        return runner.wait_for(running, running.sending, filter(None, [note, ready.model.note]))
+    finally:
+        _waiting[job.id] -= 1
 
 
 def _begin(
-    running: RunningJob, ready: Ready, settings: CometSettings, store: Store, *, is_fresh: bool
+    running: RunningJob, ready: Ready, settings: CometSettings, store: Store, passes: Collection[str]
 ) -> StoredJob | None:  # fmt: skip
-    """Write a job down and send it. Returns: the same that another thread or kernel has begun; then nothing is sent."""
+    """Write a job down and send it. Returns: the same that another thread or kernel has begun; then nothing is sent.
+
+    passes: as of `begin_job`.
+    """
     job, session = running.job, running.session
     limits = budget_limits(settings.budget)
     if limits and job.estimated_usd is None:
@@ -113,7 +120,7 @@ def _begin(
         session.promise(job.id, job.estimated_usd or 0.0)
         try:
             check = budget.check_of(store, limits, job.record, session)
-            other = media_store.begin_job(store, job, check, is_fresh=is_fresh)
+            other = media_store.begin_job(store, job, check, passes)
         except ConfigError as error:
             session.promise(job.id, 0.0)
             error.hint = "take a cheaper model (-m), or raise CometSettings.budget"
@@ -124,24 +131,37 @@ def _begin(
         if other:
             session.promise(job.id, 0.0)
             return other
-        try:
-            future = in_background(lambda: _submit(running, ready.calls))
-        except BaseException:  # an interrupt
-            if not running.has_started:
-                running.withdraw(NOT_SENT)
-            raise
+        sending: Future[None] = Future()
+        running.sending = sending
         _running[job.id] = running
-        running.sending = future
-    if future.done() and not running.has_started:
-        _running.pop(job.id, None)
-        running.withdraw(NO_THREAD)
-        raise TransportError(f"nothing was sent: {NO_THREAD}", NO_THREAD_HINT, kind="thread")
+        try:
+            started = in_background(lambda: _submit(running, ready.calls, sending))
+        except BaseException:  # an interrupt; the thread, if there is one, waits for the lock
+            _stop(running, NOT_SENT)
+            raise
+        if started.done() and isinstance(started.exception(), RuntimeError):
+            _stop(running, NO_THREAD)
+            raise TransportError(f"nothing was sent: {NO_THREAD}", NO_THREAD_HINT, kind="thread")
+        _waiting[job.id] += 1
     return None
 
 
-def _submit(running: RunningJob, calls: list[Call]) -> None:
+def _stop(running: RunningJob, why: str) -> None:
+    """Keep a job from being sent, of which nothing was sent yet."""
+    del _running[running.job.id]
+    running.withdraw(why)
+
+
+def _submit(running: RunningJob, calls: list[Call], sending: Future[None]) -> None:
+    with _lock:
+        if running.job.id not in _running:
+            return
     try:
         running.submit(calls)
+    except BaseException as error:  # noqa: BLE001  # it is told to the thread that waits for it
+        sending.set_exception(error)
+    else:
+        sending.set_result(None)
     finally:
         with _lock:
             _running.pop(running.job.id, None)
@@ -173,17 +193,16 @@ def _check_sharing(order: Order, settings: CometSettings) -> None:
 def known_job(
     order: Order, settings: CometSettings, store: Store, endpoint: Endpoint, *, is_fresh: bool
 ) -> StoredJob | None:  # fmt: skip
-    """Return the job of the same order, if its result may be shown. One that goes on is never ordered again.
+    """Return the job of the same order, if its result is to be shown or waited for.
 
     is_fresh: only one that goes on, and that nobody waits for, as after an interrupt.
     """
     known = media_store.latest_job(store, order.key(endpoint.name))
-    if known is None or (not is_fresh and settings.replay != "never"):
-        return known
-    goes_on = known.state in (SUBMITTING, SUBMITTED)
+    if known is None:
+        return None
     if is_fresh:
-        return known if goes_on and known.why != NOT_KNOWN and not _waiting[known.id] else None
-    return known if goes_on or known.state == ANSWERED else None
+        return known if known.state in (SUBMITTING, SUBMITTED) and not _waiting[known.id] else None
+    return None if settings.replay == "never" and known.state == FETCHED else known
 
 
 def _prepared(order: Order, settings: CometSettings, session: Session, store: Store, endpoint: Endpoint) -> Ready:
@@ -198,22 +217,37 @@ def _prepared(order: Order, settings: CometSettings, session: Session, store: St
     return Ready(model, service, calls, rate, estimate(order, rate, seconds, len(calls)))
 
 
-class Prepared(NamedTuple):
-    """What a dry run shows. known: the job of the same order, of which something came or may come."""
+class Preview(NamedTuple):
+    """What a dry run shows: an order that could be sent; or the job that is there of it, and whether its files are."""
 
-    ready: Ready
     endpoint: Endpoint
+    ready: Ready | None = None
     known: StoredJob | None = None
+    has_files: bool = True
 
 
-def prepared(order: Order, settings: CometSettings, session: Session, *, is_fresh: bool) -> Prepared:
-    """Return an order as it would be sent; nothing of it is sent. Raises: as `make`."""
+def preview(order: Order, settings: CometSettings, session: Session, *, is_fresh: bool) -> Preview:
+    """Return what an order would do; nothing of it is sent. Raises: as `make`."""
     endpoint, store = _endpoint(order, settings), session.store(settings)
     order = _with_model(order, settings)
-    known = known_job(order, settings, store, endpoint, is_fresh=is_fresh)
-    if known is None:
-        _check_sharing(order, settings)
-    return Prepared(_prepared(order, settings, session, store, endpoint), endpoint, known)
+    if known := known_job(order, settings, store, endpoint, is_fresh=is_fresh):
+        folder = media_folder(settings, cells.notebook_path(settings))
+        files = media_store.files_of(store, known.id)
+        has_files = all(find_file(file, known.id, folder) or find_changed(file) for file in files)
+        return Preview(endpoint, None, known, has_files)
+    _check_sharing(order, settings)
+    return Preview(endpoint, _prepared(order, settings, session, store, endpoint))
+
+
+def drop(named: object, settings: CometSettings, session: Session) -> StoredJob:
+    """Give up a job that goes on, or of which not all can be fetched. Returns: it. Raises: ConfigError for another."""
+    store = session.store(settings)
+    job = _job_named(named, store)
+    if job.state not in (SUBMITTING, *OPEN):
+        raise ConfigError(f"job {job.id[:8]} is {job.state}, and does not go on", "nothing was changed")
+    media_store.mark_lost(store, job.id, "you gave it up", (SUBMITTING, *OPEN))
+    session.promise(job.id, 0.0)
+    return job
 
 
 # ---- a job that there is
@@ -224,12 +258,17 @@ def resume(named: object, settings: CometSettings, session: Session, screen: Scr
 
     named: the beginning of its id, or the endpoint's id. Raises: ConfigError where there is no such job; as `make`.
     """
-    store, name = session.store(settings), str(named).strip()
+    store = session.store(settings)
+    return OrderRunner(settings, session, store, screen).resume_job(_job_named(named, store))
+
+
+def _job_named(named: object, store: Store) -> StoredJob:
+    name = str(named).strip()
     found = media_store.find_jobs(store, name, 2) if name else []
     if len(found) != 1:
         what = f"several jobs begin with {name!r}" if found else f"there is no job {name!r}"
         raise ConfigError(what, "%comet_jobs lists them")
-    return OrderRunner(settings, session, store, screen).resume_job(found[0])
+    return found[0]
 
 
 class OrderRunner:
@@ -244,7 +283,7 @@ class OrderRunner:
     ) -> RunningJob:  # fmt: skip
         settings = self._settings
         client = client_for(endpoint, TimeLimits.of(settings), settings.retries, lambda text: None)
-        wire = Wire(client, settings.media_wait_s)
+        wire = Wire(client, settings.media_wait_s, int(settings.media_limit_mb * 1e6))
         return RunningJob(job, order, service, wire, self._store, self._session, settings, rate, self.folder)
 
     def resume_job(self, job: StoredJob) -> OrderResult:
@@ -286,7 +325,10 @@ class OrderRunner:
             if job.state == SUBMITTING:
                 noun = NOUNS[job.kind][0]
                 if time.monotonic() > until:
-                    raise ConfigError(f"another kernel has sent this, and waits for the {noun}", "nothing was sent")
+                    raise ConfigError(
+                        f"another kernel has sent this, and waits for the {noun}",
+                        "nothing was sent from here; run the cell again later",
+                    )
                 self._screen.paint(f"{noun} from {job.model} · another kernel has sent it, and waits for it")
                 time.sleep(OTHER_KERNEL_S)
         return job
@@ -294,7 +336,7 @@ class OrderRunner:
     def _over(self, job: StoredJob) -> ConfigError:
         noun = NOUNS[job.kind][0]
         if job.state == REFUSED:
-            return ConfigError(f"job {job.id[:8]} was refused: {job.why}", "nothing was sent; run its cell again")
+            return ConfigError(f"job {job.id[:8]} was not made: {job.why}", "nothing was sent; run its cell again")
         way = "failed" if job.state == FAILED else "was lost, and may have been billed"
         files = ", ".join(file.path for file in media_store.files_of(self._store, job.id))
         kept = f"what came is in {files}; " if files else ""
@@ -304,7 +346,7 @@ class OrderRunner:
         )
 
     def wait_for(
-        self, running: RunningJob, sending: Future[None] | None = None, notes: tuple[str, ...] = ()
+        self, running: RunningJob, sending: Future[None] | None = None, notes: Iterable[str] = ()
     ) -> OrderResult:  # fmt: skip
         """Wait for a job to its end. An interrupt is raised again, and the job goes on. sending: its submission."""
         _waiting[running.job.id] += 1
@@ -344,12 +386,14 @@ def _alone(job: str, paint: Callable[[], None]) -> Iterator[None]:
     """Keep the other threads of this process from fetching the same job at the same time."""
     with _lock:
         lock = _fetching.setdefault(job, threading.Lock())
-    while not lock.acquire(timeout=TICK_S):
-        paint()
+    is_locked = False
     try:
+        while not (is_locked := lock.acquire(timeout=TICK_S)):
+            paint()
         yield
     finally:
-        lock.release()
+        if is_locked:
+            lock.release()
 
 
 def _wait(future: Future[None], paint: Callable[[], None]) -> None:

@@ -45,7 +45,6 @@ LONGEST_ASKED_S = 60.0  # that an endpoint may ask to wait between two looks
 MOST_FAILURES = 5  # of looks in a row, until the wait ends
 AGAIN = "--fresh (fresh=True in Python) makes it again"
 _NOTHING_LEFT = ("connect", "proxy", "tls", "thread")  # kinds of failures before a byte was sent
-NOT_KNOWN = "the endpoint did not know it when it was asked last"
 _STOPPED = "it was stopped before the endpoint had answered"
 
 
@@ -100,6 +99,11 @@ class RunningJob:
         return " · ".join(without_key(part, self._wire.client.endpoint.key) for part in parts)
 
     @property
+    def way_out(self) -> str:
+        """The command that ends a job of which nothing will come."""
+        return f"and %comet_jobs --drop {self.name} gives it up"
+
+    @property
     def last_line(self) -> str:
         """A line that says how the job stands when nobody waits for it any more."""
         job = media_store.find_job(self._store, self.job.id) or self.job
@@ -108,7 +112,8 @@ class RunningJob:
             return f"{noun} from {job.model} · job {self.name} is {job.state}"
         if job.state == FETCHED:
             return f"{noun} from {job.model} · job {self.name} is done: %comet_resume {self.name} shows it"
-        return f"{noun} from {job.model} · job {self.name} goes on: run the cell again, or %comet_resume {self.name}"
+        standing = "is finished, but not all of it is here" if job.state == ANSWERED else "goes on"
+        return f"{noun} from {job.model} · job {self.name} {standing}: run the cell again, or %comet_resume {self.name}"
 
     def _put(self, state: str, why: str = "", **more: Any) -> None:
         key = self._wire.client.endpoint.key
@@ -138,13 +143,15 @@ class RunningJob:
                 bodies.append(self._submitted(call))
             answer = self._read(lambda: self._service.answer(bodies))
         except CutOff as error:
-            self._lose(error, [*bodies, Body(error.content, error.content_type)])
+            share = (len(bodies) + 1) / len(calls)
+            self._lose(error, [*bodies, Body(error.content, error.content_type)], share)
         except CometError as error:
             if self._was_refused(error, bodies, len(calls)):
                 self.withdraw(error.what)
                 raise
-            share = (len(bodies) + 1) / len(calls) if isinstance(error, Unclear) else max(len(bodies), 1) / len(calls)
-            self._lose(error, [] if len(bodies) == len(calls) else bodies, min(share, 1.0))
+            is_open = isinstance(error, Unclear) or may_be_billed(error)
+            share = min(len(bodies) + is_open, len(calls)) / len(calls)
+            self._lose(error, [] if len(bodies) == len(calls) else bodies, share)
         except BaseException:
             self._end(LOST, _STOPPED)
             raise
@@ -160,7 +167,7 @@ class RunningJob:
     def _submitted(self, call: Call) -> Body:
         """Return the answer to a request; of one among several that are made apart, also a refusal."""
         try:
-            return self._wire.submit(call, self._retries, self._watch)
+            return self._wire.submit(call, self._retries, self._watch, self.order.number)
         except APIError as error:
             if isinstance(error, Unclear) or may_be_billed(error) or not self._service.has_separate_calls:
                 raise
@@ -215,11 +222,12 @@ class RunningJob:
             usage, cost = self.job.used, self.job.cost_usd
         known = cost if cost is not None or state in (REFUSED, FAILED) else self.job.estimated_usd
         self._put(
-            state, why, usage=json.dumps(usage.reported()), cost_usd=known, seconds=seconds or self.job.seconds,
+            state, why, usage=json.dumps(usage.reported()), cost_usd=known, seconds=self.job.seconds or seconds,
             answer=json.dumps(answer) if answer else "",
         )  # fmt: skip
         self.session.promise(self.job.id, 0.0)
-        if state not in (REFUSED, FAILED) and not is_counted:
+        is_ours = self.job.state == state  # else another kernel has ended it, and counts it
+        if is_ours and state not in (REFUSED, FAILED) and not is_counted:
             self.session.count(usage, self.job.usd)
 
     def _take(self, answer: Answer) -> None:
@@ -241,7 +249,7 @@ class RunningJob:
         self._end(FAILED, why)
         raise APIError(
             f"the job failed: {why}",
-            f"it is not charged, if the gateway refunds it; {AGAIN}; its job is {self.name}", status=200,
+            f"most gateways refund a failed job; {AGAIN}; its job is {self.name}", status=200,
         )  # fmt: skip
 
     # ---- waiting
@@ -269,18 +277,16 @@ class RunningJob:
                 failures += 1
                 is_final = isinstance(error, APIError) and error.status in (401, 403)
                 if is_final or failures == MOST_FAILURES:
-                    kept = f"the job is kept: %comet_resume {self.name} asks again"
-                    if isinstance(error, APIError) and (error.status in (404, 410) or error.code == "task_not_exist"):
-                        kept += f"; if the endpoint has lost it, {AGAIN}"
-                        self._put(SUBMITTED, NOT_KNOWN)
+                    kept = f"the job is kept: %comet_resume {self.name} asks again, {self.way_out}"
                     error.hint = f"{error.hint}; {kept}" if is_final and error.hint else kept
                     raise
-                self._word = f"no answer ({error.what[:100]})"
+                self._word = f"asked in vain ({error.what[:100]})"
                 retry_after_s = error.retry_after if isinstance(error, APIError) else None
             if time.monotonic() >= until:
                 raise TransportError(
                     f"still running after {self._wait_s:,.0f} s: job {self.name}, {self._word or 'submitted'}",
-                    f"%comet_resume {self.name} picks it up; CometSettings.media_wait_s waits longer", kind="timeout",
+                    f"%comet_resume {self.name} picks it up, {self.way_out}; CometSettings.media_wait_s waits longer",
+                    kind="timeout",
                 )  # fmt: skip
             usual = usual_s * random.uniform(0.8, 1.2)
             wait_s = min(retry_after_s, LONGEST_ASKED_S) if retry_after_s else usual
@@ -316,7 +322,8 @@ class RunningJob:
             except CometError:
                 if not answer.remote:
                     raise
-                self.save(self.wait(screen), paint)  # the endpoint may name other addresses by now
+            if self.job.state == ANSWERED and answer.remote:  # the endpoint may name other addresses by now
+                self.save(self.wait(screen), paint)
 
     def save(self, answer: Answer, paint: Callable[[], None] = lambda: None) -> None:
         """Put the results into files, each once. Raises: CometError where there is none."""
@@ -347,7 +354,7 @@ class RunningJob:
         if any(one.is_unfinished for one in results):
             self._end(LOST, "the answer was cut off; what came is kept", answer.usage, cost)
             files = ", ".join(file.path for file in media_store.files_of(self._store, self.job.id))
-            what = f"cut off: {answer.why or 'the answer ended before its end'}"
+            what = f"cut off: {answer.why or 'the answer broke off'}"
             raise TransportError(what, f"{CAME}in {files}; {AGAIN}", kind="cut")
         # What could not be fetched is tried again by the next run; what is here is shown.
         self._end(ANSWERED if missing else FETCHED, why, answer.usage, cost)
@@ -377,7 +384,7 @@ class RunningJob:
         files, here = media_store.files_of(self._store, self.job.id), self._files_here()
         lost = [file.number for file in files if Path(file.path) not in here]
         media_store.drop_files(self._store, self.job.id, lost)
-        self._end(FETCHED if here else LOST, "the kernel ended before all of it was written")
+        self._end(FETCHED if here else LOST, "the kernel ended while it was being written")
 
     def _without_result(
         self, why: str, failures: list[CometError], missing: bool, usage: Usage, cost: float | None
@@ -388,12 +395,12 @@ class RunningJob:
         hint = next((one.hint for one in failures if one.hint), "")
         if missing:
             self._end(ANSWERED, why, usage, cost)
-            again = "" if self.job.remote else f"; {AGAIN}"
+            kept = hint or f"%comet_resume {self.name} fetches it again; nothing is ordered for that"
             raise ResultUnavailable(
                 f"the {noun} is finished, but could not be fetched: {why}",
-                f"{hint or f'%comet_resume {self.name} asks again; nothing is ordered for that'}{again}",
+                f"{kept}, {self.way_out}, so that {AGAIN}",
             )  # fmt: skip
-        self._end(LOST, why)
+        self._end(LOST, why, usage, cost)
         raise Unclear(
             f"no {noun}: {why}", "; ".join(filter(None, [hint, f"it may have been billed; {AGAIN}"])), status=200
         )
@@ -409,10 +416,17 @@ class RunningJob:
 
     def _transcribed(self, answer: Answer) -> None:
         # The text first: it was paid for, and the file can be written again.
-        self._put(ANSWERED, answer=json.dumps({"text": answer.text}, ensure_ascii=False))
+        known = json.dumps(answer.usage.reported())
+        former = json_or_none(self.job.answer)
+        counted = {"is_counted": True} if isinstance(former, dict) and former.get("is_counted") else {}
+        self._put(ANSWERED, usage=known, answer=json.dumps({"text": answer.text, **counted}))
         if self.order.form in ("srt", "vtt"):
             mime = "text/vtt" if self.order.form == "vtt" else "application/x-subrip"
-            self._files.save_text(str(answer.text), FileType(mime, f".{self.order.form}"))
+            try:
+                self._files.save_text(str(answer.text), FileType(mime, f".{self.order.form}"))
+            except CometError as error:
+                self._end(ANSWERED, error.what, answer.usage, self._cost(answer, 1))
+                raise
         self._end(FETCHED, "", answer.usage, self._cost(answer, 1))
         self._files.end()
 

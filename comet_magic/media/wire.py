@@ -25,9 +25,9 @@ from .replies import Unclear
 from .service import Body, Call
 
 MOST_ANSWER = 50_000_000  # bytes of an answer in JSON, with pictures in it
-MOST_STATUS = 5_000_000  # bytes of what is said of a job
+MOST_AT_ONCE = 4  # times as many bytes of an answer with several pictures
 MOST_REDIRECTS = 5
-ROOM = 1_000_000  # bytes that the transport takes beyond it, so that the limit is said here
+ROOM = 1_000_000  # bytes that the transport takes beyond it, so that our own message about the limit comes first
 TRIES = 3  # at a result that does not come
 FETCH_S = 3600.0  # seconds that a result may take to come
 SUBMIT_S = 600.0  # seconds of silence in which a picture may be drawn; endpoints send nothing meanwhile
@@ -46,22 +46,27 @@ class ResultUnavailable(CometError):
 
 
 class Wire(NamedTuple):
-    """An endpoint, as media are asked of it. most_s: seconds that an answer may take."""
+    """An endpoint, as media are asked of it. wait_s: seconds that an answer may take, if more than usual.
+
+    most: bytes of a result that are taken.
+    """
 
     client: Client
-    most_s: float = SUBMIT_S
+    wait_s: float = SUBMIT_S
+    most: int = MOST_ANSWER
     sleep: Callable[[float], None] = time.sleep
 
-    def submit(self, call: Call, retries: int, watch: Callable[[bytes], None]) -> Body:
+    def submit(self, call: Call, retries: int, watch: Callable[[bytes], None], number: int = 1) -> Body:
         """Send a request that makes something, once; again only where there was no connection to send it over.
 
-        watch: gets the answer as it comes.
+        watch: gets the answer as it comes.        number: of the things that are asked for.
         Raises: APIError where the endpoint refuses; CutOff where only a part came; TransportError.
         """
-        request = self._request(call.path, call.content, call.content_type, max(self.most_s, SUBMIT_S))
+        most = MOST_ANSWER * min(max(number, 1), MOST_AT_ONCE)
+        request = self._request(call.path, call.content, call.content_type, max(self.wait_s, SUBMIT_S))
         for tried in range(retries + 1):
             try:
-                response = self._sent(request._replace(most_bytes=MOST_ANSWER))
+                response = self._sent(request._replace(most_bytes=most))
                 break
             except TransportError as error:
                 if error.kind != "connect" or tried == retries:
@@ -75,7 +80,7 @@ class Wire(NamedTuple):
                 watch(chunk)
         except TransportError as error:
             if "larger than" in error.what:
-                error.what = f"the endpoint's answer is larger than {MOST_ANSWER // 10**6} MB, and was not read"
+                error.what = f"the endpoint's answer is larger than {most // 10**6} MB, and was not read"
             raise CutOff(error, bytes(got), content_type) from None
         finally:
             response.close()
@@ -86,7 +91,12 @@ class Wire(NamedTuple):
         response = self._sent(self._request(path, None, "", self.client.limits.read_s))
         after = response.headers.get("openai-poll-after-ms", "")
         wait_s = float(after) / 1000 if after.isdigit() else retry_after_s(response.headers)
-        return Body(response.body(MOST_STATUS), response.headers.get("content-type", "")), wait_s
+        # A film may be in it, in base64.
+        return Body(response.body(self._most_status), response.headers.get("content-type", "")), wait_s
+
+    @property
+    def _most_status(self) -> int:
+        return self.most * 4 // 3 + ROOM
 
     def fetch(self, address: str, path: Path, most: int, paint: Callable[[int], None]) -> bytes:
         """Fetch a result into a file. Returns: its first bytes.
@@ -113,7 +123,7 @@ class Wire(NamedTuple):
         raise last
 
     def _absolute(self, address: str) -> str:
-        """Raises: ResultUnavailable for what is no address."""
+        """Return the whole of an address. Raises: ResultUnavailable for what is none."""
         try:
             url = urljoin(f"{self.client.endpoint.base_url}/", address.strip())
             origin_of(url)  # also its port must be a number
@@ -172,7 +182,7 @@ class Wire(NamedTuple):
             del headers["content-type"]
         return HTTPRequest(
             endpoint.base_url + path, content, headers, endpoint.key, endpoint.direct, limits.environment,
-            limits.connect_s, most_s, most_s, MOST_STATUS,
+            limits.connect_s, most_s, most_s, self._most_status,
         )  # fmt: skip
 
     def _sent(self, request: HTTPRequest) -> HTTPResponse:

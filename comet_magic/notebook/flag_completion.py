@@ -20,7 +20,7 @@ def line_completions(before: list[str], word: str, magics: CometMagics) -> list[
     """
     from .flags import FIX_FLAGS, ONLY_FLAGS, parser
     from .history_magic import continue_parser, history_parser
-    from .media_flags import KINDS, MAGICS, media_parser, resume_parser
+    from .media_flags import KINDS, MAGICS, jobs_parser, media_parser, resume_parser
 
     if not before:
         return None
@@ -30,7 +30,7 @@ def line_completions(before: list[str], word: str, magics: CometMagics) -> list[
         "%claude_continue": continue_parser,
     }
     parsers |= {magic: partial(media_parser, magic) for magic in MAGICS}
-    parsers["%comet_resume"] = resume_parser
+    parsers |= {"%comet_resume": resume_parser, "%comet_jobs": jobs_parser}
     without_parser = {"%claude_fix": FIX_FLAGS, **{magic: (flag,) for magic, flag in ONLY_FLAGS.items()}}
     actions: dict[str, Any] = dict.fromkeys(without_parser.get(before[0], ()))
     if before[0] in parsers:
@@ -38,6 +38,8 @@ def line_completions(before: list[str], word: str, magics: CometMagics) -> list[
     flag, has_value, value = word.partition("=")
     if has_value and flag in actions:
         return [f"{flag}={candidate}" for candidate in _starting(value, _values(flag, magics))]
+    if before in (["%comet_resume"], ["%comet_jobs", "--drop"]) and not word.startswith("-"):
+        return _starting(word, _jobs(magics))
     flag = before[-1]
     takes_value = getattr(actions.get(flag), "nargs", 0) is None
     if takes_value and flag in ("--export", "--import"):
@@ -48,8 +50,6 @@ def line_completions(before: list[str], word: str, magics: CometMagics) -> list[
         return _starting(word, getattr(actions[flag], "choices", None) or _values(flag, magics))
     if before[0] == "%comet_transcribe" and not word.startswith("-"):
         return None
-    if before == ["%comet_resume"] and not word.startswith("-"):
-        return _starting(word, _jobs(magics))
     return [candidate for candidate in actions if candidate.startswith("--") and candidate.startswith(word)]
 
 

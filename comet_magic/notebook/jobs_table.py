@@ -6,7 +6,7 @@ from datetime import datetime
 
 from ..exchange.session import current
 from ..media.order import NOUNS
-from ..media.run import jobs
+from ..media.run import drop, jobs
 from ..render.table import Table, about
 from ..settings import CometSettings
 from ..store.media import ANSWERED, FAILED, REFUSED, SUBMITTED, SUBMITTING
@@ -17,7 +17,7 @@ _WORDS = {SUBMITTING: "being sent", SUBMITTED: "running", ANSWERED: "not all fet
 
 
 def jobs_table(*, is_all: bool = False) -> Table:
-    """Return the jobs that are not done and the latest others, 20 in all; or all of them, the newest first."""
+    """Return the jobs that are not done and the latest others, 20 at least; or the latest 500, the newest first."""
     settings = CometSettings.instance()
     listed = jobs(settings, current())
     waiting = [job for job in listed if job.state in (SUBMITTING, SUBMITTED, ANSWERED)]
@@ -41,3 +41,9 @@ def jobs_table(*, is_all: bool = False) -> Table:
     head = ("job", "ordered", "what", "model", "state", "cost", "prompt", "")
     columns = [at for at in range(len(head)) if at < 5 or any(row[at] for row in rows)]
     return Table("", tuple(head[at] for at in columns), [tuple(row[at] for at in columns) for row in rows], notes)
+
+
+def dropped(named: str) -> str:
+    """Give up a job. Returns: what was done, in words. Raises: ConfigError where it does not go on."""
+    job = drop(named, CometSettings.instance(), current())
+    return f"job {job.id[:8]} is given up: its cell says so, and --fresh orders it again; it may be billed all the same"

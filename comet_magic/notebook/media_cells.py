@@ -14,20 +14,23 @@ from ..settings import CometSettings
 from .display import brief_interrupt
 from .media_display import made_line, media_screen
 
-_GOES_ON = "what was sent goes on: run the cell again, or %comet_jobs"
+_GOES_ON = "what was ordered goes on: run the cell again, or %comet_jobs"
 
 
-def order_shown(order: Order, *, is_fresh: bool = False, is_dry: bool = False, shows_media: bool = False) -> Any:
+def order_shown(
+    order: Order, *, is_fresh: bool = False, is_dry: bool = False, shows_media: bool = False, note: str = ""
+) -> Any:  # fmt: skip
     """Return what was ordered, shown while it is made; or what would be sent, where `is_dry`.
 
-    shows_media: also what was made, and not its line alone.        Raises: as `run.make`.
+    shows_media: also what was made, and not its line alone.        note: what is to be said of the order.
+    Raises: as `run.make`.
     """
     settings, session = CometSettings.instance(), current()
     if is_dry:
-        return MediaDryRun(order, run.prepared(order, settings, session, is_fresh=is_fresh))
+        return MediaDryRun(order, run.preview(order, settings, session, is_fresh=is_fresh))
     screen = media_screen()
     with brief_interrupt(_GOES_ON):
-        made = run.make(order, settings, session, screen, is_fresh=is_fresh)
+        made = run.make(order, settings, session, screen, is_fresh=is_fresh, note=note)
     screen.finish(made, made_line(made), shows_media=shows_media)
     return value_of(made)
 

@@ -106,6 +106,17 @@ _OF = {
 
 
 @cache
+def jobs_parser() -> Flags:
+    """Return the parser of `%comet_jobs`."""
+    parser = Flags("%comet_jobs", description="it takes --all, or --drop and the id of a job", add_help=False,
+                   allow_abbrev=False)  # fmt: skip
+    parser.add_argument("--all", action="store_true")
+    parser.add_argument("--drop", metavar="ID", type=not_empty)
+    parser.add_argument("-h", "--help", action="store_true")
+    return parser
+
+
+@cache
 def resume_parser() -> Flags:
     """Return the parser of `%comet_resume`."""
     parser = Flags("%comet_resume", description="it takes the id of one job", add_help=False, allow_abbrev=False)

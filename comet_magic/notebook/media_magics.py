@@ -44,7 +44,7 @@ class MediaMagics(Magics):
           --api NAME           images, gemini, replicate or midjourney; else by the model's name
           --set NAME=VALUE     any other parameter of the endpoint's; may be repeated
           --literal            the cell is text: no {{expr}} in it is replaced
-          --fresh              make another one, also where the same was made before
+          --fresh              make another one, also where the same was made before; one that goes on is waited for
           --dry-run            show what would be sent, and send nothing
           -h, --help           show this
 
@@ -62,7 +62,7 @@ class MediaMagics(Magics):
             filled, settings, self._parameters(flags, "size", "quality", "output_format", "background"),
             model=flags.get("model"), n=flags.get("n", 1), mask=mask, api=flags.get("api"),
         )  # fmt: skip
-        self._order(order, flags)
+        self._order(order, flags, filled.note)
 
     @no_var_expand
     @cell_magic
@@ -96,7 +96,7 @@ class MediaMagics(Magics):
         parameters = self._parameters(flags, "response_format", "speed", "instructions")
         filled, settings = self._filled("speech", cell, flags), CometSettings.instance()
         order = speech_order(filled, settings, parameters, model=flags.get("model"), voice=flags.get("voice"))
-        self._order(order, flags)
+        self._order(order, flags, filled.note)
 
     @line_magic
     @no_var_expand
@@ -166,11 +166,12 @@ class MediaMagics(Magics):
             return
         from ..media.orders import music_order
 
+        filled = self._filled("music", cell, flags)
         order = music_order(
-            self._filled("music", cell, flags), self._parameters(flags, "lyrics", "title", "tags"),
+            filled, self._parameters(flags, "lyrics", "title", "tags"),
             model=flags.get("model"), instrumental=bool(flags.get("instrumental")),
         )  # fmt: skip
-        self._order(order, flags)
+        self._order(order, flags, filled.note)
 
     @no_var_expand
     @cell_magic
@@ -203,18 +204,27 @@ class MediaMagics(Magics):
 
         filled, settings = self._filled("video", cell, flags), CometSettings.instance()
         parameters = self._parameters(flags, "seconds", "size")
-        self._order(video_order(filled, settings, parameters, model=flags.get("model"), api=flags.get("api")), flags)
+        order = video_order(filled, settings, parameters, model=flags.get("model"), api=flags.get("api"))
+        self._order(order, flags, filled.note)
 
     @line_magic
     def comet_jobs(self, line: str) -> object:
-        """List the orders for pictures, sound and film: those that go on, and the latest; `--all`: all of them."""
-        from .flags import has_flag
-        from .jobs_table import jobs_table
+        """List the orders for pictures, sound and film: those that go on, and the latest others.
 
-        if line.strip() in ("-h", "--help"):
+        %comet_jobs --all            all of them, up to 500
+        %comet_jobs --drop ID        give up one that goes on; it may be billed all the same
+        """
+        from .jobs_table import dropped, jobs_table
+        from .media_flags import jobs_parser
+
+        flags = jobs_parser().flags_of(line)
+        if flags.help:
             print(docstring(self.comet_jobs))
             return None
-        return jobs_table(is_all=has_flag("%comet_jobs", line))
+        if flags.drop:
+            print(dropped(flags.drop))
+            return None
+        return jobs_table(is_all=flags.all)
 
     @line_magic
     def comet_resume(self, line: str) -> None:
@@ -276,12 +286,12 @@ class MediaMagics(Magics):
         """Return the endpoint's parameters among the flags: those of these names, and those of `--set`."""
         return {**{name: flags[name] for name in names if name in flags}, **flags["set"]}
 
-    def _order(self, order: Order, flags: dict[str, Any]) -> None:
+    def _order(self, order: Order, flags: dict[str, Any], note: str = "") -> None:
         from .display import show
         from .media_cells import order_shown
 
         is_dry = bool(flags.get("dry_run"))
-        value = order_shown(order, is_fresh=bool(flags.get("fresh")), is_dry=is_dry, shows_media=True)
+        value = order_shown(order, is_fresh=bool(flags.get("fresh")), is_dry=is_dry, shows_media=True, note=note)
         if is_dry:
             show(self.shell, value)
         elif into := flags.get("into"):

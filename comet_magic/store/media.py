@@ -1,13 +1,13 @@
 """Jobs that make pictures, sound, film or transcripts, as they are written down; and the files that came of each.
 
-A job is written down before it is sent, and its id right after: whatever happens to the kernel, it is known by then.
+A job is written down before it is sent, and its id right after, so that the next kernel can find it.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from ..messages.usage import Usage
@@ -19,7 +19,7 @@ from .requests import IN_FLIGHT, RequestRecord, put_entry, put_request
 # States. An answered job has its results at the endpoint, and not all of them in files here.
 SUBMITTING, SUBMITTED, ANSWERED, FETCHED = "submitting", "submitted", "answered", "fetched"
 REFUSED, FAILED, LOST = "refused", "failed", "lost"
-GOES_ON_S = 2 * 86_400.0  # seconds for which a job may go on
+KEEP_OPEN_S = 2 * 86_400.0  # seconds for which a job may go on
 OPEN = (SUBMITTED, ANSWERED)  # those that another kernel can pick up
 
 
@@ -84,16 +84,18 @@ class StoredJob(NamedTuple):
 _MARKS = ",".join("?" * len(StoredJob._fields))
 
 
-def begin_job(store: Store, job: StoredJob, check: Callable[[Connection], None], *, is_fresh: bool) -> StoredJob | None:
+def begin_job(
+    store: Store, job: StoredJob, check: Callable[[Connection], None], passes: Collection[str] = ()
+) -> StoredJob | None:  # fmt: skip
     """Write a job down before it is sent, with what it may cost.
 
-    check: of the budget; may raise.        is_fresh: also where there is a job of the same order.
+    check: of the budget; may raise.        passes: states in which a job of the same order is no hindrance.
     Returns: the job of the same order that another thread or kernel has begun meanwhile; None where this one begins.
     """
 
     def act(db: Connection) -> StoredJob | None:
         other = _latest(db, job.key)
-        if not is_fresh and other is not None and other.state not in (LOST, FAILED):
+        if other is not None and other.state not in passes:
             return other
         db.execute(f"INSERT INTO media_jobs VALUES ({_MARKS})", job)
         put_request(store, db, job.record, IN_FLIGHT)
@@ -104,23 +106,26 @@ def begin_job(store: Store, job: StoredJob, check: Callable[[Connection], None],
 
 
 def put_job(store: Store, job: StoredJob) -> StoredJob:
-    """Write down how a job stands now. What it costs goes into the ledger once it was, or may have been, accepted."""
+    """Write down how a job stands now. What it costs goes into the ledger once it was, or may have been, accepted.
 
-    def act(db: Connection) -> None:
+    Returns: the job; as another kernel has ended it, where one has.
+    """
+
+    def act(db: Connection) -> StoredJob:
         former = _job(db.execute("SELECT * FROM media_jobs WHERE id = ?", (job.id,)).fetchone())
-        if former is not None and former.state == FETCHED != job.state:  # another kernel was quicker
-            return
+        if former is not None and former.state in (FETCHED, FAILED) and job.state not in (former.state, FETCHED):
+            return former  # another kernel was quicker
         _put(db, job)
         if job.state == SUBMITTING:
-            return
+            return job
         db.execute("DELETE FROM requests WHERE id = ?", (job.id,))
         if job.state in (REFUSED, FAILED):  # gateways give the money of a failed job back
             db.execute("DELETE FROM ledger WHERE request = ?", (job.id,))
         else:
             put_entry(db, job.record, job.used, job.usd)
+        return job
 
-    store.write(act, keeps_turns=True)
-    return job
+    return store.write(act, keeps_turns=True)
 
 
 def _put(db: Connection, job: StoredJob) -> None:
@@ -128,12 +133,12 @@ def _put(db: Connection, job: StoredJob) -> None:
     db.execute(f"INSERT INTO media_jobs VALUES ({_MARKS}) ON CONFLICT (id) DO UPDATE SET {columns}", job)
 
 
-def mark_lost(store: Store, id: str, why: str) -> None:
-    """Note that no answer will come for a job, if it still waits for one; what it may have cost counts."""
+def mark_lost(store: Store, id: str, why: str, states: Collection[str] = (SUBMITTING,)) -> None:
+    """Note that nothing will come of a job, if it is in one of these states; what it may have cost counts."""
 
     def act(db: Connection) -> None:
         job = _job(db.execute("SELECT * FROM media_jobs WHERE id = ?", (id,)).fetchone())
-        if job is not None and job.state == SUBMITTING:
+        if job is not None and job.state in states:
             _put(db, job._replace(state=LOST, why=why))
             db.execute("DELETE FROM requests WHERE id = ?", (id,))
             put_entry(db, job.record, job.used, job.usd)
@@ -186,7 +191,7 @@ def _files(db: Connection, job: str) -> list[StoredFile]:
 
 
 def latest_job(store: Store, key: str) -> StoredJob | None:
-    """Return the latest job of what was ordered: of those of which something came or may come, if there is one."""
+    """Return the latest job with this key; one that is neither lost nor failed, if there is one."""
     return store.find(lambda db: _latest(db, key))
 
 
@@ -239,7 +244,7 @@ def prune_jobs(db: Connection, before: float) -> None:
     marks: Sequence[str] = (SUBMITTING, *OPEN)
     db.execute(
         f"DELETE FROM media_jobs WHERE at < ? AND (at < ? OR state NOT IN ({','.join('?' * len(marks))}))",
-        (before, time.time() - GOES_ON_S, *marks),
+        (before, time.time() - KEEP_OPEN_S, *marks),
     )
 
 

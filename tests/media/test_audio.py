@@ -234,7 +234,7 @@ def test_who_speaks_is_a_column_where_the_model_tells(gateway: Gateway) -> None:
 
 @pytest.mark.parametrize(
     ("audio", "words"),
-    [("nowhere.mp3", "cannot be read"), (b"", "is empty"), (picture(), "a picture"), (b"plain text", "no sound"), (3, "not of a int")],
+    [("nowhere.mp3", "cannot be read"), (b"", "is empty"), (picture(), "a picture"), (b"plain text", "no sound"), (3, "not a int")],
 )  # fmt: skip
 def test_what_is_no_sound_is_not_sent(gateway: Gateway, audio: Any, words: str) -> None:
     server = gateway()

@@ -340,10 +340,11 @@ def test_several_pictures_of_one_order_share_its_cost(gateway: Gateway) -> None:
         (lambda: comet_magic.resume(5), "there is no job '5'"),
         (lambda: comet_magic.image("a \ud800 boat", dry_run=True), ""),
         (lambda: comet_magic.image("like {{boat}}"), "names boat, and there is nothing to look that up in"),
+        (lambda: comet_magic.image("{{x}}", x=[]), "holds no picture"),
         (lambda: comet_magic.transcribe(tone(), segments=True, format="srt"), "take one of the two"),
         (lambda: comet_magic.image("a", model="draw1"), "did you mean draw-1"),
         (lambda: comet_magic.image("a", images=[picture()], mask=picture(), model="gemini-x"), "takes no mask"),
-        (lambda: comet_magic.image("a", n=2, model="midjourney"), "one picture a time"),
+        (lambda: comet_magic.image("a", n=2, model="midjourney"), "one picture of Midjourney"),
     ],
 )  # fmt: skip
 def test_what_hands_give_is_answered_in_words(gateway: Gateway, act: Callable[[], Any], words: str) -> None:
@@ -591,10 +592,15 @@ def test_a_fresh_order_that_was_interrupted_is_waited_for(gateway: Gateway) -> N
     CometSettings.instance().media_wait_s = 20
     with pytest.raises(APIError, match="Task not found") as raised:
         comet_magic.video("a boat drifts")
-    assert "--fresh" in raised.value.hint
+    assert "%comet_jobs --drop" in raised.value.hint
     server.routes[LOOK] = reply({"status": "completed"})
+    assert run.drop(comet_magic.jobs().rows[0][0], CometSettings.instance(), session.current()).remote == "video-3"
+    with pytest.raises(ConfigError, match="you gave it up"):
+        comet_magic.video("a boat drifts")
     assert comet_magic.video("a boat drifts", fresh=True).bytes == film()
     assert len(server.asked(FILM)) == 2
+    with pytest.raises(ConfigError, match="does not go on"):
+        run.drop(comet_magic.jobs().rows[0][0], CometSettings.instance(), session.current())
 
 
 def test_what_another_kernel_has_ended_is_set_aside_no_more(gateway: Gateway) -> None:
@@ -717,3 +723,86 @@ def test_a_folder_that_is_none_is_told(gateway: Gateway) -> None:
     with pytest.raises(ConfigError, match="nothing can be written into"):
         comet_magic.image("a boat")
     assert not server.asked()
+
+
+def test_a_song_that_is_missing_is_asked_for_by_its_new_address(gateway: Gateway) -> None:
+    server = gateway({"/files/1.mp3": reply("expired", status=403)})
+    assert len(comet_magic.music("a song")) == 1
+    clips = [
+        {"title": name, "status": "complete", "audio_url": f"{server.url}/files/{name}.mp3"} for name in ("0", "new")
+    ]
+    server.routes[FETCH] = reply({"data": {"status": "SUCCESS", "data": clips}})
+    assert len(comet_magic.music("a song")) == 2
+
+
+@pytest.mark.parametrize("script", [reply("<html>", "text/html", status=502), reply(b"")])
+def test_what_may_have_arrived_is_not_sent_again_whatever_is_replayed(gateway: Gateway, script: Any) -> None:
+    server = gateway({DRAWN: script})
+    CometSettings.instance().replay = "never"
+    for _ in range(2):
+        with pytest.raises(CometError):
+            comet_magic.image("a boat")
+    assert len(server.asked("images")) == 1
+
+
+def test_an_interrupt_while_the_thread_begins_sends_nothing(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = gateway()
+    comet_magic.image("a ship")
+    begin = run.in_background
+
+    def interrupted(function: Any) -> Any:
+        begin(function)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "in_background", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            comet_magic.image("a boat")
+    assert comet_magic.image("a boat").mime == "image/png"
+    assert len(server.asked("images")) == 2
+    assert session.current().promised_usd() == 0
+
+
+def test_a_film_in_the_answer_itself(gateway: Gateway) -> None:
+    path = "/v1beta/models/veo-9/operations/op1"
+    padded = film() + b"\0\0\0\x08free" * 600_000  # 5 MB, and a film still
+    sample = {"video": {"bytesBase64Encoded": b64(padded)}}
+    done = {"done": True, "response": {"generateVideoResponse": {"generatedSamples": [sample]}}}
+    gateway({"/v1beta/models/veo-9:predictLongRunning": reply({"name": path[8:]}), path: reply(done)})
+    assert comet_magic.video("a boat drifts", model="veo-9", api="veo").bytes == padded
+
+
+def test_of_a_long_text_what_was_spoken_is_paid_for(gateway: Gateway) -> None:
+    CometSettings.instance().prices = {"say-1": {"request": 0.1}}
+    for script, usd in (
+        (reply({"error": {"message": "x"}}, status=504), 0.2),
+        ([RESET], 0.2),
+        (reply({"error": {"message": "x"}}, status=400), 0.1),
+    ):
+        gateway({"/v1/audio/speech": (reply(sound()), script)})
+        before = spent()
+        with pytest.raises(CometError):
+            comet_magic.speech("A sentence of some length. " * 550)
+        assert spent() - before == pytest.approx(usd)
+
+
+def test_a_dry_run_of_what_is_there_asks_nothing(gateway: Gateway) -> None:
+    server = gateway()
+    made = comet_magic.image("a boat")
+    CometSettings.instance().replay = "only"
+    asked = len(server.received)
+    assert "would be shown at no cost" in str(comet_magic.image("a boat", dry_run=True))
+    made.path.unlink()
+    assert "its file is no longer there" in str(comet_magic.image("a boat", dry_run=True))
+    assert len(server.received) == asked
+
+
+def test_secrets_that_were_taken_out_are_counted(
+    gateway: Gateway, capsys: Any, shell: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = gateway()
+    monkeypatch.setenv("MY_PASSWORD", "correct-horse-battery")
+    shell.user_ns["text"] = "a boat named correct-horse-battery"
+    shell.run_cell("%%comet_image\n{{text}}").raise_error()
+    assert "1 secret redacted" in capsys.readouterr().out
+    assert b"correct-horse" not in server.asked("images")[0].body

@@ -126,7 +126,8 @@ def test_the_flags_go_under_the_endpoint_s_names(server: MediaServer, shell: Any
         ("%comet_transcribe {{nowhere}}", "NameError"),
         ("%comet_resume", "needs the id"),
         ("%comet_resume nothing", "there is no job 'nothing'"),
-        ("%comet_jobs --everything", "is not a flag"),
+        ("%comet_jobs --everything", "unknown flag --everything"),
+        ("%comet_jobs --drop nothing", "there is no job 'nothing'"),
     ],
 )
 def test_what_is_wrong_on_a_line_is_said_and_nothing_is_sent(
