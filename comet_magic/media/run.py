@@ -116,26 +116,20 @@ def _begin(
             f"set a price in US dollars, CometSettings.prices = {{{job.model!r}: {{'request': 0.04}}}} or"
             " {'second': 0.1}; or CometSettings.budget = None",
         )
+    sending: Future[None] = Future()
     with _lock:  # another thread finds it either not begun, or running
         session.promise(job.id, job.estimated_usd or 0.0)
         try:
             check = budget.check_of(store, limits, job.record, session)
-            other = media_store.begin_job(store, job, check, passes)
+            if other := media_store.begin_job(store, job, check, passes):
+                session.promise(job.id, 0.0)
+                return other
+            running.sending, _running[job.id] = sending, running
+            started = in_background(lambda: _submit(running, ready.calls, sending))
         except ConfigError as error:
             session.promise(job.id, 0.0)
             error.hint = "take a cheaper model (-m), or raise CometSettings.budget"
             raise
-        except BaseException:  # an interrupt, before or after it was written down
-            running.withdraw(NOT_SENT)
-            raise
-        if other:
-            session.promise(job.id, 0.0)
-            return other
-        sending: Future[None] = Future()
-        running.sending = sending
-        _running[job.id] = running
-        try:
-            started = in_background(lambda: _submit(running, ready.calls, sending))
         except BaseException:  # an interrupt; the thread, if there is one, waits for the lock
             _stop(running, NOT_SENT)
             raise
@@ -148,7 +142,7 @@ def _begin(
 
 def _stop(running: RunningJob, why: str) -> None:
     """Keep a job from being sent, of which nothing was sent yet."""
-    del _running[running.job.id]
+    _running.pop(running.job.id, None)
     running.withdraw(why)
 
 
