@@ -123,5 +123,6 @@ if __name__ == "__main__":
     with MediaServer() as started:
         for route, script in started.routes.items():  # nobody is to wait for what takes no time
             started.routes[route] = script[-1] if isinstance(script, tuple) else script
+        started.routes["/v1/videos"] = reply({"id": "video-3", "status": "completed"})
         print(json.dumps(started.url), flush=True)
         sys.stdin.read()
