@@ -65,7 +65,7 @@ def fill_prompt(kind: str, prompt: str, namespace: Mapping[str, Any] | None, set
                 else:
                     raise ConfigError(
                         f"{piece} is a {type(value).__name__}, and only texts and numbers can stand here",
-                        "nothing was sent; write what is to be said of it",
+                        "nothing was sent; make it a text",
                     )
             parts.append(known[piece.source])
         else:
