@@ -80,6 +80,9 @@ def test_workers_make_the_requests_and_the_key_is_in_no_task(serve: Serve, threa
         name: vars(task) if hasattr(task, "__dict__") else repr(task) for name, task in dask_scheduler.tasks.items()
     }))]  # fmt: skip
     assert not [text for text in seen if KEY in text]
+    until = time.monotonic() + 10  # the client tells the scheduler in batches
+    while scheduler.tasks and time.monotonic() < until:
+        time.sleep(0.05)
     assert not scheduler.tasks  # each result was released as it came
 
 
