@@ -24,7 +24,7 @@ class MediaDryRun:
     def lines(self) -> list[str]:
         order, ready, job = self._order, self._preview.ready, self._preview.known
         if ready is None and job is not None:
-            noun, name = order.nouns[0], job.id[:8]
+            noun, name = order.nouns[0], job.name
             what = f"was ordered on {day(job)}, and its job {name} is {job.state}"
             if job.state == FETCHED:
                 what = f"was made on {day(job)}, and would be shown at no cost (job {name})"

@@ -9,15 +9,14 @@ from urllib.parse import quote
 from ..errors import ConfigError
 from .order import Order
 from .replies import checked, job_id, percent, reason, state_of
-from .service import Answer, Body, Call, Result, inputs_of, json_call
+from .service import Answer, AnswersLater, Body, Call, Result, inputs_of, json_call
 
 
-class Replicate:
+class Replicate(AnswersLater):
     """Replicate's predictions."""
 
     name = "replicate"
     polls_after_s = 3.0
-    has_separate_calls = False
 
     def calls(self, order: Order, model: str) -> list[Call]:
         if order.inputs:
@@ -37,9 +36,6 @@ class Replicate:
         said = checked(body)
         return _prediction(said if isinstance(said, dict) else {}, remote)
 
-    def content_path(self, remote: str) -> str:
-        return ""
-
 
 def _prediction(said: dict[str, Any], remote: str) -> Answer:
     word = str(said.get("status") or "")
@@ -54,12 +50,11 @@ def _prediction(said: dict[str, Any], remote: str) -> Answer:
     return Answer(remote, is_done=True, word=word, results=results)
 
 
-class Midjourney:
+class Midjourney(AnswersLater):
     """Midjourney, as gateways offer it."""
 
     name = "midjourney"
     polls_after_s = 3.0
-    has_separate_calls = False
 
     def calls(self, order: Order, model: str) -> list[Call]:
         if inputs_of(order, "mask"):
@@ -92,6 +87,3 @@ class Midjourney:
             results = (Result(address=address),) if isinstance(address, str) and address else ()
             return Answer(remote, is_done=True, word=word, results=results)
         return Answer(remote, word=word, progress=percent(task.get("progress")))
-
-    def content_path(self, remote: str) -> str:
-        return ""

@@ -7,15 +7,13 @@ from urllib.parse import quote
 
 from .order import Order
 from .replies import JOB_IDS, checked, job_id, no_result, percent, reason, state_of
-from .service import Answer, Body, Call, Result, json_call
+from .service import Answer, AnswersLater, Body, Call, Result, json_call
 
 
-class Suno:
+class Suno(AnswersLater):
     """Suno's API. A prompt describes the song; with lyrics it is their style."""
 
     name = "suno"
-    polls_after_s = 10.0
-    has_separate_calls = False
 
     def calls(self, order: Order, model: str) -> list[Call]:
         given = dict(order.parameters)
@@ -52,9 +50,6 @@ class Suno:
         if state == "done" or are_whole:  # an address that comes earlier is that of a stream
             return Answer(remote, is_done=True, word=word, results=tuple(map(_clip, clips)))
         return Answer(remote, word=word, progress=percent(task.get("progress")))
-
-    def content_path(self, remote: str) -> str:
-        return ""
 
 
 def _clip(clip: dict[str, Any]) -> Result:

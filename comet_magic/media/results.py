@@ -55,30 +55,32 @@ def result_of(job: StoredJob, store: Store, folder: Path) -> OrderResult:
     Raises: ConfigError where a file has gone; of a job of which not all was fetched, what is here is returned.
     """
     files = [file for file in media_store.files_of(store, job.id) if file.mime != UNKNOWN.mime]
+    found = [(file, find_file(file, job.id, folder)) for file in files]
     notes = [job.why] if job.why else []
     is_whole = job.state == FETCHED
     if not is_whole:
-        files = [file for file in files if find_file(file, job.id, folder)]
-    media = [_media(job, file, len(files), notes, store, folder) for file in files]
-    said = json_or_none(job.answer) if is_whole else None
-    text = said.get("text") if isinstance(said, dict) else None
+        found = [(file, path) for file, path in found if path]
+    media = [_media(job, file, path or _changed(job, file, notes), len(found), store) for file, path in found]
+    text = job.known_answer.get("text") if is_whole else None
     return OrderResult(job, media, text, tuple(notes), day(job))
 
 
-def _media(job: StoredJob, file: StoredFile, count: int, notes: list[str], store: Store, folder: Path) -> Media:
-    path = find_file(file, job.id, folder)
-    if path is None and (path := find_changed(file)):
+def _changed(job: StoredJob, file: StoredFile, notes: list[str]) -> Path:
+    """Return the path of a file that was changed, and note that. Raises: ConfigError where the file has gone."""
+    if path := find_changed(file):
         notes.append(f"{path.name} has been changed since it was made")
-    if path is None:
-        price = f" (≈ {dollars(job.usd)})" if job.usd else ""
-        raise ConfigError(
-            f"this {NOUNS[job.kind][0]} was made on {day(job)}, and its file is no longer there: {file.path}",
-            f"nothing was sent; put the file back, or {AGAIN}{price}",
-        )
+        return path
+    price = f" (≈ {dollars(job.usd)})" if job.usd else ""
+    raise ConfigError(
+        f"this {NOUNS[job.kind][0]} was made on {day(job)}, and its file is no longer there: {file.path}",
+        f"nothing was sent; put the file back, or {AGAIN}{price}",
+    )
+
+
+def _media(job: StoredJob, file: StoredFile, path: Path, count: int, store: Store) -> Media:
     if str(path) != file.path:
         media_store.move_file(store, job.id, file.number, str(path.resolve()))
-    order = order_of(job)
     return Media(
-        path, file.mime, job.prompt, job.model, order.parameters, file.caption, job.used,
+        path, file.mime, job.prompt, job.model, order_of(job).parameters, file.caption, job.used,
         None if job.usd is None else job.usd / count, job.id, job.seconds, job.at,
     )  # fmt: skip

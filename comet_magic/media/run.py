@@ -238,7 +238,7 @@ def drop(named: object, settings: CometSettings, session: Session) -> StoredJob:
     store = session.store(settings)
     job = _job_named(named, store)
     if job.state not in (SUBMITTING, *OPEN):
-        raise ConfigError(f"job {job.id[:8]} is {job.state}, and does not go on", "nothing was changed")
+        raise ConfigError(f"job {job.name} is {job.state}, and does not go on", "nothing was changed")
     media_store.mark_lost(store, job.id, "you gave it up", (SUBMITTING, *OPEN))
     session.promise(job.id, 0.0)
     return job
@@ -302,7 +302,7 @@ class OrderRunner:
             raise ConfigError(what, "set it to 'auto' for that")
         endpoint, order = find_endpoint(self._settings), order_of(job)
         if endpoint.name != job.endpoint:
-            raise ConfigError(f"job {job.id[:8]} is at {job.endpoint}", "set CometSettings.endpoint to that")
+            raise ConfigError(f"job {job.name} is at {job.endpoint}", "set CometSettings.endpoint to that")
         rate = rate_of(
             job.model, self._settings.prices, self._session.known_models(self._store, endpoint.name).get(job.model)
         )
@@ -330,13 +330,13 @@ class OrderRunner:
     def _over(self, job: StoredJob) -> ConfigError:
         noun = NOUNS[job.kind][0]
         if job.state == REFUSED:
-            return ConfigError(f"job {job.id[:8]} was not made: {job.why}", "nothing was sent; run its cell again")
+            return ConfigError(f"job {job.name} was not made: {job.why}", "nothing was sent; run its cell again")
         way = "failed" if job.state == FAILED else "was lost, and may have been billed"
         files = ", ".join(file.path for file in media_store.files_of(self._store, job.id))
         kept = f"what came is in {files}; " if files else ""
         return ConfigError(
             f"this {noun} was ordered on {day(job)}, and {way}: {job.why}",
-            f"nothing was sent; {kept}{AGAIN}; its job is {job.id[:8]}",
+            f"nothing was sent; {kept}{AGAIN}; its job is {job.name}",
         )
 
     def wait_for(

@@ -24,7 +24,6 @@ from ..settings import CometSettings
 from ..store import media as media_store
 from ..store.database import Store
 from ..store.media import ANSWERED, FAILED, FETCHED, LOST, REFUSED, SUBMITTED, StoredJob
-from ..strict_json import json_or_none
 from .durations import seconds_of
 from .file_type import AUDIO, IMAGE, VIDEO, FileType
 from .files import find_file
@@ -83,7 +82,7 @@ class RunningJob:
     @property
     def name(self) -> str:
         """The beginning of the job's id, which is what a user types."""
-        return self.job.id[:8]
+        return self.job.name
 
     @property
     def line(self) -> str:
@@ -210,8 +209,7 @@ class RunningJob:
 
     def _end(self, state: str, why: str, usage: Usage = NO_USAGE, cost: float | None = None) -> None:
         """Write down how a job has ended, and count once what it cost, or may have cost. cost: None: as estimated."""
-        said = json_or_none(self.job.answer)
-        answer: dict[str, Any] = said if isinstance(said, dict) else {}
+        answer = self.job.known_answer
         is_counted = bool(answer.get("is_counted"))
         seconds = None if self._began is None else time.monotonic() - self._began
         if state == ANSWERED:
@@ -229,6 +227,11 @@ class RunningJob:
         is_ours = self.job.state == state  # else another kernel has ended it, and counts it
         if is_ours and state not in (REFUSED, FAILED) and not is_counted:
             self.session.count(usage, self.job.usd)
+
+    def _answer_with(self, **known: Any) -> str:
+        """Return an answer as it is written down, with whether its cost has been counted."""
+        counted = {"is_counted": True} if self.job.known_answer.get("is_counted") else {}
+        return json.dumps({**known, **counted})
 
     def _take(self, answer: Answer) -> None:
         """Write down an answer, and what came with it. Raises: CometError where the job is over without a result."""
@@ -309,8 +312,7 @@ class RunningJob:
         if self.job.state == SUBMITTED:
             self.save(self.wait(screen), paint)
         elif self.job.state == ANSWERED:
-            said = json_or_none(self.job.answer)
-            if isinstance(said, dict) and "text" in said:
+            if "text" in (said := self.job.known_answer):
                 self._transcribed(Answer(text=said["text"], usage=self.job.used))
                 return
             answer = answer_in(self.job)
@@ -331,9 +333,7 @@ class RunningJob:
         if not results and (path := self._service.content_path(remote)):
             results = (Result(address=self._wire.client.endpoint.base_url + path),)
         there = [(number, one.address, one.caption) for number, one in enumerate(results, start=1) if one.address]
-        former = json_or_none(self.job.answer)
-        counted = {"is_counted": True} if isinstance(former, dict) and former.get("is_counted") else {}
-        self._put(ANSWERED, self.job.why, remote=remote, answer=json.dumps({"results": there, **counted}))
+        self._put(ANSWERED, self.job.why, remote=remote, answer=self._answer_with(results=there))
         made = sum(not one.problem or one.problem == DAMAGED for one in results)
         saved, missing, problems, failures = 0, False, list[str](), list[CometError]()
         for number, result in enumerate(results, start=1):
@@ -416,10 +416,8 @@ class RunningJob:
 
     def _transcribed(self, answer: Answer) -> None:
         # The text first: it was paid for, and the file can be written again.
-        known = json.dumps(answer.usage.reported())
-        former = json_or_none(self.job.answer)
-        counted = {"is_counted": True} if isinstance(former, dict) and former.get("is_counted") else {}
-        self._put(ANSWERED, usage=known, answer=json.dumps({"text": answer.text, **counted}))
+        used = json.dumps(answer.usage.reported())
+        self._put(ANSWERED, usage=used, answer=self._answer_with(text=answer.text))
         if self.order.form in ("srt", "vtt"):
             mime = "text/vtt" if self.order.form == "vtt" else "application/x-subrip"
             try:
@@ -433,8 +431,7 @@ class RunningJob:
 
 def answer_in(job: StoredJob) -> Answer:
     """Return the results that an answered job named when it was asked last; an empty one for what came inline."""
-    said = json_or_none(job.answer)
-    listed = said.get("results") if isinstance(said, dict) else None
+    listed = job.known_answer.get("results")
     named = {
         int(number): Result(address=str(address), caption=str(caption)) for number, address, caption in listed or ()
     }

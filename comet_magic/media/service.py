@@ -135,6 +135,16 @@ class AnswersAtOnce:
         return ""
 
 
+class AnswersLater:
+    """The part of a service whose answer is a job, which names where its results are."""
+
+    polls_after_s = 10.0
+    has_separate_calls = False
+
+    def content_path(self, remote: str) -> str:
+        return ""
+
+
 def json_call(path: str, body: Mapping[str, Any]) -> Call:
     return Call(path, json.dumps(body).encode("ascii"))
 

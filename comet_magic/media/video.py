@@ -10,15 +10,13 @@ from ..api.transport import multipart
 from ..errors import ConfigError
 from .order import Order
 from .replies import JOB_IDS, checked, decoded, job_id, percent, reason, state_of
-from .service import Answer, Body, Call, Result, form_text, inputs_of, json_call
+from .service import Answer, AnswersLater, Body, Call, Result, form_text, inputs_of, json_call
 
 
-class Videos:
+class Videos(AnswersLater):
     """The gateway's API for films of any vendor."""
 
     name = "videos"
-    polls_after_s = 10.0
-    has_separate_calls = False
 
     def calls(self, order: Order, model: str) -> list[Call]:
         fields = {"model": model, "prompt": order.prompt, **order.parameters}
@@ -40,12 +38,10 @@ class Videos:
         return f"{self.poll_path(remote)}/content"
 
 
-class Kling:
+class Kling(AnswersLater):
     """Kling's own API."""
 
     name = "kling"
-    polls_after_s = 10.0
-    has_separate_calls = False
     PATH = "/kling/v1/videos/text2video"
 
     def calls(self, order: Order, model: str) -> list[Call]:
@@ -67,16 +63,11 @@ class Kling:
     def status(self, body: Body, remote: str) -> Answer:
         return _job_answer(_task(checked(body)), remote)
 
-    def content_path(self, remote: str) -> str:
-        return ""
 
-
-class Veo:
+class Veo(AnswersLater):
     """Google's own API for films."""
 
     name = "veo"
-    polls_after_s = 10.0
-    has_separate_calls = False
 
     def calls(self, order: Order, model: str) -> list[Call]:
         given = dict(order.parameters)
@@ -113,9 +104,6 @@ class Veo:
         reasons = found.get("raiMediaFilteredReasons")
         why = "; ".join(map(str, reasons)) if isinstance(reasons, list) else ""
         return Answer(remote, is_failed=True, word="done", why=f"refused: {why}" if why else "")
-
-    def content_path(self, remote: str) -> str:
-        return ""
 
 
 def _sample(sample: dict[str, Any]) -> Result:

@@ -71,7 +71,7 @@ def _jobs(magics: CometMagics) -> list[str]:
     from ..exchange.session import current
     from ..media.run import jobs
 
-    return [job.id[:8] for job in jobs(magics.settings, current())]
+    return [job.name for job in jobs(magics.settings, current())]
 
 
 def _starting(word: str, known: Iterable[str]) -> list[str]:

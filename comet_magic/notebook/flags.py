@@ -126,7 +126,6 @@ def parser() -> Flags:
 
 FIX_FLAGS = ("--cell", "--dry-run")
 ONLY_FLAGS = {
-    "%comet_jobs": "--all",
     "%claude_usage": "--all",
     "%claude_keep": "--undo",
     "%claude_forget": "--everything",

@@ -28,12 +28,12 @@ def jobs_table(*, is_all: bool = False) -> Table:
     for job in shown[:MOST_SHOWN]:
         state = _WORDS.get(job.state, job.state)
         rows.append((
-            job.id[:8], f"{datetime.fromtimestamp(job.at):%Y-%m-%d %H:%M}", NOUNS[job.kind][0], job.model, state,
+            job.name, f"{datetime.fromtimestamp(job.at):%Y-%m-%d %H:%M}", NOUNS[job.kind][0], job.model, state,
             about(None if job.state in (FAILED, REFUSED) else job.usd), one_line(job.prompt, 50), one_line(job.why, 80),
         ))  # fmt: skip
     notes = []
     if waiting:
-        notes.append(f"%comet_resume {waiting[0].id[:8]} waits for that job, and shows what comes of it")
+        notes.append(f"%comet_resume {waiting[0].name} waits for that job, and shows what comes of it")
     if len(listed) > len(rows) and not is_all:
         notes.append(f"{len(rows)} of {len(listed):,} jobs; %comet_jobs --all shows more")
     if not listed:
@@ -46,4 +46,4 @@ def jobs_table(*, is_all: bool = False) -> Table:
 def dropped(named: str) -> str:
     """Give up a job. Returns: what was done, in words. Raises: ConfigError where it does not go on."""
     job = drop(named, CometSettings.instance(), current())
-    return f"job {job.id[:8]} is given up: its cell says so, and --fresh orders it again; it may be billed all the same"
+    return f"job {job.name} is given up: its cell says so, and --fresh orders it again; it may be billed all the same"

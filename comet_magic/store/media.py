@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Collection, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..messages.usage import Usage
 from ..strict_json import json_or_none
@@ -64,6 +64,11 @@ class StoredJob(NamedTuple):
     answer: str = ""
 
     @property
+    def name(self) -> str:
+        """The beginning of its id, which is what a user types."""
+        return self.id[:8]
+
+    @property
     def usd(self) -> float | None:
         """US dollars that it cost, else those that it was estimated to cost; None where neither is known."""
         return self.estimated_usd if self.cost_usd is None else self.cost_usd
@@ -73,9 +78,15 @@ class StoredJob(NamedTuple):
         return Usage.from_wire(json_or_none(self.usage))
 
     @property
+    def known_answer(self) -> dict[str, Any]:
+        """What the endpoint has answered, as far as it is kept; {} for nothing."""
+        said = json_or_none(self.answer)
+        return said if isinstance(said, dict) else {}
+
+    @property
     def record(self) -> RequestRecord:
         """The request that it is for the budget and the ledger. Its prompt is with the job alone."""
-        question = json.dumps({"role": "user", "content": f"{self.kind}: job {self.id[:8]}"})
+        question = json.dumps({"role": "user", "content": f"{self.kind}: job {self.name}"})
         return RequestRecord(
             self.id, self.at, "", self.model, "{}", question, self.endpoint, self.session, most_usd=self.estimated_usd
         )
