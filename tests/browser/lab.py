@@ -35,7 +35,7 @@ LAUNCH: dict[str, Any] = {
     ],
 }
 _NUMBERED = re.compile(r"^\[\d+\]:$")
-_INTERRUPT = re.compile("interrupt", re.I)
+_INTERRUPT = re.compile("^interrupt", re.I)  # a file may have the word in its name, and is a button as well
 SECRET = "sk-test-SECRETSECRET-f3a9"
 NOTHING: dict[str, dict[str, Any]] = {}
 KERNELSPEC = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
