@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .rows.result import Run
     from .settings import CometSettings
     from .tools.functions import tool
+    from .tools.server_tools import mcp
 
     last: Message | None
     last_run: Run | None
@@ -45,6 +46,7 @@ _MODULES = {
     "image": "generating",
     "jobs": "generating",
     "map": "mapping",
+    "mcp": "tools.server_tools",
     "music": "generating",
     "panel": "notebook.panel",
     "resume": "generating",
@@ -76,6 +78,7 @@ __all__ = [
     "last",
     "last_run",
     "load_ipython_extension",
+    "mcp",
     "music",
     "panel",
     "resume",

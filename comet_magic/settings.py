@@ -659,6 +659,11 @@ def environment_at_start() -> dict[str, str]:
     return dict(os.environ)
 
 
+def variables_named(names: Iterable[str]) -> dict[str, str]:
+    """Return those variables of the environment that are set."""
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
 def environment_without_secrets() -> dict[str, str]:
     """Return the environment for a child that is to have neither the key nor another secret."""
     from .redaction import is_secret_name

@@ -81,6 +81,7 @@ HELD_BY = {
     "notebook/test_fix.py": "describe.tracebacks",
     "exchange/test_usage.py": "api.billing exchange.budget messages.prices messages.models notebook.usage_report store.ledger render.table",
     "exchange/test_plan.py": "exchange.journal exchange.run",
+    "tools/test_server_tools.py": "tools.mcp_client tools.server_process",
     "tools/test_runner.py": "exchange.loop notebook.stdin tools.functions tools.timeouts",
     "output/test_typed.py": "exchange.negotiate notebook.named output.dataframes output.modes store.accepted",
     "notebook/test_executions.py": "notebook.execution_text",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from ..api.dialect import dialect
 from ..api.endpoint import Endpoint
@@ -41,7 +43,8 @@ class DryRun:
         """What frames the messages: where to, which parameters, how much."""
         spoken = dialect(self._request.dialect)
         body = json.loads(spoken.body(self._request))
-        parameters = {name: value for name, value in body.items() if name not in _PROMPT}
+        shown = (*_PROMPT, "tools") if self._request.tools else _PROMPT
+        parameters = {name: value for name, value in body.items() if name not in shown}
         count, most = len(self._request.all_messages), self._most_usd
         money = f", at most ≈ {dollars(most)}" if most is not None else ""
         return [
@@ -55,10 +58,11 @@ class DryRun:
         ]
 
     def _texts(self) -> list[tuple[str, str, Message | None]]:
-        """Return (role, text, message) of each part, the system prompt first, if there is one."""
+        """Return (role, text, message) of each part; first the tools and the system prompt, if there are any."""
+        tools = [("tool", _tool(tool), None) for tool in self._request.tools]
         system = [("system", self._request.system, None)] if self._request.system else []
         messages = map(Message.from_wire, self._request.to_wire()["messages"])
-        return [*system, *((message.role, _text(message), message) for message in messages)]
+        return [*tools, *system, *((message.role, _text(message), message) for message in messages)]
 
     def __str__(self) -> str:
         parts = [f"[{clean(line)}]" for line in self.head]
@@ -81,6 +85,12 @@ class DryRun:
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return {"text/markdown": self.to_markdown(), "text/plain": str(self)}
+
+
+def _tool(tool: Mapping[str, Any]) -> str:
+    """Return all that a model reads of a tool: its name, its description, and its parameters as JSON Schema."""
+    parameters = json.dumps(tool["input_schema"], ensure_ascii=False)
+    return "\n".join(filter(None, [str(tool["name"]), str(tool.get("description") or ""), parameters]))
 
 
 _PROMPT = ("messages", "system", "input", "instructions")

@@ -6,6 +6,7 @@ panel changes in the middle of a question is for the next one.
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Mapping
@@ -27,7 +28,7 @@ from ..messages.request import MESSAGES, Request
 from ..settings import CometSettings, budget_limits
 from ..store.database import Store
 from ..store.requests import Attempt, RequestRecord, StoredReply
-from ..text import shown_path
+from ..text import many, shown_path
 from .cells import Cell
 from .negotiate import with_learned
 from .offered import find_dialect, find_offered
@@ -195,7 +196,12 @@ def with_model(plan: Plan, model: str, settings: CometSettings, session: Session
 
 def _extras(options: Options) -> tuple[str, ...]:
     """Return what else is sent of the user's, for the line that says so."""
-    names = [f"tools: {', '.join(options.tools)}"] if options.tools else []
+    own = [tool.name for tool in options.tools.values() if not tool.server]
+    names = [f"tools: {', '.join(own)}"] if own else []
+    for server in dict.fromkeys(tool.server for tool in options.tools.values() if tool.server):
+        tools = [tool for tool in options.tools.values() if tool.server == server]
+        words = sum(len(tool.description) + len(json.dumps(tool.schema.json)) for tool in tools)
+        names.append(f"{many(len(tools), 'tool')} of the server {server} ({words:,} characters of its own)")
     form = [f"the schema of {options.output.name}"] if options.output else []
     task = ["that one cell will be made of its Python"] if options.makes_cell and not options.output else []
     return (*names, *form, *task)

@@ -80,6 +80,12 @@ def _starting(word: str, known: Iterable[str]) -> list[str]:
     return [f"{head}{candidate}" for candidate in known if candidate.startswith(now)]
 
 
+def _is_tool(value: object) -> bool:
+    from ..tools.functions import is_tool
+
+    return issubclass(type(value), _ROUTINES) or is_tool(value)
+
+
 # By the class of a value: a proxy may raise when it is asked.
 _ROUTINES = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
 _TYPES = ("int", "float", "str", "bool", "list[", "dict[str,", "Literal[", "DataFrame")
@@ -104,7 +110,7 @@ def _values(flag: str, magics: CometMagics) -> Iterable[str]:
         case "--as":
             return [*_TYPES, *sorted(name for name, value in own.items() if issubclass(type(value), type))]
         case "--tools":
-            return ["query", *sorted(name for name, value in own.items() if issubclass(type(value), _ROUTINES))]
+            return ["query", *sorted(name for name, value in own.items() if _is_tool(value))]
         case "-o" | "--into" | "--mask":
             return sorted(own)
         case "--rows":

@@ -66,7 +66,7 @@ class CometMagics(Magics):
           --think HOW           off, adaptive, or a budget in tokens
           -o, --into NAME       put the reply, a Message, into this variable; with --as, its value
           --as TYPE             make it a value: int, 'list[str]', DataFrame, a dataclass, a JSON Schema
-          --tools F,G           functions of yours that may be called; you are asked before each call
+          --tools F,G           functions, or tools of a library or a server; you are asked before each call
           --rows TABLE          ask once for each of its rows; the prompt names {{row.column}}
           --column NAME         of the replies, with --rows       --limit N      the first N rows only
           --samples N           ask so often for each row         --workers N    most requests at once

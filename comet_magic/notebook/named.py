@@ -30,8 +30,6 @@ def tools_named(text: str, namespace: Mapping[str, Any], tables: Mapping[str, An
     """Return the tools that `f,g` names. Raises: ConfigError, naming the nearest."""
     hint = "--tools takes functions, as in --tools f,g"
     functions = named(f"--tools {text}", f"({text},)", {"query": query, **namespace}, hint)
-    if len(functions) == 1 and isinstance(functions[0], list | tuple):
-        functions = functions[0]
     parts = ast.parse(f"({text},)", mode="eval").body
     assert isinstance(parts, ast.Tuple)
     names = [part.id if isinstance(part, ast.Name) else "" for part in parts.elts]

@@ -1,4 +1,4 @@
-"""Calls of the model in, results out: functions of the user as tools, and `query`, which is one of ours."""
+"""Calls of the model in, results out: functions of the user, tools of libraries and servers, and our own `query`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .functions import query, tool
 
-__all__ = ["functions", "query", "runner", "tool"]
+__all__ = ["functions", "query", "runner", "server_tools", "tool"]
 
 
 def __getattr__(name: str) -> Any:

@@ -20,7 +20,9 @@ from ..messages.request import REPLY_TOOL, Request
 from ..messages.tool_call import DENIED, NOBODY_THERE, ToolCall
 from ..output.schema import Mismatch
 from ..text import exception_text, many, whole_text
-from .functions import LONGEST_NAME, Tool
+from .functions import Tool
+from .mcp_client import ServerFailed
+from .server_tools import LONGEST_NAME, ServerResult
 from .timeouts import TimedOut, within
 
 # Answers of a user. ALWAYS: in this conversation.        DENY_ALL: to all further calls of this reply, too.
@@ -56,7 +58,7 @@ class ToolRunner:
         self, tools: Mapping[str, Tool], limits: Limits, approve: Approve, allowed: list[tuple[str, object]],
         conversation: str, *, most_rounds: int, most_calls: int, limit_s: float, sees_pictures: bool,
     ) -> None:  # fmt: skip
-        """approve: asks the user.        allowed: what is allowed for good: in which conversation, which function.
+        """approve: asks the user.        allowed: what is allowed for good: in which conversation, which tool.
 
         most_rounds, most_calls: numbers of rounds and of calls at most.
         limit_s: seconds that a call may take.  sees_pictures: whether the model takes them.
@@ -73,7 +75,11 @@ class ToolRunner:
         self.calls: list[ToolCall] = []
         self.before: tuple[Message, ...] = ()
         self.stopped = ""
-        self.notes: list[str] = []
+        self.notes = [
+            f"{tool.server} describes {tool.name} in other words than for the last question"
+            for tool in tools.values()
+            if tool.has_changed
+        ]
 
     def next(self, request: Request, message: Message) -> Generator[StreamEvent, None, Request | None]:
         """Run the calls of `message`. Returns: what to ask then; None when it calls nothing."""
@@ -165,8 +171,8 @@ class ToolRunner:
 
     def _is_allowed(self, tool: Tool) -> bool:
         """Return whether it runs without asking: it is safe, or has been allowed in this conversation."""
-        given = [function for conversation, function in self._allowed if conversation == self._conversation]
-        return tool.is_safe or any(_is_same(function, tool.function) for function in given)
+        given = [identity for conversation, identity in self._allowed if conversation == self._conversation]
+        return tool.is_safe or any(_is_same(identity, tool.identity) for identity in given)
 
     def _checked(self, call: ToolCall, as_came: ContentBlock) -> tuple[Tool, dict[str, Any]]:
         """Return the tool, and its arguments as Python. Raises: NotRun."""
@@ -202,7 +208,7 @@ class ToolRunner:
             self._allowed_in_round = waiting
             return
         if answer == ALWAYS:
-            self._allowed.append((self._conversation, tool.function))
+            self._allowed.append((self._conversation, tool.identity))
         if answer == NOBODY:
             note = (
                 f"{tool.name} was not run, for {NOBODY_THERE}; @comet_magic.tool(safe=True) marks what needs no asking"
@@ -223,17 +229,25 @@ class ToolRunner:
             return [_text(f"The call failed: {for_model}.")], "", f"{for_model} (tool_timeout_s)"
         except KeyboardInterrupt:
             raise
+        except ServerFailed as error:  # a server's words are all that there is: none of the user's code failed
+            for_model = self._limits.fitted(str(error))
+            return [_text(f"The call failed: {for_model}")], for_model, self._limits.short(str(error), 200)
         except BaseException as error:  # noqa: BLE001  # a user's tool failing is data
             for_model = self._limits.hide(failure(error, self._limits).text)
             why = self._limits.short(f"{type(error).__name__}: {exception_text(error)}", 200)
             return [_text(for_model)], for_model, why
         try:
-            described = describe(value, self._limits) if value is not None else []
+            described = self._described(value)
         except ConfigError as error:
             return [_text(f"The result cannot be shown: {error.what}")], "", error.what
         blocks = [block for one in described for block in self._blocks(one)] or [_text("(nothing was returned)")]
         texts = [block.get("text") or f"⟨{block.get('type')}⟩" for block in blocks]
         return blocks, "\n".join(texts), ""
+
+    def _described(self, value: Any) -> list[Description]:
+        if isinstance(value, ServerResult):
+            return value.described(self._limits)
+        return describe(value, self._limits) if value is not None else []
 
     def _blocks(self, described: Description) -> list[ContentBlock]:
         is_plain = described.is_value or described.kind == "str"
@@ -245,7 +259,9 @@ class ToolRunner:
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    """Return whether it is the very same function; a method, of the very same object."""
+    """Return whether it is the very same function; a method, of the very same object; the same digest of a server's."""
+    if isinstance(one, str):
+        return bool(one == other)
     bound = getattr(one, "__self__", None)
     if bound is not None and bound is getattr(other, "__self__", None):
         return getattr(one, "__func__", one) is getattr(other, "__func__", other)
