@@ -9,26 +9,43 @@ Every function works on the store that the settings name. Without a name, they m
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import time
+from collections.abc import Iterable
+from itertools import count
 from pathlib import Path, PurePath
+from typing import Any
 
 from .errors import ConfigError
-from .exchange.cells import IMPORTED
 from .exchange.session import current
-from .messages.conversation import Conversation, Turn, has_address
-from .messages.framed import frames_in
-from .messages.message import ContentBlock, Message
-from .messages.tool_call import ToolCall
-from .render.markdown import safe_markdown
-from .render.message import quoted
+from .formats import markdown
+from .formats.chatgpt import to_json
+from .formats.read import FileConversation, conversations_in, picked
+from .formats.wire import to_lines
+from .messages.conversation import Conversation
 from .settings import CometSettings
 from .store import conversations, turns
 from .store.database import Store
-from .text import dollars, escaped, expanded, whole_text
+from .text import expanded, whole_text
 
-__all__ = ["delete", "export", "forget", "fork", "get", "load", "names", "prune", "rename"]
+__all__ = [
+    *(
+        "add",
+        "add_all",
+        "contents",
+        "delete",
+        "export",
+        "forget",
+        "fork",
+        "get",
+        "load",
+        "load_all",
+        "names",
+        "prune",
+        "rename",
+    ),
+    "to_messages",
+]
 
 
 def names() -> list[str]:
@@ -62,12 +79,12 @@ def forget(turn: int, *, name: str = "") -> None:
 
     Raises: ConfigError when there is no such turn.
     """
-    turns = get(name).turns
-    if not 1 <= turn <= len(turns):
+    known = get(name).turns
+    if not 1 <= turn <= len(known):
         raise ConfigError(
-            f"{_named(name)!r} has no turn {turn}, but {len(turns)} turns", "%claude_history numbers them"
+            f"{_named(name)!r} has no turn {turn}, but {len(known)} turns", "%claude_history numbers them"
         )
-    conversations.forget(_store(), _named(name), turns[turn - 1].cell)
+    conversations.forget(_store(), _named(name), known[turn - 1].cell)
 
 
 def delete(name: str = "") -> None:
@@ -75,19 +92,25 @@ def delete(name: str = "") -> None:
     conversations.delete(_store(), _named(name))
 
 
-def export(path: str | Path, *, name: str = "", overwrite: bool = False) -> Path:
-    """Write the conversation into a file: Markdown, or one wire message a line where the name ends in `.jsonl`.
+def to_messages(name: str = "") -> list[dict[str, Any]]:
+    """Return the conversation as messages of the API, which LangChain's `convert_to_messages` takes, too."""
+    return [message.to_wire() for message in get(name).messages]
 
-    The Markdown is as safe as the output in the notebook. overwrite: also where there is such a file.
+
+def export(path: str | Path, *, name: str = "", overwrite: bool = False) -> Path:
+    """Write the conversation into a file, in the form that the end of its name says.
+
+    `.jsonl`: one message of the API a line.        `.json`: as ChatGPT exports it, for Open WebUI, LibreChat and Cherry
+    Studio.        Any other: Markdown, as safe as the output in the notebook.
+    overwrite: also where there is such a file.
     Raises: ConfigError when there is nothing to write, or it cannot be written.
     """
     conversation, target = get(name), expanded(path)
     if not conversation.turns:
         raise ConfigError(f"there are no turns in {conversation.name!r}", "%claude_history --all lists what there is")
-    text = to_lines(conversation) if target.suffix == ".jsonl" else to_markdown(conversation)
     try:
         with target.open("w" if overwrite else "x", encoding="utf-8", errors="replace") as file:
-            file.write(text)
+            file.write(_written(conversation, target.suffix.lower()))
     except FileExistsError:
         raise ConfigError(
             f"not exported: there is a file {target} already", "name another file, or add --overwrite"
@@ -97,22 +120,61 @@ def export(path: str | Path, *, name: str = "", overwrite: bool = False) -> Path
     return target
 
 
-def load(path: str | Path, name: str) -> Conversation:
-    """Make a conversation of a file of wire messages, one a line, as `export` writes them.
+def _written(conversation: Conversation, suffix: str) -> str:
+    if suffix == ".jsonl":
+        return to_lines(conversation)
+    if suffix == ".json":
+        return to_json(conversation, called(conversation.name), turns.models(_store(), conversation.turns))
+    return to_markdown(conversation)
 
-    Raises: ConfigError when they are no whole turns, or the name is taken.
+
+def to_markdown(conversation: Conversation) -> str:
+    """Return the conversation as Markdown, as safe as the output in the notebook."""
+    return markdown.to_markdown(conversation, called(conversation.name))
+
+
+def contents(path: str | Path) -> list[FileConversation]:
+    """Return the conversations in a file of ours or of another program, without importing them: number, title, turns.
+
+    Raises: ConfigError where it is none of the files that can be read.
     """
-    source = expanded(path)
-    try:
-        turns = from_lines(source.read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError(f"not imported: {source}: {error.strerror}", "name a .jsonl file that export wrote") from None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ConfigError(
-            f"not imported: {source}: {_reason(error)}", "each line is a message, and questions and replies take turns"
-        ) from None
-    conversations.put(_store(), _checked(name), turns)
+    return conversations_in(expanded(path))
+
+
+def add(found: FileConversation, name: str) -> Conversation:
+    """Make a conversation of one that `contents` has found. Raises: ConfigError when the name is taken."""
+    conversations.put(_store(), _checked(name), found.turns)
     return get(name)
+
+
+def load(path: str | Path, name: str, *, pick: int | str = "") -> Conversation:
+    """Make a conversation of one in a file: of ours, of messages as JSON, or of another program's export.
+
+    pick: its number or its title, where the file holds several.
+    Raises: ConfigError when the file cannot be read, there is nothing to import, or the name is taken.
+    """
+    if str(pick).strip() == "all":
+        raise ConfigError("load makes one conversation", "load_all makes one of each in the file")
+    source = expanded(path)
+    (found,) = picked(conversations_in(source), pick, source)
+    return add(found, name)
+
+
+def load_all(path: str | Path, name: str) -> list[Conversation]:
+    """Make a conversation of each in a file, called `name`, a slash, and its title. Raises: as `load`."""
+    source = expanded(path)
+    return add_all(picked(conversations_in(source), "all", source), name)
+
+
+def add_all(found: Iterable[FileConversation], name: str) -> list[Conversation]:
+    """Make a conversation of each that `contents` has found, called `name`, a slash, and its title."""
+    taken, made = set(names()), []
+    for one in found:
+        free = f"{_checked(name)}/{one.title}"
+        free = next(new for number in count(1) if (new := f"{free} ({number})" if number > 1 else free) not in taken)
+        taken.add(free)
+        made.append(add(one, free))
+    return made
 
 
 def prune(age: str) -> tuple[int, int]:
@@ -132,85 +194,6 @@ def called(conversation: str) -> str:
         with contextlib.suppress(ValueError):  # somebody's own name, which looks like one of ours
             return time.strftime("unsaved notebook, %d %b %H:%M", time.strptime(kernel[1], "%Y%m%d-%H%M%S"))
     return PurePath(conversation).name if PurePath(conversation).is_absolute() else conversation
-
-
-# ---- formats
-
-
-def to_markdown(conversation: Conversation) -> str:
-    parts = [f"# {escaped(called(conversation.name))}"]
-    for turn in conversation.turns:
-        for number, message in enumerate(turn.messages):
-            heading = "Reply" if message.role == "assistant" else "Results" if number else "Question"
-            parts += [f"## {heading}", *_parts_of(message.text.strip("\n")), *map(_block, message.content)]
-        parts.append(f"*{_account(turn)}*" if turn.at else "")
-    return "\n\n".join(filter(None, parts)) + "\n"
-
-
-def _parts_of(text: str) -> list[str]:
-    """Return a text as Markdown, and the data in it as blocks of their own, which no reader takes for HTML."""
-    parts, at = list[str](), 0
-    for frame in frames_in(text):
-        parts += [safe_markdown(text[at : frame.start].strip("\n")), quoted(text[frame.start : frame.end])]
-        at = frame.end
-    return [*parts, safe_markdown(text[at:].strip("\n"))]
-
-
-def _account(turn: Turn) -> str:
-    """Return when a turn was asked, and what it used and cost."""
-    day = time.strftime("%d %b %Y, %H:%M", time.localtime(turn.at)).lstrip("0")
-    used = [f"{turn.tokens:,} tokens"] if turn.tokens is not None else []
-    money = [f"≈ {dollars(turn.cost_usd)}"] if turn.cost_usd is not None else []
-    return " · ".join([day, *used, *money])
-
-
-def _block(block: ContentBlock) -> str:
-    """Return a call of a tool, or its result; "" for other blocks."""
-    if block["type"] == "tool_use":
-        return quoted(ToolCall(str(block.get("name")), block.get("input")).as_python, "python")
-    if block["type"] != "tool_result":
-        return ""
-    content = block.get("content")
-    texts = [content] if isinstance(content, str) else [str(part.get("text") or part["type"]) for part in content or ()]
-    return quoted("\n".join(texts))
-
-
-def to_lines(conversation: Conversation) -> str:
-    return "".join(json.dumps(message.to_wire()) + "\n" for message in conversation.messages)
-
-
-def from_lines(text: str) -> tuple[Turn, ...]:
-    """Return the turns in a file of wire messages. Raises: ValueError, TypeError, KeyError or AttributeError."""
-    turns: list[Turn] = []
-    messages: list[Message] = []
-    for line in filter(str.strip, text.split("\n")):
-        wire = json.loads(line)
-        if not isinstance(wire, dict) or not {"role", "content"} <= set(wire):
-            raise ValueError("a line of it is not a message with a role and content")
-        content = wire["content"]
-        if wire["role"] == "user" and not isinstance(content, str) and content and content[0]["type"] == "tool_result":
-            pass  # it goes on with the turn before it
-        elif wire["role"] == "user" and messages:
-            turns.append(_imported(messages, len(turns) + 1))
-            messages = []
-        messages.append(Message.from_wire(wire))
-    if messages:
-        turns.append(_imported(messages, len(turns) + 1))
-    if not turns:
-        raise ValueError("it holds no message")
-    return Conversation("", tuple(turns)).in_order()
-
-
-def _imported(messages: list[Message], number: int) -> Turn:
-    if not messages[-1].text.strip():
-        raise ValueError(f"turn {number} has no reply")
-    if any(map(has_address, messages)):
-        raise ValueError(f"turn {number} has a picture or a document by its address, which would be fetched")
-    return Turn.of(f"{IMPORTED}{number}", messages, at=time.time())
-
-
-def _reason(error: Exception) -> str:
-    return f"it is not JSON ({error})" if isinstance(error, json.JSONDecodeError) else str(error)
 
 
 def seconds(age: str) -> float:

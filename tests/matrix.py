@@ -35,23 +35,31 @@ KERNEL_TESTS = "test -q -n 2 tests/kernel tests/exchange/test_following.py tests
 
 @dataclass(frozen=True)
 class Line:
-    """One environment: its name, the Python that it is made with, the pins, and what is run in it."""
+    """One environment: its name, the Python that it is made with, the pins, and what is run in it.
+
+    judges: what else the tests want, in the Makefile's words; without it, those that need it are skipped.
+    """
 
     name: str
     python: str
     targets: tuple[str, ...]
     pins: Path = ROOT / "tests" / "constraints.txt"
+    judges: str = ",judges"
 
     def run(self) -> tuple[bool, float]:
         """Whether all of it passed, and how many seconds it took. What it printed is in the log."""
         began = time.monotonic()
         # What was said to the make that runs this is not for the ones that it runs.
-        own = ("MAKE", "MFLAGS", "ARGS", "VENV", "PYTHON", "PIN")
+        own = ("MAKE", "MFLAGS", "ARGS", "VENV", "PYTHON", "PIN", "JUDGES")
         environment = {name: value for name, value in os.environ.items() if not name.startswith(own)}
         with self.log.open("w", encoding="utf-8") as log:
             for target in self.targets:
                 command = ["make", *target.split(" ", 1)[:1], f"VENV={BUILD / self.name}", f"PYTHON={self.python}"]
-                command += [f"PIN={self.pins}", *[f"ARGS={more}" for more in target.split(" ", 1)[1:]]]
+                command += [
+                    f"PIN={self.pins}",
+                    f"JUDGES={self.judges}",
+                    *[f"ARGS={more}" for more in target.split(" ", 1)[1:]],
+                ]
                 # Two local models at once would take many times as long as one after the other.
                 with DEMO if target == "demo" else nullcontext():
                     done = subprocess.run(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
@@ -123,7 +131,7 @@ def lines(found: dict[str, str], *, is_brief: bool) -> list[Line]:
     whole = [Line(version, python, targets) for version, python in chosen.items()]
     oldest = min(found, key=minor_of)
     lowest = ("demo", "quick") if is_brief else ("demo", "quick", KERNEL_TESTS)
-    return [*whole, Line("lowest", found[oldest], lowest, lowest_pins())]
+    return [*whole, Line("lowest", found[oldest], lowest, lowest_pins(), judges="")]
 
 
 def minor_of(version: str) -> int:

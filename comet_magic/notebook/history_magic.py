@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from .. import conversations
 from ..errors import ConfigError
+from ..formats.read import FileConversation, picked
+from ..formats.source import said
 from ..render.table import Table
 from ..settings import CometSettings
+from ..text import many
 from .flags import Flags, not_empty, number
 from .history_table import all_conversations, existing, history
+
+SHOWN = 5  # names of imported conversations
 
 
 @cache
@@ -27,6 +35,7 @@ def history_parser() -> Flags:
     for flag in ("--fork", "--rename", "--export", "--prune"):
         what.add_argument(flag, type=not_empty)
     what.add_argument("--import", dest="load", type=not_empty)
+    parser.add_argument("--pick", type=not_empty)
     what.add_argument("--delete", action="store_true")
     return parser
 
@@ -34,23 +43,31 @@ def history_parser() -> Flags:
 def history_command(
     settings: CometSettings, line: str, here: str, help_text: str, namespace: Mapping[str, Any]
 ) -> Table | None:
-    """here: the conversation that is meant where none is named. Raises: ConfigError."""
+    """Do what a line of `%claude_history` says; return a table to show, or None where it has printed what it did.
+
+    here: the conversation that is meant where none is named. Raises: ConfigError.
+    """
     flags = vars(history_parser().flags_of(line))
     if flags.pop("help"):
         print(help_text)
         return None
     chat, every, overwrite = flags.pop("chat"), flags.pop("all"), flags.pop("overwrite")
+    pick = flags.pop("pick") or ""
     actions = {name: value for name, value in flags.items() if value}
     if chat and (every or "prune" in actions):
         raise ConfigError("--all and --prune are of all conversations", "leave out -c")
     if overwrite and "export" not in actions:
         raise ConfigError("--overwrite is for --export FILE", "leave it out")
+    if pick and "load" not in actions:
+        raise ConfigError("--pick is for --import FILE", "leave it out")
     if every:
         return all_conversations(settings)
     if chat and "load" not in actions:
         existing(settings, chat)
     if not actions:
         return history(settings, chat or here, namespace)
+    if "load" in actions:
+        return _imported(str(actions["load"]), pick, chat or "")
     print(_done(actions, chat or here, named=bool(chat), overwrite=overwrite))
     return None
 
@@ -63,7 +80,9 @@ def _done(actions: dict[str, object], name: str, *, named: bool, overwrite: bool
             return f"forgot turn {turn} of {name}"
         case {"fork": str(new)}:
             conversations.fork(new, name=name)
-            return f"{new} begins with {_turns(len(conversations.get(name).turns))} of {name}: %%claude -c {new!r}"
+            return (
+                f"{new} begins with {many(len(conversations.get(name).turns), 'turn')} of {name}: %%claude -c {new!r}"
+            )
         case {"rename": str(new)}:
             conversations.rename(new, name=name)
             keep = f"%config CometSettings.conversation = {new!r} continues it"
@@ -73,16 +92,44 @@ def _done(actions: dict[str, object], name: str, *, named: bool, overwrite: bool
             return f"deleted {name}; what it cost stays in %claude_usage"
         case {"export": str(path)}:
             return f"exported to {conversations.export(path, name=name, overwrite=overwrite)}"
-        case {"load": str(path)}:
-            if not named:
-                raise ConfigError("an import needs a name", "%claude_history --import FILE -c NAME")
-            return f"imported {_turns(len(conversations.load(path, name).turns))} as {name}: %%claude -c {name!r}"
     replies, gone = conversations.prune(str(actions["prune"]))
     return f"removed {replies:,} replies and {gone:,} conversations that were older than {actions['prune']}"
 
 
-def _turns(count: int) -> str:
-    return "1 turn" if count == 1 else f"{count:,} turns"
+def _imported(path: str, pick: str, name: str) -> Table | None:
+    """Import what is picked, and print what was done; where there are several to pick from, return them as a table."""
+    found = conversations.contents(path)
+    whole = [one for one in found if one.turns]
+    if not pick and len(whole) > 1:
+        return _to_pick_from(found, path)
+    if not name:
+        raise ConfigError("an import needs a name", "%claude_history --import FILE -c NAME")
+    chosen = picked(found, pick, Path(path))
+    if pick.strip() == "all":
+        made = conversations.add_all(chosen, name)
+        more = f" and {len(made) - SHOWN:,} more; %claude_history --all lists them" if len(made) > SHOWN else ""
+        print(f"imported {many(len(made), 'conversation')}: {', '.join(one.name for one in made[:SHOWN])}{more}")
+    else:
+        count = len(conversations.add(chosen[0], name).turns)
+        print(f"imported {many(count, 'turn')} as {name}: %%claude -c {name!r}")
+    if left_out := said(sum((one.left_out for one in chosen), Counter())):
+        print(left_out)
+    return None
+
+
+def _to_pick_from(found: Sequence[FileConversation], path: str) -> Table:
+    rows = [
+        (
+            str(one.number),
+            one.title,
+            str(len(one.turns)),
+            time.strftime("%Y-%m-%d", time.localtime(one.date)) if one.date else "",
+            said(one.left_out).removeprefix("left out: "),
+        )
+        for one in found
+    ]
+    notes = [f"import one with --pick NUMBER -c NAME, or each as NAME/title with --pick all -c NAME; file: {path}"]
+    return Table("Conversations in the file", ("#", "title", "turns", "date", "left out"), rows, notes)
 
 
 @cache

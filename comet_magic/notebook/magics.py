@@ -332,8 +332,10 @@ class CometMagics(Magics):
             %claude_history --fork NAME         a copy that goes its own way; %%claude -c NAME
             %claude_history --rename NAME
             %claude_history --delete
-            %claude_history --export FILE       as Markdown, or FILE.jsonl: one wire message a line; --overwrite
-            %claude_history --import FILE -c NAME
+            %claude_history --export FILE       FILE.md; FILE.jsonl: one message of the API a line; FILE.json: for
+                                                Open WebUI, LibreChat and Cherry Studio; --overwrite
+            %claude_history --import FILE -c NAME       what --export wrote, or ChatGPT, claude.ai, Open WebUI,
+                                                LibreChat or OpenAI's API; --pick NUMBER, TITLE or all
             %claude_history --prune 90d         remove what is older, of all conversations
 
         The same in Python: comet_magic.conversations

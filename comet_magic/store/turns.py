@@ -6,6 +6,7 @@ SQLite is only asked whether another connection has written since (`PRAGMA data_
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import NamedTuple, cast
 
 from ..messages.conversation import Conversation, Turn
@@ -39,6 +40,17 @@ def with_left_out(store: Store, name: str, *cells: str) -> Conversation | None:
 
     turns = store.find(act)
     return Conversation(name, turns) if turns else None
+
+
+def models(store: Store, turns: Iterable[Turn]) -> dict[str, str]:
+    """Return which model was asked for each of those turns, by the id of its request, as far as that is known."""
+    wanted = {turn.request for turn in turns if turn.request}
+
+    def act(db: Connection) -> list[tuple[str, str]]:
+        rows = db.execute("SELECT DISTINCT id, model FROM turns JOIN requests ON id = request").fetchall()
+        return [(row["id"], row["model"]) for row in rows if row["id"] in wanted]
+
+    return dict(store.find_all(act)) if wanted else {}
 
 
 def conversation(store: Store, name: str, *, cell: str = "", window: int | None = None) -> Conversation:

@@ -3,7 +3,7 @@
     make third-party            the first run installs them under build/third (half a gigabyte, a minute)
 
 A table of shapes that gateways send, read by us and by the official SDK; a LiteLLM proxy in front of a scripted
-upstream; aimock. It ends with 1 when one of our answers is not right. The embedded llama.cpp server is in the suite.
+upstream; aimock; gptme, which reads a conversation of ours. It ends with 1 when one of our answers is not right. The embedded llama.cpp server is in the suite.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ FIXTURES = {
 
 def installed() -> None:
     """Install what is not there yet."""
-    for name, packages in {"sdk": ["anthropic"], "litellm": ["litellm[proxy]"]}.items():
+    for name, packages in {"sdk": ["anthropic"], "litellm": ["litellm[proxy]"], "gptme": ["gptme"]}.items():
         if (PLACE / name / ".done").exists():
             continue
         shutil.rmtree(PLACE / name, ignore_errors=True)
@@ -309,6 +309,38 @@ def aimock() -> int:
             return wrong + check("aimock: a call of a tool", lambda: ours(url), lambda got: got[1][:1] == ["lamp"])
 
 
+GPTME = """
+import json, sys
+from pathlib import Path
+from gptme.logmanager import Log
+print(json.dumps([[one.role, one.content] for one in Log.read_jsonl(Path(sys.argv[1])).messages]))
+"""
+
+
+def gptme() -> int:
+    """What gptme reads of a conversation of ours, written by the manual's recipe."""
+    from comet_magic import conversations
+
+    Path("talk.json").write_text(json.dumps([
+        {"role": "user", "content": [{"type": "text", "text": "Lamps?"}]},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "f", "input": {}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "12"}]},
+        {"role": "assistant", "content": "Twelve."},
+    ]))  # fmt: skip
+    conversations.load("talk.json", "talk")
+    spoken = [message for message in conversations.get("talk").messages if message.text]
+    lines = [json.dumps({"role": message.role, "content": message.text}) for message in spoken]
+    Path("conversation.jsonl").write_text("\n".join(lines))
+    command = [PLACE / "gptme" / "bin" / "python", "-c", GPTME, "conversation.jsonl"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    read = done.stdout.splitlines()[-1:] or [done.stderr[-200:]]
+    return check(
+        "gptme: a conversation",
+        lambda: json.loads(read[0]),
+        lambda got: got == [["user", "Lamps?"], ["assistant", "Twelve."]],
+    )
+
+
 def main() -> int:
     is_all = "--shapes" not in sys.argv  # the table alone, of what is installed, for `make bench`
     if is_all:
@@ -317,7 +349,7 @@ def main() -> int:
         os.environ.update(HOME=home, XDG_DATA_HOME=home, XDG_CONFIG_HOME=home, COMETAPI_KEY="sk-test-0123456789abcdef")
         os.chdir(home)
         wrong = shapes()
-        return int(bool(wrong + litellm() + aimock() if is_all else wrong))
+        return int(bool(wrong + gptme() + litellm() + aimock() if is_all else wrong))
 
 
 if __name__ == "__main__":

@@ -427,7 +427,7 @@ def test_without_docstrings_there_is_help_and_tools_are_described(nobody_home: P
     assert printed.count("Flags, each for this cell alone") == 2
     assert "Show the turns of this notebook's conversation" in printed
     assert "Show what this session has used and cost" in printed
-    assert 'tool:\nf\nAdds one.\n{' in printed
+    assert "tool:\nf\nAdds one.\n{" in printed
 
 
 def test_the_help_lists_every_command(shell: Any) -> None:
