@@ -23,7 +23,7 @@ from ..store import requests, turns
 from ..store.connection import Connection
 from ..store.conversations import shrink
 from ..store.requests import Ending, RequestRecord, StoredReply
-from ..text import dollars, one_line
+from ..text import dollars, one_line, shown_path
 from . import budget
 from .plan import Plan
 from .session import Session
@@ -174,11 +174,9 @@ class Journal:
         if turn:
             turns.keep_turn(plan.store, position.cell.conversation, turn, position.turn_position)
         turns.leave_others(plan.store, position.key, position.cell.conversation, position.cell.notebook.path)
-        return self._finished(
-            replace(
-                stored.message, receipt=Receipt(host=plan.endpoint.host, replayed=stored.at, store=plan.named_store)
-            )
-        )
+        store = shown_path(plan.store.path) if plan.is_store_named else ""
+        receipt = Receipt(host=plan.endpoint.host, replayed=stored.at, store=store)
+        return self._finished(replace(stored.message, receipt=receipt))
 
     def _finished(self, message: Message) -> Message:
         self.note(self._session.news_of_store())

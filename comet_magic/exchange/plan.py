@@ -28,7 +28,7 @@ from ..messages.request import MESSAGES, Request
 from ..settings import CometSettings, budget_limits
 from ..store.database import Store
 from ..store.requests import Attempt, RequestRecord, StoredReply
-from ..text import many, shown_path
+from ..text import many
 from .cells import Cell
 from .negotiate import with_learned
 from .offered import find_dialect, find_offered
@@ -72,7 +72,7 @@ class Plan(NamedTuple):
 
     endpoint: where it goes, not started yet where it is the local model.        time_limits, retries: of each request.
     position: in the conversation.        stored: the reply that answers it without asking.
-    named_store: the store's file, where the settings name one; "" for the user's own.
+    is_store_named: whether the settings name its file, which is else the user's own.
     times: how often the cell was run in this kernel.        makes_turn: whether the reply may be a turn.
     list_problem: why it is not known in which dialect the model is to be asked, in words; "" if it is.
     is_dialect_chosen: whether the user names the dialect, in `CometSettings.dialects`.
@@ -100,7 +100,7 @@ class Plan(NamedTuple):
     remote_images: bool
     store_limit_mb: float
     store: Store
-    named_store: str
+    is_store_named: bool
     times: int
     makes_turn: bool = True
     list_problem: str = ""
@@ -161,7 +161,7 @@ def make_plan(question: Question, options: Options, cell: Cell, settings: CometS
         question, options, request, record, endpoint, time_limits, retries, position, stored, price,
         budget_limits(settings.budget), limits, settings.tool_rounds, settings.tool_calls, settings.tool_timeout_s,
         settings.share_values, settings.show_usage, settings.remote_images, settings.store_limit_mb, store,
-        shown_path(store.path) if settings.store else "", times, list_problem=session.list_problem(endpoint.name),
+        bool(settings.store), times, list_problem=session.list_problem(endpoint.name),
         is_dialect_chosen=bool(chosen_dialect(names, settings.dialects)),
     )  # fmt: skip
 

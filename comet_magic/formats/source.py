@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
-# What is left out of an import, in words; the first one of each gets the plural's s.
-SYSTEM = "prompt of the system"
-BRANCH = "message of another branch"
-NO_REPLY = "turn without a reply"
-NO_QUESTION = "turn without a question"
-ONLY_NAMED = "attachment that the file only names"
-BY_ADDRESS = "attachment by its address"
-THOUGHT = "thought"
-CALL = "call of a tool"
-HIDDEN = "hidden message"
-UNKNOWN = "part of an unknown kind"
+# What is left out of an import, in words; "(s)" is an s where there are several.
+SYSTEM = "system prompt(s)"
+BRANCH = "message(s) of another branch"
+NO_REPLY = "question(s) without a reply"
+NO_QUESTION = "turn(s) without a question"
+ONLY_NAMED = "attachment(s) that the file only names"
+BY_ADDRESS = "attachment(s) that the file names by its address"
+THOUGHT = "thought(s)"
+CALL = "call(s) of a tool"
+HIDDEN = "hidden message(s)"
+UNKNOWN = "part(s) of an unknown kind"
 IMAGE = "⟨image⟩"  # stands for a picture that did not come along
 
 
@@ -100,12 +100,6 @@ def _up(by_id: Mapping[Any, Mapping[str, Any]], key: object, parent: str) -> Ite
 
 
 def said(left_out: Mapping[str, int]) -> str:
-    """Return `left out: 2 prompts of the system, 1 turn without a reply`; "" where nothing was."""
-    parts = []
-    for kind, count in left_out.items():
-        noun, *rest = kind.split(" ", 1)
-        if kind == HIDDEN:
-            noun, rest = kind, []
-        if count:
-            parts.append(" ".join([f"{count:,}", noun if count == 1 else f"{noun}s", *rest]))
+    """Return `left out: 2 system prompts, 1 question without a reply`; "" where nothing was."""
+    parts = [f"{count:,} {kind.replace('(s)', '' if count == 1 else 's')}" for kind, count in left_out.items() if count]
     return f"left out: {', '.join(parts)}" if parts else ""

@@ -123,7 +123,7 @@ def _to_pick_from(found: Sequence[FileConversation], path: str) -> Table:
             str(one.number),
             one.title,
             str(len(one.turns)),
-            time.strftime("%Y-%m-%d", time.localtime(one.date)) if one.date else "",
+            time.strftime("%Y-%m-%d", time.localtime(one.date)).replace("-", "\u2011") if one.date else "",
             said(one.left_out).removeprefix("left out: "),
         )
         for one in found
