@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from . import conversations, describe, tools
     from .asking import ask
     from .embedding import embed
-    from .errors import APIError, CometError, ConfigError, ReplyError, TransportError
+    from .errors import APIError, CometError, ConfigError, ReplyError, ToolError, TransportError
     from .generating import image, jobs, music, resume, speech, transcribe, video
     from .mapping import map as map
     from .media.media import Media
@@ -39,6 +39,7 @@ _MODULES = {
     "Message": "messages.message",
     "ReplyError": "errors",
     "Request": "messages.request",
+    "ToolError": "errors",
     "TransportError": "errors",
     "Usage": "messages.usage",
     "ask": "asking",
@@ -66,6 +67,7 @@ __all__ = [
     "Message",
     "ReplyError",
     "Request",
+    "ToolError",
     "TransportError",
     "Usage",
     "__version__",

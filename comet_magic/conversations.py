@@ -168,13 +168,15 @@ def load_all(path: str | Path, name: str) -> list[Conversation]:
 
 def add_all(found: Iterable[FileConversation], name: str) -> list[Conversation]:
     """Make a conversation of each that `contents` has found, called `name`, a slash, and its title."""
-    taken, made = set(names()), []
+    chosen: dict[str, FileConversation] = {}
     for one in found:
-        free = f"{_checked(name)}/{one.title}"
-        free = next(new for number in count(1) if (new := f"{free} ({number})" if number > 1 else free) not in taken)
-        taken.add(free)
-        made.append(add(one, free))
-    return made
+        base = f"{_checked(name)}/{one.title}"
+        chosen[
+            next(new for number in count(1) if (new := f"{base} ({number})" if number > 1 else base) not in chosen)
+        ] = one
+    if taken := [new for new in chosen if new in set(names())]:
+        raise ConfigError(f"not imported: there is a conversation {taken[0]!r} already", "choose another name with -c")
+    return [add(one, new) for new, one in chosen.items()]
 
 
 def prune(age: str) -> tuple[int, int]:

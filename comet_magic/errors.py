@@ -4,7 +4,8 @@ CometError
 ├── ConfigError      yours: a flag, a setting, the key, a missing piece
 ├── TransportError   the network's: no connection, silence, a reply cut off
 ├── APIError         theirs: the endpoint answered, and the answer is an error
-└── ReplyError       the model's: the reply is not of the type that was asked for
+├── ReplyError       the model's: the reply is not of the type that was asked for
+└── ToolError        a server's: a tool that you called did not give a result
 """
 
 from __future__ import annotations
@@ -123,6 +124,10 @@ class ReplyError(CometError):
     @property
     def usage(self) -> Usage | None:
         return self.partial.usage if self.partial else None
+
+
+class ToolError(CometError):
+    """A tool of an MCP server that you called yourself gave no result: it failed, took too long, or its server did."""
 
 
 class APIError(CometError):

@@ -20,6 +20,7 @@ KINDS = {
     "ConfigError": "your input; nothing was sent",
     "TransportError": "the network",
     "APIError": "the endpoint answered with an error",
+    "ToolError": "an MCP server, or a tool of it that you called",
     "ReplyError": "the reply is not of the type that was asked for",
 }
 NOTE = "*This page is written from the code.*"

@@ -84,7 +84,7 @@ HELD_BY = {
     "exchange/test_plan.py": "exchange.journal exchange.run",
     "formats/test_read.py": "formats.claude_ai formats.librechat formats.open_webui formats.source formats.turns formats.wire",
     "formats/test_programs.py": "formats.chatgpt formats.markdown",
-    "tools/test_server_tools.py": "tools.mcp_client tools.server_process",
+    "tools/test_server_tools.py": "tools.mcp_client tools.names tools.server_process tools.server_schema",
     "tools/test_runner.py": "exchange.loop notebook.stdin tools.functions tools.timeouts",
     "output/test_typed.py": "exchange.negotiate notebook.named output.dataframes output.modes store.accepted",
     "notebook/test_executions.py": "notebook.execution_text",

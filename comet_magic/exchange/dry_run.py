@@ -43,8 +43,10 @@ class DryRun:
         """What frames the messages: where to, which parameters, how much."""
         spoken = dialect(self._request.dialect)
         body = json.loads(spoken.body(self._request))
-        shown = (*_PROMPT, "tools") if self._request.tools else _PROMPT
-        parameters = {name: value for name, value in body.items() if name not in shown}
+        parameters = {name: value for name, value in body.items() if name not in _PROMPT}
+        offered = {tool["name"] for tool in self._request.tools}  # which are shown below
+        others = [tool for tool in parameters.pop("tools", ()) if _name_of(tool) not in offered]
+        parameters |= {"tools": others} if others else {}
         count, most = len(self._request.all_messages), self._most_usd
         money = f", at most ≈ {dollars(most)}" if most is not None else ""
         return [
@@ -85,6 +87,11 @@ class DryRun:
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return {"text/markdown": self.to_markdown(), "text/plain": str(self)}
+
+
+def _name_of(tool: Mapping[str, Any]) -> object:
+    """Return the name of a tool in a body of any dialect."""
+    return tool.get("name") or tool.get("function", {}).get("name")
 
 
 def _tool(tool: Mapping[str, Any]) -> str:

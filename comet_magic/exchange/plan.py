@@ -6,7 +6,6 @@ panel changes in the middle of a question is for the next one.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Mapping
@@ -196,12 +195,14 @@ def with_model(plan: Plan, model: str, settings: CometSettings, session: Session
 
 def _extras(options: Options) -> tuple[str, ...]:
     """Return what else is sent of the user's, for the line that says so."""
-    own = [tool.name for tool in options.tools.values() if not tool.server]
+    own = [tool.name for tool in options.tools.values() if not tool.of_server]
     names = [f"tools: {', '.join(own)}"] if own else []
-    for server in dict.fromkeys(tool.server for tool in options.tools.values() if tool.server):
-        tools = [tool for tool in options.tools.values() if tool.server == server]
-        words = sum(len(tool.description) + len(json.dumps(tool.schema.json)) for tool in tools)
-        names.append(f"{many(len(tools), 'tool')} of the server {server} ({words:,} characters of its own)")
+    by_server: dict[str, list[int]] = {}
+    for tool in options.tools.values():
+        if tool.of_server:
+            by_server.setdefault(tool.of_server.server.name, []).append(tool.of_server.size)
+    for server, sizes in by_server.items():
+        names.append(f"{many(len(sizes), 'tool')} of the MCP server {server}, described in {sum(sizes):,} characters")
     form = [f"the schema of {options.output.name}"] if options.output else []
     task = ["that one cell will be made of its Python"] if options.makes_cell and not options.output else []
     return (*names, *form, *task)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -27,8 +28,8 @@ FORMS: tuple[tuple[Callable[[object], bool], Callable[[object], list[SourceConve
     (wire.recognises, wire.read),
 )
 TAKEN = (
-    'it takes a .jsonl file that --export wrote, messages as JSON, OpenAI\'s {"messages": …}, and what ChatGPT,'
-    " claude.ai, Open WebUI and LibreChat export, zipped or not"
+    'it takes .jsonl and .json files that --export wrote, messages as JSON, OpenAI\'s {"messages": …}, and what'
+    " ChatGPT, claude.ai, Open WebUI and LibreChat export, zipped or not"
 )
 MOST_OF_TITLE = 60  # characters
 
@@ -45,6 +46,11 @@ class FileConversation(NamedTuple):
     date: float | None
     left_out: Counter[str]
 
+    def __repr__(self) -> str:
+        day = time.strftime(", %Y-%m-%d", time.localtime(self.date)) if self.date else ""
+        missing = f"; {said(self.left_out)}" if said(self.left_out) else ""
+        return f"<{self.number}: {self.title}, {many(len(self.turns), 'turn')}{day}{missing}>"
+
 
 def conversations_in(path: Path) -> list[FileConversation]:
     """Return the conversations in a file, in its order. Raises: ConfigError where there are none to be read."""
@@ -56,7 +62,7 @@ def conversations_in(path: Path) -> list[FileConversation]:
     if not any(conversation.turns for conversation in found):
         reasons = said(sum((conversation.left_out for conversation in found), Counter()))
         why = f" ({reasons})" if reasons else ""
-        raise _refused(path, f"it has no question with a reply{why}", TAKEN)
+        raise _refused(path, f"it has no question with a reply{why}", "nothing can be sent on of it")
     return found
 
 
@@ -67,7 +73,7 @@ def picked(found: list[FileConversation], pick: int | str, path: Path) -> list[F
     """
     whole = [conversation for conversation in found if conversation.turns]
     wanted = str(pick).strip()
-    if wanted == "all":
+    if wanted.lower() == "all":
         return whole
     if not wanted:
         if len(whole) == 1:
@@ -76,8 +82,10 @@ def picked(found: list[FileConversation], pick: int | str, path: Path) -> list[F
             f"there are {many(len(whole), 'conversation')} in {path}", "choose with --pick NUMBER, TITLE or all"
         )
     by_number = [conversation for conversation in whole if str(conversation.number) == wanted]
-    by_title = [conversation for conversation in whole if conversation.title.casefold() == wanted.casefold()]
-    chosen = by_number or by_title
+    titles = [(conversation, conversation.title.casefold()) for conversation in whole]
+    by_title = [conversation for conversation, title in titles if title == wanted.casefold()]
+    by_part = [conversation for conversation, title in titles if wanted.casefold() in title]
+    chosen = by_number or by_title or by_part
     if len(chosen) == 1:
         return chosen
     what = f"{len(chosen):,} are called {wanted!r}" if chosen else f"there is no {wanted!r}"
@@ -149,6 +157,9 @@ def _sources(text: str, path: Path) -> list[SourceConversation]:
     raise _refused(path, "it is none of the files that can be read", TAKEN)
 
 
+MARKDOWN_HINT = "export it as .jsonl or .json, which can be imported"
+
+
 def _parsed(text: str, path: Path) -> Any:
     """Return the JSON of a text; of one with a JSON a line, the list of those. Raises: ConfigError."""
     try:
@@ -157,6 +168,8 @@ def _parsed(text: str, path: Path) -> Any:
         raise _refused(path, "it is nested too deeply", TAKEN) from None
     except ValueError as error:
         reason = str(error)
+    if text.startswith("# ") and "\n## Question\n" in text:
+        raise _refused(path, "an export as Markdown is for reading", MARKDOWN_HINT)
     values = []
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():

@@ -37,11 +37,13 @@ def recognises(data: object) -> bool:
 def read(data: object) -> list[SourceConversation]:
     if messages := _messages_of(data):
         return [conversation("", messages, None)]
-    return [
-        conversation(_title(item), listed(item["messages"]), seconds_of(item.get("updated_at")))
-        for item in items_of(data)
-        if _is_conversation(item)
-    ]
+    return [_conversation(item) for item in items_of(data) if _is_conversation(item)]
+
+
+def _conversation(item: Mapping[str, Any]) -> SourceConversation:
+    read = conversation(_title(item), listed(item["messages"]), seconds_of(item.get("updated_at")))
+    read.left_out[SYSTEM] += bool(item.get("system"))  # of a body of the Messages API
+    return read
 
 
 def _title(item: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from hashlib import sha256
 from itertools import accumulate, count, pairwise
 from typing import Any, NamedTuple
 
-from ..text import lazy_pattern
+from ..text import lazy_pattern, many
 from .message import MARKS, THINKING, Message
 from .tokens import BYTES_A_TOKEN, OF_A_MESSAGE, block_tokens, estimated_message
 
@@ -216,6 +216,9 @@ class Conversation(NamedTuple):
 
     name: str = ""
     turns: tuple[Turn, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<conversation {self.name!r}: {many(len(self.turns), 'turn')}>"
 
     @property
     def messages(self) -> tuple[Message, ...]:

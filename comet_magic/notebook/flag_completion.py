@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from ..settings import ALIASES, EFFORTS
+from ..text import expanded
 from .magics import CometMagics
 
 
@@ -43,7 +44,9 @@ def line_completions(before: list[str], word: str, magics: CometMagics) -> list[
     flag = before[-1]
     takes_value = getattr(actions.get(flag), "nargs", 0) is None
     if takes_value and flag in ("--export", "--import"):
-        return None
+        return _files(word)
+    if takes_value and flag in ("-c", "--chat"):
+        return [name for name in _values(flag, magics) if name.lstrip("'\"").startswith(word.lstrip("'\""))]
     if takes_value and not word.startswith("-"):
         if flag in ("-m", "--model") and before[0] in KINDS:
             return _starting(word, _models(KINDS[before[0]], magics))
@@ -78,6 +81,20 @@ def _starting(word: str, known: Iterable[str]) -> list[str]:
     *listed, now = re.split(r"(?<=[,\['\"])\s*", word)  # behind a comma, a bracket or a quote begins another name
     head = word[: len(word) - len(now)] if listed else ""
     return [f"{head}{candidate}" for candidate in known if candidate.startswith(now)]
+
+
+def _files(word: str) -> list[str]:
+    """Return the files and folders whose path begins with a word, which may be in quotes that are open."""
+    start = word.lstrip("'\"")
+    shown = start[: start.rfind("/") + 1]
+    folder = expanded(shown or ".")
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.name.startswith(start[len(shown) :]))
+    except OSError:
+        return []
+    hides = not start[len(shown) :].startswith(".")
+    names = [f"{shown}{path.name}{'/' * path.is_dir()}" for path in paths if not (hides and path.name.startswith("."))]
+    return [name if shlex.quote(name) == name or name.startswith("~") else f'"{name}' for name in names]
 
 
 def _is_tool(value: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -103,15 +104,16 @@ def _imported(path: str, pick: str, name: str) -> Table | None:
     if not pick and len(whole) > 1:
         return _to_pick_from(found, path)
     if not name:
-        raise ConfigError("an import needs a name", "%claude_history --import FILE -c NAME")
+        title = picked(found, pick, Path(path))[0].title if pick else whole[0].title
+        raise ConfigError("an import needs a name", f"add -c {shlex.quote(title)}, or another name")
     chosen = picked(found, pick, Path(path))
-    if pick.strip() == "all":
+    if pick.strip().lower() == "all":
         made = conversations.add_all(chosen, name)
         more = f" and {len(made) - SHOWN:,} more; %claude_history --all lists them" if len(made) > SHOWN else ""
         print(f"imported {many(len(made), 'conversation')}: {', '.join(one.name for one in made[:SHOWN])}{more}")
     else:
         count = len(conversations.add(chosen[0], name).turns)
-        print(f"imported {many(count, 'turn')} as {name}: %%claude -c {name!r}")
+        print(f"imported {many(count, 'turn')} as {name}; go on with %%claude -c {shlex.quote(name)}")
     if left_out := said(sum((one.left_out for one in chosen), Counter())):
         print(left_out)
     return None

@@ -107,12 +107,17 @@ def _lines(name: str, arguments: Mapping[str, str], *, shows_all: bool = False) 
 
     Beginning and end are shown, and what lies between is counted. What prints as a blank is written as its escape.
     """
-    lines = [f"  {spelled(name)}"]
+    lines = [f"  {_on_one_line(name)}"]
     for parameter, value in arguments.items():
         text = spelled(value).replace("\n", "\\n").replace("⟨", r"\u27e8").replace("⟩", r"\u27e9")  # they are ours
         text = re.sub(" {9,}", lambda blanks: f" ⟨{len(blanks[0])} blanks⟩ ", text)
         hidden = len(text) - SHOWN_FIRST - SHOWN_LAST
         if hidden > 0 and not shows_all:
             text = f"{text[:SHOWN_FIRST]} ⟨{hidden:,} more characters⟩ {text[-SHOWN_LAST:]}"
-        lines.append(f"    {spelled(parameter)[:SHOWN_FIRST]} = {text}".replace("\t", " "))
+        lines.append(f"    {_on_one_line(parameter)[:SHOWN_FIRST]} = {text}".replace("\t", " "))
     return lines
+
+
+def _on_one_line(name: str) -> str:
+    """Return a name that no line can be forged by: what is no plain name is quoted."""
+    return name if re.fullmatch(r"[\w.-]+", name, re.ASCII) else repr(spelled(name))

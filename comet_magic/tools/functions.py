@@ -6,7 +6,6 @@ It is a function, a tool of LangChain's or LlamaIndex's, or one of an MCP server
 from __future__ import annotations
 
 import inspect
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,12 +18,15 @@ from ..errors import ConfigError
 from ..messages.request import REPLY_TOOL
 from ..output.schema import Schema, plain_json, schema_of, signature_of
 from .library_tools import library_of, library_tool
-from .server_tools import LONGEST_NAME, SAFE, ServerTool, ServerTools, current_tools
+from .names import LONGEST_NAME, SAFE, api_name
+from .server_tools import ServerTool, ServerTools, update_tools
 from .sql import Query
 
 __all__ = ["query", "tool"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+DEEPEST = 10  # lists of tools within one another
 
 query = Query()
 
@@ -44,10 +46,14 @@ def tool(function: Any = None, *, safe: bool = False) -> Any:
     """
 
     def marked(function: F) -> F:
+        if isinstance(function, list):
+            raise ConfigError("a list of tools is not safe as a whole", "mark each: tool(safe=True)(shop['stock'])")
+        # A copy of a library's tool has its attributes, too, and may run another function.
+        mark = id(function) if safe and library_of(function) else safe
         try:
-            setattr(function, SAFE, safe)
+            setattr(function, SAFE, mark)
         except (AttributeError, ValueError):  # a model of pydantic's has no other attributes than its fields
-            object.__setattr__(function, SAFE, safe)
+            object.__setattr__(function, SAFE, mark)
         return function
 
     return marked if function is None else marked(function)
@@ -57,9 +63,8 @@ def tool(function: Any = None, *, safe: bool = False) -> Any:
 class Tool:
     """name: as the model calls it.        schema: of its parameters.        is_safe: it is run without asking.
 
-    identity: what an "always" of the user's is for: the very object that was named, or the digest of a server's tool.
-    server: the name of the MCP server that it is a tool of; "" for others.
-    has_changed: whether that server says something else of it than for the last question.
+    identity: what an "always" is remembered for: the very object that was named, or the digest of a server's tool.
+    of_server: the tool of an MCP server that it is made of; None for others.
     """
 
     name: str
@@ -68,13 +73,21 @@ class Tool:
     function: Callable[..., Any]
     identity: object
     is_safe: bool = False
-    server: str = ""
-    has_changed: bool = False
+    of_server: ServerTool | None = None
 
     def wire(self, hide: Callable[[str], str]) -> dict[str, Any]:
         """Return an entry of a request's `tools`. hide: takes secrets out of it, for a default may be one."""
         described = {"description": self.description} if self.description else {}
-        return dict(json.loads(hide(json.dumps({"name": self.name, **described, "input_schema": self.schema.json}))))
+        # Text by text: what looks like a secret in the JSON of all of them may go on beyond the end of one.
+        return {"name": self.name, **_hidden({**described, "input_schema": self.schema.json}, hide)}
+
+
+def _hidden(value: Any, hide: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return hide(value)
+    if isinstance(value, list):
+        return [_hidden(part, hide) for part in value]
+    return {name: _hidden(part, hide) for name, part in value.items()} if isinstance(value, dict) else value
 
 
 def tools_of(
@@ -88,17 +101,18 @@ def tools_of(
     Raises: ConfigError for one that no model can call.
     """
     if not _is_group(functions):
-        raise ConfigError("tools are given as a list of functions", "nothing was sent; tools=[f, g]")
+        raise ConfigError("tools takes a list of functions or tools", "nothing was sent; tools=[f, g]")
     pairs = zip_longest(cast(Iterable[Any], functions), names, fillvalue="")
     single = [pair for function, name in pairs for pair in _flattened(function, name)]
-    current_tools(function for function, _ in single if isinstance(function, ServerTool))
+    update_tools(function for function, _ in single if isinstance(function, ServerTool))
     tools: dict[str, Tool] = {}
     for function, name in single:
         made = _tool(function, name, tables, limit_s)
         if made.name == REPLY_TOOL:
             raise ConfigError(f"a tool cannot be called {REPLY_TOOL}: typed replies are", "nothing was sent; rename it")
         if made.name in tools:
-            raise ConfigError(f"two tools are called {made.name}", "nothing was sent; rename one")
+            hint = 'start one with mcp(…, name="other")' if made.of_server else "rename one"
+            raise ConfigError(f"two tools are called {made.name}", f"nothing was sent; {hint}")
         tools[made.name] = made
     return tools
 
@@ -113,10 +127,12 @@ def _is_group(value: object) -> bool:
     return not is_one and isinstance(value, Iterable)
 
 
-def _flattened(function: object, name: str) -> Iterator[tuple[Any, str]]:
+def _flattened(function: object, name: str, depth: int = 0) -> Iterator[tuple[Any, str]]:
+    if depth > DEEPEST:
+        raise ConfigError("the list of tools has lists in lists in lists", "nothing was sent; give one list")
     if isinstance(function, list | tuple):
         for one in function:
-            yield from _flattened(one, "")
+            yield from _flattened(one, "", depth + 1)
     else:
         yield function, name
 
@@ -143,7 +159,7 @@ def _tool(function: Any, name: str, tables: Mapping[str, Any], limit_s: float) -
 
 def _of_library(tool: Any) -> Tool:
     own = library_tool(tool)
-    name = re.sub(r"[^A-Za-z0-9_-]", "_", own.name)[:LONGEST_NAME]
+    name = api_name(own.name)
     if not name.strip("_-"):
         raise ConfigError(f"a tool of {library_of(tool)} has no name", "nothing was sent; give it one")
     if own.is_async:
@@ -154,13 +170,12 @@ def _of_library(tool: Any) -> Tool:
 
 def _of_server(tool: ServerTool, limit_s: float) -> Tool:
     run = partial(tool.call, limit_s)
-    return Tool(
-        tool.name, tool.description, tool.schema, run, tool.digest, tool.is_safe, tool.server, tool.has_changed
-    )  # fmt: skip
+    return Tool(tool.name, tool.description, tool.schema, run, tool.digest, tool.is_safe, tool)
 
 
 def _is_safe(function: Any) -> bool:
-    return bool(getattr(function, SAFE, False))
+    mark = getattr(function, SAFE, False)
+    return mark is True or mark == id(function)
 
 
 def _async(name: str) -> ConfigError:

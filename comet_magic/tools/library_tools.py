@@ -14,6 +14,7 @@ from ..errors import ConfigError
 from ..text import exception_text
 
 LANGCHAIN, LLAMAINDEX = "LangChain", "LlamaIndex"
+ONE_INPUT = "tool_input"
 
 
 class LibraryTool(NamedTuple):
@@ -43,9 +44,11 @@ def library_of(value: object) -> str:
 
 
 def library_tool(tool: Any) -> LibraryTool:
-    """Return what a tool of either library says of itself. Raises: ConfigError where it cannot say it."""
+    """Return what a tool of either library says of itself. Raises: ConfigError where it cannot be used from here."""
     try:
         return _of_langchain(tool) if library_of(tool) == LANGCHAIN else _of_llamaindex(tool)
+    except ConfigError:
+        raise
     except Exception as error:  # both build it from the user's own types
         raise ConfigError(
             f"a tool of {library_of(tool)} does not say what it takes: {type(error).__name__}: {exception_text(error)}",
@@ -54,34 +57,56 @@ def library_tool(tool: Any) -> LibraryTool:
 
 
 def _of_langchain(tool: Any) -> LibraryTool:
-    # Not `args_schema`: it shows the model what the program itself gives, such as a user's id.
-    schema = _json_schema(tool.tool_call_schema)
-    function, coroutine = getattr(tool, "func", None), getattr(tool, "coroutine", None)
+    name, function, coroutine = str(tool.name), getattr(tool, "func", None), getattr(tool, "coroutine", None)
+    is_async = (function is None and coroutine is not None) or inspect.iscoroutinefunction(function)
+    if getattr(tool, "args_schema", None) is None and set(getattr(tool, "args", ())) == {ONE_INPUT}:
+        # LangChain's oldest kind, which takes one text; its schema is of the parameters of its own methods.
+        schema: dict[str, Any] = {"properties": {ONE_INPUT: {"type": "string"}}, "required": [ONE_INPUT]}
+    else:
+        # Not `args_schema`: it shows the model what the program itself gives, such as a user's id.
+        schema = _json_schema(tool.tool_call_schema)
+        if needed := _needed(tool) - set(schema.get("properties", ())):
+            what = f"{name} needs {', '.join(sorted(needed))}, which only a program of LangChain's gives it"
+            raise ConfigError(what, "nothing was sent; write a function around it")
 
     def run(**arguments: Any) -> Any:
         return tool.invoke(arguments)
 
-    is_async = hasattr(type(tool), "model_fields") and function is None and coroutine is not None
-    return LibraryTool(str(tool.name), str(tool.description or ""), _closed(schema), run, function, is_async)
+    return LibraryTool(name, str(tool.description or ""), _closed(schema), run, function, is_async)
+
+
+def _needed(tool: Any) -> set[str]:
+    """Return the arguments that the tool cannot do without, the model's and the program's."""
+    fields = getattr(getattr(tool, "args_schema", None), "model_fields", None) or {}
+    return {name for name, field in fields.items() if field.is_required()}
 
 
 def _of_llamaindex(tool: Any) -> LibraryTool:
     metadata = tool.metadata
     function = getattr(tool, "real_fn", None) or getattr(tool, "fn", None)
     if getattr(tool, "requires_context", False):
-        raise TypeError("it needs a workflow's context, which there is none of here")
+        what = f"{metadata.name} needs the context of a LlamaIndex workflow"
+        raise ConfigError(what, "nothing was sent; write a function around it")
 
     def run(**arguments: Any) -> Any:
-        output = tool.call(**arguments)
-        if getattr(output, "is_error", False):
-            raise RuntimeError(str(getattr(output, "content", output)))
-        value = getattr(output, "raw_output", output)
-        # A response or a document of the library's own says more as its text than as its fields.
-        return str(getattr(output, "content", value)) if home(value) == "llama_index" else value
+        return _llamaindex_value(tool.call(**arguments))
 
     schema = _closed(dict(metadata.get_parameters_dict()))
     is_async = inspect.iscoroutinefunction(function)
     return LibraryTool(str(metadata.name or ""), str(metadata.description or ""), schema, run, function, is_async)
+
+
+def _llamaindex_value(output: Any) -> Any:
+    """Return what a tool gave: the value itself, or the text that the library makes of it, where that is another.
+
+    Raises: RuntimeError where it says that it failed.
+    """
+    content, value = getattr(output, "content", None), getattr(output, "raw_output", output)
+    if home(value) == "llama_index" and hasattr(value, "raw_output"):
+        return _llamaindex_value(value)
+    if getattr(output, "is_error", False):
+        raise RuntimeError(str(value if content is None else content))
+    return value if content is None or content == str(value) else content
 
 
 def _metadata(value: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
@@ -22,7 +21,8 @@ from ..output.schema import Mismatch
 from ..text import exception_text, many, whole_text
 from .functions import Tool
 from .mcp_client import ServerFailed
-from .server_tools import LONGEST_NAME, ServerResult
+from .names import api_name
+from .server_tools import ServerResult
 from .timeouts import TimedOut, within
 
 # Answers of a user. ALWAYS: in this conversation.        DENY_ALL: to all further calls of this reply, too.
@@ -75,11 +75,7 @@ class ToolRunner:
         self.calls: list[ToolCall] = []
         self.before: tuple[Message, ...] = ()
         self.stopped = ""
-        self.notes = [
-            f"{tool.server} describes {tool.name} in other words than for the last question"
-            for tool in tools.values()
-            if tool.has_changed
-        ]
+        self.notes = [note for tool in tools.values() if (note := _news_of(tool))]
 
     def next(self, request: Request, message: Message) -> Generator[StreamEvent, None, Request | None]:
         """Run the calls of `message`. Returns: what to ask then; None when it calls nothing."""
@@ -141,7 +137,7 @@ class ToolRunner:
                 seen.add(key)
                 given = block.get("input")
                 given = given if isinstance(given, dict) else {}
-                name = re.sub(r"[^A-Za-z0-9_-]", "_", str(block.get("name") or "unnamed"))[:LONGEST_NAME]
+                name = api_name(str(block.get("name") or "unnamed"))
                 extra = {"extra": block["extra"]} if "extra" in block else {}
                 blocks.append({"type": "tool_use", "id": key, "name": name, "input": given, **extra})  # type: ignore[typeddict-item]  # what it wants back
             elif block.get("type") != "text" or (block.get("text") or "").strip():
@@ -258,10 +254,19 @@ class ToolRunner:
         return [*([_text(text)] if text.strip() else []), *attached]
 
 
+def _news_of(tool: Tool) -> str:
+    """Return what the user is told where a server describes a tool anew; the question is asked with it now."""
+    if not (own := tool.of_server):
+        return ""
+    has_changed, own.asked_digest = own.asked_digest != own.digest, own.digest
+    text = f"the MCP server {own.server.name} has changed what it says of {own.name} since your last question"
+    return text if has_changed else ""
+
+
 def _is_same(one: Any, other: Any) -> bool:
     """Return whether it is the very same function; a method, of the very same object; the same digest of a server's."""
     if isinstance(one, str):
-        return bool(one == other)
+        return isinstance(other, str) and one == other
     bound = getattr(one, "__self__", None)
     if bound is not None and bound is getattr(other, "__self__", None):
         return getattr(one, "__func__", one) is getattr(other, "__func__", other)

@@ -1,6 +1,6 @@
 """A program that runs beside the kernel and is spoken to line by line. It ends with the kernel, however that ends.
 
-It is started without a shell, in a process group of its own, and with an environment that holds no secret of ours.
+It is started without a shell, in a process group of its own, and with an environment that has no secret of ours.
 """
 
 from __future__ import annotations
@@ -16,53 +16,55 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from queue import SimpleQueue
 from typing import IO
 from weakref import WeakSet
 
 from ..errors import NO_THREAD, NO_THREAD_HINT, ConfigError
 from ..settings import environment_without_secrets, variables_named
-from ..text import clean
+from ..text import clean, expanded
 
 # What a program needs to find itself and its files.
-PASSED_ON: tuple[str, ...] = ("PATH", "HOME", "USER", "LANG", "TERM")
+INHERITED: tuple[str, ...] = ("PATH", "HOME", "USER", "LANG", "TERM")
 if os.name == "nt":
-    PASSED_ON += ("APPDATA", "COMSPEC", "LOCALAPPDATA", "PATHEXT", "SYSTEMROOT", "TEMP", "USERNAME", "USERPROFILE")
+    INHERITED += ("APPDATA", "COMSPEC", "LOCALAPPDATA", "PATHEXT", "SYSTEMROOT", "TEMP", "USERNAME", "USERPROFILE")
 LARGEST_LINE = 64 * 2**20  # bytes; a program that never ends its line is ended
-LAST_LINES, LONGEST_LINE = 50, 1000  # of what it writes on stderr: how many are kept, and characters of each
-POLITE_S = 2.0  # seconds that a program has to end by itself when its input ends, and as many when it is told to
+LAST_LINES, LONGEST_LINE = 50, 10_000  # of its standard error: lines that are kept, and bytes of each
+FINAL_S = 2.0  # seconds before its end; what it writes within them is about that
+GRACE_S = 2.0  # seconds to wait after its input is closed, and again after SIGTERM
 CHUNK = 65_536
 
 
 def environment_of(own: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a program: what it needs, and what the user gives it."""
-    return {**variables_named(PASSED_ON), **own}
+    return {**variables_named(INHERITED), **own}
 
 
-def found(command: str, path: str | None) -> str:
+def find_program(command: str, path: str | None) -> str:
     """Return the file that a command names, found on PATH but never in the working folder. Raises: ConfigError."""
     if os.path.dirname(command):
-        return str(Path(command).expanduser().absolute())
+        return str(expanded(command).absolute())
     folders = [folder for folder in (path or os.defpath).split(os.pathsep) if os.path.isabs(folder)]
     for folder in folders:
         if file := shutil.which(os.path.join(folder, command)):
             return file
-    hint = 'name it with its folder, or install it; each word is an argument of its own: mcp("uvx", "mcp-server-time")'
+    hint = "uvx comes with uv: pip install uv" if command in ("uvx", "uv") else "install it, or give its full path"
     raise ConfigError(f"there is no program {command!r} on PATH", hint)
 
 
 class ServerProcess:
-    """A running program. Threads of its own read and write, so that it never waits for the kernel, nor that for it.
+    """A running program. Separate threads read and write its pipes, so that neither it nor the kernel waits."""
 
-    on_line: gets each line of its output, on another thread.        on_end: is called once, when its output has ended.
-    """
-
-    def __init__(
-        self, command: Sequence[str], environment: Mapping[str, str], folder: str, *,
-        on_line: Callable[[bytes], None], on_end: Callable[[], None],
-    ) -> None:  # fmt: skip
-        """Start it. folder: that it works in. Raises: ConfigError when it cannot be started."""
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], folder: str) -> None:
+        """Start it. folder: Its working folder. Raises: ConfigError when it cannot be started."""
+        self._owner = os.getpid()
+        self._lines: SimpleQueue[bytes | None] = SimpleQueue()
+        self._errors: deque[tuple[float, str]] = deque(maxlen=LAST_LINES)
+        self._readers: list[threading.Thread] = []
+        self._ending = threading.Lock()
+        self._is_ending = self._is_gone = False
+        self._ended_at: float | None = None  # by time.monotonic
+        self.is_closed = False  # by the user
         try:
             self._process = subprocess.Popen(
                 list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder,
@@ -71,22 +73,25 @@ class ServerProcess:
             )  # fmt: skip
         except (OSError, ValueError) as error:
             why = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
-            raise ConfigError(f"{command[0]} cannot be started: {why}", "look at its path and its folder") from None
-        self._owner = os.getpid()
-        self._lines: SimpleQueue[bytes | None] = SimpleQueue()
-        self._errors: deque[str] = deque(maxlen=LAST_LINES)
-        self._on_line, self._on_end = on_line, on_end
-        self._ending = threading.Lock()
-        self._has_ended = False
-        _guard.watch(self._process.pid)
+            raise ConfigError(f"{command[0]} cannot be started: {why}", "look at its path") from None
         _running.add(self)
+        _guard.watch(self._process.pid)
+
+    def listen(self, on_line: Callable[[bytes], None], on_end: Callable[[], None]) -> None:
+        """Begin to read and to write. Raises: ConfigError where there is no thread to be had.
+
+        on_line: gets each line of its output, on another thread.        on_end: is called once, behind the last one.
+        """
         try:
-            self._threads = [
-                _on_thread(self._read_output), _on_thread(self._read_errors), _on_thread(self._write_lines)
+            self._readers = [
+                _on_thread(lambda: self._read_output(on_line, on_end)), _on_thread(self._read_errors)
             ]  # fmt: skip
-        except RuntimeError:
+            _on_thread(self._write_lines)
+        except BaseException as error:
             self.end()
-            raise ConfigError(f"a server was not started: {NO_THREAD}", NO_THREAD_HINT) from None
+            if isinstance(error, RuntimeError):
+                raise ConfigError(f"a server was not started: {NO_THREAD}", NO_THREAD_HINT) from None
+            raise
 
     @property
     def pid(self) -> int:
@@ -94,21 +99,37 @@ class ServerProcess:
 
     @property
     def is_ours(self) -> bool:
-        """Whether this process started it; a fork of it did not, and its pipes are not for two."""
+        """Whether this process started it. A forked child must not use its pipes."""
         return os.getpid() == self._owner
 
     @property
     def is_running(self) -> bool:
-        return not self._has_ended and self._process.poll() is None
+        """Whether it can be spoken to; a launcher may have left that to another process."""
+        return not self._is_ending and self._ended_at is None
 
     @property
-    def last_words(self) -> list[str]:
-        """The last lines that it wrote on stderr."""
-        return list(self._errors)
+    def pending(self) -> int:
+        """Number of lines that it has not read yet."""
+        return self._lines.qsize()
 
     @property
-    def how_it_ended(self) -> str:
-        """In words, as far as that is known: `exit code 1`, `SIGKILL`."""
+    def stderr_lines(self) -> list[str]:
+        """The last lines of its standard error."""
+        return [line for _, line in self._errors]
+
+    @property
+    def final_lines(self) -> list[str]:
+        """What it wrote on its standard error right before its end, each line once; of a traceback, the exception."""
+        ended = self._ended_at or time.monotonic()
+        last = [line for at, line in self._errors if at > ended - FINAL_S]
+        plain = [line for line in last if line.strip() and line[:1] not in " \t^"]
+        return list(dict.fromkeys((plain or last)[-3:]))
+
+    @property
+    def exit_reason(self) -> str:
+        """Why it has ended, in words: `exit code 1`, `SIGKILL`."""
+        if self.is_closed:
+            return "you closed it"
         code = self._process.poll()
         if code is None:
             return "it closed its output"
@@ -116,31 +137,39 @@ class ServerProcess:
         return names.get(-code, f"signal {-code}") if code < 0 else f"exit code {code}"
 
     def write(self, line: bytes) -> None:
-        """Give it a line, whenever it reads."""
+        """Give it a line, which it gets when it reads."""
         self._lines.put(line)
 
     def wait_for_end(self, seconds: float) -> None:
-        """Wait until it has ended and all of its last words are read, but no longer."""
+        """Wait until it has ended and its standard error is read, at most that long for each."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)
-        self._threads[1].join(seconds)
+        for reader in self._readers:
+            if reader is not threading.current_thread():
+                reader.join(seconds)
 
     def end(self) -> None:
-        """End it and what it has started: its input ends, then it is told to, then it is killed. Twice is once."""
+        """Close its input, then send SIGTERM, then SIGKILL. Once it is gone, a further call does nothing."""
         end_all([self])
 
     # ---- what end_all does, step by step
 
-    def _close_input(self) -> bool:
-        """Return whether it is this call that ends it."""
+    def close_input(self) -> bool:
+        """Close its input. Returns: whether there is something to end."""
+        if self._is_gone or not self.is_ours:
+            return False
         with self._ending:
-            if self._has_ended or not self.is_ours:
-                return False
-            self._has_ended = True
-        self._lines.put(None)
+            is_first, self._is_ending = not self._is_ending, True
+        if is_first:
+            self._lines.put(None)
+            if not self._readers and self._process.stdin:  # nothing was begun that would take that line
+                self._process.stdin.close()
         return True
 
-    def _signal(self, name: str) -> None:
+    def is_over(self) -> bool:
+        return self._process.poll() is not None
+
+    def send_signal(self, name: str) -> None:
         """Send a signal to its group, in which there may be others though it has ended itself."""
         if hasattr(os, "killpg"):
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -148,52 +177,52 @@ class ServerProcess:
         elif self._process.poll() is None:
             self._process.kill()
 
-    def _is_over(self) -> bool:
-        return self._process.poll() is not None
-
-    def _clear(self) -> None:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(POLITE_S)
+    def forget(self) -> None:
+        self.wait_for_end(GRACE_S)
+        with self._ending:
+            if self._is_gone:
+                return
+            self._is_gone = True
         _guard.forget(self._process.pid)
         _running.discard(self)
-        for thread in getattr(self, "_threads", ()):
-            if thread is not threading.current_thread():
-                thread.join(POLITE_S)
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
-            if pipe:
-                with contextlib.suppress(OSError):
-                    pipe.close()
+        if not self._readers:
+            for pipe in (self._process.stdout, self._process.stderr):
+                _file(pipe).close()
 
-    # ---- its threads
+    # ---- its threads, each of which closes its own pipe
 
-    def _read_output(self) -> None:
-        pipe, held = _file(self._process.stdout), bytearray()
-        with contextlib.suppress(OSError, ValueError):
-            while chunk := os.read(pipe, CHUNK):
+    def _read_output(self, on_line: Callable[[bytes], None], on_end: Callable[[], None]) -> None:
+        held = bytearray()
+        with _file(self._process.stdout) as pipe, contextlib.suppress(OSError, ValueError):
+            while chunk := pipe.read1(CHUNK):  # type: ignore[attr-defined]  # it is a BufferedReader
                 held += chunk
                 if b"\n" in chunk:
                     *lines, held = held.split(b"\n")
                     for line in lines:
-                        self._on_line(bytes(line))
+                        on_line(bytes(line))
                 if len(held) > LARGEST_LINE:
-                    self._errors.append(f"(a line of more than {LARGEST_LINE // 2**20} MB)")
+                    self._note(f"(a line of more than {LARGEST_LINE // 2**20} MB)".encode())
                     break
-        self._on_end()
+        self._ended_at = time.monotonic()
+        on_end()
         self.end()  # it may go on without an output, where nobody would hear of it
 
     def _read_errors(self) -> None:
-        pipe, held = _file(self._process.stderr), b""
-        with contextlib.suppress(OSError, ValueError):
-            while chunk := os.read(pipe, CHUNK):
+        held = b""
+        with _file(self._process.stderr) as pipe, contextlib.suppress(OSError, ValueError):
+            while chunk := pipe.read1(CHUNK):  # type: ignore[attr-defined]  # it is a BufferedReader
                 *lines, held = (held + chunk).split(b"\n")
-                self._errors.extend(map(_line, lines))
+                for line in lines:
+                    self._note(line)
                 held = held[-CHUNK:]
         if held.strip():
-            self._errors.append(_line(held))
+            self._note(held)
+
+    def _note(self, line: bytes) -> None:
+        self._errors.append((time.monotonic(), clean(line[:LONGEST_LINE].decode("utf-8", "replace").rstrip())))
 
     def _write_lines(self) -> None:
-        pipe = self._process.stdin
-        assert pipe is not None
+        pipe = _file(self._process.stdin)
         with contextlib.suppress(OSError, ValueError):
             while (line := self._lines.get()) is not None:
                 pipe.write(line + b"\n")
@@ -203,20 +232,26 @@ class ServerProcess:
 
 
 def end_all(processes: Sequence[ServerProcess]) -> None:
-    """End programs, all at the same time."""
-    ending = [process for process in processes if process._close_input()]
-    for name in ("", "SIGTERM", "SIGKILL"):
-        if name:
+    """End programs, all at the same time. After an interrupt there is no more waiting for them."""
+    ending = [process for process in processes if process.close_input()]
+    try:
+        if not _are_over(ending, GRACE_S):
             for process in ending:
-                process._signal(name)
-        deadline = time.monotonic() + POLITE_S
-        while time.monotonic() < deadline and not all(process._is_over() for process in ending):
-            time.sleep(0.01)
-        if name == "" and all(process._is_over() for process in ending):
-            break
-    for process in ending:
-        process._signal("SIGKILL")  # what it had started, and left behind
-        process._clear()
+                process.send_signal("SIGTERM")
+            _are_over(ending, GRACE_S)
+    finally:
+        for process in ending:
+            process.send_signal("SIGKILL")  # also what it had started, and left behind
+        for process in ending:
+            process.forget()
+
+
+def _are_over(processes: Sequence[ServerProcess], seconds: float) -> bool:
+    """Return whether all have ended by themselves within that time."""
+    deadline = time.monotonic() + seconds
+    while not (are_over := all(process.is_over() for process in processes)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return are_over
 
 
 _running: WeakSet[ServerProcess] = WeakSet()
@@ -233,17 +268,13 @@ def _on_thread(function: Callable[[], None]) -> threading.Thread:
     return thread
 
 
-def _file(pipe: IO[bytes] | None) -> int:
+def _file(pipe: IO[bytes] | None) -> IO[bytes]:
     assert pipe is not None
-    return pipe.fileno()
+    return pipe
 
 
-def _line(line: bytes) -> str:
-    return clean(line[:LONGEST_LINE].decode("utf-8", "replace").rstrip())
-
-
-# Reads process groups, a line each, `-` before those that have ended. It ends the others when its parent is gone; a
-# closed pipe does not tell that, for a fork of the parent may hold it open.
+# Reads process groups, a line each, `-` before those that have ended, and ends at 0. When its parent is gone, it ends
+# the others; a closed pipe does not tell that, for a fork of the parent may hold it open.
 _GUARD = """
 import os, select, signal, sys, time
 groups, parent, held = set(), int(sys.argv[1]), b""
@@ -257,6 +288,8 @@ while True:
         break
     *lines, held = (held + chunk).split(b"\\n")
     for line in map(int, lines):
+        if not line:
+            sys.exit()
         (groups.discard if line < 0 else groups.add)(abs(line))
 for name in ("SIGTERM", "SIGKILL") if groups else ():
     time.sleep(2)
@@ -269,7 +302,7 @@ for name in ("SIGTERM", "SIGKILL") if groups else ():
 
 
 class _Guard:
-    """A process beside the kernel that ends what is left where the kernel is killed, and can end nothing itself."""
+    """A helper process that ends the servers when the kernel was killed. It runs while there are servers."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -311,10 +344,15 @@ class _Guard:
                 )  # fmt: skip
 
     def _end(self) -> None:
+        self._tell(0)
         if self._process and self._process.stdin:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
-            self._process.wait()
+            try:
+                self._process.wait(GRACE_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
             self._process = None
 
 

@@ -7,36 +7,39 @@ and shown in a dry run; and every call is asked about.
 from __future__ import annotations
 
 import base64
-import binascii
+import inspect
 import json
+import keyword
 import re
+import time
 import warnings
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from ..background import in_background
 from ..describe.description import Description, Limits
 from ..describe.images import image
-from ..errors import ConfigError
+from ..errors import ConfigError, ToolError
 from ..output.schema import Schema, schema_of
-from ..redaction import Redactor, Secrets
+from ..redaction import Redactor, Secrets, is_secret_name
 from ..settings import CometSettings
-from ..text import clean, home, many, one_line, spelled, whole_text
-from .mcp_client import Connection, ServerFailed, started
-from .server_process import environment_of, found
+from ..suggestions import did_you_mean
+from ..text import clean, expanded, home, many, one_line, whole_text
+from .mcp_client import MOST_TOOLS, Connection, ServerFailed
+from .names import LONGEST_NAME, SAFE, unique_name
+from .server_process import environment_of, find_program
+from .server_schema import Unusable, bounded, cleaned_schema
 from .timeouts import TimedOut
 
-LONGEST_NAME = 64  # characters, says the API
 LONGEST_SERVER = 24  # characters of a server's name in those of its tools
-LONGEST_DESCRIPTION = 1000  # characters, of a tool and of each of its parameters
-LARGEST_SCHEMA = 30_000  # characters of the JSON of a tool's parameters
-MOST_OF_ERROR = 20_000  # characters of what a server says went wrong
+LARGEST_LIST = 200_000  # characters of all that a server says of its tools
+MOST_PICTURES, MOST_OF_PICTURES = 20, 10_000_000  # of a result: their number, and bytes of all together
 LIST_S = 10.0  # seconds for a list of the tools, which is asked for with each question
-SAFE = "_comet_magic_is_safe"
 
 
 def mcp(
@@ -47,165 +50,233 @@ def mcp(
 
     shop = comet_magic.mcp("uvx", "mcp-server-time")        then: %%claude --tools shop
 
-    command, args: the program and its arguments, each word by itself; no shell reads them.
-    env: variables for it. It gets those, PATH, HOME, USER, LANG and TERM, and no other; no key.
-    name: begins the names of its tools; what the server calls itself, if not given.
-    folder: that it works in; your home folder, if not given, so that no file of a notebook's folder is run.
-    wait_s: seconds for its start.
+    command, args: The program and its arguments, each word by itself; no shell reads them.
+    env: Variables to set for it. Apart from these it gets PATH, HOME, USER, LANG and TERM only, and no key.
+    name: Begins the names of its tools; what the server calls itself, if not given.
+    folder: Its working folder; your home folder, if not given, so that nothing beside the notebook is run.
+    wait_s: Seconds to wait for its start.
 
-    It ends with the kernel, with `.close()`, or when nothing refers to its tools any more.
+    It ends with the kernel, with `.close()`, at the end of a `with`, or when nothing refers to its tools any more.
     Raises: ConfigError when it does not start.
     """
+    _check_command(command, args)
+    _check_start(name, folder, wait_s)
     given, settings = _checked_environment(env or {}), CometSettings.instance()
-    if any(settings.is_key(value) for value in given.values()):
-        raise ConfigError("env has your CometAPI key in it, and no server gets that", "leave it out")
     environment = environment_of(given)
-    words = [found(str(command), environment.get("PATH")), *map(str, args)]
-    place = str(Path(folder).expanduser().absolute()) if folder is not None else home() or "/"
-    hide = _hider(given)
-
-    def hint(said: str) -> str:
-        if folder is None and re.search(r"no such file|can't open|cannot find|not found|enoent", said, re.I):
-            return f"it was started in {place}: name files in full, or add folder='.' to start it here"
-        return "try the command in a terminal"
-
+    words = [find_program(str(command), environment.get("PATH")), *map(str, args)]
+    if any(settings.is_key(text) for text in (*words, *given.values())):
+        raise ConfigError("your CometAPI key is in the command or in env, and no server gets it", "leave it out")
+    working_folder = str(expanded(folder).absolute()) if folder is not None else home() or "/"
+    if not Path(working_folder).is_dir():
+        raise ConfigError(f"there is no folder {working_folder}", "folder='.' is the working folder")
+    schema_of({"type": "object"}, "mcp")  # whether what checks arguments is installed
+    connection = Connection(words, environment, working_folder, _redactor_for(given, words))
     try:
-        connection, own_name, listed = started(words, environment, place, wait_s, hint)
-    except ConfigError as error:
-        raise ConfigError(hide(error.what), error.hint) from None
-    server = Server(_server_name(name or own_name or Path(words[0]).stem), words, connection, hide)
-    return ServerTools(server, listed)
+        deadline = time.monotonic() + wait_s
+        own_name = connection.initialize(wait_s)
+        listed = connection.tools(max(1.0, deadline - time.monotonic()))
+    except BaseException as error:
+        final_words = connection.final_words
+        connection.end()
+        if isinstance(error, ServerFailed):
+            said = one_line(str(error), 500)
+            raise ConfigError(f"{words[0]} did not start as a server: {said}", _hint(said, folder)) from None
+        if isinstance(error, TimedOut):
+            raise ConfigError(
+                f"{words[0]} did not answer as an MCP server within {wait_s:g} s{final_words and f': {final_words}'}",
+                "check that it is one that speaks on its standard input and output; wait_s=300 waits longer",
+            ) from None
+        raise
+    started_by = [working_folder, words, sorted(given.items())]
+    shown_name = _server_name(name or connection.hide(own_name) or Path(words[0]).stem)
+    return ServerTools(Server(shown_name, started_by, connection), listed)
+
+
+def _hint(said: str, folder: object) -> str:
+    """Return what to do about a server that did not start. folder: where the user wanted it to."""
+    if re.search(r"no module named", said, re.I):
+        return "install it for that Python, or name the Python that has it"
+    if folder is None and re.search(r"no such file|can't open|cannot find|enoent", said, re.I):
+        return f"it was started in {home() or '/'}: name files in full, or add folder='.' to start it here"
+    return "try the command in a terminal; it gets none of the variables there: pass them with env={…}"
 
 
 class Server:
     """A running server. It is ended when nothing refers to it any more. name: begins the names of its tools."""
 
-    def __init__(self, name: str, words: list[str], connection: Connection, hide: Callable[[str], str]) -> None:
-        self.name, self.connection, self.hide = name, connection, hide
-        self._words = words
+    def __init__(self, name: str, started_by: list[Any], connection: Connection) -> None:
+        """started_by: what makes it this server and no other."""
+        self.name, self.connection = name, connection
+        self._started_by = started_by
         self._end = weakref.finalize(self, in_background, connection.end)
         self._end.atexit = False  # all that run are ended then, and at the same time
 
     def digest_of(self, definition: Mapping[str, Any]) -> str:
-        """Return what an "always" holds for: this command, and the tool as it is described now."""
-        said = {part: definition.get(part) for part in ("name", "description", "inputSchema")}
-        return sha256(json.dumps([self._words, said], sort_keys=True).encode()).hexdigest()
+        """Return what an "always" holds for: this program, where and with what it runs, and the tool as described."""
+        described = {part: definition.get(part) for part in ("name", "description", "inputSchema")}
+        return sha256(json.dumps([self._started_by, described], sort_keys=True).encode()).hexdigest()
 
     def close(self) -> None:
         if self._end.detach():
-            self.connection.end()
+            self.connection.close()
 
-    def failed(self, error: ServerFailed) -> ServerFailed:
-        return ServerFailed(self.hide(str(error)))
+    @property
+    def hint(self) -> str:
+        return "" if self.connection.is_running else "run the cell that starts its server"
 
 
 class ServerTool:
-    """A tool of a server. Called by itself, it asks nobody, for it is you who calls it.
+    """A tool of a server. Calling it yourself runs it without asking.
 
-    name: SERVER__TOOL, as the model calls it.        description: the server's own words, bounded and cleaned.
-    schema: of its parameters.        digest: of what the server says of it now.
-    has_changed: since the last question.
+    name: SERVER__TOOL, as the model calls it.        own_name: the server's.
+    description: the server's own words, bounded and cleaned.        schema: of its parameters.
+    digest: of what the server says of it now.        asked_digest: of what it said when a question was asked last.
     """
 
     name: str
     description: str
     schema: Schema
-    digest: str
-    has_changed = False
+    digest: str = ""
 
     def __init__(self, server: Server, definition: Mapping[str, Any]) -> None:
-        """Raises: ConfigError, saying why it cannot be offered."""
-        self._server = server
+        """Raises: Unusable."""
+        self.server = server
         self.own_name = str(definition.get("name") or "")
-        self.define(definition)
+        self.update(definition)
+        self.asked_digest = self.digest
 
     @property
     def __name__(self) -> str:
         return self.name
 
     @property
-    def server(self) -> str:
-        return self._server.name
-
-    @property
-    def of(self) -> Server:
-        return self._server
-
-    @property
     def is_safe(self) -> bool:
         """Whether you have said so by `comet_magic.tool(safe=True)`; what the server says of it counts for nothing."""
         return bool(self.__dict__.get(SAFE))
 
-    def define(self, definition: Mapping[str, Any]) -> None:
-        """Take what the server says of it now. Raises: ConfigError, saying why it cannot be offered."""
-        digest = self._server.digest_of(definition)
-        self.has_changed = digest != getattr(self, "digest", digest)
-        if digest == getattr(self, "digest", ""):
+    def update(self, definition: Mapping[str, Any]) -> None:
+        """Take what the server says of it now. Raises: Unusable where it cannot be offered any more."""
+        digest = self.server.digest_of(definition)
+        if digest == self.digest:
             return
-        self.name = _tool_name(self._server.name, self.own_name)
-        self.description = _bounded(str(definition.get("description") or ""))
-        self.schema = _schema(definition.get("inputSchema"), self.name)
-        self.digest = digest
         self.__dict__.pop(SAFE, None)  # that was said of another tool
+        if not re.sub(r"[^A-Za-z0-9]", "", self.own_name):
+            raise Unusable("it has no name")
+        hide = self.server.connection.hide
+        name = unique_name(f"{self.server.name}__{hide(self.own_name)}")
+        description = bounded(inspect.cleandoc(str(definition.get("description") or "")), hide)
+        try:
+            schema = schema_of(cleaned_schema(definition.get("inputSchema"), hide), name)
+        except ConfigError as error:
+            raise Unusable(error.what) from None
+        self.name, self.description, self.schema, self.digest = name, description, schema, digest
+        self.__doc__ = description
+
+    @property
+    def size(self) -> int:
+        """Characters of what the model reads of it."""
+        return len(self.description) + len(json.dumps(self.schema.json))
 
     def call(self, limit_s: float, /, **arguments: Any) -> ServerResult:
         """Call it. limit_s: seconds to wait. Raises: ServerFailed, TimedOut."""
-        try:
-            result = self._server.connection.call(self.own_name, arguments, limit_s)
-        except ServerFailed as error:
-            raise self._server.failed(error) from None
-        came = ServerResult(result, self._server.hide)
+        connection = self.server.connection
+        result = connection.call(self.own_name, arguments, limit_s)
+        came = ServerResult(result, connection.hide)
         if result.get("isError"):
-            raise self._server.failed(ServerFailed(came.text[:MOST_OF_ERROR] or "it says that it failed, and not why"))
+            raise connection.failure(came.text)
         return came
 
-    def __call__(self, **arguments: Any) -> Any:
-        """Call it, and return its text, or the result with what else is in it."""
-        came = self.call(CometSettings.instance().tool_timeout_s, **arguments)
+    def __call__(self, /, *values: object, **arguments: Any) -> Any:
+        """Call it, and return its text; of a result with pictures, the `ServerResult`. Nobody is asked: you call it.
+
+        Raises: ToolError where it gives no result in time.
+        """
+        if values:
+            names = ", ".join(f"{name}=…" for name in self.schema.json["properties"])
+            raise ConfigError(f"{self.name} takes its arguments by name", f"{self.name}({names})")
+        limit_s = CometSettings.instance().tool_timeout_s
+        try:
+            came = self.call(limit_s, **arguments)
+        except ServerFailed as error:
+            raise ToolError(f"{self.name}: {error}", self.server.hint) from None
+        except TimedOut:
+            raise ToolError(
+                f"{self.name} gave no result within {limit_s:g} s", "tool_timeout_s sets how long"
+            ) from None
         return came if came.pictures else came.text
 
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """The parameters that its schema names, for Tab and `help`."""
+        names = [name for name in self.schema.json["properties"] if name.isidentifier() and not keyword.iskeyword(name)]
+        return inspect.Signature([inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in names])
+
     def __repr__(self) -> str:
-        return f"<{self.name}: {one_line(self.description, 100)}>"
+        return f"<{_line_of(self, 100)}>"
 
 
 class ServerTools(list[ServerTool]):
     """The tools of a server. left_out: those that cannot be offered, and why."""
 
-    def __init__(self, server: Server, listed: Iterable[Mapping[str, Any]]) -> None:
+    def __init__(self, server: Server, listed: list[dict[str, Any]]) -> None:
         self.left_out: dict[str, str] = {}
         self._server = server
-        for definition in listed:
+        for definition in listed[:MOST_TOOLS]:
             try:
-                self.append(ServerTool(server, definition))
-            except ConfigError as error:
-                if "not installed" in error.what:
-                    server.close()
-                    raise
-                self.left_out[clean(str(definition.get("name")))[:LONGEST_NAME]] = server.hide(error.what)
+                self._add(ServerTool(server, definition))
+            except Unusable as reason:
+                self._leave_out(str(definition.get("name") or ""), str(reason))
         times = Counter(tool.name for tool in self)
         for tool in [tool for tool in self if times[tool.name] > 1]:
             self.remove(tool)
-            self.left_out[clean(tool.own_name)[:LONGEST_NAME]] = (
-                f"{times[tool.name]} of its tools are called {tool.name}"
-            )
+            self._leave_out(tool.own_name, f"{times[tool.name]} of its tools are called {tool.name}")
+        if len(listed) > MOST_TOOLS:
+            self._leave_out("…", f"it offers more than {MOST_TOOLS:,} tools")
         if self.left_out:
             first, why = next(iter(self.left_out.items()))
             more = f"; and {len(self.left_out) - 1:,} more: see .left_out" if len(self.left_out) > 1 else ""
             warnings.warn(f"left out of {server.name}: {first}: {why}{more}", stacklevel=3)
 
+    def _add(self, tool: ServerTool) -> None:
+        if sum(other.size for other in self) + tool.size > LARGEST_LIST:
+            raise Unusable(f"the tools before it are described in nearly {LARGEST_LIST:,} characters")
+        self.append(tool)
+
+    def _leave_out(self, name: str, why: str) -> None:
+        shown = clean(self._server.connection.hide(name))[:LONGEST_NAME] or "(no name)"
+        while shown in self.left_out:
+            shown += "'"
+        self.left_out[shown] = self._server.connection.hide(why)
+
+    def __getitem__(self, which: Any) -> Any:
+        """Return a tool by its number or its name, with or without the server's; or several, by a slice."""
+        if not isinstance(which, str):
+            return super().__getitem__(which)
+        for tool in self:
+            if which in (tool.name, tool.own_name):
+                return tool
+        near = did_you_mean(which, [tool.own_name for tool in self])
+        raise KeyError(f"{self._server.name} has no tool {which!r}{near}")
+
+    @property
+    def log(self) -> str:
+        """The last lines that the server wrote on its standard error."""
+        return self._server.connection.log
+
     def close(self) -> None:
         """End the server."""
         self._server.close()
 
-    @property
-    def log(self) -> str:
-        """The last lines that the server wrote on stderr."""
-        return self._server.hide("\n".join(self._server.connection.last_words))
+    def __enter__(self) -> ServerTools:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def __repr__(self) -> str:
         ended = "" if self._server.connection.is_running else ", which has ended"
         head = f"{many(len(self), 'tool')} of the MCP server {self._server.name}{ended}"
-        return "\n".join([head, *(f"  {tool.name}: {one_line(tool.description, 90)}" for tool in self)])
+        return "\n".join([head, *(f"  {_line_of(tool, 90)}" for tool in self)])
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(repr(self))
@@ -220,10 +291,11 @@ class ServerResult:
     def __init__(self, result: Mapping[str, Any], hide: Callable[[str], str]) -> None:
         content = result.get("content")
         self.pictures: list[bytes] = []
-        parts = [
-            self._part(block) for block in (content if isinstance(content, list) else ()) if isinstance(block, dict)
-        ]
-        if not parts and "structuredContent" in result:
+        if isinstance(content, str):
+            content = [{"type": "text", "text": content}]
+        blocks = [block for block in (content if isinstance(content, list) else ()) if isinstance(block, dict)]
+        parts = [self._part(block) for block in blocks]
+        if not any(parts) and not self.pictures and "structuredContent" in result:
             parts = [json.dumps(result["structuredContent"], ensure_ascii=False)]
         self.text = whole_text("\n".join(filter(None, parts)))
         self._hide = hide
@@ -235,9 +307,12 @@ class ServerResult:
             return str(block.get("text") or "")
         if kind == "image":
             try:
-                self.pictures.append(base64.b64decode(str(block.get("data") or ""), validate=True))
-            except binascii.Error:
+                picture = base64.b64decode("".join(str(block.get("data") or "").split()), validate=True)
+            except ValueError:
                 return "(a picture that cannot be read)"
+            if len(self.pictures) == MOST_PICTURES or sum(map(len, self.pictures)) + len(picture) > MOST_OF_PICTURES:
+                return "(a picture more, which is left out)"
+            self.pictures.append(picture)
             return ""
         resource = block.get("resource")
         inner = resource if isinstance(resource, dict) else block
@@ -255,35 +330,36 @@ class ServerResult:
         return "\n".join(filter(None, [self.text, many(len(self.pictures), "picture") if self.pictures else ""]))
 
 
-def current_tools(tools: Iterable[ServerTool]) -> None:
-    """Take what the servers say of these tools now, for it may be another thing than when they were started.
+def update_tools(tools: Iterable[ServerTool]) -> None:
+    """Update these tools to what their servers say of them now.
 
-    Raises: ConfigError where a server has ended, does not answer, or has such a tool no more.
+    Raises: ConfigError where a server has ended, does not answer, or no longer has the tool.
     """
     by_server: dict[int, list[ServerTool]] = {}
     for tool in tools:
-        by_server.setdefault(id(tool.of), []).append(tool)
+        by_server.setdefault(id(tool.server), []).append(tool)
     for group in by_server.values():
-        server = group[0].of
+        server = group[0].server
+        again = "nothing was sent; run the cell that starts it"
         try:
-            listed = server.connection.tools(LIST_S)
+            now = {str(definition.get("name") or ""): definition for definition in server.connection.tools(LIST_S)}
         except (ServerFailed, TimedOut) as error:
-            why = (
-                server.hide(str(error))
-                if isinstance(error, ServerFailed)
-                else f"it does not answer within {LIST_S:g} s"
-            )
-            raise ConfigError(
-                f"the MCP server {server.name} cannot be used: {why}", "nothing was sent; run the cell that starts it"
-            ) from None
-        now = {str(definition.get("name") or ""): definition for definition in listed}
+            why = one_line(str(error), 500) or f"it does not answer within {LIST_S:g} s"
+            raise ConfigError(f"the MCP server {server.name} cannot be used: {why}", again) from None
         for tool in group:
             if tool.own_name not in now:
-                raise ConfigError(
-                    f"the MCP server {server.name} has no tool {clean(tool.own_name)} any more",
-                    "nothing was sent; run the cell that starts it",
+                raise ConfigError(f"the MCP server {server.name} no longer has the tool {clean(tool.own_name)}", again)
+            try:
+                tool.update(now[tool.own_name])
+            except Unusable as why:
+                what = (
+                    f"the tool {clean(tool.own_name)} of the MCP server {server.name} cannot be offered any more: {why}"
                 )
-            tool.define(now[tool.own_name])
+                raise ConfigError(what, again) from None
+
+
+def _line_of(tool: ServerTool, characters: int) -> str:
+    return f"{tool.name}: {one_line(tool.description, characters)}" if tool.description else tool.name
 
 
 def _picture(content: bytes, limits: Limits) -> Description:
@@ -291,6 +367,42 @@ def _picture(content: bytes, limits: Limits) -> Description:
         return image(content, "a picture", limits)
     except ConfigError as error:
         return Description("str", f"(a picture that cannot be shown: {error.what})", is_value=True)
+
+
+# ---- what the user gives
+
+
+def _check_command(command: object, args: tuple[object, ...]) -> None:
+    """Raises: ConfigError where the command is given in another form, saying how it is given here."""
+    if isinstance(command, Mapping):
+        words = [command.get("command"), *(command.get("args") or ())]
+        env = ", env={…}" if command.get("env") else ""
+        raise ConfigError("mcp takes a program and its arguments, not a dict", f"mcp({_quoted(words)}{env})")
+    if isinstance(command, list | tuple):
+        raise ConfigError("mcp takes each word by itself, not a list", f"mcp({_quoted([*command, *args])})")
+    if not isinstance(command, str | Path) or not str(command).strip():
+        raise ConfigError(f"mcp takes the name of a program, not {command!r}", 'mcp("uvx", "mcp-server-time")')
+    if re.match(r"https?://", str(command)):
+        raise ConfigError("only a server that is a program can be used, and none by its address", "name its command")
+    if "\0" in "".join(map(str, (command, *args))):
+        raise ConfigError("no word of a command can have a NUL in it", "leave it out")
+    if len(words := str(command).split()) > 1 and not expanded(command).exists():
+        what = f"there is no program {str(command)!r}"
+        raise ConfigError(what, f"each word by itself: mcp({_quoted([*words, *args])})")
+
+
+def _check_start(name: object, folder: object, wait_s: object) -> None:
+    """Raises: ConfigError."""
+    if not isinstance(name, str):
+        raise ConfigError(f"name is a text, not {name!r}", 'name="shop"')
+    if folder is not None and not isinstance(folder, str | Path):
+        raise ConfigError(f"folder is a path, not {folder!r}", 'folder="."')
+    if isinstance(wait_s, bool) or not isinstance(wait_s, int | float) or not wait_s > 0:
+        raise ConfigError(f"wait_s is a number of seconds, not {wait_s!r}", "wait_s=60")
+
+
+def _quoted(words: Iterable[object]) -> str:
+    return ", ".join(json.dumps(str(word), ensure_ascii=False) for word in words)
 
 
 def _checked_environment(env: object) -> dict[str, str]:
@@ -302,9 +414,14 @@ def _checked_environment(env: object) -> dict[str, str]:
     return dict(env)
 
 
-def _hider(given: Mapping[str, str]) -> Callable[[str], str]:
-    """Return what takes secrets out of a server's words: those that it was given, and all that are known."""
-    own = Redactor(Secrets(given))
+def _redactor_for(given: Mapping[str, str], words: list[str]) -> Callable[[str], str]:
+    """Return what takes secrets out of a server's words: those that it was given, and all that are known.
+
+    words: of its command, in which there may be `--token VALUE` or `--token=VALUE`.
+    """
+    pairs = [*pairwise(words), *(tuple(word.split("=", 1)) for word in words if "=" in word)]
+    flags = [(flag.lstrip("-").replace("-", "_"), value) for flag, value in pairs if flag.startswith("-")]
+    own = Redactor(Secrets(given, lambda: [value for flag, value in flags if is_secret_name(flag)]))
 
     def hide(text: str) -> str:
         return Redactor(CometSettings.instance().secrets())(own(text))
@@ -314,65 +431,3 @@ def _hider(given: Mapping[str, str]) -> Callable[[str], str]:
 
 def _server_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "_", name.split("/")[-1]).strip("_-")[:LONGEST_SERVER].rstrip("_-") or "server"
-
-
-def _tool_name(server: str, name: str) -> str:
-    """Return SERVER__TOOL. Raises: ConfigError for a tool without a name.
-
-    The end of a long one becomes a digest of all of it, so that no other begins with the same characters.
-    """
-    plain = re.sub(r"[^A-Za-z0-9_-]", "_", name)
-    if not plain.strip("_-"):
-        raise ConfigError("it has no name")
-    whole = f"{server}__{plain}"
-    if len(whole) <= LONGEST_NAME:
-        return whole
-    return f"{whole[: LONGEST_NAME - 9]}_{sha256(name.encode('utf-8', 'replace')).hexdigest()[:8]}"
-
-
-def _bounded(text: str) -> str:
-    text = clean(text).strip()
-    return text if len(text) <= LONGEST_DESCRIPTION else f"{text[: LONGEST_DESCRIPTION - 1]}…"
-
-
-def _schema(schema: object, name: str) -> Schema:
-    """Return the schema of a tool's parameters. Raises: ConfigError where it cannot be offered."""
-    if not isinstance(schema, dict):
-        raise ConfigError("it does not say what it takes")
-    plain = {"type": "object", "properties": {}, **_cleaned(schema)}
-    if len(json.dumps(plain)) > LARGEST_SCHEMA:
-        raise ConfigError(f"what it takes needs more than {LARGEST_SCHEMA:,} characters to say")
-    if any(spelled(text) != text for text in _words(plain)):
-        raise ConfigError("a name or a value of its parameters has characters in it that cannot be seen")
-    return schema_of(plain, name)
-
-
-_TEXTS = ("description", "title", "$comment")
-
-
-def _cleaned(schema: Any, *, is_names: bool = False) -> Any:
-    """Return a schema with its explanations bounded and cleaned; all else in it means what it says, to the letter."""
-    if isinstance(schema, list):
-        return [_cleaned(part) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    return {
-        name: _bounded(part) if name in _TEXTS and isinstance(part, str) and not is_names else
-        part if name in ("enum", "const", "default", "examples") and not is_names else
-        _cleaned(part, is_names=name in ("properties", "$defs", "definitions") and not is_names)
-        for name, part in schema.items()
-    }  # fmt: skip
-
-
-def _words(schema: Any) -> Iterator[str]:
-    """Yield all texts of a schema but for its explanations, which have been cleaned."""
-    if isinstance(schema, dict):
-        for name, part in schema.items():
-            yield str(name)
-            if not (name in _TEXTS and isinstance(part, str)):
-                yield from _words(part)
-    elif isinstance(schema, list):
-        for part in schema:
-            yield from _words(part)
-    elif isinstance(schema, str):
-        yield schema

@@ -16,9 +16,11 @@ import comet_magic
 from comet_magic.errors import ConfigError
 from comet_magic.settings import CometSettings
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # of theirs, on the way to being imported
+# Of theirs, on the way to being imported and in their models.
+pytestmark = pytest.mark.filterwarnings("ignore:::(langchain|llama_index|pydantic|langsmith|nltk)")
 langchain = pytest.importorskip("langchain_core.tools", reason="LangChain is not installed")
 llamaindex = pytest.importorskip("llama_index.core.tools", reason="LlamaIndex is not installed")
+Context = pytest.importorskip("llama_index.core.workflow").Context
 
 
 @pytest.fixture
@@ -271,3 +273,84 @@ def test_a_tool_that_cannot_say_what_it_takes_is_an_error(serve: Callable[..., W
     nameless.name = "…"
     with pytest.raises(ConfigError, match="a tool of LangChain has no name"):
         comet_magic.ask("Go.", tools=[nameless])
+
+
+def test_the_oldest_kind_of_langchain_takes_one_text(
+    serve: Callable[..., WireServer], allows: list[str], shell: Any
+) -> None:
+    search = langchain.Tool(name="search", func=lambda text: f"found {text}", description="Search.")
+    server = serve(calls(use("search", {"tool_input": "lamps"})), canonical("Found."))
+    comet_magic.ask("Go.", tools=[search])
+    assert server.received[0].json["tools"][0]["input_schema"] == {
+        "type": "object", "properties": {"tool_input": {"type": "string"}}, "required": ["tool_input"],
+        "additionalProperties": False,
+    }  # fmt: skip
+    assert results(server.received[1])[0]["content"] == "found lamps"
+
+
+def test_what_only_a_program_of_the_library_can_call_is_refused(serve: Callable[..., WireServer], shell: Any) -> None:
+    @langchain.tool
+    def orders(item: str, user: Annotated[str, langchain.InjectedToolArg]) -> str:
+        """Orders of an item."""
+        return user
+
+    @langchain.tool
+    def noted(item: str, call: Annotated[str, langchain.InjectedToolCallId]) -> str:
+        """Note it."""
+        return call
+
+    def steps(context: Context, item: str) -> str:
+        """Go on with a workflow."""
+        return item
+
+    steps.__annotations__ = {"context": Context, "item": str}  # it reads no names of types
+    server = serve(canonical())
+    for tool, said in (
+        (orders, "orders needs user, which only a program of LangChain's gives it"), (noted, "noted needs call"),
+        (llamaindex.FunctionTool.from_defaults(steps), "steps needs the context of a LlamaIndex workflow"),
+        (langchain.StructuredTool.from_function(func=later, name="later"), "later is async"),
+    ):  # fmt: skip
+        with pytest.raises(ConfigError, match=said):
+            comet_magic.ask("Go.", tools=[tool])
+    with pytest.raises(ConfigError, match="lists in lists"):
+        comet_magic.ask("Go.", tools=itself())
+    with pytest.raises(ConfigError, match="mark each"):
+        comet_magic.tool(safe=True)([orders])  # type: ignore[type-var]
+    assert server.received == []
+
+
+def itself() -> list[Any]:
+    tools: list[Any] = []
+    tools.append(tools)
+    return tools
+
+
+def test_a_copy_is_not_safe_because_the_first_one_is(
+    serve: Callable[..., WireServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(builtins, "input", lambda prompt="": "n")
+    ran: list[Any] = []
+    harmless = comet_magic.tool(safe=True)(langchain_stock(ran))
+    copy = harmless.model_copy(update={"func": lambda item, store="": ran.append("danger"), "name": "copy"})
+    server = serve(calls(use("copy", {"item": "lamp"})), canonical("So."))
+    comet_magic.ask("Go.", tools=[copy])
+    assert results(server.received[1])[0]["is_error"]
+    assert ran == []
+
+
+def test_what_llamaindex_makes_of_a_result_is_sent(
+    serve: Callable[..., WireServer], allows: list[str], shell: Any
+) -> None:
+    from llama_index.core.tools import ToolOutput
+
+    def stock(item: str) -> Any:
+        """Pieces of an item."""
+        return ToolOutput(content="no lamps", tool_name="stock", raw_input={}, raw_output="no lamps", is_error=True)
+
+    filtered = llamaindex.FunctionTool.from_defaults(lambda_free, callback=lambda raw: f"filtered {raw}")
+    server = serve(calls(use("lambda_free", {}, "t1"), use("stock", {"item": "lamp"}, "t2")), canonical("So."))
+    comet_magic.ask("Go.", tools=[filtered, llamaindex.FunctionTool.from_defaults(stock)])
+    first, second = results(server.received[1])
+    assert first["content"] == "filtered fine"
+    assert second["is_error"]
+    assert "no lamps" in second["content"]
