@@ -11,16 +11,16 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, Literal, overload
 
 from .errors import ConfigError
 from .exchange.session import current
 from .formats import markdown
 from .formats.chatgpt import to_json
-from .formats.read import FileConversation, conversations_in, picked
+from .formats.read import ALL, FileConversation, conversations_in, pick_conversations
 from .formats.wire import to_lines
 from .messages.conversation import Conversation
 from .settings import CometSettings
@@ -29,21 +29,17 @@ from .store.database import Store
 from .text import expanded, whole_text
 
 __all__ = [
-    *(
-        "add",
-        "add_all",
-        "contents",
-        "delete",
-        "export",
-        "forget",
-        "fork",
-        "get",
-        "load",
-        "load_all",
-        "names",
-        "prune",
-        "rename",
-    ),
+    "delete",
+    "export",
+    "forget",
+    "fork",
+    "get",
+    "keep",
+    "load",
+    "names",
+    "prune",
+    "read",
+    "rename",
     "to_messages",
 ]
 
@@ -108,9 +104,10 @@ def export(path: str | Path, *, name: str = "", overwrite: bool = False) -> Path
     conversation, target = get(name), expanded(path)
     if not conversation.turns:
         raise ConfigError(f"there are no turns in {conversation.name!r}", "%claude_history --all lists what there is")
+    text = _written(conversation, target.suffix.lower())
     try:
         with target.open("w" if overwrite else "x", encoding="utf-8", errors="replace") as file:
-            file.write(_written(conversation, target.suffix.lower()))
+            file.write(text)
     except FileExistsError:
         raise ConfigError(
             f"not exported: there is a file {target} already", "name another file, or add --overwrite"
@@ -124,7 +121,7 @@ def _written(conversation: Conversation, suffix: str) -> str:
     if suffix == ".jsonl":
         return to_lines(conversation)
     if suffix == ".json":
-        return to_json(conversation, called(conversation.name), turns.models(_store(), conversation.turns))
+        return to_json(conversation, called(conversation.name), turns.models(_store(), conversation.name))
     return to_markdown(conversation)
 
 
@@ -133,50 +130,44 @@ def to_markdown(conversation: Conversation) -> str:
     return markdown.to_markdown(conversation, called(conversation.name))
 
 
-def contents(path: str | Path) -> list[FileConversation]:
-    """Return the conversations in a file of ours or of another program, without importing them: number, title, turns.
+def read(path: str | Path) -> list[FileConversation]:
+    """Return the conversations in a file of ours or of another program, without keeping them.
 
+    Each has a number, a title, turns, a date if the file says one, and what cannot be taken along.
     Raises: ConfigError where it is none of the files that can be read.
     """
     return conversations_in(expanded(path))
 
 
-def add(found: FileConversation, name: str) -> Conversation:
-    """Make a conversation of one that `contents` has found. Raises: ConfigError when the name is taken."""
-    conversations.put(_store(), _checked(name), found.turns)
-    return get(name)
+@overload
+def load(path: str | Path, name: str, *, pick: Literal["all"]) -> list[Conversation]: ...  # type: ignore[overload-overlap]  # "all" is a text, too
+@overload
+def load(path: str | Path, name: str, *, pick: int | str = ...) -> Conversation: ...
+def load(path: str | Path, name: str, *, pick: int | str = "") -> Conversation | list[Conversation]:
+    """Keep a conversation of a file: of ours, of messages as JSON, or of another program's export.
 
-
-def load(path: str | Path, name: str, *, pick: int | str = "") -> Conversation:
-    """Make a conversation of one in a file: of ours, of messages as JSON, or of another program's export.
-
-    pick: its number or its title, where the file holds several.
-    Raises: ConfigError when the file cannot be read, there is nothing to import, or the name is taken.
+    pick: its number, its title or a part of it, where the file holds several; "all": each of them, called `name`, a
+    slash, and its title, and returned as a list.
+    Raises: ConfigError when the file cannot be read, there is nothing to import, or a name is taken.
     """
-    if str(pick).strip() == "all":
-        raise ConfigError("load makes one conversation", "load_all makes one of each in the file")
     source = expanded(path)
-    (found,) = picked(conversations_in(source), pick, source)
-    return add(found, name)
+    made = keep(pick_conversations(conversations_in(source), pick, source), name, is_prefix=str(pick).lower() == ALL)
+    return made if str(pick).lower() == ALL else made[0]
 
 
-def load_all(path: str | Path, name: str) -> list[Conversation]:
-    """Make a conversation of each in a file, called `name`, a slash, and its title. Raises: as `load`."""
-    source = expanded(path)
-    return add_all(picked(conversations_in(source), "all", source), name)
+def keep(found: Sequence[FileConversation], name: str, *, is_prefix: bool = False) -> list[Conversation]:
+    """Keep conversations that `read` has found, all or none. is_prefix: each is called `name`, a slash, and its title.
 
-
-def add_all(found: Iterable[FileConversation], name: str) -> list[Conversation]:
-    """Make a conversation of each that `contents` has found, called `name`, a slash, and its title."""
+    Raises: ConfigError when a name is taken.
+    """
     chosen: dict[str, FileConversation] = {}
     for one in found:
-        base = f"{_checked(name)}/{one.title}"
+        base = f"{_checked(name)}/{one.title}" if is_prefix else _checked(name)
         chosen[
             next(new for number in count(1) if (new := f"{base} ({number})" if number > 1 else base) not in chosen)
         ] = one
-    if taken := [new for new in chosen if new in set(names())]:
-        raise ConfigError(f"not imported: there is a conversation {taken[0]!r} already", "choose another name with -c")
-    return [add(one, new) for new, one in chosen.items()]
+    conversations.put(_store(), {new: one.turns for new, one in chosen.items()})
+    return [get(new) for new in chosen]
 
 
 def prune(age: str) -> tuple[int, int]:

@@ -14,41 +14,43 @@ from typing import Any
 
 from ..messages.conversation import Conversation, Turn
 from ..messages.message import ContentBlock, Message
-from ..messages.tool_call import ToolCall
 from ..text import whole_text
+from .call_text import call_text
 from .source import (
     CALL,
+    FILE,
     HIDDEN,
     IMAGE,
     ONLY_NAMED,
     SYSTEM,
-    THOUGHT,
+    THINKING,
     UNKNOWN,
+    LeftOut,
     SourceConversation,
     SourceMessage,
     branch,
     items_of,
-    listed,
     mapping_of,
+    objects_in,
+    or_placeholder,
+    other_entry,
     seconds_of,
     text_block,
 )
 
-_THOUGHTS = ("thoughts", "reasoning_recap")
-_HIDDEN = "is_visually_hidden_from_conversation"
+_IS_HIDDEN = "is_visually_hidden_from_conversation"
 _CONTEXTS = ("user_editable_context", "model_editable_context")
 
 
-def recognises(data: object) -> bool:
-    return any(isinstance(item.get("mapping"), dict) for item in items_of(data))
-
-
 def read(data: object) -> list[SourceConversation]:
-    return [_conversation(item) for item in items_of(data) if isinstance(item.get("mapping"), dict)]
+    items = items_of(data)
+    if not any(isinstance(item.get("mapping"), dict) for item in items):
+        return []
+    return [_conversation(item) if isinstance(item.get("mapping"), dict) else other_entry() for item in items]
 
 
 def _conversation(item: Mapping[str, Any]) -> SourceConversation:
-    left_out: Counter[str] = Counter()
+    left_out: LeftOut = Counter()
     nodes = [{**node, "id": key} for key, node in item["mapping"].items() if isinstance(node, dict)]
     path = branch(nodes, item.get("current_node") or _leaf(nodes), "id", "parent", left_out, counts=_is_talk)
     messages = [message for node in path if (message := _message(mapping_of(node.get("message")), left_out))]
@@ -70,39 +72,48 @@ def _is_talk(node: Mapping[str, Any]) -> bool:
     return _role(mapping_of(node.get("message"))) in ("user", "assistant")
 
 
-def _message(message: Mapping[str, Any], left_out: Counter[str]) -> SourceMessage | None:
+def _message(message: Mapping[str, Any], left_out: LeftOut) -> SourceMessage | None:
     """Return a message of the two who talk; None for the others, which are counted unless they are empty."""
     role, content = _role(message), mapping_of(message.get("content"))
-    kind, is_hidden = content.get("content_type"), mapping_of(message.get("metadata")).get(_HIDDEN)
-    if kind in _THOUGHTS:
-        left_out[THOUGHT] += 1
+    metadata = mapping_of(message.get("metadata"))
+    kind = content.get("content_type")
+    if kind in ("thoughts", "reasoning_recap"):
+        left_out[THINKING] += kind == "thoughts"
     elif role == "tool":  # the call has been counted; what it drew is named only
-        left_out[ONLY_NAMED] += len(listed(content.get("parts")))
+        left_out[ONLY_NAMED] += len(objects_in(content.get("parts")))
     elif role == "system" or kind in _CONTEXTS:
-        left_out[SYSTEM] += bool(_blocks(content, Counter()))
-    elif blocks := _blocks(content, left_out):
-        if role in ("user", "assistant") and not is_hidden and message.get("recipient") in (None, "all"):
+        left_out[SYSTEM] += kind in _CONTEXTS or bool(_blocks(content, Counter()))
+    elif blocks := or_placeholder(_blocks(content, left_out), FILE, _files(content, metadata, left_out)):
+        is_spoken = role in ("user", "assistant") and not metadata.get(_IS_HIDDEN)
+        if is_spoken and message.get("recipient") in (None, "all"):
             return SourceMessage(str(role), blocks)
-        left_out[UNKNOWN if role not in ("user", "assistant") else HIDDEN if is_hidden else CALL] += 1
+        left_out[UNKNOWN if role not in ("user", "assistant") else CALL if is_spoken else HIDDEN] += 1
     return None
 
 
-def _blocks(content: Mapping[str, Any], left_out: Counter[str]) -> list[dict[str, Any]]:
+def _blocks(content: Mapping[str, Any], left_out: LeftOut) -> list[dict[str, Any]]:
     parts = content.get("parts")
     if not isinstance(parts, list):
         text = content.get("text")
         return [text_block(text)] if isinstance(text, str) and text else []
-    texts = []
+    texts, pictures = [], 0
     for part in parts:
         if isinstance(part, str):
             texts.append(part)
         elif isinstance(part, dict) and isinstance(part.get("text"), str):  # what was spoken
             texts.append(part["text"])
-        elif part is not None:
-            left_out[ONLY_NAMED] += 1
-            texts.append(IMAGE)
+        elif isinstance(part, dict) and "audio" not in str(part.get("content_type")):  # its words stand beside it
+            pictures += 1
+    left_out[ONLY_NAMED] += pictures
     text = "\n".join(filter(None, texts)) if len(texts) > 1 else "".join(texts)
-    return [text_block(text)] if text else []
+    return or_placeholder([text_block(text)] if text else [], IMAGE, pictures)
+
+
+def _files(content: Mapping[str, Any], metadata: Mapping[str, Any], left_out: LeftOut) -> int:
+    """Return the number of files of a message; its pictures are named once more among its parts."""
+    named = len(objects_in(metadata.get("attachments"))) - len(objects_in(content.get("parts")))
+    left_out[ONLY_NAMED] += max(0, named)
+    return named
 
 
 # ---- written
@@ -118,7 +129,7 @@ def to_json(conversation: Conversation, title: str, models: Mapping[str, str]) -
     keys = [str(uuid.uuid5(space, str(number))) for number in range(2 * len(conversation.turns) + 1)]
     nodes: dict[str, Any] = {keys[0]: {"id": keys[0], "message": None, "parent": None, "children": keys[1:2]}}
     moment = 0.0
-    for number, (role, text, turn) in enumerate(_said(conversation), 1):
+    for number, (role, text, turn) in enumerate(_texts(conversation), 1):
         moment = max(turn.at, moment + 0.001)  # in the order of the talk, by which some sort them
         model = models.get(turn.request or "") if role == "assistant" else None
         message = {
@@ -136,11 +147,11 @@ def to_json(conversation: Conversation, title: str, models: Mapping[str, str]) -
     return json.dumps([made], indent=1) + "\n"
 
 
-def _said(conversation: Conversation) -> list[tuple[str, str, Turn]]:
+def _texts(conversation: Conversation) -> list[tuple[str, str, Turn]]:
     return [
         pair
         for turn in conversation.turns
-        for pair in (("user", _question(turn.messages[0]), turn), ("assistant", reply_text(turn.messages[1:]), turn))
+        for pair in (("user", _question(turn.messages[0]), turn), ("assistant", _reply(turn.messages[1:]), turn))
     ]
 
 
@@ -150,8 +161,8 @@ def _question(message: Message) -> str:
     return "\n".join(filter(None, [*attached, message.text]))
 
 
-def reply_text(messages: tuple[Message, ...]) -> str:
-    """Return a reply with its calls, each as a quoted line where it was made."""
+def _reply(messages: tuple[Message, ...]) -> str:
+    """Return a reply as one text, in which each call stands where it was made."""
     results: dict[object, ContentBlock] = {
         block.get("tool_use_id"): block
         for message in messages
@@ -161,13 +172,5 @@ def reply_text(messages: tuple[Message, ...]) -> str:
     parts: list[str] = []
     for message in messages:
         if message.role == "assistant":
-            lines = [call_line(block, results.get(block.get("id"))) for block in message.tool_uses]
-            parts += [message.text, "\n".join(lines)]
+            parts += [message.text, *(call_text(block, results.get(block.get("id"))) for block in message.tool_uses)]
     return whole_text("\n\n".join(filter(None, parts)))
-
-
-def call_line(use: Mapping[str, Any], result: Mapping[str, Any] | None) -> str:
-    """Return `> stock(item='lamp') → 12`."""
-    content = result.get("content") if result else ""
-    texts = [content] if isinstance(content, str) else [str(part.get("text") or IMAGE) for part in content or ()]
-    return f"> {ToolCall(str(use.get('name') or 'a tool'), use.get('input'), ' '.join(texts)).line}"

@@ -10,12 +10,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from .source import (
+    FILE,
     ONLY_NAMED,
+    LeftOut,
     SourceConversation,
     SourceMessage,
     branch,
     items_of,
-    listed,
+    objects_in,
+    or_placeholder,
+    other_entry,
     seconds_of,
     text_block,
 )
@@ -23,39 +27,38 @@ from .source import (
 _ROLES = {"human": "user", "user": "user", "assistant": "assistant"}
 
 
-def recognises(data: object) -> bool:
-    return any(isinstance(item.get("chat_messages"), list) for item in items_of(data))
-
-
 def read(data: object) -> list[SourceConversation]:
-    return [_conversation(item) for item in items_of(data) if isinstance(item.get("chat_messages"), list)]
+    items = items_of(data)
+    if not any(isinstance(item.get("chat_messages"), list) for item in items):
+        return []
+    return [_conversation(item) if isinstance(item.get("chat_messages"), list) else other_entry() for item in items]
 
 
 def _conversation(item: Mapping[str, Any]) -> SourceConversation:
-    left_out: Counter[str] = Counter()
-    messages: list[Mapping[str, Any]] = list(listed(item["chat_messages"]))
+    left_out: LeftOut = Counter()
+    messages: list[Mapping[str, Any]] = list(objects_in(item["chat_messages"]))
     ids = {key for message in messages if isinstance(key := message.get("uuid"), str)}
     if any(str(message.get("parent_message_uuid")) in ids for message in messages):  # older exports have no tree
         messages = branch(messages, item.get("current_leaf_message_uuid"), "uuid", "parent_message_uuid", left_out)
-    read = [
+    made = [
         SourceMessage(role, _blocks(message, left_out))
         for message in messages
         if (role := _ROLES.get(str(message.get("sender"))))
     ]
     date = seconds_of(item.get("updated_at")) or seconds_of(item.get("created_at"))
-    return SourceConversation(str(item.get("name") or ""), read, date, left_out)
+    return SourceConversation(str(item.get("name") or ""), made, date, left_out)
 
 
-def _blocks(message: Mapping[str, Any], left_out: Counter[str]) -> list[dict[str, Any]]:
-    blocks = listed(message.get("content"))
+def _blocks(message: Mapping[str, Any], left_out: LeftOut) -> list[dict[str, Any]]:
+    blocks = objects_in(message.get("content"))
     if not any(block.get("type") != "text" or block.get("text") for block in blocks):
         blocks = [text_block(message.get("text"))]
     attached = []
-    for attachment in listed(message.get("attachments")):
-        if text := attachment.get("extracted_content"):
+    named = len(objects_in(message.get("files")) or objects_in(message.get("files_v2")))
+    for attachment in objects_in(message.get("attachments")):
+        if isinstance(text := attachment.get("extracted_content"), str) and text:
             attached.append(text_block(f"\n\n{attachment.get('file_name') or 'attached'}:\n{text}"))
         else:
-            left_out[ONLY_NAMED] += 1
-    named = listed(message.get("files")) or listed(message.get("files_v2"))
-    left_out[ONLY_NAMED] += len(named)
-    return [*blocks, *attached]
+            named += 1
+    left_out[ONLY_NAMED] += named
+    return or_placeholder([*blocks, *attached], FILE, named)

@@ -10,27 +10,30 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .source import (
+    FAILED,
+    FILE,
     ONLY_NAMED,
     UNKNOWN,
+    LeftOut,
     SourceConversation,
     SourceMessage,
     branch,
     items_of,
-    listed,
     mapping_of,
+    objects_in,
+    or_placeholder,
+    other_entry,
     seconds_of,
     text_block,
 )
-
-_FIELDS = ("messages", "messagesTree")
-
-
-def recognises(data: object) -> bool:
-    return any(map(_is_conversation, items_of(data)))
+from .wire import arguments_of
 
 
 def read(data: object) -> list[SourceConversation]:
-    return [_conversation(item) for item in items_of(data) if _is_conversation(item)]
+    items = items_of(data)
+    if not any(map(_is_conversation, items)):
+        return []
+    return [_conversation(item) if _is_conversation(item) else other_entry() for item in items]
 
 
 def _is_conversation(item: Mapping[str, Any]) -> bool:
@@ -38,38 +41,50 @@ def _is_conversation(item: Mapping[str, Any]) -> bool:
 
 
 def _roots(item: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return listed(item.get("messages")) or listed(item.get("messagesTree"))
+    return objects_in(item.get("messages")) or objects_in(item.get("messagesTree"))
 
 
 def _conversation(item: Mapping[str, Any]) -> SourceConversation:
-    left_out: Counter[str] = Counter()
-    messages = list(_flat(_roots(item), None))
-    path = branch(messages, None, "messageId", "parentMessageId", left_out)
-    read = [
+    left_out: LeftOut = Counter()
+    messages = list(_flat(_roots(item)))
+    path = branch(messages, _newest(messages), "messageId", "parentMessageId", left_out)
+    made = [
         SourceMessage("user" if message.get("isCreatedByUser") else "assistant", _blocks(message, left_out))
         for message in path
-        if not message.get("error")
     ]
     dates = [seconds_of(message.get("createdAt")) for message in path[-1:]]
-    return SourceConversation(str(item.get("title") or ""), read, dates[0] if dates else None, left_out)
+    return SourceConversation(str(item.get("title") or ""), made, dates[0] if dates else None, left_out)
 
 
-def _flat(messages: list[dict[str, Any]], parent: object) -> Iterator[dict[str, Any]]:
-    """Yield the messages of a tree as a flat file has them; the last of all is the one that was written last."""
-    todo = [(message, parent) for message in reversed(messages)]
+def _newest(messages: list[dict[str, Any]]) -> object:
+    """Return the id of the message that was written last and says something."""
+    spoken = [message for message in messages if not message.get("error") and _blocks(message, Counter())]
+    dated = [(seconds_of(message.get("createdAt")) or 0.0, at) for at, message in enumerate(spoken)]
+    return spoken[max(dated)[1]].get("messageId") if dated else None
+
+
+def _flat(roots: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the messages of a tree, each with the id of its parent."""
+    todo: list[tuple[dict[str, Any], object]] = [(message, None) for message in reversed(roots)]
     while todo:
         message, parent = todo.pop()
         yield {"parentMessageId": parent, **{name: part for name, part in message.items() if name != "children"}}
-        todo += [(child, message.get("messageId")) for child in reversed(listed(message.get("children")))]
+        todo += [(child, message.get("messageId")) for child in reversed(objects_in(message.get("children")))]
 
 
-def _blocks(message: Mapping[str, Any], left_out: Counter[str]) -> list[dict[str, Any]]:
-    blocks = [block for part in listed(message.get("content")) for block in _part(part, left_out)]
-    left_out[ONLY_NAMED] += len(listed(message.get("files")))
-    return blocks or [text_block(message.get("text"))]
+def _blocks(message: Mapping[str, Any], left_out: LeftOut) -> list[dict[str, Any]]:
+    if message.get("error"):
+        left_out[FAILED] += 1
+        return []
+    named = len(objects_in(message.get("files")))
+    left_out[ONLY_NAMED] += named
+    blocks = [block for part in objects_in(message.get("content")) for block in _part(part, left_out)]
+    if not blocks and isinstance(message.get("text"), str) and message["text"]:
+        blocks = [text_block(message["text"])]
+    return or_placeholder(blocks, FILE, named)
 
 
-def _part(part: Mapping[str, Any], left_out: Counter[str]) -> list[dict[str, Any]]:
+def _part(part: Mapping[str, Any], left_out: LeftOut) -> list[dict[str, Any]]:
     match part.get("type"):
         case "text":
             text = part.get("text")
@@ -78,10 +93,14 @@ def _part(part: Mapping[str, Any], left_out: Counter[str]) -> list[dict[str, Any
             return [{"type": "thinking", "thinking": str(part.get("think") or "")}]
         case "tool_call":
             call = mapping_of(part.get("tool_call"))
-            use = {"type": "tool_use", "name": call.get("name"), "input": call.get("args")}
-            return [use, {"type": "tool_result", "content": str(call.get("output") or "")}]
+            call = mapping_of(call.get("function")) or call  # the form of OpenAI's assistants
+            given = arguments_of(call["args"] if "args" in call else call.get("arguments"))
+            result = {"type": "tool_result", "content": str(call.get("output") or "")}
+            return [{"type": "tool_use", "name": call.get("name"), "input": given}, result]
         case "image_file" | "image_url":
             left_out[ONLY_NAMED] += 1
+        case "error":
+            left_out[FAILED] += 1
         case _:
             left_out[UNKNOWN] += 1
     return []

@@ -15,7 +15,7 @@ from ..text import dollars, escaped, lazy_pattern
 
 
 def to_markdown(conversation: Conversation, title: str) -> str:
-    parts = [f"# {escaped(title)}"]
+    parts = [f"# {escaped(title).replace('%%', '&#37;&#37;')}"]
     for turn in conversation.turns:
         for number, message in enumerate(turn.messages):
             heading = "Reply" if message.role == "assistant" else "Results" if number else "Question"
@@ -33,29 +33,41 @@ def _parts_of(text: str) -> list[str]:
     return [*parts, _plain(text[at:].strip("\n"))]
 
 
-_FENCE = lazy_pattern(r"[\s>]*(`{3,}|~{3,})")
+# A line that may begin or end a block of code, behind the signs of quotes and lists; the mark, and what follows it.
+_FENCE = lazy_pattern(r"((?:[ \t]|>|[-+*](?= )|\d+[.)](?= ))*)(`{3,}|~{3,})(.*)$")
 _CODE_SPAN = lazy_pattern(r"((?<!`)(`+)(?!`).*?(?<!`)\2(?!`))")
+_RUN = lazy_pattern(r"(?i)\s*\{?\s*(dataview|tasks|templater|execute|run-)")
 
 
 def _plain(text: str) -> str:
-    """Return safe Markdown in which Obsidian hides nothing: to it, `%%claude … %%` is a comment."""
+    """Return safe Markdown in which Obsidian hides nothing, and its plug-ins run nothing.
+
+    `%%claude … %%` would be a comment there, and code in the language `dataviewjs` a program.
+    """
     return "\n".join(_disarmed(safe_markdown(text)))
 
 
 def _disarmed(text: str) -> Iterator[str]:
-    fence = ""
+    mark = ""
     for line in text.split("\n"):
-        mark = _FENCE.match(line)
-        is_code = bool(fence or mark)
-        if mark and (not fence or mark[1].startswith(fence)):
-            fence = "" if fence else mark[1]
-        yield line if is_code or "%%" not in line else _without_comments(line)
+        fence = _FENCE.match(line)
+        if mark:
+            ends = fence and fence[2].startswith(mark) and not fence[3].strip()
+            mark = "" if ends else mark
+            yield line
+        elif fence and ("`" not in fence[3] or fence[2][0] == "~"):
+            mark = fence[2]
+            yield f"{fence[1]}{mark}text" if _RUN.match(fence[3]) else line
+        else:
+            yield _without_comments(line)
 
 
 def _without_comments(line: str) -> str:
+    if "%%" not in line and "$=" not in line:
+        return line
     parts = _CODE_SPAN.split(line)  # prose, a code span, its backticks, prose, …
     prose = [part.replace("%%", "&#37;&#37;") for part in parts[::3]]
-    spans = [*parts[1::3], ""]
+    spans = [*(span.replace("$=", "$ =") for span in parts[1::3]), ""]
     return "".join(part for pair in zip(prose, spans, strict=True) for part in pair)
 
 
@@ -68,7 +80,9 @@ def _account(turn: Turn) -> str:
 
 
 def _block(block: ContentBlock) -> str:
-    """Return a call of a tool, or its result; "" for other blocks."""
+    """Return a call of a tool, its result, or what stands for a picture; "" for text."""
+    if block["type"] in ("image", "document"):
+        return f"⟨{block['type']}⟩"
     if block["type"] == "tool_use":
         return quoted(ToolCall(str(block.get("name")), block.get("input")).as_python, "python")
     if block["type"] != "tool_result":

@@ -6,70 +6,100 @@ Source: backend/open_webui/models/chats.py and src/lib/components/chat of Open W
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from html import unescape
 from typing import Any
 
 from ..text import lazy_pattern
+from .call_text import call_text
 from .source import (
+    FILE,
     ONLY_NAMED,
     SYSTEM,
-    THOUGHT,
+    THINKING,
+    LeftOut,
     SourceConversation,
     branch,
     items_of,
-    listed,
     mapping_of,
+    objects_in,
+    or_placeholder,
+    other_entry,
     seconds_of,
     text_block,
 )
-from .wire import conversation, picture
+from .wire import arguments_of, conversation, picture
 
-_REASONING = lazy_pattern(r'<details type="reasoning"[^>]*>.*?</details>\s*', re.S)
-
-
-def recognises(data: object) -> bool:
-    return any(_has_messages(mapping_of(item.get("chat"))) for item in items_of(data))
-
-
-def _has_messages(chat: Mapping[str, Any]) -> bool:
-    return isinstance(mapping_of(chat.get("history")).get("messages"), dict) or bool(listed(chat.get("messages")))
+# A reply has the model's reasoning and its calls in it, as HTML; an example of that in a code block is not meant.
+_PARTS = lazy_pattern(
+    r"(?P<fence>^[ \t]*(?P<mark>`{3,}|~{3,})[^\n]*\n.*?(?:^[ \t]*(?P=mark)[`~]*[ \t]*$|\Z))"
+    r"|<details\b(?P<attributes>[^>]*)>.*?</details>",
+    re.S | re.M,
+)
+_ATTRIBUTE = lazy_pattern(r'([\w-]+)="([^"]*)"')
 
 
 def read(data: object) -> list[SourceConversation]:
-    return [_conversation(item) for item in items_of(data) if _has_messages(mapping_of(item.get("chat")))]
+    items = items_of(data)
+    if not any(map(_has_messages, items)):
+        return []
+    return [_conversation(item) if _has_messages(item) else other_entry() for item in items]
+
+
+def _has_messages(item: Mapping[str, Any]) -> bool:
+    return bool(_tree(item) or objects_in(mapping_of(item.get("chat")).get("messages")))
+
+
+def _tree(item: Mapping[str, Any]) -> list[dict[str, Any]]:
+    tree = mapping_of(mapping_of(item.get("chat")).get("history")).get("messages")
+    return [{**node, "id": key} for key, node in mapping_of(tree).items() if isinstance(node, dict)]
 
 
 def _conversation(item: Mapping[str, Any]) -> SourceConversation:
-    chat, left_out = item["chat"], Counter[str]()
-    history = mapping_of(chat.get("history"))
-    tree = history.get("messages")
-    if isinstance(tree, dict):
-        nodes = [{**node, "id": key} for key, node in tree.items() if isinstance(node, dict)]
-        messages = branch(nodes, history.get("currentId"), "id", "parentId", left_out)
-    else:
-        messages = list(listed(chat.get("messages")))
+    chat, left_out = item["chat"], LeftOut()
+    messages: list[Mapping[str, Any]] = list(objects_in(chat.get("messages")))
+    if nodes := _tree(item):
+        messages = branch(nodes, chat["history"].get("currentId"), "id", "parentId", left_out)
     title = str(item.get("title") or chat.get("title") or "")
     date = seconds_of(item.get("updated_at")) or seconds_of(chat.get("timestamp"))
     left_out[SYSTEM] += bool(str(chat.get("system") or mapping_of(chat.get("params")).get("system") or "").strip())
-    read = conversation(title, [_plain(message, left_out) for message in messages], date)
-    return read._replace(left_out=left_out + read.left_out)
+    made = conversation(title, [_plain(message, left_out) for message in messages], date)
+    return made._replace(left_out=left_out + made.left_out)
 
 
-def _plain(message: Mapping[str, Any], left_out: Counter[str]) -> dict[str, Any]:
-    """Return role and content alone; the model's reasoning stands in the content, as HTML.
-
-    Of files, pictures may be in the export itself; others are only named there.
-    """
-    content = message.get("content")
+def _plain(message: Mapping[str, Any], left_out: LeftOut) -> dict[str, Any]:
+    """Return role and content alone. Of files, pictures may be in the export itself; others are only named there."""
+    content = message.get("content") or mapping_of(message.get("merged")).get("content")
     if isinstance(content, str) and message.get("role") == "assistant":
-        content, count = _REASONING.subn("", content)
-        left_out[THOUGHT] += count
-    pictures = []
-    for file in listed(message.get("files")):
+        plain = "".join(_without_html(content, left_out))
+        content = content if plain == content else plain.strip("\n")
+    pictures, named = [], 0
+    for file in objects_in(message.get("files")):
         if file.get("type") == "image" and str(file.get("url")).startswith("data:"):
             pictures.append(picture(file["url"]))
         else:
-            left_out[ONLY_NAMED] += 1
-    parts = [text_block(content)] if isinstance(content, str) else listed(content)
-    return {"role": message.get("role"), "content": [*pictures, *parts]}
+            named += 1
+    left_out[ONLY_NAMED] += named
+    parts = [text_block(content)] if isinstance(content, str) else objects_in(content)
+    return {"role": message.get("role"), "content": or_placeholder([*pictures, *parts], FILE, named)}
+
+
+def _without_html(text: str, left_out: LeftOut) -> Iterator[str]:
+    """Yield the parts of a reply, without its reasoning, and with its calls as text."""
+    at = 0
+    for part in _PARTS.finditer(text):
+        attributes = {name: unescape(value) for name, value in _ATTRIBUTE.findall(part["attributes"] or "")}
+        yield text[at : part.start()]
+        at = part.end()
+        match attributes.get("type"):
+            case "reasoning":
+                left_out[THINKING] += 1
+                at += len(text[at:]) - len(text[at:].lstrip("\n"))
+            case "tool_calls":
+                use = {"name": attributes.get("name"), "input": arguments_of(attributes.get("arguments"))}
+                result = attributes.get("result")
+                yield f"\n\n{call_text(use, {'content': str(arguments_of(result))} if result else None)}\n\n"
+                at += len(text[at:]) - len(text[at:].lstrip("\n"))
+            case _:
+                yield part[0]
+    yield text[at:]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import lzma
 import re
 import time
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,25 +15,25 @@ from typing import Any, NamedTuple
 
 from ..errors import ConfigError
 from ..messages.conversation import Turn
+from ..strict_json import json_or_none
 from ..text import clean, many, one_line
 from . import chatgpt, claude_ai, librechat, open_webui, wire
-from .source import SourceConversation, said
+from .source import LeftOut, SourceConversation, left_out_line
 from .turns import turns_of
 
-LARGEST = 200_000_000  # bytes; ten times as many would be needed to read them
-# The first that recognises a file reads it: LibreChat's messages have a text besides, and all have `messages`.
-FORMS: tuple[tuple[Callable[[object], bool], Callable[[object], list[SourceConversation]]], ...] = (
-    (chatgpt.recognises, chatgpt.read),
-    (claude_ai.recognises, claude_ai.read),
-    (open_webui.recognises, open_webui.read),
-    (librechat.recognises, librechat.read),
-    (wire.recognises, wire.read),
-)
+LARGEST = 200_000_000  # bytes; reading takes about ten times as much memory
+# Each returns the conversations of a file in its form, and none of another. All have `messages`, so `wire` is the last.
+FORMS: tuple[Callable[[object], list[SourceConversation]], ...] = (
+    chatgpt.read, claude_ai.read, open_webui.read, librechat.read, wire.read
+)  # fmt: skip
 TAKEN = (
     'it takes .jsonl and .json files that --export wrote, messages as JSON, OpenAI\'s {"messages": …}, and what'
     " ChatGPT, claude.ai, Open WebUI and LibreChat export, zipped or not"
 )
+MARKDOWN_HINT = "export it as .jsonl or .json, which can be imported"
 MOST_OF_TITLE = 60  # characters
+ALL = "all"
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, ValueError)
 
 
 class FileConversation(NamedTuple):
@@ -44,54 +46,61 @@ class FileConversation(NamedTuple):
     title: str
     turns: tuple[Turn, ...]
     date: float | None
-    left_out: Counter[str]
+    left_out: LeftOut
 
     def __repr__(self) -> str:
         day = time.strftime(", %Y-%m-%d", time.localtime(self.date)) if self.date else ""
-        missing = f"; {said(self.left_out)}" if said(self.left_out) else ""
-        return f"<{self.number}: {self.title}, {many(len(self.turns), 'turn')}{day}{missing}>"
+        missing = left_out_line(self.left_out)
+        return f"<{self.number}: {self.title}, {many(len(self.turns), 'turn')}{day}{missing and f'; {missing}'}>"
 
 
 def conversations_in(path: Path) -> list[FileConversation]:
     """Return the conversations in a file, in its order. Raises: ConfigError where there are none to be read."""
     found: list[FileConversation] = []
-    for source in (source for text in _texts(path) for source in _sources(text, path)):
+    for source in _sources(path):
         turns, left_out = turns_of(source)
-        title = one_line(clean(source.title), MOST_OF_TITLE) or path.stem
+        title = _shown(source.title) or path.stem
         found.append(FileConversation(len(found) + 1, title, turns, source.date, left_out))
     if not any(conversation.turns for conversation in found):
-        reasons = said(sum((conversation.left_out for conversation in found), Counter()))
-        why = f" ({reasons})" if reasons else ""
-        raise _refused(path, f"it has no question with a reply{why}", "nothing can be sent on of it")
+        reasons = left_out_line(sum((conversation.left_out for conversation in found), Counter()))
+        raise _refused(
+            path, f"it has no question with a reply{reasons and f' ({reasons})'}", "nothing of it can be sent"
+        )
     return found
 
 
-def picked(found: list[FileConversation], pick: int | str, path: Path) -> list[FileConversation]:
-    """Return those that are picked: by number, by title, or "all"; without a pick, the only one there is.
+def _shown(title: str) -> str:
+    return one_line(clean(title), MOST_OF_TITLE)
+
+
+def pick_conversations(found: list[FileConversation], pick: int | str, path: Path) -> list[FileConversation]:
+    """Return those that are picked: by number, by title or a part of it, or "all"; without a pick, the only one.
 
     Raises: ConfigError, which says what there is.
     """
     whole = [conversation for conversation in found if conversation.turns]
     wanted = str(pick).strip()
-    if wanted.lower() == "all":
+    if wanted.lower() == ALL:
         return whole
     if not wanted:
         if len(whole) == 1:
             return whole
-        raise ConfigError(
-            f"there are {many(len(whole), 'conversation')} in {path}", "choose with --pick NUMBER, TITLE or all"
-        )
+        what = f"there are {many(len(whole), 'conversation')} in {path}"
+        raise ConfigError(what, "choose with --pick NUMBER, TITLE or all")
     by_number = [conversation for conversation in whole if str(conversation.number) == wanted]
-    titles = [(conversation, conversation.title.casefold()) for conversation in whole]
-    by_title = [conversation for conversation, title in titles if title == wanted.casefold()]
-    by_part = [conversation for conversation, title in titles if wanted.casefold() in title]
+    title = _shown(wanted).casefold()
+    by_title = [conversation for conversation in whole if conversation.title.casefold() == title]
+    by_part = [conversation for conversation in whole if title in conversation.title.casefold()]
     chosen = by_number or by_title or by_part
     if len(chosen) == 1:
         return chosen
-    what = f"{len(chosen):,} are called {wanted!r}" if chosen else f"there is no {wanted!r}"
-    empty = any(str(conversation.number) == wanted for conversation in found)
-    what = f"conversation {wanted} has no question with a reply" if empty and not chosen else what
-    raise ConfigError(f"not imported: {what} in {path}", "%claude_history --import FILE lists them by number")
+    if chosen:
+        why = f"{len(chosen):,} are called {wanted!r}"
+    elif any(str(conversation.number) == wanted for conversation in found):
+        why = f"conversation {wanted} has no question with a reply"
+    else:
+        why = f"there is no {wanted!r}"
+    raise _refused(path, why, "%claude_history --import FILE lists them by number")
 
 
 # ---- files
@@ -101,17 +110,25 @@ def _refused(path: Path, why: str, hint: str) -> ConfigError:
     return ConfigError(f"not imported: {path}: {why}", hint)
 
 
-def _texts(path: Path) -> Iterator[str]:
-    """Yield the text of a file; of an archive, of each of its files with conversations. Raises: ConfigError."""
+def _sources(path: Path) -> Iterator[SourceConversation]:
+    """Yield the conversations of a file; of an archive, those of each file in it that has some. Raises: ConfigError."""
     try:
         if not path.is_file():
             raise _refused(path, "it is a folder" if path.is_dir() else "there is no such file", "name a file")
         if path.stat().st_size >= LARGEST:
             raise _too_large(path)
-        if zipfile.is_zipfile(path):
-            yield from _zipped(path)
-        else:
-            yield _decoded(path, path.read_bytes())
+        if not zipfile.is_zipfile(path):
+            yield from _read(_decoded(path, path.read_bytes()), path)
+            return
+        parts, reason = 0, _refused(path, "there is no JSON in the archive", TAKEN)
+        for text in _zipped(path):
+            try:
+                yield from _read(text, path)
+                parts += 1
+            except ConfigError as error:  # there are other files beside the conversations
+                reason = error
+        if not parts:
+            raise reason
     except OSError as error:
         raise _refused(path, error.strerror or str(error), "name a file that can be read") from None
 
@@ -121,21 +138,28 @@ def _too_large(path: Path) -> ConfigError:
 
 
 def _zipped(path: Path) -> Iterator[str]:
-    with zipfile.ZipFile(path) as archive:
-        named = [info for info in archive.infolist() if re.fullmatch(r"(.*/)?conversations[^/]*\.json", info.filename)]
-        if not named:
-            raise _refused(path, "there is no conversations.json in the archive", TAKEN)
-        room = LARGEST
-        for info in sorted(named, key=lambda info: info.filename):
-            try:
+    room = LARGEST
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for info in sorted(archive.infolist(), key=lambda info: _in_order(info.filename)):
+                name = info.filename
+                if not name.endswith((".json", ".jsonl")) or name.startswith("__MACOSX/"):
+                    continue
+                if info.flag_bits & 1:
+                    raise _refused(path, "it has a password", "unpack it, and name the file")
                 with archive.open(info) as file:
                     data = file.read(room)
-            except (RuntimeError, zipfile.BadZipFile, NotImplementedError) as error:  # it has a password, or is damaged
-                raise _refused(path, str(error), "unpack it, and name the file") from None
-            room -= len(data)
-            if room <= 0:
-                raise _too_large(path)
-            yield _decoded(path, data)
+                room -= len(data)
+                if room <= 0:
+                    raise _too_large(path)
+                yield _decoded(path, data)
+    except _DAMAGED as error:
+        raise _refused(path, f"the archive is damaged ({error})", "unpack it, and name the file") from None
+
+
+def _in_order(name: str) -> list[tuple[int, str]]:
+    """Return what sorts `conversations-2.json` before `conversations-10.json`."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _decoded(path: Path, data: bytes) -> str:
@@ -146,38 +170,38 @@ def _decoded(path: Path, data: bytes) -> str:
         raise _refused(path, f"it is no text in UTF-8 (byte {error.start:,})", TAKEN) from None
 
 
-def _sources(text: str, path: Path) -> list[SourceConversation]:
+def _read(text: str, path: Path) -> list[SourceConversation]:
+    """Return the conversations in a text. Raises: ConfigError."""
     data = _parsed(text, path)
-    try:
-        for recognises, read in FORMS:
-            if recognises(data):
-                return read(data)
-    except RecursionError:
-        raise _refused(path, "it is nested too deeply", TAKEN) from None
+    for form in FORMS:
+        if found := form(data):
+            return found
     raise _refused(path, "it is none of the files that can be read", TAKEN)
-
-
-MARKDOWN_HINT = "export it as .jsonl or .json, which can be imported"
 
 
 def _parsed(text: str, path: Path) -> Any:
     """Return the JSON of a text; of one with a JSON a line, the list of those. Raises: ConfigError."""
-    try:
-        return json.loads(text)
-    except RecursionError:
-        raise _refused(path, "it is nested too deeply", TAKEN) from None
-    except ValueError as error:
-        reason = str(error)
+    if (value := json_or_none(text)) is not None:
+        return value
     if text.startswith("# ") and "\n## Question\n" in text:
         raise _refused(path, "an export as Markdown is for reading", MARKDOWN_HINT)
     values = []
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
-            try:
-                values.append(json.loads(line))
-            except (ValueError, RecursionError):
-                where = reason if number == 1 else f"line {number:,}"
-                raise _refused(path, f"it is not JSON ({where})", TAKEN) from None
+            if (value := json_or_none(line)) is None:
+                raise _refused(path, f"it is not JSON ({_reason(text if number == 1 else line, number)})", TAKEN)
+            values.append(value)
     if not values:
         raise _refused(path, "it is empty", TAKEN)
     return values
+
+
+def _reason(text: str, line: int) -> str:
+    """Return why a text is no JSON, in the parser's words; line: the number of the line that it is, or begins with."""
+    try:
+        json.loads(text)
+    except RecursionError:
+        return "it is nested too deeply"
+    except ValueError as error:
+        return str(error) if line == 1 else f"line {line:,}"
+    return "it says null"

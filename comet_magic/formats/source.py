@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
-# What is left out of an import, in words; "(s)" is an s where there are several.
-SYSTEM = "system prompt(s)"
-BRANCH = "message(s) of another branch"
-NO_REPLY = "question(s) without a reply"
-NO_QUESTION = "turn(s) without a question"
-ONLY_NAMED = "attachment(s) that the file only names"
-BY_ADDRESS = "attachment(s) that the file names by its address"
-THOUGHT = "thought(s)"
-CALL = "call(s) of a tool"
-HIDDEN = "hidden message(s)"
-UNKNOWN = "part(s) of an unknown kind"
-IMAGE = "⟨image⟩"  # stands for a picture that did not come along
+
+class Kind(NamedTuple):
+    """A kind of part that is left out of an import, in words."""
+
+    one: str
+    several: str
+
+
+SYSTEM = Kind("system message", "system messages")
+BRANCH = Kind("message of another branch", "messages of another branch")
+NO_REPLY = Kind("question without a reply", "questions without a reply")
+NO_QUESTION = Kind("reply without a question", "replies without a question")
+ONLY_NAMED = Kind("attachment that the file only names", "attachments that the file only names")
+BY_ADDRESS = Kind("attachment given by its address", "attachments given by their addresses")
+THINKING = Kind("thinking block", "thinking blocks")
+CALL = Kind("tool call", "tool calls")
+RESULT = Kind("tool result without a call", "tool results without a call")
+HIDDEN = Kind("hidden message", "hidden messages")
+FAILED = Kind("failed reply", "failed replies")
+UNKNOWN = Kind("part of an unknown kind", "parts of an unknown kind")
+NO_CONVERSATION = Kind("entry that is no conversation", "entries that are no conversation")
+LeftOut = Counter[Kind]
+
+IMAGE, FILE = "⟨image⟩", "⟨file⟩"  # stand for what did not come along
+_ROOT = re.compile(r"[0-]*(4000-8000-)?[0-]*|client-created-root|root")
 
 
 class SourceMessage(NamedTuple):
@@ -34,21 +48,33 @@ class SourceConversation(NamedTuple):
     title: str
     messages: list[SourceMessage]
     date: float | None
-    left_out: Counter[str]
+    left_out: LeftOut
+
+
+def other_entry() -> SourceConversation:
+    """Return what stands for an entry of a file that is no conversation."""
+    return SourceConversation("", [], None, Counter([NO_CONVERSATION]))
 
 
 def text_block(text: object) -> dict[str, Any]:
     return {"type": "text", "text": text if isinstance(text, str) else ""}
 
 
-def listed(value: object) -> list[dict[str, Any]]:
+def or_placeholder(blocks: list[dict[str, Any]], mark: str, count: int) -> list[dict[str, Any]]:
+    """Return the blocks of a message; of one with nothing but attachments that are only named, a sign for those."""
+    if count < 1 or any(block.get("text") or block.get("type") not in (None, "text") for block in blocks):
+        return blocks
+    return [text_block("\n".join([mark] * count))]
+
+
+def objects_in(value: object) -> list[dict[str, Any]]:
     """Return the objects in a list; of what is no list, none."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def items_of(data: object) -> list[dict[str, Any]]:
     """Return the objects of a list, or the only one."""
-    return listed([data] if isinstance(data, dict) else data)
+    return objects_in([data] if isinstance(data, dict) else data)
 
 
 def mapping_of(value: object) -> Mapping[str, Any]:
@@ -71,35 +97,41 @@ def seconds_of(value: object) -> float | None:
 
 
 def branch(
-    messages: Sequence[Mapping[str, Any]], leaf: object, key: str, parent: str, left_out: Counter[str],
+    messages: Sequence[Mapping[str, Any]], leaf: object, key: str, parent: str, left_out: LeftOut,
     counts: Callable[[Mapping[str, Any]], bool] = lambda message: True,
 ) -> list[Mapping[str, Any]]:  # fmt: skip
-    """Return the messages of a tree from its root to a leaf.
+    """Return the messages of a tree from its root to a leaf. Where a message between is gone, the one before it counts.
 
     leaf: the id of one; without such a message, the last one of the list.        key, parent: fields with the ids.
     counts: whether a message that is left out is said to be.
     """
-    by_id = {message[key]: message for message in messages if isinstance(message.get(key), str)}
-    if not by_id:
+    at_of = {message[key]: at for at, message in enumerate(messages) if isinstance(message.get(key), str)}
+    if not at_of:
         return list(messages)
-    if not isinstance(leaf, str) or leaf not in by_id:
-        leaf = messages[-1].get(key) if messages else None
-    path = list(_up(by_id, leaf, parent))[::-1]
-    on_path = set(map(id, path))
-    if others := sum(1 for message in messages if id(message) not in on_path and counts(message)):
-        left_out[BRANCH] += others
-    return path
+    last = at_of[leaf] if isinstance(leaf, str) and leaf in at_of else max(at_of.values())
+    path = list(_up(messages, last, at_of, parent))[::-1]
+    on_path = set(path)
+    others = [at for at, message in enumerate(messages) if at not in on_path and counts(message)]
+    if others:
+        left_out[BRANCH] += len(others)
+    return [messages[at] for at in path]
 
 
-def _up(by_id: Mapping[Any, Mapping[str, Any]], key: object, parent: str) -> Iterator[Mapping[str, Any]]:
-    seen = set()
-    while isinstance(key, str) and key in by_id and key not in seen:
-        seen.add(key)
-        yield by_id[key]
-        key = by_id[key].get(parent)
+def _up(messages: Sequence[Mapping[str, Any]], at: int, at_of: Mapping[str, int], parent: str) -> Iterator[int]:
+    seen = set[int]()
+    while at not in seen:
+        seen.add(at)
+        yield at
+        key = messages[at].get(parent)
+        if isinstance(key, str) and key in at_of:
+            at = at_of[key]
+        elif at and isinstance(key, str) and not _ROOT.fullmatch(key):
+            at -= 1  # that message is not in the file
+        else:
+            return
 
 
-def said(left_out: Mapping[str, int]) -> str:
-    """Return `left out: 2 system prompts, 1 question without a reply`; "" where nothing was."""
-    parts = [f"{count:,} {kind.replace('(s)', '' if count == 1 else 's')}" for kind, count in left_out.items() if count]
+def left_out_line(left_out: Mapping[Kind, int]) -> str:
+    """Return `left out: 2 system messages, 1 question without a reply`; "" where nothing was."""
+    parts = [f"{count:,} {kind.one if count == 1 else kind.several}" for kind, count in left_out.items() if count]
     return f"left out: {', '.join(parts)}" if parts else ""

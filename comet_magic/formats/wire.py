@@ -15,13 +15,19 @@ from typing import Any
 from ..messages.conversation import Conversation
 from ..text import lazy_pattern
 from .source import (
+    FILE,
     ONLY_NAMED,
     SYSTEM,
+    THINKING,
     UNKNOWN,
+    LeftOut,
     SourceConversation,
     SourceMessage,
     items_of,
-    listed,
+    mapping_of,
+    objects_in,
+    or_placeholder,
+    other_entry,
     seconds_of,
     text_block,
 )
@@ -30,78 +36,70 @@ _ROLES = ("user", "assistant", "system", "developer", "tool", "function")
 _DATA_ADDRESS = lazy_pattern(r"data:([\w.+-]+/[\w.+-]+);base64,(.*)", re.S)
 
 
-def recognises(data: object) -> bool:
-    return bool(_messages_of(data)) or any(_is_conversation(item) for item in items_of(data))
-
-
 def read(data: object) -> list[SourceConversation]:
-    if messages := _messages_of(data):
-        return [conversation("", messages, None)]
-    return [_conversation(item) for item in items_of(data) if _is_conversation(item)]
-
-
-def _conversation(item: Mapping[str, Any]) -> SourceConversation:
-    read = conversation(_title(item), listed(item["messages"]), seconds_of(item.get("updated_at")))
-    read.left_out[SYSTEM] += bool(item.get("system"))  # of a body of the Messages API
-    return read
-
-
-def _title(item: Mapping[str, Any]) -> str:
-    return str(item.get("title") or item.get("name") or "")
-
-
-def _messages_of(data: object) -> list[dict[str, Any]]:
     items = items_of(data)
-    return items if items and all(_is_message(item) for item in items) else []
+    if items and all(map(_is_message, items)):
+        return [conversation("", items, None)]
+    if not any(map(_is_conversation, items)):
+        return []
+    return [_conversation(item) if _is_conversation(item) else other_entry() for item in items]
 
 
 def _is_message(item: Mapping[str, Any]) -> bool:
-    return item.get("role") in _ROLES and ("content" in item or "tool_calls" in item or "function_call" in item)
+    has_content = any(name in item for name in ("content", "tool_calls", "function_call", "refusal"))
+    return item.get("role") in _ROLES and has_content
 
 
 def _is_conversation(item: Mapping[str, Any]) -> bool:
-    messages = listed(item.get("messages"))
-    return bool(messages) and any(map(_is_message, messages))
+    return any(map(_is_message, objects_in(item.get("messages"))))
+
+
+def _conversation(item: Mapping[str, Any]) -> SourceConversation:
+    title = str(item.get("title") or item.get("name") or "")
+    made = conversation(title, objects_in(item["messages"]), seconds_of(item.get("updated_at")))
+    made.left_out[SYSTEM] += bool(item.get("system"))  # of a body of the Messages API
+    return made
 
 
 def conversation(title: str, messages: list[dict[str, Any]], date: float | None) -> SourceConversation:
     """Return the conversation of messages in either form."""
-    left_out: Counter[str] = Counter()
-    read = [message for raw in messages if (message := _message(raw, left_out))]
+    left_out: LeftOut = Counter()
+    made = [message for raw in messages if (message := _message(raw, left_out))]
     dates = [seconds_of(raw.get("timestamp")) for raw in messages[-1:]]
-    return SourceConversation(title, read, date if date is not None else dates[0] if dates else None, left_out)
+    return SourceConversation(title, made, date if date is not None else dates[0] if dates else None, left_out)
 
 
-def _message(raw: Mapping[str, Any], left_out: Counter[str]) -> SourceMessage | None:
+def _message(raw: Mapping[str, Any], left_out: LeftOut) -> SourceMessage | None:
     role, content = raw.get("role"), raw.get("content")
     if role in ("system", "developer"):
         left_out[SYSTEM] += 1
         return None
-    if files := raw.get("files"):  # of gptme's: their paths
-        left_out[ONLY_NAMED] += len(files) if isinstance(files, list) else 1
     if role in ("tool", "function"):
         key = raw.get("tool_call_id") or raw.get("name")
-        return SourceMessage("user", [{"type": "tool_result", "tool_use_id": key, "content": _text_of(content)}])
+        result = content if isinstance(content, str) else _blocks(content)
+        return SourceMessage("user", [{"type": "tool_result", "tool_use_id": key, "content": result}])
     if role not in ("user", "assistant"):
         left_out[UNKNOWN] += 1
         return None
-    blocks = [block for part in _parts(content) if (block := _block(part, left_out))]
-    blocks += [_call(call.get("function"), call.get("id")) for call in listed(raw.get("tool_calls"))]
+    left_out[THINKING] += isinstance(raw.get("reasoning_content"), str) and bool(raw["reasoning_content"])
+    blocks = _blocks(content) or [text_block(raw.get("refusal") or mapping_of(raw.get("audio")).get("transcript"))]
+    blocks += [_call(call.get("function"), call.get("id")) for call in objects_in(raw.get("tool_calls"))]
     if isinstance(raw.get("function_call"), dict):  # the older form, whose result names the function
         blocks.append(_call(raw["function_call"], raw["function_call"].get("name")))
-    return SourceMessage(str(role), blocks)
+    files = raw.get("files")  # of gptme's: their paths
+    named = len(files) if isinstance(files, list) else 0
+    left_out[ONLY_NAMED] += named
+    return SourceMessage(str(role), or_placeholder(blocks, FILE, named))
 
 
-def _parts(content: object) -> list[dict[str, Any]]:
-    return [text_block(content)] if isinstance(content, str) else listed(content)
+def _blocks(content: object) -> list[dict[str, Any]]:
+    """Return the blocks of a content, which is a text, or parts of either API."""
+    if isinstance(content, str):
+        return [text_block(content)] if content else []
+    return [_block(part) for part in objects_in(content)]
 
 
-def _text_of(content: object) -> Any:
-    """Return the content of a result: a text, or blocks."""
-    return content if isinstance(content, str) else [part for part in listed(content) if part.get("type") == "text"]
-
-
-def _block(part: dict[str, Any], left_out: Counter[str]) -> dict[str, Any] | None:
+def _block(part: dict[str, Any]) -> dict[str, Any]:
     """Return a part of OpenAI's as a block of the Messages API; a block as it is."""
     if part.get("type") in ("input_text", "output_text", "refusal"):
         return text_block(part.get("text") or part.get("refusal"))
@@ -119,14 +117,23 @@ def picture(address: object) -> dict[str, Any]:
 
 
 def _call(function: object, key: object) -> dict[str, Any]:
-    """Return a call as a block. Where its arguments are no JSON object, they stay the text that they are."""
     function = function if isinstance(function, dict) else {}
-    given = function.get("arguments")
+    return {
+        "type": "tool_use",
+        "id": key,
+        "name": function.get("name"),
+        "input": arguments_of(function.get("arguments")),
+    }
+
+
+def arguments_of(given: object) -> object:
+    """Return arguments that are JSON text as what they say; where that is no JSON, as the text that they are."""
+    if not isinstance(given, str):
+        return given if given is not None else {}
     try:
-        given = json.loads(given) if isinstance(given, str) and given.strip() else given or {}
+        return json.loads(given, parse_constant=lambda name: None) if given.strip() else {}
     except (ValueError, RecursionError):
-        pass
-    return {"type": "tool_use", "id": key, "name": function.get("name"), "input": given}
+        return given
 
 
 def to_lines(conversation: Conversation) -> str:

@@ -12,8 +12,8 @@ from typing import Any
 
 from .. import conversations
 from ..errors import ConfigError
-from ..formats.read import FileConversation, picked
-from ..formats.source import said
+from ..formats.read import ALL, FileConversation, pick_conversations
+from ..formats.source import left_out_line
 from ..render.table import Table
 from ..settings import CometSettings
 from ..text import many
@@ -92,30 +92,31 @@ def _done(actions: dict[str, object], name: str, *, named: bool, overwrite: bool
             conversations.delete(name)
             return f"deleted {name}; what it cost stays in %claude_usage"
         case {"export": str(path)}:
-            return f"exported to {conversations.export(path, name=name, overwrite=overwrite)}"
+            target = conversations.export(path, name=name, overwrite=overwrite)
+            return f"exported to {target}, as plain text with the data that was sent"
     replies, gone = conversations.prune(str(actions["prune"]))
     return f"removed {replies:,} replies and {gone:,} conversations that were older than {actions['prune']}"
 
 
 def _imported(path: str, pick: str, name: str) -> Table | None:
     """Import what is picked, and print what was done; where there are several to pick from, return them as a table."""
-    found = conversations.contents(path)
+    found = conversations.read(path)
     whole = [one for one in found if one.turns]
     if not pick and len(whole) > 1:
         return _to_pick_from(found, path)
+    chosen = pick_conversations(found, pick, Path(path))
     if not name:
-        title = picked(found, pick, Path(path))[0].title if pick else whole[0].title
-        raise ConfigError("an import needs a name", f"add -c {shlex.quote(title)}, or another name")
-    chosen = picked(found, pick, Path(path))
-    if pick.strip().lower() == "all":
-        made = conversations.add_all(chosen, name)
+        raise ConfigError("an import needs a name", f"add -c {shlex.quote(chosen[0].title)}, or another name")
+    is_all = pick.strip().lower() == ALL
+    made = conversations.keep(chosen, name, is_prefix=is_all)
+    if is_all:
         more = f" and {len(made) - SHOWN:,} more; %claude_history --all lists them" if len(made) > SHOWN else ""
         print(f"imported {many(len(made), 'conversation')}: {', '.join(one.name for one in made[:SHOWN])}{more}")
     else:
-        count = len(conversations.add(chosen[0], name).turns)
-        print(f"imported {many(count, 'turn')} as {name}; go on with %%claude -c {shlex.quote(name)}")
-    if left_out := said(sum((one.left_out for one in chosen), Counter())):
-        print(left_out)
+        print(f"imported {many(len(made[0].turns), 'turn')} as {name}; go on with %%claude -c {shlex.quote(name)}")
+    others = [] if pick and not is_all else [one for one in found if not one.turns]  # which nobody can pick
+    if missing := left_out_line(sum((one.left_out for one in [*chosen, *others]), Counter())):
+        print(missing)
     return None
 
 
@@ -126,7 +127,7 @@ def _to_pick_from(found: Sequence[FileConversation], path: str) -> Table:
             one.title,
             str(len(one.turns)),
             time.strftime("%Y-%m-%d", time.localtime(one.date)).replace("-", "\u2011") if one.date else "",
-            said(one.left_out).removeprefix("left out: "),
+            left_out_line(one.left_out).removeprefix("left out: "),
         )
         for one in found
     ]

@@ -332,10 +332,14 @@ class CometMagics(Magics):
             %claude_history --fork NAME         a copy that goes its own way; %%claude -c NAME
             %claude_history --rename NAME
             %claude_history --delete
-            %claude_history --export FILE       FILE.md; FILE.jsonl: one message of the API a line; FILE.json: for
-                                                Open WebUI, LibreChat and Cherry Studio; --overwrite
-            %claude_history --import FILE -c NAME       what --export wrote, or ChatGPT, claude.ai, Open WebUI,
-                                                LibreChat or OpenAI's API; --pick NUMBER, TITLE or all
+            %claude_history --export FILE       .md to read it, .jsonl for another notebook,
+                                                .json for Open WebUI, LibreChat and Cherry Studio
+            %claude_history --export FILE --overwrite
+            %claude_history --import FILE -c NAME
+                                                a .jsonl or .json, or an export of ChatGPT, claude.ai, Open WebUI or
+                                                LibreChat; lists what is in it where there are several conversations
+            %claude_history --import FILE --pick 3 -c NAME
+                                                one of several: a number, a title, or all
             %claude_history --prune 90d         remove what is older, of all conversations
 
         The same in Python: comet_magic.conversations

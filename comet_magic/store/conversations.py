@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from ..errors import ConfigError
@@ -96,14 +96,15 @@ def _is_fork(db: Connection, name: str, parent: str) -> bool:
     return row is not None and row[0] == parent
 
 
-def put(store: Store, name: str, turns: Iterable[Turn]) -> None:
-    """Make a new conversation of those turns. Raises: ConfigError when there is one of that name."""
+def put(store: Store, new: Mapping[str, Iterable[Turn]]) -> None:
+    """Make new conversations of those turns, all or none. Raises: ConfigError when there is one of a name."""
 
     def act(db: Connection) -> None:
-        _check_free(store, db, name)
-        made = conversation_id(store, db, name)
-        for turn in turns:
-            put_turn(db, made, turn)
+        for name, turns in new.items():
+            _check_free(store, db, name)
+            made = conversation_id(store, db, name)
+            for turn in turns:
+                put_turn(db, made, turn)
 
     store.write(act)
 

@@ -6,7 +6,6 @@ SQLite is only asked whether another connection has written since (`PRAGMA data_
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from typing import NamedTuple, cast
 
 from ..messages.conversation import Conversation, Turn
@@ -42,15 +41,17 @@ def with_left_out(store: Store, name: str, *cells: str) -> Conversation | None:
     return Conversation(name, turns) if turns else None
 
 
-def models(store: Store, turns: Iterable[Turn]) -> dict[str, str]:
-    """Return which model was asked for each of those turns, by the id of its request, as far as that is known."""
-    wanted = {turn.request for turn in turns if turn.request}
+def models(store: Store, name: str) -> dict[str, str]:
+    """Return which model was asked for each turn of a conversation, by the id of its request, as far as it is known."""
 
     def act(db: Connection) -> list[tuple[str, str]]:
-        rows = db.execute("SELECT DISTINCT id, model FROM turns JOIN requests ON id = request").fetchall()
-        return [(row["id"], row["model"]) for row in rows if row["id"] in wanted]
+        rows = db.execute(
+            "SELECT requests.id, model FROM turns JOIN requests ON requests.id = request WHERE turns.conversation = ?",
+            (find_conversation_id(db, name),),
+        )
+        return [(row[0], row[1]) for row in rows]
 
-    return dict(store.find_all(act)) if wanted else {}
+    return dict(store.find_all(act))
 
 
 def conversation(store: Store, name: str, *, cell: str = "", window: int | None = None) -> Conversation:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tool_calls import calls, use
-from wire_server import canonical
+from wire_server import MESSAGE, WireServer, canonical, reply
 
 import comet_magic
 from comet_magic import conversations
@@ -21,6 +21,7 @@ from comet_magic.messages.conversation import Turn
 from comet_magic.messages.message import Message
 from comet_magic.settings import CometSettings
 from comet_magic.store import conversations as stored
+from comet_magic.text import whole_text
 
 PNG = "iVBORw0KGgo="
 
@@ -32,7 +33,7 @@ def keep(name: str, *turns: tuple[Any, ...]) -> None:
                 at=1767000000.0 - number)
         for number, contents in enumerate(turns)
     ]  # fmt: skip
-    stored.put(session.current().store(CometSettings.instance()), name, made)
+    stored.put(session.current().store(CometSettings.instance()), {name: made})
 
 
 TALK: list[tuple[Any, ...]] = [
@@ -78,8 +79,6 @@ def librechat(conversation: dict[str, Any]) -> list[tuple[str, str]]:
         if not message or message["author"]["role"] == "system":
             continue
         assert message["content"]["content_type"] == "text"
-        model = message["metadata"].get("model_slug", "gpt-4o")
-        assert isinstance(model, str)
         kept.append((message["create_time"], message["author"]["role"], " ".join(message["content"]["parts"])))
     assert kept == sorted(kept, key=lambda one: one[0])
     assert len({one[0] for one in kept}) == len(kept)
@@ -121,7 +120,7 @@ def test_the_file_is_the_same_each_time_and_names_the_model(tmp_path: Path, serv
         None,
         "claude-haiku-4-5-20251001",
     ]
-    assert comet_magic.conversations.contents(tmp_path / "one.json")[0].title == "talk"
+    assert comet_magic.conversations.read(tmp_path / "one.json")[0].title == "talk"
 
 
 def test_the_markdown_reads_well_in_obsidian(tmp_path: Path) -> None:
@@ -150,15 +149,19 @@ def test_gptme_takes_lines_of_text(tmp_path: Path) -> None:
     path = tmp_path / "conversation.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in flattened("eda")))
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [line["content"] for line in lines if isinstance(line["content"], str)] == [
+    assert all(isinstance(line[name], str) for line in lines for name in ("role", "content"))  # else it is passed over
+    assert [line["content"] for line in lines] == [
         "What is it?", TALK[0][1], "And this?", "A <b>lamp</b>.", "Lamps?", "I look.", "Twelve."
     ]  # fmt: skip
 
 
 def flattened(name: str) -> list[dict[str, str]]:
-    """The manual's recipe."""
-    spoken = [message for message in conversations.get(name).messages if message.text]
-    return [{"role": message.role, "content": message.text} for message in spoken]
+    """What the manual's recipe writes."""
+    page = (Path(__file__).parents[2] / "docs/how-to/work-with-other-programs.md").read_text("utf-8")
+    (recipe,) = re.findall(r"^spoken = .*?\n(?=Path)", page, re.M | re.S)
+    names: dict[str, Any] = {"comet_magic": comet_magic, "json": json}
+    exec(recipe.replace('"talk"', repr(name)), names)
+    return [json.loads(line) for line in names["lines"]]
 
 
 # ---- LangChain's own code
@@ -174,6 +177,21 @@ def test_langchain_takes_our_messages_and_gives_them_back() -> None:
     assert [type(one).__name__ for one in converted] == ["HumanMessage", "AIMessage"] * 4
     model = chat_models.ChatAnthropic(model="claude-sonnet-4-6", api_key="sk-none")
     assert model._get_request_payload(converted)["messages"] == wire
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_langchain_works_on_this_gateway_by_the_manuals_recipe() -> None:
+    """Old versions send the key as x-api-key alone, which a gateway with Bearer keys refuses."""
+    pytest.importorskip("langchain_anthropic", reason="langchain-anthropic is not installed")
+    page = (Path(__file__).parents[2] / "docs/how-to/work-with-other-programs.md").read_text("utf-8")
+    (recipe,) = re.findall(r"^from langchain_anthropic .*?^\)$", page, re.M | re.S)
+    with WireServer(reply({**MESSAGE, "content": [{"type": "text", "text": "Twelve."}]})) as server:
+        names: dict[str, Any] = {"key": "sk-test-0123456789"}
+        exec(recipe.replace("https://api.cometapi.com", server.url), names)
+        assert names["model"].invoke("What is it?").content == "Twelve."
+    (received,) = server.received
+    assert received.line.startswith("POST /v1/messages ")
+    assert received.header("authorization") == "Bearer sk-test-0123456789"
 
 
 def test_what_is_returned_is_the_wires_own(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,13 +235,18 @@ def test_any_conversation_that_is_exported_and_imported_keeps_each_turns_text(
     keep("talk", *turns)
     before = conversations.get("talk").turns
     lines = conversations.export(tmp_path / "talk.jsonl", name="talk", overwrite=True)
-    assert [turn.digest for turn in conversations.load(lines, "lines").turns] == [turn.digest for turn in before]
+    assert list(map(whole, conversations.load(lines, "lines").turns)) == list(map(whole, before))
     form = conversations.export(tmp_path / "talk.json", name="talk", overwrite=True)
     after = conversations.load(form, "form").turns
     assert [turn.question for turn in after] == [turn.question or "⟨image⟩" for turn in before]
     for old, new in zip(before, after, strict=True):
         assert new.reply == old.reply or (len(old.messages) == 4 and new.reply.endswith(f"\n\n{old.reply}"))
-    assert conversations.contents(form)[0].left_out.total() == 0
+    assert conversations.read(form)[0].left_out.total() == 0
+
+
+def whole(turn: Turn) -> Any:
+    """A turn's messages, without halves of characters, which nobody can be sent."""
+    return json.loads(whole_text(json.dumps(json.loads(turn.wire), ensure_ascii=False)))
 
 
 def test_a_long_reply_goes_out_and_in(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from comet_magic import conversations
 from comet_magic.errors import ConfigError
 from comet_magic.formats import read
-from comet_magic.formats.source import said
+from comet_magic.formats.source import left_out_line
 from comet_magic.messages.message import Message
 
 PNG = "iVBORw0KGgo="
@@ -85,7 +85,7 @@ CALLS = [
 
 def found(path: Path, data: Any, name: str = "file.json") -> list[read.FileConversation]:
     (path / name).write_text(data if isinstance(data, str) else json.dumps(data), "utf-8")
-    return conversations.contents(path / name)
+    return conversations.read(path / name)
 
 
 def talk(one: read.FileConversation) -> list[tuple[str, str]]:
@@ -119,18 +119,18 @@ def test_a_file_is_known_by_what_is_in_it(tmp_path: Path, data: Any, title: str,
 
 def test_a_file_in_utf_16_and_an_archive_are_read(tmp_path: Path) -> None:
     (tmp_path / "wide.json").write_bytes(json.dumps([CHATGPT]).encode("utf-16"))
-    assert talk(conversations.contents(tmp_path / "wide.json")[0]) == BOTH
+    assert talk(conversations.read(tmp_path / "wide.json")[0]) == BOTH
     with zipfile.ZipFile(tmp_path / "export.zip", "w") as archive:
         archive.writestr("users.json", "[]")
         archive.writestr("chats/conversations-001.json", json.dumps([{**CHATGPT, "title": "second"}]))
         archive.writestr("chats/conversations-000.json", json.dumps([CHATGPT]))
-    assert [(one.number, one.title) for one in conversations.contents(tmp_path / "export.zip")] == [
+    assert [(one.number, one.title) for one in conversations.read(tmp_path / "export.zip")] == [
         (1, "eda"),
         (2, "second"),
     ]
     with zipfile.ZipFile(tmp_path / "claude.zip", "w") as archive:
         archive.writestr("conversations.json", json.dumps([CLAUDE_AI]))
-    assert talk(conversations.contents(tmp_path / "claude.zip")[0]) == BOTH
+    assert talk(conversations.read(tmp_path / "claude.zip")[0]) == BOTH
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_file_in_utf_16_and_an_archive_are_read(tmp_path: Path) -> None:
         ("", "it is empty"), ("no json", "it is not JSON"), ("{}", "none of the files that can be read"), ("3", "none of the files"),
         ('{"a": 1}\n{"a":', "it is not JSON"), ("[" * 100_000, "nested too deeply"), ("[]", "none of the files"),
         ([USER], "no question with a reply \\(left out: 1 question without a reply\\)"), ([{"users": []}], "none of the files"),
-        ({"chat-next-web-store": {"sessions": []}}, "it takes a .jsonl file that --export wrote"),
+        ({"chat-next-web-store": {"sessions": []}}, "it takes .jsonl and .json files that --export wrote"),
     ],
 )  # fmt: skip
 def test_another_file_is_refused_with_what_could_be_read(tmp_path: Path, data: Any, said: str) -> None:
@@ -149,25 +149,25 @@ def test_another_file_is_refused_with_what_could_be_read(tmp_path: Path, data: A
 
 def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="there is no such file"):
-        conversations.contents(tmp_path / "nothing")
+        conversations.read(tmp_path / "nothing")
     with pytest.raises(ConfigError, match="it is a folder"):
-        conversations.contents(tmp_path)
+        conversations.read(tmp_path)
     (tmp_path / "bytes").write_bytes(b"\xff\xff\xff")
     with pytest.raises(ConfigError, match=r"no text in UTF-8 \(byte 0\)"):
-        conversations.contents(tmp_path / "bytes")
+        conversations.read(tmp_path / "bytes")
     with zipfile.ZipFile(tmp_path / "other.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("notes.txt", "hello")
-    with pytest.raises(ConfigError, match=r"no conversations\.json in the archive"):
-        conversations.contents(tmp_path / "other.zip")
+    with pytest.raises(ConfigError, match=r"there is no JSON in the archive"):
+        conversations.read(tmp_path / "other.zip")
     with (tmp_path / "large.json").open("wb") as file:
         file.truncate(200 * 2**20)
     with pytest.raises(ConfigError, match="it has more than 200 MB"):
-        conversations.contents(tmp_path / "large.json")
+        conversations.read(tmp_path / "large.json")
     monkeypatch.setattr(read, "LARGEST", 10_000)
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("conversations.json", "[" + " " * 1_000_000 + "]")
     with pytest.raises(ConfigError, match="it has more than"):
-        conversations.contents(tmp_path / "bomb.zip")
+        conversations.read(tmp_path / "bomb.zip")
 
 
 # ---- several in one file
@@ -202,9 +202,7 @@ def test_several_are_listed_and_one_or_all_are_picked(shell: Any, tmp_path: Path
     with pytest.raises(ConfigError, match="3 conversations in"):
         conversations.load(tmp_path / "c.json", "z")
     assert talk_of(conversations.load(tmp_path / "c.json", "z", pick=1)) == BOTH
-    with pytest.raises(ConfigError, match="load_all"):
-        conversations.load(tmp_path / "c.json", "z", pick="all")
-    assert [one.name for one in conversations.load_all(tmp_path / "c.json", "z")] == [
+    assert [one.name for one in conversations.load(tmp_path / "c.json", "z", pick="all")] == [
         "z/eda",
         "z/second | <b>",
         "z/second | <b> (2)",
@@ -219,7 +217,7 @@ def test_the_only_one_needs_no_pick_and_an_import_costs_nothing(shell: Any, tmp_
     (tmp_path / "c.json").write_text(json.dumps(CALLS))
     assert "an import needs a name" in str(Ran(shell, f"%claude_history --import {tmp_path}/c.json").error)
     assert Ran(shell, f"%claude_history --import {tmp_path}/c.json -c x").printed.splitlines() == [
-        "imported 1 turn as x: %%claude -c 'x'", "left out: 1 system prompt"
+        "imported 1 turn as x; go on with %%claude -c x", "left out: 1 system message"
     ]  # fmt: skip
     (turn,) = conversations.get("x").turns
     assert (turn.request, turn.cost_usd, turn.tokens) == (None, None, None)
@@ -240,7 +238,7 @@ def test_calls_of_openai_become_calls(tmp_path: Path) -> None:
             {"type": "tool_result", "tool_use_id": "c2", "content": "3"}, {"type": "tool_result", "tool_use_id": "c1", "content": "12"}]},
         {"role": "assistant", "content": "Twelve."},
     ]  # fmt: skip
-    assert said(one.left_out) == "left out: 1 system prompt"
+    assert left_out_line(one.left_out) == "left out: 1 system message"
 
 
 def call(arguments: Any, key: str | None = "c1") -> dict[str, Any]:
@@ -256,10 +254,10 @@ def call(arguments: Any, key: str | None = "c1") -> dict[str, Any]:
     [
         # Arguments that are no JSON, no id, no result, another's result, and a question where the result should be.
         ([USER, call("{item:"), {"role": "tool", "tool_call_id": "c1", "content": "12"}, REPLY], "Let me see.\n\n> stock('{item:') → 12\n\nTwelve."),
-        ([USER, call("{}", None), {"role": "tool", "content": "12"}, REPLY], "Let me see.\n\n> stock() → 12\n\nTwelve."),
-        ([USER, call("{}"), REPLY], "Let me see.\n\n> stock() → \n\nTwelve."),
-        ([USER, call("{}"), {"role": "tool", "tool_call_id": "c9", "content": "12"}, REPLY], "Let me see.\n\n> stock() → \n\nTwelve."),
-        ([USER, call("{}")], "Let me see.\n\n> stock() → "),
+        ([USER, call("{}", None), {"role": "tool", "tool_call_id": "c9", "content": "12"}, REPLY], "Let me see.\n\n> stock() → (no result)\n\nTwelve."),
+        ([USER, call("{}"), REPLY], "Let me see.\n\n> stock() → (no result)\n\nTwelve."),
+        ([USER, call("{}"), {"role": "tool", "tool_call_id": "c9", "content": "12"}, REPLY], "Let me see.\n\n> stock() → (no result)\n\nTwelve."),
+        ([USER, call("{}")], "Let me see.\n\n> stock() → (no result)"),
         ([USER, call("{}"), {"role": "tool", "tool_call_id": "c1", "content": "12"}], "Let me see.\n\n> stock() → 12"),
     ],
 )  # fmt: skip
@@ -280,9 +278,9 @@ def test_each_turn_is_mended_for_itself(tmp_path: Path) -> None:
     ]  # fmt: skip
     (one,) = found(tmp_path, messages)
     assert talk(one) == [("What is it?\n\nOr not?", "It\n\nis."), ("Last?", "Yes.")]
-    assert said(one.left_out) == (
-        "left out: 1 system prompt, 2 turns without a question, 1 thought, 2 questions without a reply,"
-        " 1 part of an unknown kind"
+    assert left_out_line(one.left_out) == (
+        "left out: 1 thinking block, 1 system message, 1 part of an unknown kind, 2 replies without a question,"
+        " 2 questions without a reply"
     )
     assert "cache_control" not in one.turns[0].wire
 
@@ -299,10 +297,13 @@ def test_pictures_come_along_where_the_file_has_them(tmp_path: Path) -> None:
     picture = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}}
     assert [turn.messages[0].to_wire()["content"] for turn in one.turns] == [
         [{"type": "text", "text": "This?"}, picture],
-        [{"type": "text", "text": "⟨image⟩\n"}, {"type": "text", "text": "And that?"}],
+        "And that?",
         [picture],
     ]
-    assert said(one.left_out) == "left out: 3 attachments that the file names by its address, 1 turn without a question"
+    assert (
+        left_out_line(one.left_out)
+        == "left out: 1 attachment that the file only names, 2 attachments given by their addresses, 1 reply without a question"
+    )
 
 
 # ---- trees
@@ -320,9 +321,9 @@ def test_of_chatgpts_tree_the_branch_that_was_shown_is_read(tmp_path: Path) -> N
         node("a3", "u2", "assistant", "Heard."), current_node="a3",
     )  # fmt: skip
     (one,) = found(tmp_path, [tree])
-    assert talk(one) == [("⟨image⟩\nWhat is it?", "Twelve.\n\nSurely."), ("Said.", "Heard.")]
-    assert said(one.left_out) == (
-        "left out: 1 message of another branch, 1 attachment that the file only names, 1 thought, 1 call of a tool, 1 hidden message"
+    assert talk(one) == [("What is it?", "Twelve.\n\nSurely."), ("Said.", "Heard.")]
+    assert left_out_line(one.left_out) == (
+        "left out: 1 message of another branch, 1 attachment that the file only names, 1 system message, 1 thinking block, 1 tool call, 1 hidden message"
     )
     del tree["current_node"]  # then it is the last one that nothing follows
     assert talk(found(tmp_path, [tree])[0])[-1] == ("Said.", "Heard.")
@@ -350,7 +351,8 @@ def test_claude_ais_messages(tmp_path: Path) -> None:
         ("Sure?", "Yes."),
     ]
     assert (
-        said(one.left_out) == "left out: 1 message of another branch, 1 attachment that the file only names, 1 thought"
+        left_out_line(one.left_out)
+        == "left out: 1 message of another branch, 1 attachment that the file only names, 1 thinking block"
     )
     for each in chat:  # an older export: no tree, and an edited question comes twice
         del each["parent_message_uuid"]
@@ -370,8 +372,8 @@ def test_open_webuis_chats(tmp_path: Path) -> None:
     (one,) = found(tmp_path, [chat])
     assert talk(one) == BOTH
     assert [block["type"] for block in one.turns[0].messages[0].content] == ["image", "text"]
-    assert said(one.left_out) == (
-        "left out: 1 message of another branch, 1 system prompt, 1 attachment that the file only names, 1 thought"
+    assert left_out_line(one.left_out) == (
+        "left out: 1 message of another branch, 1 system message, 1 attachment that the file only names, 1 thinking block"
     )
     assert talk(found(tmp_path, [{"chat": {"messages": [USER, REPLY]}}])[0]) == BOTH
 
@@ -386,8 +388,8 @@ def test_librechats_messages(tmp_path: Path) -> None:
         ]},
     ]  # fmt: skip
     (one,) = found(tmp_path, chat)
-    assert talk(one) == [("What is it?", 'I look.\n\n> stock(\'{"item": "lamp"}\') → 12\n\nTwelve.')]
-    assert said(one.left_out) == "left out: 1 message of another branch, 1 thought"
+    assert talk(one) == [("What is it?", "I look.\n\n> stock(item='lamp') → 12\n\nTwelve.")]
+    assert left_out_line(one.left_out) == "left out: 1 message of another branch, 1 thinking block"
 
 
 def test_lines_of_gptme(tmp_path: Path) -> None:
@@ -404,7 +406,7 @@ def test_lines_of_gptme(tmp_path: Path) -> None:
     (one,) = found(tmp_path, data, "conversation.jsonl")
     assert talk(one) == BOTH
     assert one.date == pytest.approx(1767323047)
-    assert said(one.left_out) == "left out: 1 system prompt, 1 attachment that the file only names"
+    assert left_out_line(one.left_out) == "left out: 1 system message, 1 attachment that the file only names"
 
 
 # ---- anything at all
@@ -443,15 +445,15 @@ def mutated(value: Any, chance: random.Random) -> Any:
 @settings(max_examples=600, deadline=None)
 def test_whatever_a_file_holds_it_is_read_or_refused(seed: int, sample: Any) -> None:
     data = json.loads(json.dumps(mutated(sample, random.Random(seed))))
-    for recognises, reading in read.FORMS:
-        if recognises(data):
-            for source in reading(data):
+    for reading in read.FORMS:
+        if found := reading(data):
+            for source in found:
                 turns, left_out = read.turns_of(source)
-                said(left_out)
+                left_out_line(left_out)
                 for turn in turns:
                     assert turn.is_whole
                     assert turn.reply.strip()
                     for message in turn.messages:
-                        json.dumps(message.to_wire()).encode()
+                        json.dumps(message.to_wire(), allow_nan=False).encode()
                         assert isinstance(message, Message)
             break
