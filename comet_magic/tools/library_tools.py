@@ -78,7 +78,7 @@ def _of_langchain(tool: Any) -> LibraryTool:
 def _needed(tool: Any) -> set[str]:
     """Return the arguments that the tool cannot do without, the model's and the program's."""
     fields = getattr(getattr(tool, "args_schema", None), "model_fields", None) or {}
-    return {name for name, field in fields.items() if field.is_required()}
+    return {getattr(field, "alias", None) or name for name, field in fields.items() if field.is_required()}
 
 
 def _of_llamaindex(tool: Any) -> LibraryTool:

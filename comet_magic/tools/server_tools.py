@@ -71,32 +71,41 @@ def mcp(
         raise ConfigError(f"there is no folder {working_folder}", "folder='.' is the working folder")
     schema_of({"type": "object"}, "mcp")  # whether what checks arguments is installed
     connection = Connection(words, environment, working_folder, _redactor_for(given, words))
+    own_name, listed = _opened(connection, words[0], wait_s, hint_of_folder=folder is None)
+    shown_name = _server_name(name or connection.hide(own_name) or Path(words[0]).stem)
+    started_by = [working_folder, words, sorted(given.items())]
+    return ServerTools(Server(shown_name, started_by, connection), listed)
+
+
+def _opened(
+    connection: Connection, program: str, wait_s: float, *, hint_of_folder: bool
+) -> tuple[str, list[dict[str, Any]]]:
+    """Return what a server calls itself, and its tools; one that does not say it in time is ended.
+
+    hint_of_folder: whether the user may not know where it was started.        Raises: ConfigError.
+    """
     try:
         deadline = time.monotonic() + wait_s
-        own_name = connection.initialize(wait_s)
-        listed = connection.tools(max(1.0, deadline - time.monotonic()))
+        return connection.initialize(wait_s), connection.tools(max(1.0, deadline - time.monotonic()))
     except BaseException as error:
         final_words = connection.final_words
         connection.end()
         if isinstance(error, ServerFailed):
             said = one_line(str(error), 500)
-            raise ConfigError(f"{words[0]} did not start as a server: {said}", _hint(said, folder)) from None
+            raise ConfigError(f"{program} did not start as a server: {said}", _hint(said, hint_of_folder)) from None
         if isinstance(error, TimedOut):
             raise ConfigError(
-                f"{words[0]} did not answer as an MCP server within {wait_s:g} s{final_words and f': {final_words}'}",
+                f"{program} did not answer as an MCP server within {wait_s:g} s{final_words and f': {final_words}'}",
                 "check that it is one that speaks on its standard input and output; wait_s=300 waits longer",
             ) from None
         raise
-    started_by = [working_folder, words, sorted(given.items())]
-    shown_name = _server_name(name or connection.hide(own_name) or Path(words[0]).stem)
-    return ServerTools(Server(shown_name, started_by, connection), listed)
 
 
-def _hint(said: str, folder: object) -> str:
-    """Return what to do about a server that did not start. folder: where the user wanted it to."""
+def _hint(said: str, hint_of_folder: bool) -> str:
+    """Return what to do about a server that did not start, by what was said of it."""
     if re.search(r"no module named", said, re.I):
         return "install it for that Python, or name the Python that has it"
-    if folder is None and re.search(r"no such file|can't open|cannot find|enoent", said, re.I):
+    if hint_of_folder and re.search(r"no such file|can't open|cannot find|enoent", said, re.I):
         return f"it was started in {home() or '/'}: name files in full, or add folder='.' to start it here"
     return "try the command in a terminal; it gets none of the variables there: pass them with env={…}"
 
