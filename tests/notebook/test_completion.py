@@ -213,3 +213,23 @@ def test_a_hostile_prompt_takes_no_time() -> None:
     ):
         open_expression(text)
     assert open_expression("{{a}} " * 20_000 + "{{sal") is not None
+
+
+def test_paths_and_names_with_spaces(shell: Any, nobody_home: Any) -> None:
+    from comet_magic import conversations
+    from comet_magic.notebook.flag_completion import line_completions
+
+    (nobody_home / "exports").mkdir()
+    (nobody_home / "exports" / "my talk.json").write_text(
+        '[{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]'
+    )
+    (nobody_home / "exports" / ".hidden.json").write_text("")
+    conversations.load(nobody_home / "exports" / "my talk.json", "all/Trip to Bergen")
+    magics = shell.magics_manager.registry["CometMagics"]
+    for before, word, offered in (
+        (["%claude_history", "--import"], "exp", ["exports/"]), (["%claude_history", "--import"], "exports/", ['"exports/my talk.json']),
+        (["%claude_history", "--import"], '"exports/my', ['"exports/my talk.json']), (["%claude_history", "--import"], "exports/.h", ["exports/.hidden.json"]),
+        (["%claude_history", "--export"], "nothing/x", []), (["%claude_history", "-c"], "al", ["'all/Trip to Bergen'"]),
+        (["%claude_history", "-c"], '"all/Tr', ["'all/Trip to Bergen'"]), (["%%claude", "-c"], "x", []),
+    ):  # fmt: skip
+        assert line_completions(before, word, magics) == offered, word
