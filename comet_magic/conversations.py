@@ -9,10 +9,11 @@ Every function works on the store that the settings name. Without a name, they m
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import time
+from collections import Counter
 from collections.abc import Sequence
-from itertools import count
 from pathlib import Path, PurePath
 from typing import Any, Literal, overload
 
@@ -105,16 +106,28 @@ def export(path: str | Path, *, name: str = "", overwrite: bool = False) -> Path
     if not conversation.turns:
         raise ConfigError(f"there are no turns in {conversation.name!r}", "%claude_history --all lists what there is")
     text = _written(conversation, target.suffix.lower())
+    if target.is_dir():
+        raise ConfigError(f"not exported: {target} is a folder", "name a file in it")
     try:
-        with target.open("w" if overwrite else "x", encoding="utf-8", errors="replace") as file:
-            file.write(text)
-    except FileExistsError:
-        raise ConfigError(
-            f"not exported: there is a file {target} already", "name another file, or add --overwrite"
-        ) from None
-    except OSError as error:
-        raise ConfigError(f"not exported: {target}: {error.strerror}", "name another file") from None
+        if not overwrite and target.exists():
+            raise ConfigError(
+                f"not exported: there is a file {target} already", "name another file, or add --overwrite"
+            )
+        _write_whole(target, text)
+    except (OSError, ValueError) as error:  # no such path can be, for one
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigError(f"not exported: {whole_text(str(target))}: {why}", "name another file") from None
     return target
+
+
+def _write_whole(target: Path, text: str) -> None:
+    """Write a file, or leave what was there: a full disk ends in the middle."""
+    part = target.with_name(f".{target.name[:100]}.{os.getpid()}.part")
+    try:
+        part.write_text(text, "utf-8", "replace")
+        os.replace(part, target.resolve())
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _written(conversation: Conversation, suffix: str) -> str:
@@ -160,12 +173,18 @@ def keep(found: Sequence[FileConversation], name: str, *, is_prefix: bool = Fals
 
     Raises: ConfigError when a name is taken.
     """
+    whole = [one for one in found if one.turns]
+    if not whole or (len(whole) > 1 and not is_prefix):
+        what = f"there are {len(whole):,} conversations with turns" if whole else "there is no conversation with turns"
+        raise ConfigError(f"not kept: {what}", "give one, or several with is_prefix=True")
+    times: Counter[str] = Counter()
     chosen: dict[str, FileConversation] = {}
-    for one in found:
+    for one in whole:
         base = f"{_checked(name)}/{one.title}" if is_prefix else _checked(name)
-        chosen[
-            next(new for number in count(1) if (new := f"{base} ({number})" if number > 1 else base) not in chosen)
-        ] = one
+        while (new := f"{base} ({times[base] + 1})" if times[base] else base) in chosen:
+            times[base] += 1
+        times[base] += 1
+        chosen[new] = one
     conversations.put(_store(), {new: one.turns for new, one in chosen.items()})
     return [get(new) for new in chosen]
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from ..messages.tool_call import SHORT, ToolCall
 from ..render.message import quoted
-from .source import IMAGE
 
 NOTHING = "(no result)"
 
@@ -35,4 +34,4 @@ def _text_of(content: object) -> str:
     if isinstance(content, str):
         return content
     parts = content if isinstance(content, list) else []
-    return "\n".join(str(part.get("text") or IMAGE) for part in parts if isinstance(part, dict))
+    return "\n".join(str(part.get("text") or f"⟨{part.get('type')}⟩") for part in parts if isinstance(part, dict))

@@ -79,8 +79,10 @@ def _message(message: Mapping[str, Any], left_out: LeftOut) -> SourceMessage | N
     kind = content.get("content_type")
     if kind in ("thoughts", "reasoning_recap"):
         left_out[THINKING] += kind == "thoughts"
-    elif role == "tool":  # the call has been counted; what it drew is named only
-        left_out[ONLY_NAMED] += len(objects_in(content.get("parts")))
+    elif role == "tool":  # the call has been counted; what it drew is the reply, and is named only
+        drawn = len(objects_in(content.get("parts")))
+        left_out[ONLY_NAMED] += drawn
+        return SourceMessage("assistant", or_placeholder([], IMAGE, drawn)) if drawn else None
     elif role == "system" or kind in _CONTEXTS:
         left_out[SYSTEM] += kind in _CONTEXTS or bool(_blocks(content, Counter()))
     elif blocks := or_placeholder(_blocks(content, left_out), FILE, _files(content, metadata, left_out)):

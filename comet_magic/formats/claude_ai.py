@@ -12,6 +12,7 @@ from typing import Any
 from .source import (
     FILE,
     ONLY_NAMED,
+    UNKNOWN,
     LeftOut,
     SourceConversation,
     SourceMessage,
@@ -45,6 +46,7 @@ def _conversation(item: Mapping[str, Any]) -> SourceConversation:
         for message in messages
         if (role := _ROLES.get(str(message.get("sender"))))
     ]
+    left_out[UNKNOWN] += len(messages) - len(made)
     date = seconds_of(item.get("updated_at")) or seconds_of(item.get("created_at"))
     return SourceConversation(str(item.get("name") or ""), made, date, left_out)
 
@@ -53,11 +55,12 @@ def _blocks(message: Mapping[str, Any], left_out: LeftOut) -> list[dict[str, Any
     blocks = objects_in(message.get("content"))
     if not any(block.get("type") != "text" or block.get("text") for block in blocks):
         blocks = [text_block(message.get("text"))]
-    attached = []
+    attached: list[dict[str, Any]] = []
     named = len(objects_in(message.get("files")) or objects_in(message.get("files_v2")))
     for attachment in objects_in(message.get("attachments")):
         if isinstance(text := attachment.get("extracted_content"), str) and text:
-            attached.append(text_block(f"\n\n{attachment.get('file_name') or 'attached'}:\n{text}"))
+            gap = "\n\n" if attached or any(block.get("text") for block in blocks) else ""
+            attached.append(text_block(f"{gap}{attachment.get('file_name') or 'attached'}:\n{text}"))
         else:
             named += 1
     left_out[ONLY_NAMED] += named

@@ -12,6 +12,7 @@ from typing import Any
 from .source import (
     FAILED,
     FILE,
+    IMAGE,
     ONLY_NAMED,
     UNKNOWN,
     LeftOut,
@@ -57,8 +58,9 @@ def _conversation(item: Mapping[str, Any]) -> SourceConversation:
 
 
 def _newest(messages: list[dict[str, Any]]) -> object:
-    """Return the id of the message that was written last and says something."""
+    """Return the id of the reply that was written last and says something; where there is none, of the last message."""
     spoken = [message for message in messages if not message.get("error") and _blocks(message, Counter())]
+    spoken = [message for message in spoken if not message.get("isCreatedByUser")] or spoken
     dated = [(seconds_of(message.get("createdAt")) or 0.0, at) for at, message in enumerate(spoken)]
     return spoken[max(dated)[1]].get("messageId") if dated else None
 
@@ -76,12 +78,16 @@ def _blocks(message: Mapping[str, Any], left_out: LeftOut) -> list[dict[str, Any
     if message.get("error"):
         left_out[FAILED] += 1
         return []
+    parts = objects_in(message.get("content"))
+    drawn = sum(part.get("type") in ("image_file", "image_url") for part in parts)
     named = len(objects_in(message.get("files")))
-    left_out[ONLY_NAMED] += named
-    blocks = [block for part in objects_in(message.get("content")) for block in _part(part, left_out)]
-    if not blocks and isinstance(message.get("text"), str) and message["text"]:
-        blocks = [text_block(message["text"])]
-    return or_placeholder(blocks, FILE, named)
+    left_out[ONLY_NAMED] += named + drawn
+    blocks = [block for part in parts for block in _part(part, left_out)]
+    if isinstance(message.get("text"), str) and not any(block["type"] == "text" for block in blocks):
+        blocks.append(text_block(message["text"]))
+    return or_placeholder(
+        [block for block in blocks if block.get("text") != ""], IMAGE if drawn else FILE, named + drawn
+    )
 
 
 def _part(part: Mapping[str, Any], left_out: LeftOut) -> list[dict[str, Any]]:
@@ -95,10 +101,10 @@ def _part(part: Mapping[str, Any], left_out: LeftOut) -> list[dict[str, Any]]:
             call = mapping_of(part.get("tool_call"))
             call = mapping_of(call.get("function")) or call  # the form of OpenAI's assistants
             given = arguments_of(call["args"] if "args" in call else call.get("arguments"))
-            result = {"type": "tool_result", "content": str(call.get("output") or "")}
+            result = {"type": "tool_result", "content": call.get("output") or ""}
             return [{"type": "tool_use", "name": call.get("name"), "input": given}, result]
         case "image_file" | "image_url":
-            left_out[ONLY_NAMED] += 1
+            pass
         case "error":
             left_out[FAILED] += 1
         case _:

@@ -5,6 +5,7 @@ Source: backend/open_webui/models/chats.py and src/lib/components/chat of Open W
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from html import unescape
@@ -30,13 +31,15 @@ from .source import (
 )
 from .wire import arguments_of, conversation, picture
 
-# A reply has the model's reasoning and its calls in it, as HTML; an example of that in a code block is not meant.
-_PARTS = lazy_pattern(
-    r"(?P<fence>^[ \t]*(?P<mark>`{3,}|~{3,})[^\n]*\n.*?(?:^[ \t]*(?P=mark)[`~]*[ \t]*$|\Z))"
-    r"|<details\b(?P<attributes>[^>]*)>.*?</details>",
+# A reply has the model's reasoning and its calls in it, as HTML; an example of that in code is not meant.
+_TOKEN = lazy_pattern(
+    r"(?P<code>^[ \t]*(?P<fence>`{3,}|~{3,})[^\n]*\n.*?(?:^[ \t]*(?P=fence)[`~]*[ \t]*$|\Z)"
+    r"|(?<!`)(?P<tick>`+)(?!`)[^\n]*?(?<!`)(?P=tick)(?!`))"
+    r"|<details\b(?P<attributes>[^<>]*)>",
     re.S | re.M,
 )
 _ATTRIBUTE = lazy_pattern(r'([\w-]+)="([^"]*)"')
+_END = "</details>"
 
 
 def read(data: object) -> list[SourceConversation]:
@@ -86,20 +89,27 @@ def _plain(message: Mapping[str, Any], left_out: LeftOut) -> dict[str, Any]:
 
 def _without_html(text: str, left_out: LeftOut) -> Iterator[str]:
     """Yield the parts of a reply, without its reasoning, and with its calls as text."""
-    at = 0
-    for part in _PARTS.finditer(text):
-        attributes = {name: unescape(value) for name, value in _ATTRIBUTE.findall(part["attributes"] or "")}
-        yield text[at : part.start()]
-        at = part.end()
-        match attributes.get("type"):
-            case "reasoning":
-                left_out[THINKING] += 1
-                at += len(text[at:]) - len(text[at:].lstrip("\n"))
-            case "tool_calls":
-                use = {"name": attributes.get("name"), "input": arguments_of(attributes.get("arguments"))}
-                result = attributes.get("result")
-                yield f"\n\n{call_text(use, {'content': str(arguments_of(result))} if result else None)}\n\n"
-                at += len(text[at:]) - len(text[at:].lstrip("\n"))
-            case _:
-                yield part[0]
+    at = look_at = 0
+    while (token := _TOKEN.search(text, look_at)) and (token["code"] or text.find(_END, token.end()) >= 0):
+        look_at = token.end()
+        attributes = {name: unescape(value) for name, value in _ATTRIBUTE.findall(token["attributes"] or "")}
+        if token["code"] or attributes.get("type") not in ("reasoning", "tool_calls"):
+            continue
+        yield text[at : token.start()]
+        at = text.find(_END, token.end()) + len(_END)
+        at += len(text[at : at + 2]) - len(text[at : at + 2].lstrip("\n"))
+        look_at = at
+        if attributes["type"] == "reasoning":
+            left_out[THINKING] += 1
+        else:
+            yield f"\n\n{_call(attributes)}\n\n"
     yield text[at:]
+
+
+def _call(attributes: Mapping[str, str]) -> str:
+    given: object = attributes.get("arguments")
+    for _ in range(2):  # it is written as JSON, and often once more
+        given = arguments_of(given) if isinstance(given, str) else given
+    result = arguments_of(attributes.get("result"))
+    text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
+    return call_text({"name": attributes.get("name"), "input": given}, {"content": text} if result != {} else None)

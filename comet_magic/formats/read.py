@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import lzma
 import re
@@ -15,7 +16,6 @@ from typing import Any, NamedTuple
 
 from ..errors import ConfigError
 from ..messages.conversation import Turn
-from ..strict_json import json_or_none
 from ..text import clean, many, one_line
 from . import chatgpt, claude_ai, librechat, open_webui, wire
 from .source import LeftOut, SourceConversation, left_out_line
@@ -95,7 +95,8 @@ def pick_conversations(found: list[FileConversation], pick: int | str, path: Pat
     if len(chosen) == 1:
         return chosen
     if chosen:
-        why = f"{len(chosen):,} are called {wanted!r}"
+        what = "are called" if by_title else "have in their titles"
+        why = f"{len(chosen):,} {what} {wanted!r}"
     elif any(str(conversation.number) == wanted for conversation in found):
         why = f"conversation {wanted} has no question with a reply"
     else:
@@ -114,19 +115,28 @@ def _sources(path: Path) -> Iterator[SourceConversation]:
     """Yield the conversations of a file; of an archive, those of each file in it that has some. Raises: ConfigError."""
     try:
         if not path.is_file():
-            raise _refused(path, "it is a folder" if path.is_dir() else "there is no such file", "name a file")
+            what = (
+                "it is a folder"
+                if path.is_dir()
+                else "it is no plain file"
+                if path.exists()
+                else "there is no such file"
+            )
+            raise _refused(path, what, "name a file")
         if path.stat().st_size >= LARGEST:
             raise _too_large(path)
         if not zipfile.is_zipfile(path):
-            yield from _read(_decoded(path, path.read_bytes()), path)
+            yield from _read(path.read_bytes(), path)
             return
         parts, reason = 0, _refused(path, "there is no JSON in the archive", TAKEN)
-        for text in _zipped(path):
+        for name, data in _zipped(path):
             try:
-                yield from _read(text, path)
+                yield from _read(data, path)
                 parts += 1
-            except ConfigError as error:  # there are other files beside the conversations
-                reason = error
+            except ConfigError as error:
+                if _HOLDS_CONVERSATIONS.fullmatch(name):
+                    raise ConfigError(f"{error.what}, in {clean(name)}", error.hint) from None
+                reason = error  # there are other files beside the conversations
         if not parts:
             raise reason
     except OSError as error:
@@ -137,14 +147,18 @@ def _too_large(path: Path) -> ConfigError:
     return _refused(path, f"it has more than {LARGEST // 10**6} MB", "take the conversation that you want out of it")
 
 
-def _zipped(path: Path) -> Iterator[str]:
+_HOLDS_CONVERSATIONS = re.compile(r"(.*/)?conversations[^/]*\.json")
+
+
+def _zipped(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield names and contents of what may hold conversations: what is called so, else all that is JSON by its name."""
     room = LARGEST
     try:
         with zipfile.ZipFile(path) as archive:
-            for info in sorted(archive.infolist(), key=lambda info: _in_order(info.filename)):
-                name = info.filename
-                if not name.endswith((".json", ".jsonl")) or name.startswith("__MACOSX/"):
-                    continue
+            members = [info for info in archive.infolist() if not info.filename.startswith("__MACOSX/")]
+            named = [info for info in members if _HOLDS_CONVERSATIONS.fullmatch(info.filename)]
+            named = named or [info for info in members if info.filename.endswith((".json", ".jsonl"))]
+            for info in sorted(named, key=lambda info: _in_order(info.filename)):
                 if info.flag_bits & 1:
                     raise _refused(path, "it has a password", "unpack it, and name the file")
                 with archive.open(info) as file:
@@ -152,9 +166,13 @@ def _zipped(path: Path) -> Iterator[str]:
                 room -= len(data)
                 if room <= 0:
                     raise _too_large(path)
-                yield _decoded(path, data)
-    except _DAMAGED as error:
-        raise _refused(path, f"the archive is damaged ({error})", "unpack it, and name the file") from None
+                yield info.filename, data
+    except (*_DAMAGED, OSError) as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: object) -> ConfigError:
+    return _refused(path, f"the archive is damaged ({error})", "unpack it, and name the file; or download it again")
 
 
 def _in_order(name: str) -> list[tuple[int, str]]:
@@ -170,38 +188,50 @@ def _decoded(path: Path, data: bytes) -> str:
         raise _refused(path, f"it is no text in UTF-8 (byte {error.start:,})", TAKEN) from None
 
 
-def _read(text: str, path: Path) -> list[SourceConversation]:
-    """Return the conversations in a text. Raises: ConfigError."""
-    data = _parsed(text, path)
+def _read(data: bytes, path: Path) -> list[SourceConversation]:
+    """Return the conversations in a file's bytes. Raises: ConfigError."""
+    if data.startswith(b"PK\3\4"):
+        raise _damaged(path, "its end is missing")
+    value = _parsed(_decoded(path, data), path)
     for form in FORMS:
-        if found := form(data):
+        if found := form(value):
             return found
     raise _refused(path, "it is none of the files that can be read", TAKEN)
 
 
 def _parsed(text: str, path: Path) -> Any:
     """Return the JSON of a text; of one with a JSON a line, the list of those. Raises: ConfigError."""
-    if (value := json_or_none(text)) is not None:
-        return value
+    with contextlib.suppress(ValueError):
+        return _json(text, path)
     if text.startswith("# ") and "\n## Question\n" in text:
         raise _refused(path, "an export as Markdown is for reading", MARKDOWN_HINT)
     values = []
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
-            if (value := json_or_none(line)) is None:
-                raise _refused(path, f"it is not JSON ({_reason(text if number == 1 else line, number)})", TAKEN)
-            values.append(value)
+            try:
+                values.append(_json(line, path))
+            except ValueError:
+                raise _refused(
+                    path, f"it is not JSON ({_reason(text if number == 1 else line, number)})", TAKEN
+                ) from None
     if not values:
         raise _refused(path, "it is empty", TAKEN)
     return values
+
+
+def _json(text: str, path: Path) -> Any:
+    """Raises: ValueError where it is none, ConfigError where it is nested too deeply."""
+    try:
+        return json.loads(text, parse_constant=lambda name: None)
+    except RecursionError:
+        hint = "LibreChat can export a conversation without nesting its messages"
+        raise _refused(path, "it is nested too deeply", hint) from None
 
 
 def _reason(text: str, line: int) -> str:
     """Return why a text is no JSON, in the parser's words; line: the number of the line that it is, or begins with."""
     try:
         json.loads(text)
-    except RecursionError:
-        return "it is nested too deeply"
     except ValueError as error:
         return str(error) if line == 1 else f"line {line:,}"
-    return "it says null"
+    return f"line {line:,}"

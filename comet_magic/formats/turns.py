@@ -8,6 +8,8 @@ it is becomes text, or is left out and counted.
 from __future__ import annotations
 
 import base64
+import json
+import math
 import re
 import time
 from collections import Counter
@@ -17,8 +19,9 @@ from typing import Any
 
 from ..exchange.cells import IMPORTED
 from ..messages.conversation import Conversation, Turn
-from ..messages.image_size import PDF
+from ..messages.image_size import PDF, media_type
 from ..messages.message import SHOWN_PICTURES, Message
+from ..strict_json import DEEPEST
 from ..text import whole_text
 from .call_text import call_text
 from .source import (
@@ -33,9 +36,12 @@ from .source import (
     LeftOut,
     SourceConversation,
     SourceMessage,
-    objects_in,
+    or_placeholder,
     text_block,
 )
+
+LONGEST_ID = 64  # characters; some make theirs of much more than a number
+LONGEST_TITLE = 500  # characters of a document's title and context
 
 
 def turns_of(source: SourceConversation) -> tuple[tuple[Turn, ...], LeftOut]:
@@ -55,19 +61,21 @@ def _joined(messages: list[SourceMessage]) -> list[SourceMessage]:
     A question behind results stays one of its own.
     """
     joined: list[SourceMessage] = []
+    holds_results = has_text = False  # of the last one
     for role, blocks in messages:
-        former = joined[-1].blocks if joined and joined[-1].role == role else None
-        if former is None or (_has_results(former) and not _has_results(blocks)):
-            joined.append(SourceMessage(role, blocks))
-            continue
+        has_new = _has_results(blocks)
+        if not joined or joined[-1].role != role or (holds_results and not has_new):
+            joined.append(SourceMessage(role, []))
+            holds_results = has_text = False
         first = next((at for at, block in enumerate(blocks) if block["type"] == "text"), None)
-        if first is not None and any(block["type"] == "text" for block in former):
+        if first is not None and has_text:
             blocks = [*blocks[:first], text_block(f"\n\n{blocks[first]['text']}"), *blocks[first + 1 :]]
-        joined[-1] = SourceMessage(role, [*former, *blocks])
-    return [
-        SourceMessage(role, sorted(blocks, key=lambda block: role == "user" and block["type"] != "tool_result"))
-        for role, blocks in joined
-    ]
+        joined[-1].blocks.extend(blocks)
+        holds_results, has_text = holds_results or has_new, has_text or first is not None
+    for message in joined:
+        if message.role == "user":
+            message.blocks.sort(key=lambda block: block["type"] != "tool_result")
+    return joined
 
 
 def _has_results(blocks: list[dict[str, Any]]) -> bool:
@@ -81,10 +89,10 @@ def _paired(messages: list[SourceMessage], left_out: LeftOut) -> list[SourceMess
     """Return the messages with each call paired with its result, by an id of its own; other calls become text."""
     taken = set[str]()
     made: list[SourceMessage] = []
-    for at, message in enumerate(messages):
+    for at, (message, goes_on) in enumerate(zip(messages, _goes_on(messages), strict=True)):
         if message.role == "assistant":
             following = messages[at + 1].blocks if at + 1 < len(messages) else []
-            made.append(_with_calls(message.blocks, following, taken, left_out, _goes_on(messages, at)))
+            made.append(_with_calls(message.blocks, following, taken, left_out, goes_on))
             continue
         if not _has_results(message.blocks):
             taken.clear()  # the next turn; ids of other turns are told apart where a request is made
@@ -120,7 +128,9 @@ def _with_calls(
                 writing.add_call(call_text(block, result))
                 if result is not None:
                     result[WRITTEN] = True
-        elif block["type"] != "tool_result":
+        elif block["type"] == "tool_result":
+            writing.leave_gap()
+        else:
             writing.add(block)
     left_out[RESULT] += len(own)
     return SourceMessage("assistant", writing.blocks)
@@ -139,20 +149,22 @@ def _without_others(blocks: list[dict[str, Any]], left_out: LeftOut) -> list[dic
 
 def _unused(key: str | None, taken: set[str]) -> str:
     """Return the id, or another one where a call before has it."""
-    if not key or key in taken:
-        key = next(one for number in count(1) if (one := f"call_{number}") not in taken)
+    if not key or len(key) > LONGEST_ID or key in taken:
+        key = next(one for number in count(len(taken) + 1) if (one := f"call_{number}") not in taken)
     taken.add(key)
     return key
 
 
-def _goes_on(messages: list[SourceMessage], at: int) -> bool:
-    """Return whether a reply with text follows the results of this message's calls, in the same turn."""
-    for message in messages[at + 1 :]:
-        if message.role == "assistant" and _text(message.blocks).strip():
-            return True
-        if message.role == "user" and not _has_results(message.blocks):
-            return False
-    return False
+def _goes_on(messages: list[SourceMessage]) -> list[bool]:
+    """Return for each message whether a reply with text follows it in the same turn."""
+    follows, answers = False, list[bool]()
+    for message in reversed(messages):
+        answers.append(follows)
+        if message.role == "assistant":
+            follows = follows or bool(_text(message.blocks).strip())
+        elif not _has_results(message.blocks):
+            follows = False
+    return answers[::-1]
 
 
 def _take_result(use: Mapping[str, Any], results: list[dict[str, Any]]) -> dict[str, Any] | None:
@@ -166,29 +178,27 @@ def _take_result(use: Mapping[str, Any], results: list[dict[str, Any]]) -> dict[
 
 
 class _Writing:
-    """The blocks of a reply, in which a call that is text is a paragraph of the text around it."""
+    """The blocks of a message, in which texts are paragraphs where something between them is gone, or was a call."""
 
     def __init__(self) -> None:
         self.blocks: list[dict[str, Any]] = []
-        self._is_behind_call = False
+        self._is_behind_gap = False
 
     def add(self, block: dict[str, Any]) -> None:
-        if self._is_behind_call and block["type"] == "text":
-            self._add_paragraph(block["text"])
+        if self._is_behind_gap and block["type"] == "text" and self.blocks and self.blocks[-1]["type"] == "text":
+            before = self.blocks[-1]["text"].rstrip("\n")
+            self.blocks[-1] = text_block("\n\n".join([before, block["text"].strip("\n")]))
         else:
             self.blocks.append(block)
-        self._is_behind_call = False
+        self._is_behind_gap = False
 
     def add_call(self, text: str) -> None:
-        if self.blocks and self.blocks[-1]["type"] == "text":
-            self._add_paragraph(text)
-        else:
-            self.blocks.append(text_block(text))
-        self._is_behind_call = True
+        self.leave_gap()
+        self.add(text_block(text))
+        self.leave_gap()
 
-    def _add_paragraph(self, text: str) -> None:
-        before = self.blocks[-1]["text"].rstrip("\n")
-        self.blocks[-1] = text_block("\n\n".join([before, text.strip("\n")]))
+    def leave_gap(self) -> None:
+        self._is_behind_gap = True
 
 
 def _without_blank(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -254,7 +264,22 @@ def _text(blocks: list[dict[str, Any]]) -> str:
 
 def _cleaned(role: str, blocks: list[dict[str, Any]], left_out: LeftOut) -> list[dict[str, Any]]:
     """Return the blocks that the API takes in a message of that role, each with its own fields alone."""
-    return _without_blank([made for block in blocks if (made := _block(role, block, left_out))])
+    writing = _Writing()
+    for block in blocks:
+        if made := _block(role, block, left_out):
+            writing.add(made)
+        elif block.get("type") not in ("text", None):
+            writing.leave_gap()
+    named = [block for block in blocks if block.get("type") in ATTACHED and not _is_by_address(block)]
+    return or_placeholder(_without_blank(writing.blocks), IMAGE, len(named) if role == "user" else 0)
+
+
+ATTACHED = ("image", "document")
+
+
+def _is_by_address(block: Mapping[str, Any]) -> bool:
+    source = block.get("source")
+    return isinstance(source, dict) and "url" in source
 
 
 def _block(role: str, block: Mapping[str, Any], left_out: LeftOut) -> dict[str, Any] | None:
@@ -262,7 +287,7 @@ def _block(role: str, block: Mapping[str, Any], left_out: LeftOut) -> dict[str, 
     if kind == "text" or (kind is None and "text" in block):
         text = block.get("text")
         return text_block(whole_text(text)) if isinstance(text, str) and text else None
-    if kind in ("image", "document") and role == "user":
+    if kind in ATTACHED and role == "user":
         return _attached(block, left_out)
     if kind == "tool_use" and role == "assistant":
         name, key = block.get("name"), block.get("id")
@@ -279,52 +304,78 @@ def _block(role: str, block: Mapping[str, Any], left_out: LeftOut) -> dict[str, 
             return {"type": kind, "data": block["data"]}
         left_out[THINKING] += 1
         return None
-    if isinstance(block.get("text"), str) and block["text"].strip():  # such as what a search has found
-        return text_block(whole_text(block["text"]))
-    left_out[ONLY_NAMED if kind in ("image", "document") else UNKNOWN] += 1
+    texts = [text for name in ("title", "url", "text") if isinstance(text := block.get(name), str) and text.strip()]
+    if texts:  # such as what a search has found
+        return text_block(whole_text("\n".join(texts)))
+    left_out[ONLY_NAMED if kind in ATTACHED else UNKNOWN] += 1
     return None
 
 
-def _plain(value: Any) -> Any:
-    """Return a value as JSON can say it to everybody: whole characters, no NaN, not too deep."""
+def _plain(value: Any, room: int = DEEPEST) -> Any:
+    """Return a value as JSON can say it to everybody: whole characters, finite numbers, not too deep."""
     if isinstance(value, str):
         return whole_text(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict | list) and not room:
+        return None
     if isinstance(value, dict):
-        return {whole_text(str(name)): _plain(part) for name, part in value.items()}
-    return [_plain(part) for part in value] if isinstance(value, list) else value
+        return {whole_text(str(name)): _plain(part, room - 1) for name, part in value.items()}
+    return [_plain(part, room - 1) for part in value] if isinstance(value, list) else value
 
 
 def _attached(block: Mapping[str, Any], left_out: LeftOut) -> dict[str, Any] | None:
     """Return a picture or a document that is in the file; one by its address would be fetched by the endpoint."""
     kind, source = block["type"], block.get("source")
     source = source if isinstance(source, dict) else {}
-    media, data = source.get("media_type"), source.get("data")
-    if kind == "document" and source.get("type") == "text" and isinstance(data, str):
-        title = block.get("title")
-        return text_block(whole_text(f"{title}:\n{data}\n" if isinstance(title, str) and title else f"{data}\n"))
+    data, titles = source.get("data"), _titles(block)
+    if kind == "document" and source.get("type") in ("text", "content"):
+        text = data if isinstance(data, str) else _text_of(source.get("content"))
+        return text_block(whole_text(f"{titles['title']}:\n{text}\n" if "title" in titles else f"{text}\n"))
     if source.get("type") != "base64":
         left_out[BY_ADDRESS if "url" in source else ONLY_NAMED] += 1
         return None
-    if media not in (SHOWN_PICTURES if kind == "image" else (PDF,)) or not _is_base64(data):
+    # What its first bytes say: programs mistake one kind of picture for another, and the API does not.
+    media = _media_type(data)
+    if media not in (SHOWN_PICTURES if kind == "image" else (PDF,)):
         left_out[UNKNOWN] += 1
         return None
     made = {"type": kind, "source": {"type": "base64", "media_type": media, "data": data}}
-    titles = {name: block[name] for name in ("title", "context") if isinstance(block.get(name), str)}
     return {**made, **titles} if kind == "document" else made
 
 
-def _is_base64(data: object) -> bool:
+def _titles(block: Mapping[str, Any]) -> dict[str, str]:
+    texts = {name: whole_text(text) for name in ("title", "context") if isinstance(text := block.get(name), str)}
+    return {name: text[:LONGEST_TITLE] for name, text in texts.items() if text.strip()}
+
+
+def _media_type(data: object) -> str | None:
+    """Return what a text in base64 holds, by its first bytes; None where it is none, or of an unknown kind."""
     try:
-        return isinstance(data, str) and bool(base64.b64decode(data, validate=True))
+        return media_type(base64.b64decode(data, validate=True)) if isinstance(data, str) else None
     except ValueError:
-        return False
+        return None
 
 
 def _result(block: Mapping[str, Any], left_out: LeftOut) -> dict[str, Any]:
     content, key = block.get("content"), block.get("tool_use_id")
-    if isinstance(content, list):
-        parts = [part for part in objects_in(content) if part.get("type") != "tool_result"]
-        content = _cleaned("user", parts, left_out) or (IMAGE if any(p.get("type") == "image" for p in parts) else "")
-    content = whole_text(content) if isinstance(content, str) else content if isinstance(content, list) else ""
-    made = {"type": "tool_result", "tool_use_id": key if isinstance(key, str) and key else None, "content": content}
-    return {**made, "is_error": True} if block.get("is_error") is True else made
+    made: Any = ""
+    if isinstance(content, list) and content and all(isinstance(part, dict) for part in content):
+        parts = [part for part in content if part.get("type") != "tool_result"]
+        made = _cleaned("user", parts, left_out) or (IMAGE if any(map(_is_by_address, parts)) else "")
+    elif isinstance(content, str):
+        made = whole_text(content)
+    elif content:
+        made = _text_of(content)
+    result = {"type": "tool_result", "tool_use_id": key if isinstance(key, str) and key else None, "content": made}
+    return {**result, "is_error": True} if block.get("is_error") is True else result
+
+
+def _text_of(value: object) -> str:
+    """Return a text, the texts of a list, or any other value as JSON."""
+    if isinstance(value, str):
+        return whole_text(value)
+    if isinstance(value, list):
+        texts = [part.get("text") if isinstance(part, dict) and "text" in part else part for part in value]
+        return "\n".join(map(_text_of, texts))
+    return json.dumps(_plain(value), ensure_ascii=False)

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..messages.conversation import Conversation
+from ..strict_json import json_or_none
 from ..text import lazy_pattern
 from .source import (
     FILE,
@@ -33,12 +34,12 @@ from .source import (
 )
 
 _ROLES = ("user", "assistant", "system", "developer", "tool", "function")
-_DATA_ADDRESS = lazy_pattern(r"data:([\w.+-]+/[\w.+-]+);base64,(.*)", re.S)
+_DATA_ADDRESS = lazy_pattern(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w.+=-]+)*;base64,(.*)", re.S)
 
 
 def read(data: object) -> list[SourceConversation]:
     items = items_of(data)
-    if items and all(map(_is_message, items)):
+    if any(map(_is_message, items)):
         return [conversation("", items, None)]
     if not any(map(_is_conversation, items)):
         return []
@@ -81,9 +82,16 @@ def _message(raw: Mapping[str, Any], left_out: LeftOut) -> SourceMessage | None:
     if role not in ("user", "assistant"):
         left_out[UNKNOWN] += 1
         return None
-    left_out[THINKING] += isinstance(raw.get("reasoning_content"), str) and bool(raw["reasoning_content"])
-    blocks = _blocks(content) or [text_block(raw.get("refusal") or mapping_of(raw.get("audio")).get("transcript"))]
-    blocks += [_call(call.get("function"), call.get("id")) for call in objects_in(raw.get("tool_calls"))]
+    left_out[THINKING] += any(
+        isinstance(raw.get(name), str) and raw[name] for name in ("reasoning_content", "reasoning")
+    )
+    blocks = (
+        _blocks(content) or _blocks(raw.get("parts")) or [text_block(mapping_of(raw.get("audio")).get("transcript"))]
+    )
+    blocks += _blocks(raw.get("refusal"))
+    blocks += [
+        _call(call.get("function") or call.get("custom"), call.get("id")) for call in objects_in(raw.get("tool_calls"))
+    ]
     if isinstance(raw.get("function_call"), dict):  # the older form, whose result names the function
         blocks.append(_call(raw["function_call"], raw["function_call"].get("name")))
     files = raw.get("files")  # of gptme's: their paths
@@ -96,13 +104,18 @@ def _blocks(content: object) -> list[dict[str, Any]]:
     """Return the blocks of a content, which is a text, or parts of either API."""
     if isinstance(content, str):
         return [text_block(content)] if content else []
-    return [_block(part) for part in objects_in(content)]
+    parts = [content] if isinstance(content, dict) else content if isinstance(content, list) else []
+    return [
+        text_block(part) if isinstance(part, str) else _block(part) for part in parts if isinstance(part, str | dict)
+    ]
 
 
 def _block(part: dict[str, Any]) -> dict[str, Any]:
     """Return a part of OpenAI's as a block of the Messages API; a block as it is."""
     if part.get("type") in ("input_text", "output_text", "refusal"):
         return text_block(part.get("text") or part.get("refusal"))
+    if part.get("type") == "file" and (data := _DATA_ADDRESS.match(str(mapping_of(part.get("file")).get("file_data")))):
+        return {"type": "document", "source": {"type": "base64", "media_type": data[1], "data": data[2].strip()}}
     if part.get("type") not in ("image_url", "input_image") and not (part.get("type") == "image" and "image" in part):
         return part
     address = part.get("image_url") or part.get("image")
@@ -118,22 +131,16 @@ def picture(address: object) -> dict[str, Any]:
 
 def _call(function: object, key: object) -> dict[str, Any]:
     function = function if isinstance(function, dict) else {}
-    return {
-        "type": "tool_use",
-        "id": key,
-        "name": function.get("name"),
-        "input": arguments_of(function.get("arguments")),
-    }
+    given = function["input"] if "input" in function else arguments_of(function.get("arguments"))
+    return {"type": "tool_use", "id": key, "name": function.get("name"), "input": given}
 
 
 def arguments_of(given: object) -> object:
     """Return arguments that are JSON text as what they say; where that is no JSON, as the text that they are."""
     if not isinstance(given, str):
         return given if given is not None else {}
-    try:
-        return json.loads(given, parse_constant=lambda name: None) if given.strip() else {}
-    except (ValueError, RecursionError):
-        return given
+    value = json_or_none(given)
+    return value if value is not None else given if given.strip() not in ("", "null") else {}
 
 
 def to_lines(conversation: Conversation) -> str:

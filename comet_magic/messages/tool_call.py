@@ -60,7 +60,10 @@ class ToolCall(NamedTuple):
         """The arguments, a line each; texts as they stand."""
         if not isinstance(self.arguments, Mapping):
             return str(self.arguments)
-        texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in self.arguments.items()}
+        texts = {
+            name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            for name, value in self.arguments.items()
+        }
         return "\n".join(f"{name} = {text}" for name, text in texts.items())
 
     @property

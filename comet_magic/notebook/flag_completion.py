@@ -37,16 +37,16 @@ def line_completions(before: list[str], word: str, magics: CometMagics) -> list[
     if before[0] in parsers:
         actions = parsers[before[0]]()._option_string_actions
     flag, has_value, value = word.partition("=")
+    if has_value and flag in actions and flag in _QUOTED:
+        return [f"{flag}={candidate}" for candidate in _quoted_values(flag, value, magics)]
     if has_value and flag in actions:
         return [f"{flag}={candidate}" for candidate in _starting(value, _values(flag, magics))]
     if before in (["%comet_resume"], ["%comet_jobs", "--drop"]) and not word.startswith("-"):
         return _starting(word, _jobs(magics))
     flag = before[-1]
     takes_value = getattr(actions.get(flag), "nargs", 0) is None
-    if takes_value and flag in ("--export", "--import"):
-        return _files(word)
-    if takes_value and flag in ("-c", "--chat"):
-        return [name for name in _values(flag, magics) if name.lstrip("'\"").startswith(word.lstrip("'\""))]
+    if takes_value and flag in _QUOTED:
+        return _quoted_values(flag, word, magics)
     if takes_value and not word.startswith("-"):
         if flag in ("-m", "--model") and before[0] in KINDS:
             return _starting(word, _models(KINDS[before[0]], magics))
@@ -94,7 +94,24 @@ def _files(word: str) -> list[str]:
         return []
     hides = not start[len(shown) :].startswith(".")
     names = [f"{shown}{path.name}{'/' * path.is_dir()}" for path in paths if not (hides and path.name.startswith("."))]
-    return [name if shlex.quote(name) == name or name.startswith("~") else f'"{name}' for name in names]
+    return list(map(_in_quotes, names))
+
+
+_QUOTED = ("--export", "--import", "-c", "--chat")  # their values may have spaces
+
+
+def _quoted_values(flag: str, word: str, magics: CometMagics) -> list[str]:
+    """Return what may stand behind one of these flags, in quotes where it needs them; the word may have begun one."""
+    if flag in ("--export", "--import"):
+        return _files(word)
+    return [name for name in _values(flag, magics) if name.lstrip("'\"").startswith(word.lstrip("'\""))]
+
+
+def _in_quotes(name: str) -> str:
+    """Return a path with a quote before it, where it has a sign that would end the word; the quote stays open."""
+    if re.fullmatch(r"[\w@%+=:,./~-]*", name):
+        return name
+    return f"'{name}" if '"' in name else f'"{name}'
 
 
 def _is_tool(value: object) -> bool:

@@ -127,7 +127,7 @@ def _to_pick_from(found: Sequence[FileConversation], path: str) -> Table:
             one.title,
             str(len(one.turns)),
             time.strftime("%Y-%m-%d", time.localtime(one.date)).replace("-", "\u2011") if one.date else "",
-            left_out_line(one.left_out).removeprefix("left out: "),
+            left_out_line(one.left_out).removeprefix("left out: ") or ("" if one.turns else "no question with a reply"),
         )
         for one in found
     ]

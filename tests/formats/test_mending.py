@@ -347,3 +347,157 @@ def test_obsidian_hides_and_runs_nothing(tmp_path: Path, reply: str, shown: str)
 def test_pictures_stand_in_the_markdown(tmp_path: Path) -> None:
     keep("talk", ([{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}}], "A cat."))
     assert "## Question\n\n⟨image⟩\n" in conversations.export(tmp_path / "talk.md", name="talk").read_text("utf-8")
+
+
+# ---- what the second round of readers tried
+
+JPEG = base64.b64encode(b"\xff\xd8\xff\xe0" + b"\0" * 60).decode()
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [USER, said("assistant", use("t", "f", {"x": 1e999})), said("user", gives("t")), REPLY],
+        [USER, said("assistant", use("x" * 256)), said("user", gives("x" * 256)), REPLY],
+        [said("user", "x", {"type": "document", "title": "t\ud800" + "x" * 600, "context": " ", "source": {"type": "base64", "media_type": "application/pdf", "data": base64.b64encode(b"%PDF-1.7").decode()}}), REPLY],
+        [USER, said("assistant", use("t")), said("user", gives("t", ["LOST1", "LOST2"])), REPLY],
+        [USER, said("assistant", use("t")), said("user", gives("t", {"x": "LOST"})), REPLY],
+        [{"role": "user", "content": {"type": "text", "text": "Hello"}}, {"role": "assistant", "content": ["Hello", "there"]}],
+        [USER, {"role": "assistant", "content": None, "tool_calls": [{"id": "a", "type": "custom", "custom": {"name": "sql", "input": "SELECT 1"}}]}, {"role": "tool", "tool_call_id": "a", "content": "1"}, REPLY],
+    ],
+)  # fmt: skip
+def test_more_that_is_imported_can_be_sent(sent: Callable[[Any], list[dict[str, Any]]], messages: Any) -> None:
+    before = json.dumps(sent(messages), allow_nan=False)
+    assert "\\ud800" not in before
+    for word in ("LOST1", "LOST2", "LOST", "Hello", "there", "SELECT 1"):
+        assert word in before or word not in json.dumps(messages)
+
+
+def test_pictures_are_what_their_bytes_say(sent: Callable[[Any], list[dict[str, Any]]]) -> None:
+    def address(media: str, data: str) -> dict[str, Any]:
+        return {"type": "image_url", "image_url": {"url": f"data:{media};base64,{data}"}}
+
+    svg = base64.b64encode(b"<svg></svg>").decode()
+    pictures = [
+        address("image/png", JPEG),
+        address("image/jpg", JPEG),
+        address("image/png;charset=utf-8", PNG),
+        address("image/png", svg),
+    ]
+    (question, _) = sent([said("user", "These?", *pictures), REPLY])
+    kinds = [block["source"]["media_type"] for block in question["content"] if block["type"] == "image"]
+    assert kinds == ["image/jpeg", "image/jpeg", "image/png"]
+
+
+@pytest.mark.parametrize(
+    ("data", "expected", "missing"),
+    [
+        ([USER, said("assistant", "I look.", {"type": "thinking", "thinking": "Hm."}, "Found it.")], [("What is it?", "I look.\n\nFound it.")], "1 thinking block"),
+        ([said("user", {"type": "image", "source": {"type": "file", "file_id": "f"}}), REPLY], [("⟨image⟩", "Twelve.")], "1 attachment that the file only names"),
+        ([{"type": "meta"}, USER, REPLY], [("What is it?", "Twelve.")], "1 part of an unknown kind"),
+        ([USER, {**REPLY, "refusal": "Not more."}], [("What is it?", "Twelve.Not more.")], ""),
+        ([{"role": "user", "content": "", "parts": [{"type": "text", "text": "Q"}]}, REPLY], [("Q", "Twelve.")], ""),
+        ([{**CLAUDE_AI, "chat_messages": [{"sender": "human", "text": "", "attachments": [{"file_name": "p.txt", "extracted_content": "PASTED"}]}, {"sender": "assistant", "text": "A"}, {"sender": "robot", "text": "?"}]}],
+         [("p.txt:\nPASTED", "A")], "1 part of an unknown kind"),
+        ([chatgpt(node("u", "root", "user", "Draw a cat"), node("c", "u", "assistant", {"content_type": "code", "text": "draw"}, recipient="dalle"), node("t", "c", "tool", {"parts": [{"content_type": "image_asset_pointer"}]}),
+                  node("u2", "t", "user", "Nice"), node("a2", "u2", "assistant", "Thanks."))],
+         [("Draw a cat", "⟨image⟩"), ("Nice", "Thanks.")], "1 attachment that the file only names, 1 tool call"),
+        ({**LIBRECHAT, "messages": [{"messageId": "1", "isCreatedByUser": True, "text": "Q"}, {"messageId": "2", "parentMessageId": "1", "isCreatedByUser": False, "text": "A", "content": [{"type": "think", "think": "Hm."}]}]},
+         [("Q", "A")], "1 thinking block"),
+        ({**LIBRECHAT, "messages": [{"messageId": "1", "isCreatedByUser": True, "text": "Q", "createdAt": "2026-01-01T00:00:00Z"}, {"messageId": "2", "parentMessageId": "1", "isCreatedByUser": False, "text": "A", "createdAt": "2026-01-01T00:00:01Z"},
+                                   {"messageId": "3", "isCreatedByUser": True, "text": "Q edited", "createdAt": "2026-01-01T00:00:02Z"}]},
+         [("Q", "A")], "1 message of another branch"),
+    ],
+)  # fmt: skip
+def test_more_is_not_left_out_in_silence(
+    tmp_path: Path, data: Any, expected: list[tuple[str, str]], missing: str
+) -> None:
+    (one,) = found(tmp_path, data)
+    assert talk(one) == expected
+    assert left_out_line(one.left_out).removeprefix("left out: ") == missing
+
+
+def test_examples_of_html_in_a_reply_stay(tmp_path: Path) -> None:
+    chat = json.loads(json.dumps(OPEN_WEBUI))
+    message = chat["chat"]["history"]["messages"]["a1"]
+    for text in (
+        'Use `<details type="reasoning">` and close with `</details>` please.',
+        "<details " * 20_000,
+        '<details type="x">' * 4_000,
+    ):
+        message["content"] = text
+        (one,) = found(tmp_path, [chat])
+        assert one.turns[0].reply == text
+    twice = json.dumps(json.dumps({"item": "é"})).replace('"', "&quot;")
+    message["content"] = (
+        f'<details type="tool_calls" name="stock" arguments="{twice}" result="&quot;12&quot;">\n</details>\nSo.'
+    )
+    (one,) = found(tmp_path, [chat])
+    assert one.turns[0].reply == "> stock(item='é') → 12\n\nSo."
+
+
+def test_archives_with_uploads_and_halves(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "uploads.zip", "w") as archive:
+        archive.writestr("conversations.json", json.dumps([CHATGPT]))
+        archive.writestr("file-1.json", b'{"\xe9": 1}')
+        archive.writestr("train.jsonl", json.dumps({"messages": [USER, REPLY]}))
+    assert [one.title for one in conversations.read(tmp_path / "uploads.zip")] == ["eda"]
+    with zipfile.ZipFile(tmp_path / "cut.zip", "w") as archive:
+        archive.writestr("conversations-000.json", json.dumps([CHATGPT])[:-9])
+        archive.writestr("conversations-001.json", json.dumps([CHATGPT]))
+    with pytest.raises(ConfigError, match=r"it is not JSON .*, in conversations-000\.json"):
+        conversations.read(tmp_path / "cut.zip")
+    (tmp_path / "half.zip").write_bytes((tmp_path / "uploads.zip").read_bytes()[:200])
+    with pytest.raises(ConfigError, match="the archive is damaged"):
+        conversations.read(tmp_path / "half.zip")
+
+
+def test_large_conversations_are_read(tmp_path: Path) -> None:
+    steps = [
+        message
+        for at in range(10_000)
+        for message in (said("assistant", use("same")), said("user", gives("same", f"r{at}")))
+    ]
+    (one,) = found(tmp_path, [USER, *steps, REPLY])
+    assert len(one.turns[0].messages) == 20_002
+    (one,) = found(tmp_path, [USER] * 20_000 + [REPLY] * 20_000)
+    assert len(one.turns[0].question.split("\n\n")) == 20_000
+    same = [{**CHATGPT, "title": "New chat"}] * 3_000
+    (tmp_path / "many.json").write_text(json.dumps(same))
+    made = conversations.load(tmp_path / "many.json", "all", pick="all")
+    assert [one.name for one in made[:3]] == ["all/New chat", "all/New chat (2)", "all/New chat (3)"]
+    assert len({one.name for one in made}) == 3_000
+
+
+def test_paths_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep("talk", ("Q", "A"))
+    (tmp_path / "d").mkdir()
+    for name, why in (
+        ("d", "is a folder"),
+        ("no/x.md", "No such file"),
+        ("a\0b.md", "null"),
+        ("a\ud800.md", "encode|surrogate"),
+    ):
+        with pytest.raises(ConfigError, match=why):
+            conversations.export(f"{tmp_path}/{name}", name="talk", overwrite=True)
+    path = conversations.export(tmp_path / "old.md", name="talk")
+    before = path.read_text()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(ConfigError, match="No space left on device"):
+        conversations.export(path, name="talk", overwrite=True)
+    assert path.read_text() == before
+    assert not list(tmp_path.glob("*.part")) + list(tmp_path.glob(".*"))
+
+
+def test_only_what_has_turns_is_kept(tmp_path: Path) -> None:
+    both = found(tmp_path, [CHATGPT, chatgpt(title="empty")])
+    assert [one.name for one in conversations.keep(both, "a", is_prefix=True)] == ["a/eda"]
+    with pytest.raises(ConfigError, match="there are 2 conversations with turns"):
+        conversations.keep([both[0]] * 2, "b")
+    with pytest.raises(ConfigError, match="there is no conversation with turns"):
+        conversations.keep(both[1:], "b")
+    assert conversations.names() == ["a/eda"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -224,12 +225,16 @@ def test_paths_and_names_with_spaces(shell: Any, nobody_home: Any) -> None:
         '[{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]'
     )
     (nobody_home / "exports" / ".hidden.json").write_text("")
+    (nobody_home / 'q"x.json').write_text("")
+    Path("~/my talk.json").expanduser().write_text("")
     conversations.load(nobody_home / "exports" / "my talk.json", "all/Trip to Bergen")
     magics = shell.magics_manager.registry["CometMagics"]
     for before, word, offered in (
         (["%claude_history", "--import"], "exp", ["exports/"]), (["%claude_history", "--import"], "exports/", ['"exports/my talk.json']),
         (["%claude_history", "--import"], '"exports/my', ['"exports/my talk.json']), (["%claude_history", "--import"], "exports/.h", ["exports/.hidden.json"]),
         (["%claude_history", "--export"], "nothing/x", []), (["%claude_history", "-c"], "al", ["'all/Trip to Bergen'"]),
+        (["%claude_history"], "--import=exp", ["--import=exports/"]), (["%claude_history"], "--chat=al", ["--chat='all/Trip to Bergen'"]),
+        (["%claude_history", "--import"], "~/my", ['"~/my talk.json']), (["%claude_history", "--import"], "q", ["'q\"x.json"]),
         (["%claude_history", "-c"], '"all/Tr', ["'all/Trip to Bergen'"]), (["%%claude", "-c"], "x", []),
     ):  # fmt: skip
         assert line_completions(before, word, magics) == offered, word
