@@ -129,6 +129,16 @@ def _forms(secret: str) -> set[str]:
 NO_SECRETS = Secrets({})
 
 
+EDGE = 1000  # characters; a secret that a cut went through is hardly longer
+
+
+def hidden_beginning(text: str, characters: int, hide: Callable[[str], str]) -> str:
+    """Return the beginning of a text without secrets, which are taken out before it is cut."""
+    seen = 2 * characters + 2 * EDGE
+    hidden = hide(text[:seen])
+    return (hidden if len(text) <= seen else hidden[:-EDGE])[:characters]
+
+
 class Redactor:
     """Takes secrets out of texts: known ones, and what is shaped like a credential.
 

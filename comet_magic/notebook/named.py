@@ -28,7 +28,7 @@ def named(flag: str, text: str, scope: Mapping[str, Any], hint: str) -> Any:
 
 def tools_named(text: str, namespace: Mapping[str, Any], tables: Mapping[str, Any], limit_s: float) -> dict[str, Tool]:
     """Return the tools that `f,g` names. Raises: ConfigError, naming the nearest."""
-    hint = "--tools takes functions and tools, as in --tools f,g"
+    hint = "--tools takes functions and tools, as in --tools f,g; in quotes what is more than a name: \"shop['stock']\""
     functions = named(f"--tools {text}", f"({text},)", {"query": query, **namespace}, hint)
     parts = ast.parse(f"({text},)", mode="eval").body
     assert isinstance(parts, ast.Tuple)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -49,7 +50,7 @@ def tool(function: Any = None, *, safe: bool = False) -> Any:
         if isinstance(function, list):
             raise ConfigError("a list of tools is not safe as a whole", "mark each: tool(safe=True)(shop['stock'])")
         # A copy of a library's tool has its attributes, too, and may run another function.
-        mark = id(function) if safe and library_of(function) else safe
+        mark = weakref.ref(function) if safe and library_of(function) else safe
         try:
             setattr(function, SAFE, mark)
         except (AttributeError, ValueError):  # a model of pydantic's has no other attributes than its fields
@@ -82,12 +83,19 @@ class Tool:
         return {"name": self.name, **_hidden({**described, "input_schema": self.schema.json}, hide)}
 
 
+_TO_THE_LETTER = ("enum", "const", "required", "pattern", "format", "type", "$ref")
+
+
 def _hidden(value: Any, hide: Callable[[str], str]) -> Any:
+    """Return a schema without secrets. Of words that mean what they say, known ones alone are taken out."""
     if isinstance(value, str):
         return hide(value)
     if isinstance(value, list):
         return [_hidden(part, hide) for part in value]
-    return {name: _hidden(part, hide) for name, part in value.items()} if isinstance(value, dict) else value
+    if not isinstance(value, dict):
+        return value
+    known = getattr(hide, "known", hide)
+    return {name: _hidden(part, known if name in _TO_THE_LETTER else hide) for name, part in value.items()}
 
 
 def tools_of(
@@ -175,7 +183,7 @@ def _of_server(tool: ServerTool, limit_s: float) -> Tool:
 
 def _is_safe(function: Any) -> bool:
     mark = getattr(function, SAFE, False)
-    return mark is True or mark == id(function)
+    return mark is True or (isinstance(mark, weakref.ref) and mark() is function)
 
 
 def _async(name: str) -> ConfigError:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .._version import VERSION
+from ..redaction import hidden_beginning
 from ..strict_json import json_or_none
 from ..text import clean, one_line, whole_text
 from .server_process import ServerProcess
@@ -53,7 +54,7 @@ class Connection:
         self._open: dict[str, _Answer] = {}
         self._has_ended = False
         self._process = ServerProcess(command, environment, folder)
-        self._process.listen(self._read, self._ended)
+        self._process.listen(self._read, self._ended, hide)
 
     @property
     def is_running(self) -> bool:
@@ -71,7 +72,11 @@ class Connection:
     @property
     def final_words(self) -> str:
         """What it wrote on its standard error right before its end, on one line; "" if nothing."""
-        return self.hide(" / ".join(self._process.final_lines))[-LONGEST_FINAL:]
+        every = "\n".join(self._process.stderr_lines)
+        hidden = self.hide(every)
+        # Where a secret of several lines is hidden, the lines are no longer those that were written last.
+        lines = self._process.final_lines if hidden == every else hidden.split("\n")[-3:]
+        return " / ".join(lines)[-LONGEST_FINAL:]
 
     def end(self) -> None:
         self._process.end()
@@ -96,7 +101,7 @@ class Connection:
     def tools(self, seconds: float) -> list[dict[str, Any]]:
         """Return the tools that the server offers now, as it describes them. Raises: ServerFailed, TimedOut.
 
-        Of more than `MOST_TOOLS` it returns one more than that.
+        Where there are more than are read, the last one is empty.
         """
         deadline, tools, cursor = time.monotonic() + seconds, list[dict[str, Any]](), ""
         seen = set[str]()
@@ -108,7 +113,9 @@ class Connection:
             cursor = str(page.get("nextCursor") or "")
             if not cursor or cursor in seen:
                 break
-        return tools[: MOST_TOOLS + 1]
+        else:
+            return [*tools[:MOST_TOOLS], {}]
+        return tools if len(tools) <= MOST_TOOLS else [*tools[:MOST_TOOLS], {}]
 
     def call(self, name: str, arguments: Mapping[str, Any], seconds: float) -> Mapping[str, Any]:
         """Return the result of a call as it came. Raises: ServerFailed, TimedOut."""
@@ -123,7 +130,7 @@ class Connection:
     def failure(self, said: object) -> ServerFailed:
         """Return the error that says what the server says."""
         text = clean(whole_text(str(said or ""))) or "it failed, and did not say why"
-        return ServerFailed(self.hide(text[: 2 * LONGEST_ERROR])[:LONGEST_ERROR])
+        return ServerFailed(hidden_beginning(text, LONGEST_ERROR, self.hide))
 
     # ---- JSON-RPC
 
@@ -171,6 +178,8 @@ class Connection:
     def _read(self, line: bytes) -> None:
         line = line.removeprefix(codecs.BOM_UTF8).strip()
         message = json_or_none(line) if line[:1] in (b"{", b"[") else None  # programs print banners, too
+        if message is None and line[:1] == b"{" and b'"jsonrpc"' in line:
+            message = {"id": None, "error": {"message": "its answer cannot be read"}}
         for one in message if isinstance(message, list) else [message]:
             if isinstance(one, dict):
                 self._take(one)
@@ -178,7 +187,9 @@ class Connection:
     def _take(self, message: dict[str, Any]) -> None:
         key, method = message.get("id"), message.get("method")
         if method is None:
-            answer = self._open.get(str(key))
+            waiting = list(self._open.values())
+            # An answer to what could not be read has no id; of one request that is open, it is clear whose it is.
+            answer = self._open.get(str(key)) if key is not None else waiting[0] if len(waiting) == 1 else None
             if answer and not answer.came.is_set():
                 answer.message = message
                 answer.came.set()

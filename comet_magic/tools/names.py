@@ -14,8 +14,10 @@ def api_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "_", name)[:LONGEST_NAME]
 
 
-def unique_name(name: str) -> str:
-    """Return such a name; the end of a long one becomes a digest of all of it, so that two long ones stay two."""
-    if len(name) <= LONGEST_NAME:
-        return api_name(name)
-    return f"{api_name(name[: LONGEST_NAME - 9])}_{sha256(name.encode('utf-8', 'replace')).hexdigest()[:8]}"
+def unique_name(prefix: str, name: str) -> str:
+    """Return `prefix` and a name as the API takes them; what cannot be said so, or is too long, ends with a digest."""
+    plain, digest = api_name(name), sha256(name.encode("utf-8", "replace")).hexdigest()[:8]
+    if not plain.strip("_-"):
+        plain = f"tool_{digest}"
+    whole = f"{prefix}{plain}"
+    return whole if len(prefix) + len(name) <= LONGEST_NAME else f"{whole[: LONGEST_NAME - 9]}_{digest}"

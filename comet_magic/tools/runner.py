@@ -75,10 +75,17 @@ class ToolRunner:
         self.calls: list[ToolCall] = []
         self.before: tuple[Message, ...] = ()
         self.stopped = ""
-        self.notes = [note for tool in tools.values() if (note := _news_of(tool))]
+        self._offered = [(tool.of_server, tool.of_server.digest) for tool in tools.values() if tool.of_server]
+        self.notes = [
+            f"the MCP server {own.server.name} has changed what it says of {own.name} since your last question"
+            for own, digest in self._offered
+            if own.asked_digest != digest
+        ]
 
     def next(self, request: Request, message: Message) -> Generator[StreamEvent, None, Request | None]:
         """Run the calls of `message`. Returns: what to ask then; None when it calls nothing."""
+        for own, digest in self._offered:
+            own.asked_digest = digest  # the reply that says what has changed is there
         uses = message.tool_uses
         if not uses or message.is_cut or (request.form and any(use.get("name") == REPLY_TOOL for use in uses)):
             if self._round == self._most_rounds:
@@ -252,15 +259,6 @@ class ToolRunner:
         if described.attached and not attached:
             text += "\n(It cannot be shown to a model that takes text only.)"
         return [*([_text(text)] if text.strip() else []), *attached]
-
-
-def _news_of(tool: Tool) -> str:
-    """Return what the user is told where a server describes a tool anew; the question is asked with it now."""
-    if not (own := tool.of_server):
-        return ""
-    has_changed, own.asked_digest = own.asked_digest != own.digest, own.digest
-    text = f"the MCP server {own.server.name} has changed what it says of {own.name} since your last question"
-    return text if has_changed else ""
 
 
 def _is_same(one: Any, other: Any) -> bool:

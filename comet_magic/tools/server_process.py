@@ -21,6 +21,7 @@ from typing import IO
 from weakref import WeakSet
 
 from ..errors import NO_THREAD, NO_THREAD_HINT, ConfigError
+from ..redaction import hidden_beginning
 from ..settings import environment_without_secrets, variables_named
 from ..text import clean, expanded
 
@@ -29,7 +30,7 @@ INHERITED: tuple[str, ...] = ("PATH", "HOME", "USER", "LANG", "TERM")
 if os.name == "nt":
     INHERITED += ("APPDATA", "COMSPEC", "LOCALAPPDATA", "PATHEXT", "SYSTEMROOT", "TEMP", "USERNAME", "USERPROFILE")
 LARGEST_LINE = 64 * 2**20  # bytes; a program that never ends its line is ended
-LAST_LINES, LONGEST_LINE = 50, 10_000  # of its standard error: lines that are kept, and bytes of each
+LAST_LINES, LONGEST_LINE = 50, 5000  # of its standard error: lines that are kept, and characters of each
 FINAL_S = 2.0  # seconds before its end; what it writes within them is about that
 GRACE_S = 2.0  # seconds to wait after its input is closed, and again after SIGTERM
 CHUNK = 65_536
@@ -65,6 +66,7 @@ class ServerProcess:
         self._is_ending = self._is_gone = False
         self._ended_at: float | None = None  # by time.monotonic
         self.is_closed = False  # by the user
+        self._hide: Callable[[str], str] = str
         try:
             self._process = subprocess.Popen(
                 list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder,
@@ -74,14 +76,22 @@ class ServerProcess:
         except (OSError, ValueError) as error:
             why = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
             raise ConfigError(f"{command[0]} cannot be started: {why}", "look at its path") from None
-        _running.add(self)
-        _guard.watch(self._process.pid)
+        try:
+            _running.add(self)
+            _guard.watch(self._process.pid)
+        except BaseException:  # an interrupt
+            self.end()
+            raise
 
-    def listen(self, on_line: Callable[[bytes], None], on_end: Callable[[], None]) -> None:
+    def listen(
+        self, on_line: Callable[[bytes], None], on_end: Callable[[], None], hide: Callable[[str], str] = str
+    ) -> None:
         """Begin to read and to write. Raises: ConfigError where there is no thread to be had.
 
         on_line: gets each line of its output, on another thread.        on_end: is called once, behind the last one.
+        hide: takes secrets out of its standard error.
         """
+        self._hide = hide
         try:
             self._readers = [
                 _on_thread(lambda: self._read_output(on_line, on_end)), _on_thread(self._read_errors)
@@ -214,12 +224,17 @@ class ServerProcess:
                 *lines, held = (held + chunk).split(b"\n")
                 for line in lines:
                     self._note(line)
-                held = held[-CHUNK:]
+                if len(held) > CHUNK:
+                    self._note(held)
+                    held = b""
         if held.strip():
             self._note(held)
 
     def _note(self, line: bytes) -> None:
-        self._errors.append((time.monotonic(), clean(line[:LONGEST_LINE].decode("utf-8", "replace").rstrip())))
+        text = clean(line.decode("utf-8", "replace").rstrip())
+        if len(text) > LONGEST_LINE:  # else it is hidden when it is shown, for a secret may have several lines
+            text = hidden_beginning(text, LONGEST_LINE, self._hide)
+        self._errors.append((time.monotonic(), text))
 
     def _write_lines(self) -> None:
         pipe = _file(self._process.stdin)
@@ -308,12 +323,17 @@ class _Guard:
         self._lock = threading.Lock()
         self._groups: set[int] = set()
         self._process: subprocess.Popen[bytes] | None = None
-        self._owner = 0
+
+    def after_fork(self) -> None:
+        """Forget what is the parent's, in a child of it."""
+        if self._process and self._process.stdin:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+            self._process.returncode = 0  # it is no child of this process
+        self._lock, self._groups, self._process = threading.Lock(), set(), None
 
     def watch(self, group: int) -> None:
         with self._lock:
-            if self._owner != os.getpid():  # it is another process's, which this is a fork of
-                self._groups, self._process, self._owner = set(), None, os.getpid()
             self._groups.add(group)
             if self._process is None or self._process.poll() is not None:
                 self._start()
@@ -357,3 +377,5 @@ class _Guard:
 
 
 _guard = _Guard()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_guard.after_fork)

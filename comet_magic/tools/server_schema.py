@@ -7,9 +7,11 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from ..redaction import hidden_beginning
 from ..text import clean
 
 LONGEST_TEXT = 1000  # characters of a description, and of any other text in a schema
+MOST_SEEN = 50_000  # characters of a text that are looked at, before it is cut
 LARGEST_SCHEMA = 30_000  # characters of its JSON
 _EXPLAINS = ("description", "title", "$comment")
 _NAMES_PARTS = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas", "dependencies")
@@ -31,7 +33,7 @@ class Unusable(Exception):
 
 def bounded(text: str, hide: Callable[[str], str]) -> str:
     """Return an explanation without secrets and without what cannot be seen, and not longer than it may be."""
-    text = clean(hide(text)).strip()
+    text = hidden_beginning(clean(text[:MOST_SEEN]).strip(), LONGEST_TEXT + 1, hide)
     return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"
 
 

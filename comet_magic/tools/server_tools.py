@@ -26,11 +26,11 @@ from ..describe.description import Description, Limits
 from ..describe.images import image
 from ..errors import ConfigError, ToolError
 from ..output.schema import Schema, schema_of
-from ..redaction import Redactor, Secrets, is_secret_name
+from ..redaction import EDGE, SHORTEST_WITHIN, Redactor, Secrets, hidden_beginning, is_secret_name
 from ..settings import CometSettings
 from ..suggestions import did_you_mean
 from ..text import clean, expanded, home, many, one_line, whole_text
-from .mcp_client import MOST_TOOLS, Connection, ServerFailed
+from .mcp_client import Connection, ServerFailed
 from .names import LONGEST_NAME, SAFE, unique_name
 from .server_process import environment_of, find_program
 from .server_schema import Unusable, bounded, cleaned_schema
@@ -66,15 +66,24 @@ def mcp(
     words = [find_program(str(command), environment.get("PATH")), *map(str, args)]
     if any(settings.is_key(text) for text in (*words, *given.values())):
         raise ConfigError("your CometAPI key is in the command or in env, and no server gets it", "leave it out")
-    working_folder = str(expanded(folder).absolute()) if folder is not None else home() or "/"
-    if not Path(working_folder).is_dir():
-        raise ConfigError(f"there is no folder {working_folder}", "folder='.' is the working folder")
+    working_folder = _working_folder(folder)
     schema_of({"type": "object"}, "mcp")  # whether what checks arguments is installed
-    connection = Connection(words, environment, working_folder, _redactor_for(given, words))
-    own_name, listed = _opened(connection, words[0], wait_s, hint_of_folder=folder is None)
-    shown_name = _server_name(name or connection.hide(own_name) or Path(words[0]).stem)
     started_by = [working_folder, words, sorted(given.items())]
-    return ServerTools(Server(shown_name, started_by, connection), listed)
+    server = Server(Connection(words, environment, working_folder, _redactor_for(given, words)), started_by)
+    own_name, listed = _opened(server.connection, words[0], wait_s, hint_of_folder=folder is None)
+    server.name = _server_name(name or server.connection.hide(own_name[:EDGE]) or Path(words[0]).stem)
+    return ServerTools(server, listed)
+
+
+def _working_folder(folder: str | Path | None) -> str:
+    """Raises: ConfigError where there is no such folder."""
+    try:
+        path = expanded(folder).absolute() if folder is not None else Path(home() or "/")
+    except OSError:  # the kernel's own is gone
+        path = Path(str(folder))
+    if not path.is_dir():
+        raise ConfigError(f"there is no folder {path}", "folder='.' is the working folder")
+    return str(path)
 
 
 def _opened(
@@ -113,9 +122,9 @@ def _hint(said: str, hint_of_folder: bool) -> str:
 class Server:
     """A running server. It is ended when nothing refers to it any more. name: begins the names of its tools."""
 
-    def __init__(self, name: str, started_by: list[Any], connection: Connection) -> None:
+    def __init__(self, connection: Connection, started_by: list[Any]) -> None:
         """started_by: what makes it this server and no other."""
-        self.name, self.connection = name, connection
+        self.name, self.connection = "", connection
         self._started_by = started_by
         self._end = weakref.finalize(self, in_background, connection.end)
         self._end.atexit = False  # all that run are ended then, and at the same time
@@ -126,8 +135,8 @@ class Server:
         return sha256(json.dumps([self._started_by, described], sort_keys=True).encode()).hexdigest()
 
     def close(self) -> None:
-        if self._end.detach():
-            self.connection.close()
+        self._end.detach()
+        self.connection.close()
 
     @property
     def hint(self) -> str:
@@ -139,12 +148,14 @@ class ServerTool:
 
     name: SERVER__TOOL, as the model calls it.        own_name: the server's.
     description: the server's own words, bounded and cleaned.        schema: of its parameters.
+    size: characters of what the model reads of it.
     digest: of what the server says of it now.        asked_digest: of what it said when a question was asked last.
     """
 
     name: str
     description: str
     schema: Schema
+    size: int
     digest: str = ""
 
     def __init__(self, server: Server, definition: Mapping[str, Any]) -> None:
@@ -169,22 +180,18 @@ class ServerTool:
         if digest == self.digest:
             return
         self.__dict__.pop(SAFE, None)  # that was said of another tool
-        if not re.sub(r"[^A-Za-z0-9]", "", self.own_name):
+        if not self.own_name.strip():
             raise Unusable("it has no name")
         hide = self.server.connection.hide
-        name = unique_name(f"{self.server.name}__{hide(self.own_name)}")
+        name = unique_name(f"{self.server.name}__", hidden_beginning(self.own_name, EDGE, hide))
         description = bounded(inspect.cleandoc(str(definition.get("description") or "")), hide)
         try:
             schema = schema_of(cleaned_schema(definition.get("inputSchema"), hide), name)
         except ConfigError as error:
             raise Unusable(error.what) from None
         self.name, self.description, self.schema, self.digest = name, description, schema, digest
+        self.size = len(description) + len(json.dumps(schema.json))
         self.__doc__ = description
-
-    @property
-    def size(self) -> int:
-        """Characters of what the model reads of it."""
-        return len(self.description) + len(json.dumps(self.schema.json))
 
     def call(self, limit_s: float, /, **arguments: Any) -> ServerResult:
         """Call it. limit_s: seconds to wait. Raises: ServerFailed, TimedOut."""
@@ -204,6 +211,12 @@ class ServerTool:
             names = ", ".join(f"{name}=…" for name in self.schema.json["properties"])
             raise ConfigError(f"{self.name} takes its arguments by name", f"{self.name}({names})")
         limit_s = CometSettings.instance().tool_timeout_s
+        try:
+            json.dumps(arguments, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                f"{self.name}: its arguments are no JSON: {error}", "give texts, numbers, lists"
+            ) from None
         try:
             came = self.call(limit_s, **arguments)
         except ServerFailed as error:
@@ -230,7 +243,8 @@ class ServerTools(list[ServerTool]):
     def __init__(self, server: Server, listed: list[dict[str, Any]]) -> None:
         self.left_out: dict[str, str] = {}
         self._server = server
-        for definition in listed[:MOST_TOOLS]:
+        self._size = 0
+        for definition in filter(None, listed):
             try:
                 self._add(ServerTool(server, definition))
             except Unusable as reason:
@@ -239,20 +253,21 @@ class ServerTools(list[ServerTool]):
         for tool in [tool for tool in self if times[tool.name] > 1]:
             self.remove(tool)
             self._leave_out(tool.own_name, f"{times[tool.name]} of its tools are called {tool.name}")
-        if len(listed) > MOST_TOOLS:
-            self._leave_out("…", f"it offers more than {MOST_TOOLS:,} tools")
+        if listed and not listed[-1]:
+            self._leave_out("…", "it offers more tools than are read")
         if self.left_out:
             first, why = next(iter(self.left_out.items()))
             more = f"; and {len(self.left_out) - 1:,} more: see .left_out" if len(self.left_out) > 1 else ""
             warnings.warn(f"left out of {server.name}: {first}: {why}{more}", stacklevel=3)
 
     def _add(self, tool: ServerTool) -> None:
-        if sum(other.size for other in self) + tool.size > LARGEST_LIST:
+        if self._size + tool.size > LARGEST_LIST:
             raise Unusable(f"the tools before it are described in nearly {LARGEST_LIST:,} characters")
+        self._size += tool.size
         self.append(tool)
 
     def _leave_out(self, name: str, why: str) -> None:
-        shown = clean(self._server.connection.hide(name))[:LONGEST_NAME] or "(no name)"
+        shown = clean(hidden_beginning(name, LONGEST_NAME, self._server.connection.hide)) or "(no name)"
         while shown in self.left_out:
             shown += "'"
         self.left_out[shown] = self._server.connection.hide(why)
@@ -347,24 +362,34 @@ def update_tools(tools: Iterable[ServerTool]) -> None:
     by_server: dict[int, list[ServerTool]] = {}
     for tool in tools:
         by_server.setdefault(id(tool.server), []).append(tool)
+    deadline = time.monotonic() + LIST_S  # for all of them
     for group in by_server.values():
-        server = group[0].server
-        again = "nothing was sent; run the cell that starts it"
+        _update_group(group, max(0.1, deadline - time.monotonic()))
+
+
+def _update_group(group: list[ServerTool], seconds: float) -> None:
+    """Update tools of one server. Raises: ConfigError."""
+    server, again = group[0].server, "nothing was sent; run the cell that starts it"
+    try:
+        listed = server.connection.tools(seconds)
+    except (ServerFailed, TimedOut) as error:
+        why = one_line(str(error), 500) or f"it does not answer within {seconds:.0f} s"
+        raise ConfigError(f"the MCP server {server.name} cannot be used: {why}", again) from None
+    times = Counter(str(definition.get("name") or "") for definition in listed)
+    now = {str(definition.get("name") or ""): definition for definition in listed}
+    for tool in group:
+        shown = clean(tool.own_name[:LONGEST_NAME])
+        if times[tool.own_name] != 1:
+            has = "has two tools called" if times[tool.own_name] else "no longer has the tool"
+            raise ConfigError(f"the MCP server {server.name} {has} {shown}", again)
         try:
-            now = {str(definition.get("name") or ""): definition for definition in server.connection.tools(LIST_S)}
-        except (ServerFailed, TimedOut) as error:
-            why = one_line(str(error), 500) or f"it does not answer within {LIST_S:g} s"
-            raise ConfigError(f"the MCP server {server.name} cannot be used: {why}", again) from None
-        for tool in group:
-            if tool.own_name not in now:
-                raise ConfigError(f"the MCP server {server.name} no longer has the tool {clean(tool.own_name)}", again)
-            try:
-                tool.update(now[tool.own_name])
-            except Unusable as why:
-                what = (
-                    f"the tool {clean(tool.own_name)} of the MCP server {server.name} cannot be offered any more: {why}"
-                )
-                raise ConfigError(what, again) from None
+            tool.update(now[tool.own_name])
+        except Unusable as why:
+            what = f"the tool {shown} of the MCP server {server.name} cannot be offered any more: {why}"
+            raise ConfigError(what, again) from None
+    if sum(tool.size for tool in group) > LARGEST_LIST:
+        what = f"the MCP server {server.name} now describes its tools in more than {LARGEST_LIST:,} characters"
+        raise ConfigError(what, "nothing was sent; name fewer of its tools")
 
 
 def _line_of(tool: ServerTool, characters: int) -> str:
@@ -429,8 +454,9 @@ def _redactor_for(given: Mapping[str, str], words: list[str]) -> Callable[[str],
     words: of its command, in which there may be `--token VALUE` or `--token=VALUE`.
     """
     pairs = [*pairwise(words), *(tuple(word.split("=", 1)) for word in words if "=" in word)]
-    flags = [(flag.lstrip("-").replace("-", "_"), value) for flag, value in pairs if flag.startswith("-")]
-    own = Redactor(Secrets(given, lambda: [value for flag, value in flags if is_secret_name(flag)]))
+    named = [(flag.lstrip("-").replace("-", "_"), value) for flag, value in pairs if flag.startswith("-")]
+    named += given.items()
+    own = Redactor(Secrets({}, lambda: [value for name, value in named if _is_secret(name, value)]))
 
     def hide(text: str) -> str:
         return Redactor(CometSettings.instance().secrets())(own(text))
@@ -438,5 +464,17 @@ def _redactor_for(given: Mapping[str, str], words: list[str]) -> Callable[[str],
     return hide
 
 
+_NO_SECRET = re.compile(
+    r"(?i)(no|use|disable|enable|with|without)_|.*(tokens|(partition|sort|primary|foreign|row)_key)$"
+)
+
+
+def _is_secret(name: str, value: str) -> bool:
+    """Return whether a value that was given by name is one; a short or a common word would hide others everywhere."""
+    is_word = len(value) < SHORTEST_WITHIN or value.isdigit() or value.startswith(("-", "/", "~"))
+    return is_secret_name(name) and not _NO_SECRET.match(name) and not is_word
+
+
 def _server_name(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", name.split("/")[-1]).strip("_-")[:LONGEST_SERVER].rstrip("_-") or "server"
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "_", name[:EDGE].split("/")[-1]).strip("_-")[:LONGEST_SERVER].rstrip("_-")
+    return plain or f"server_{sha256(name.encode('utf-8', 'replace')).hexdigest()[:4]}"

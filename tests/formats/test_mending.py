@@ -452,6 +452,7 @@ def test_archives_with_uploads_and_halves(tmp_path: Path) -> None:
         conversations.read(tmp_path / "half.zip")
 
 
+@pytest.mark.slow
 def test_large_conversations_are_read(tmp_path: Path) -> None:
     steps = [
         message

@@ -167,6 +167,7 @@ def flattened(name: str) -> list[dict[str, str]]:
 # ---- LangChain's own code
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_langchain_takes_our_messages_and_gives_them_back() -> None:
     messages = pytest.importorskip("langchain_core.messages", reason="LangChain is not installed")
@@ -179,6 +180,7 @@ def test_langchain_takes_our_messages_and_gives_them_back() -> None:
     assert model._get_request_payload(converted)["messages"] == wire
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_langchain_works_on_this_gateway_by_the_manuals_recipe() -> None:
     """Old versions send the key as x-api-key alone, which a gateway with Bearer keys refuses."""
@@ -225,7 +227,7 @@ TURN = st.one_of(
 
 
 @given(turns=st.lists(TURN, min_size=1, max_size=4))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_conversation_that_is_exported_and_imported_keeps_each_turns_text(
     tmp_path: Path, nobody_home: Any, turns: list[tuple[Any, ...]]
 ) -> None:

@@ -17,10 +17,20 @@ from comet_magic.errors import ConfigError
 from comet_magic.settings import CometSettings
 
 # Of theirs, on the way to being imported and in their models.
-pytestmark = pytest.mark.filterwarnings("ignore:::(langchain|llama_index|pydantic|langsmith|nltk)")
-langchain = pytest.importorskip("langchain_core.tools", reason="LangChain is not installed")
-llamaindex = pytest.importorskip("llama_index.core.tools", reason="LlamaIndex is not installed")
-Context = pytest.importorskip("llama_index.core.workflow").Context
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:::(langchain|llama_index|pydantic|langsmith|nltk)")]
+
+
+class Library:
+    """A library that is imported when a test first uses it: it takes seconds, and `make quick` runs none of these."""
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(pytest.importorskip(self._module, reason=f"{self._module} is not installed"), name)
+
+
+langchain, llamaindex = Library("langchain_core.tools"), Library("llama_index.core.tools")
 
 
 @pytest.fixture
@@ -299,11 +309,12 @@ def test_what_only_a_program_of_the_library_can_call_is_refused(serve: Callable[
         """Note it."""
         return call
 
-    def steps(context: Context, item: str) -> str:
+    def steps(context: Any, item: str) -> str:
         """Go on with a workflow."""
         return item
 
-    steps.__annotations__ = {"context": Context, "item": str}  # it reads no names of types
+    context = Library("llama_index.core.workflow").Context
+    steps.__annotations__ = {"context": context, "item": str}  # it reads no names of types
     server = serve(canonical())
     for tool, said in (
         (orders, "orders needs user, which only a program of LangChain's gives it"), (noted, "noted needs call"),
@@ -354,3 +365,17 @@ def test_what_llamaindex_makes_of_a_result_is_sent(
     assert first["content"] == "filtered fine"
     assert second["is_error"]
     assert "no lamps" in second["content"]
+
+
+def test_copies_of_copies_are_not_safe(serve: Callable[..., WireServer], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mark is of the very object, and not of the place in memory where another one stands later."""
+    monkeypatch.setattr(builtins, "input", lambda prompt="": "n")
+    look, ran = langchain_stock([]), list[str]()
+    server = serve(*[script for _ in range(30) for script in _calling("stock")])
+    for _ in range(30):
+        tool = comet_magic.tool(safe=True)(look.model_copy())
+        tool = tool.model_copy(update={"func": lambda item, store="": ran.append("danger")})
+        tool = tool.model_copy(update={"description": "danger"})
+        comet_magic.ask("Go.", tools=[tool])
+    assert ran == []
+    assert len(server.received) == 60

@@ -13,13 +13,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from cells import Ran
 from processes import is_there, wait_until
 from tool_calls import calls, check, results, use
-from wire_server import WireServer, canonical
+from wire_server import CLOSE, WireServer, canonical
 
 import comet_magic
 from comet_magic.errors import ConfigError, ToolError
@@ -74,6 +74,7 @@ def test_a_servers_tools_are_offered_and_each_call_is_asked_about(
     assert "2 tools of the MCP server shop, described in " in done.plain
 
 
+@pytest.mark.slow
 def test_a_server_of_the_package_works(serve: Callable[..., WireServer], user: list[str], tmp_path: Path) -> None:
     pytest.importorskip("mcp", reason="the package mcp is not installed")
     script = tmp_path / "server.py"
@@ -292,6 +293,7 @@ def test_requests_of_a_server_are_answered_and_none_is_granted() -> None:
 # ---- a server that hangs, and one that dies
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_start_is_an_error() -> None:
     for words, wait_s, said in (
         (("mute",), 1.0, "did not answer as an MCP server within 1 s"),
@@ -378,6 +380,7 @@ def test_a_replay_calls_nothing(serve: Callable[..., WireServer], user: list[str
 # ---- what is left
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [(), ("stubborn",)])
 def test_a_server_ends_when_it_is_closed_and_when_nothing_refers_to_it(words: tuple[str, ...]) -> None:
     shop = start(*words)
@@ -517,6 +520,7 @@ def test_no_argument_forges_a_line_of_the_prompt(serve: Callable[..., WireServer
     assert [line for line in user[0].splitlines() if line.startswith("Claude")] == ["Claude asks to run"]
 
 
+@pytest.mark.slow
 def test_closing_waits_for_no_fork_and_no_child() -> None:
     """A fork holds the pipes of its parent, and a daemon of the server's those of the server."""
     shop = start()
@@ -534,6 +538,7 @@ def test_closing_waits_for_no_fork_and_no_child() -> None:
         os.waitpid(child, 0)
 
 
+@pytest.mark.slow
 def test_an_interrupt_while_a_server_is_closed_kills_it() -> None:
     shop = start("stubborn")
     pid = pid_of(shop)
@@ -599,3 +604,123 @@ def test_a_command_in_another_form_is_an_error_that_shows_the_right_one(
     with pytest.raises(ConfigError, match=said):
         comet_magic.mcp(*arguments, **more)
     assert list(server_process._running) == []
+
+
+def test_secrets_of_several_lines_and_in_long_ones_are_hidden(
+    serve: Callable[..., WireServer], user: list[str]
+) -> None:
+    pem = (
+        "-----BEGIN PRIVATE KEY-----\n"
+        + "\n".join(f"MIIEvLINE{number}" for number in range(20))
+        + "\n-----END PRIVATE KEY-----"
+    )
+    secret = "tokensecretvalue-ABCDEFGHIJKLMNOP"
+    shop = start(env={"SSH_PRIVATE_KEY": pem, "SHOP_TOKEN": secret})
+    server = serve(
+        calls(use("shop__stock", {"item": "many secrets"}, "t1"), use("shop__stock", {"item": "writes a key"}, "t2")),
+        canonical("So."),
+    )
+    comet_magic.ask("Go.", tools=shop)
+    sent = server.received[1].body.decode()
+    assert "MIIEv" not in sent + shop.log
+    assert "tokensecret" not in sent + shop.log
+    assert "it has ended (exit code 1)" in sent
+
+
+@pytest.mark.parametrize(
+    ("words", "env"),
+    [
+        (("--partition-key", "customer_id"), {}), (("--max-tokens", "40960000"), {}), (("--no-auth", "filesystem"), {}),
+        (("--auth", "/home/user/project"), {}), ((), {"MAX_TOKENS": "1000", "SHOP_AUTH": "none", "DB_PASSWORD": "test"}),
+    ],
+)  # fmt: skip
+def test_ordinary_words_are_not_hidden(
+    serve: Callable[..., WireServer], user: list[str], words: tuple[str, ...], env: dict[str, str]
+) -> None:
+    given = [*words[1:], *env.values()]
+    server = serve(calls(use("shop__stock", {"item": " ".join(given)})), canonical("So."))
+    comet_magic.ask("Go.", tools=start(*words, env=env))
+    assert results(server.received[1])[0]["content"] == f"12 of {' '.join(given)}"
+
+
+def test_the_values_of_a_parameter_stay_what_they_are(serve: Callable[..., WireServer]) -> None:
+    def scope(name: Literal["secrets:read", "token:write"]) -> None:
+        """Ask for a scope."""
+
+    server = serve(canonical("So."))
+    comet_magic.ask("Go.", tools=[scope])
+    properties = server.received[0].json["tools"][0]["input_schema"]["properties"]
+    assert properties["name"]["enum"] == ["secrets:read", "token:write"]
+
+
+def test_what_has_changed_is_told_once_a_reply_is_there(serve: Callable[..., WireServer], shell: Any) -> None:
+    shell.user_ns["shop"] = start("changes")
+    server = serve(canonical("So."))
+    assert Ran(shell, "%%claude --tools shop --alone\nGo.").error is None
+    CometSettings.instance().retries = 0
+    server.scripts[:] = [[CLOSE]]
+    assert Ran(shell, "%%claude --tools shop --alone\nGo on.").error is not None
+    server.scripts[:] = [canonical("So.")]
+    assert "has changed what it says of shop__stock" in Ran(shell, "%%claude --tools shop --alone\nNow?").plain
+    assert "has changed what it says of" not in Ran(shell, "%%claude --tools shop --alone\nAnd now?").plain
+
+
+def test_the_bounds_hold_after_the_start(serve: Callable[..., WireServer], monkeypatch: pytest.MonkeyPatch) -> None:
+    server = serve(canonical("So."))
+    with pytest.raises(ConfigError, match="now describes its tools in more than 200,000 characters"):
+        comet_magic.ask("Go.", tools=start("grows"))
+    with pytest.raises(ConfigError, match="has two tools called stock"):
+        comet_magic.ask("Go.", tools=start("doubles"))
+    assert server.received == []
+    with pytest.warns(UserWarning, match="it offers more tools than are read"):
+        assert len(start("for ever")) == 100
+    began = [tool.name for tool in start("scripts")]
+    assert [re.sub("_[0-9a-f]{8}$", "", name) for name in began] == ["shop__tool"] * 2
+    assert start("scripts", name="магазин")[0].name.startswith("server_")
+
+
+def test_answers_that_cannot_be_read_end_the_request() -> None:
+    shop = start()
+    with pytest.raises(ToolError, match="its answer cannot be read"):
+        shop[0](item="no JSON")
+    with pytest.raises(ToolError, match="Parse error"):
+        shop[0](item="no id")
+    for odd in (b"x", float("nan")):
+        with pytest.raises(ConfigError, match="its arguments are no JSON"):
+            shop[0](item=odd)
+
+
+def test_a_working_folder_that_is_gone_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert len(start(folder=".")) == 2
+
+
+@pytest.mark.slow
+def test_a_close_after_a_close_that_was_interrupted_ends_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = start("stubborn")
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(shop._server.connection), "close", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            shop.close()
+    assert is_there(pid_of(shop))
+    shop.close()
+    assert not is_there(pid_of(shop))
+
+
+@pytest.mark.slow
+def test_an_interrupt_while_the_guard_is_started_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = set(Path("/proc/self/task").iterdir())
+    monkeypatch.setattr(server_process._guard, "_start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        start("stubborn")
+    assert list(server_process._running) == []
+    assert set(Path("/proc/self/task").iterdir()) <= before
