@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .rows.result import Run
     from .settings import CometSettings
     from .tools.functions import tool
-    from .tools.server_tools import mcp
+    from .tools.servers import mcp
 
     last: Message | None
     last_run: Run | None
@@ -47,7 +47,7 @@ _MODULES = {
     "image": "generating",
     "jobs": "generating",
     "map": "mapping",
-    "mcp": "tools.server_tools",
+    "mcp": "tools.servers",
     "music": "generating",
     "panel": "notebook.panel",
     "resume": "generating",

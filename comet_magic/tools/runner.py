@@ -22,7 +22,7 @@ from ..text import exception_text, many, whole_text
 from .functions import Tool
 from .mcp_client import ServerFailed
 from .names import api_name
-from .server_tools import ServerResult
+from .server_result import ServerResult
 from .timeouts import TimedOut, within
 
 # Answers of a user. ALWAYS: in this conversation.        DENY_ALL: to all further calls of this reply, too.
