@@ -27,6 +27,8 @@ class Library:
         self._module = module
 
     def __getattr__(self, name: str) -> Any:
+        if not name[0].isupper() and name != "tool":  # pytest looks for names of its own in all that a module has
+            raise AttributeError(name)
         return getattr(pytest.importorskip(self._module, reason=f"{self._module} is not installed"), name)
 
 
@@ -352,11 +354,11 @@ def test_a_copy_is_not_safe_because_the_first_one_is(
 def test_what_llamaindex_makes_of_a_result_is_sent(
     serve: Callable[..., WireServer], allows: list[str], shell: Any
 ) -> None:
-    from llama_index.core.tools import ToolOutput
-
     def stock(item: str) -> Any:
         """Pieces of an item."""
-        return ToolOutput(content="no lamps", tool_name="stock", raw_input={}, raw_output="no lamps", is_error=True)
+        return llamaindex.ToolOutput(
+            content="no lamps", tool_name="stock", raw_input={}, raw_output="no lamps", is_error=True
+        )
 
     filtered = llamaindex.FunctionTool.from_defaults(lambda_free, callback=lambda raw: f"filtered {raw}")
     server = serve(calls(use("lambda_free", {}, "t1"), use("stock", {"item": "lamp"}, "t2")), canonical("So."))
