@@ -185,6 +185,7 @@ def test_your_own_text_below_a_failed_cell_stays(opened: Callable[..., OpenNoteb
         page.keyboard.press("Alt+Shift+F")
         page.wait_for_function(f"{SOURCES}.length === 4")
         expect(notebook.output(2)).to_contain_text("No code.")
+        notebook.wait(2)  # its text is there before its execution has ended
         set_source(page, 2, "mine = 'hours of work'")
         page.keyboard.press("Alt+Shift+F")
         page.wait_for_function(f"{SOURCES}.length === 6")
