@@ -21,7 +21,7 @@ from .errors import ConfigError
 from .exchange.session import current
 from .formats import markdown
 from .formats.chatgpt import to_json
-from .formats.read import ALL, FileConversation, conversations_in, pick_conversations
+from .formats.read import FileConversation, conversations_in, is_all, pick_conversations
 from .formats.wire import to_lines
 from .messages.conversation import Conversation
 from .settings import CometSettings
@@ -164,8 +164,8 @@ def load(path: str | Path, name: str, *, pick: int | str = "") -> Conversation |
     Raises: ConfigError when the file cannot be read, there is nothing to import, or a name is taken.
     """
     source = expanded(path)
-    made = keep(pick_conversations(conversations_in(source), pick, source), name, is_prefix=str(pick).lower() == ALL)
-    return made if str(pick).lower() == ALL else made[0]
+    made = keep(pick_conversations(conversations_in(source), pick, source), name, is_prefix=is_all(pick))
+    return made if is_all(pick) else made[0]
 
 
 def keep(found: Sequence[FileConversation], name: str, *, is_prefix: bool = False) -> list[Conversation]:

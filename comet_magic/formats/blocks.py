@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from ..messages.image_size import PDF, media_type
 from ..messages.message import SHOWN_PICTURES
 from ..strict_json import DEEPEST
 from ..text import whole_text
+from ..tools.names import api_name
 from .source import BY_ADDRESS, IMAGE, ONLY_NAMED, THINKING, UNKNOWN, LeftOut, or_placeholder, text_block
 
 LONGEST_TITLE = 500  # characters of a document's title and context
@@ -47,7 +47,7 @@ def _block(role: str, block: Mapping[str, Any], left_out: LeftOut) -> dict[str, 
         return _attached(block, left_out)
     if kind == "tool_use" and role == "assistant":
         name, key = block.get("name"), block.get("id")
-        name = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:64] if isinstance(name, str) else ""
+        name = api_name(name) if isinstance(name, str) else ""
         return {"type": kind, "id": key if isinstance(key, str) and key else None, "name": name,
                 "input": _plain(block.get("input"))}  # fmt: skip
     if kind == "tool_result":

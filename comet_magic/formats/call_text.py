@@ -23,10 +23,10 @@ def call_text(use: Mapping[str, Any], result: Mapping[str, Any] | None) -> str:
     if len(line) <= SHORT and "\n" not in line:
         return f"> {line}"
     given = quoted(call.given) if call.given.strip() else ""
-    return "\n\n".join(filter(None, [f"> {call.name} was called:", given, f"> and gave: {quoted_result(outcome)}"]))
+    return "\n\n".join(filter(None, [f"> {call.name} was called:", given, f"> and gave: {_quoted_result(outcome)}"]))
 
 
-def quoted_result(text: str) -> str:
+def _quoted_result(text: str) -> str:
     return f"\n\n{quoted(text)}" if text else NOTHING
 
 

@@ -29,11 +29,10 @@ from .source import (
     SourceConversation,
     SourceMessage,
     branch,
-    items_of,
+    entries,
     mapping_of,
     objects_in,
     or_placeholder,
-    other_entry,
     seconds_of,
     text_block,
 )
@@ -43,10 +42,7 @@ _CONTEXTS = ("user_editable_context", "model_editable_context")
 
 
 def read(data: object) -> list[SourceConversation]:
-    items = items_of(data)
-    if not any(isinstance(item.get("mapping"), dict) for item in items):
-        return []
-    return [_conversation(item) if isinstance(item.get("mapping"), dict) else other_entry() for item in items]
+    return entries(data, lambda item: isinstance(item.get("mapping"), dict), _conversation)
 
 
 def _conversation(item: Mapping[str, Any]) -> SourceConversation:

@@ -17,10 +17,9 @@ from .source import (
     SourceConversation,
     SourceMessage,
     branch,
-    items_of,
+    entries,
     objects_in,
     or_placeholder,
-    other_entry,
     seconds_of,
     text_block,
 )
@@ -29,10 +28,7 @@ _ROLES = {"human": "user", "user": "user", "assistant": "assistant"}
 
 
 def read(data: object) -> list[SourceConversation]:
-    items = items_of(data)
-    if not any(isinstance(item.get("chat_messages"), list) for item in items):
-        return []
-    return [_conversation(item) if isinstance(item.get("chat_messages"), list) else other_entry() for item in items]
+    return entries(data, lambda item: isinstance(item.get("chat_messages"), list), _conversation)
 
 
 def _conversation(item: Mapping[str, Any]) -> SourceConversation:

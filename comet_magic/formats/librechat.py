@@ -19,11 +19,10 @@ from .source import (
     SourceConversation,
     SourceMessage,
     branch,
-    items_of,
+    entries,
     mapping_of,
     objects_in,
     or_placeholder,
-    other_entry,
     seconds_of,
     text_block,
 )
@@ -31,10 +30,7 @@ from .wire import arguments_of
 
 
 def read(data: object) -> list[SourceConversation]:
-    items = items_of(data)
-    if not any(map(_is_conversation, items)):
-        return []
-    return [_conversation(item) if _is_conversation(item) else other_entry() for item in items]
+    return entries(data, _is_conversation, _conversation)
 
 
 def _is_conversation(item: Mapping[str, Any]) -> bool:

@@ -21,11 +21,10 @@ from .source import (
     LeftOut,
     SourceConversation,
     branch,
-    items_of,
+    entries,
     mapping_of,
     objects_in,
     or_placeholder,
-    other_entry,
     seconds_of,
     text_block,
 )
@@ -43,10 +42,7 @@ _END = "</details>"
 
 
 def read(data: object) -> list[SourceConversation]:
-    items = items_of(data)
-    if not any(map(_has_messages, items)):
-        return []
-    return [_conversation(item) if _has_messages(item) else other_entry() for item in items]
+    return entries(data, _has_messages, _conversation)
 
 
 def _has_messages(item: Mapping[str, Any]) -> bool:

@@ -110,22 +110,22 @@ def joined(messages: list[SourceMessage]) -> list[SourceMessage]:
 
     A question behind results stays one of its own.
     """
-    joined: list[SourceMessage] = []
+    made: list[SourceMessage] = []
     holds_results = has_text = False  # of the last one
     for role, blocks in messages:
         has_new = has_results(blocks)
-        if not joined or joined[-1].role != role or (holds_results and not has_new):
-            joined.append(SourceMessage(role, []))
+        if not made or made[-1].role != role or (holds_results and not has_new):
+            made.append(SourceMessage(role, []))
             holds_results = has_text = False
         first = next((at for at, block in enumerate(blocks) if block["type"] == "text"), None)
         if first is not None and has_text:
             blocks = [*blocks[:first], text_block(f"\n\n{blocks[first]['text']}"), *blocks[first + 1 :]]
-        joined[-1].blocks.extend(blocks)
+        made[-1].blocks.extend(blocks)
         holds_results, has_text = holds_results or has_new, has_text or first is not None
-    for message in joined:
+    for message in made:
         if message.role == "user":
             message.blocks.sort(key=lambda block: block["type"] != "tool_result")
-    return joined
+    return made
 
 
 def has_results(blocks: list[dict[str, Any]]) -> bool:

@@ -73,6 +73,11 @@ def _shown(title: str) -> str:
     return one_line(clean(title), MOST_OF_TITLE)
 
 
+def is_all(pick: int | str) -> bool:
+    """Return whether each conversation of a file is picked."""
+    return str(pick).strip().lower() == ALL
+
+
 def pick_conversations(found: list[FileConversation], pick: int | str, path: Path) -> list[FileConversation]:
     """Return those that are picked: by number, by title or a part of it, or "all"; without a pick, the only one.
 
@@ -80,7 +85,7 @@ def pick_conversations(found: list[FileConversation], pick: int | str, path: Pat
     """
     whole = [conversation for conversation in found if conversation.turns]
     wanted = str(pick).strip()
-    if wanted.lower() == ALL:
+    if is_all(pick):
         return whole
     if not wanted:
         if len(whole) == 1:

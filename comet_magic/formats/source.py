@@ -56,6 +56,16 @@ def other_entry() -> SourceConversation:
     return SourceConversation("", [], None, Counter([NO_CONVERSATION]))
 
 
+def entries(
+    data: object, is_one: Callable[[Mapping[str, Any]], bool], read: Callable[[Mapping[str, Any]], SourceConversation]
+) -> list[SourceConversation]:
+    """Return the entries of a file as `read` reads each that is a conversation of its form; [] where none is."""
+    items = items_of(data)
+    if not any(map(is_one, items)):
+        return []
+    return [read(item) if is_one(item) else other_entry() for item in items]
+
+
 def text_block(text: object) -> dict[str, Any]:
     return {"type": "text", "text": text if isinstance(text, str) else ""}
 

@@ -24,11 +24,11 @@ from .source import (
     LeftOut,
     SourceConversation,
     SourceMessage,
+    entries,
     items_of,
     mapping_of,
     objects_in,
     or_placeholder,
-    other_entry,
     seconds_of,
     text_block,
 )
@@ -41,9 +41,7 @@ def read(data: object) -> list[SourceConversation]:
     items = items_of(data)
     if any(map(_is_message, items)):
         return [conversation("", items, None)]
-    if not any(map(_is_conversation, items)):
-        return []
-    return [_conversation(item) if _is_conversation(item) else other_entry() for item in items]
+    return entries(data, _is_conversation, _conversation)
 
 
 def _is_message(item: Mapping[str, Any]) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import conversations
 from ..errors import ConfigError
-from ..formats.read import ALL, FileConversation, pick_conversations
+from ..formats.read import FileConversation, is_all, pick_conversations
 from ..formats.source import left_out_line
 from ..render.table import Table
 from ..settings import CometSettings
@@ -107,14 +107,14 @@ def _imported(path: str, pick: str, name: str) -> Table | None:
     chosen = pick_conversations(found, pick, Path(path))
     if not name:
         raise ConfigError("an import needs a name", f"add -c {shlex.quote(chosen[0].title)}, or another name")
-    is_all = pick.strip().lower() == ALL
-    made = conversations.keep(chosen, name, is_prefix=is_all)
-    if is_all:
+    picks_all = is_all(pick)
+    made = conversations.keep(chosen, name, is_prefix=picks_all)
+    if picks_all:
         more = f" and {len(made) - SHOWN:,} more; %claude_history --all lists them" if len(made) > SHOWN else ""
         print(f"imported {many(len(made), 'conversation')}: {', '.join(one.name for one in made[:SHOWN])}{more}")
     else:
         print(f"imported {many(len(made[0].turns), 'turn')} as {name}; go on with %%claude -c {shlex.quote(name)}")
-    others = [] if pick and not is_all else [one for one in found if not one.turns]  # which nobody can pick
+    others = [] if pick and not picks_all else [one for one in found if not one.turns]  # which nobody can pick
     if missing := left_out_line(sum((one.left_out for one in [*chosen, *others]), Counter())):
         print(missing)
     return None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .functions import query, tool
 
-__all__ = ["functions", "query", "runner", "servers", "tool"]
+__all__ = ["functions", "names", "query", "runner", "servers", "tool"]
 
 
 def __getattr__(name: str) -> Any:

@@ -53,8 +53,8 @@ class Connection:
         self._numbers = itertools.count(1)
         self._open: dict[str, _Answer] = {}
         self._has_ended = False
-        self._process = ServerProcess(command, environment, folder)
-        self._process.listen(self._read, self._ended, hide)
+        self._process = ServerProcess(command, environment, folder, hide)
+        self._process.listen(self._read, self._ended)
 
     @property
     def is_running(self) -> bool:

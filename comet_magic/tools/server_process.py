@@ -56,8 +56,13 @@ def find_program(command: str, path: str | None) -> str:
 class ServerProcess:
     """A running program. Separate threads read and write its pipes, so that neither it nor the kernel waits."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], folder: str) -> None:
-        """Start it. folder: Its working folder. Raises: ConfigError when it cannot be started."""
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], folder: str, hide: Callable[[str], str]
+    ) -> None:
+        """Start it. folder: Its working folder. hide: takes secrets out of its standard error.
+
+        Raises: ConfigError when it cannot be started.
+        """
         self._owner = os.getpid()
         self._lines: SimpleQueue[bytes | None] = SimpleQueue()
         self._errors: deque[tuple[float, str]] = deque(maxlen=LAST_LINES)
@@ -66,7 +71,7 @@ class ServerProcess:
         self._is_ending = self._is_gone = False
         self._ended_at: float | None = None  # by time.monotonic
         self.is_closed = False  # by the user
-        self._hide: Callable[[str], str] = str
+        self._hide = hide
         try:
             self._process = subprocess.Popen(
                 list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder,
@@ -83,15 +88,11 @@ class ServerProcess:
             self.end()
             raise
 
-    def listen(
-        self, on_line: Callable[[bytes], None], on_end: Callable[[], None], hide: Callable[[str], str] = str
-    ) -> None:
+    def listen(self, on_line: Callable[[bytes], None], on_end: Callable[[], None]) -> None:
         """Begin to read and to write. Raises: ConfigError where there is no thread to be had.
 
         on_line: gets each line of its output, on another thread.        on_end: is called once, behind the last one.
-        hide: takes secrets out of its standard error.
         """
-        self._hide = hide
         try:
             self._readers = [
                 _on_thread(lambda: self._read_output(on_line, on_end)), _on_thread(self._read_errors)
