@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt, pandas as pd
 df = pd.DataFrame({{"price": [1.5, 2.5], "note": ["<img src=x onerror=alert(1)>", "`code` $x$ </details>"]}})
 figure, axes = plt.subplots()
 axes.plot([1, 3, 2]);"""
-LOADED = "image => image.complete && image.naturalWidth > 0"
+LOADED = "async image => { await image.decode(); return image.naturalWidth > 0; }"
 
 
 def test_what_was_sent_opens_under_the_reply_and_runs_nothing(opened: Any) -> None:

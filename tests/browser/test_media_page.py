@@ -19,14 +19,12 @@ CELLS = (
     "%%comet_speech\nGood morning",
     "%%comet_video --seconds 1\nA paper boat drifts",
 )
-SECONDS = """async (tag) => {
-  const player = document.querySelector(tag);
+SECONDS = """async player => {
   if (!(player.duration > 0)) await new Promise(done => player.addEventListener('loadedmetadata', done));
   return player.duration;
 }"""
-WIDTH = "() => document.querySelector('.jp-OutputArea-output img').naturalWidth"
-PLAYS = """async () => {
-  const player = document.querySelector('audio');
+WIDTH = "async image => { await image.decode(); return image.naturalWidth; }"
+PLAYS = """async player => {
   player.muted = true;
   await player.play();
   await new Promise(done => setTimeout(done, 400));
@@ -56,10 +54,10 @@ def test_what_was_made_is_there_when_it_is_opened_again_untrusted(
         expect(notebook.output(1)).to_contain_text(
             re.compile(r"◈ “A paper boat in \w+” · draw-1 · .* ≈ \$0\.040 · made_")
         )
-        assert page.evaluate(WIDTH) == 160
-        assert page.evaluate(SECONDS, "audio") == pytest.approx(1.0, abs=0.15)
-        assert page.evaluate(SECONDS, "video") == pytest.approx(1.0, abs=0.15)
-        assert page.evaluate(PLAYS) > 0.05
+        assert page.locator(".jp-OutputArea-output img").first.evaluate(WIDTH) == 160
+        assert page.locator("audio").first.evaluate(SECONDS) == pytest.approx(1.0, abs=0.15)
+        assert page.locator("video").first.evaluate(SECONDS) == pytest.approx(1.0, abs=0.15)
+        assert page.locator("audio").first.evaluate(PLAYS) > 0.05
         assert notebook.output(2).locator("audio").count() == 1
         asked = len(server.asked())
         notebook.save()
@@ -68,9 +66,9 @@ def test_what_was_made_is_there_when_it_is_opened_again_untrusted(
         saved["metadata"]["edited"] = "elsewhere"  # so that its signature is none
         path.write_text(json.dumps(saved))
         notebook.reopen_without_kernel()
-        assert page.evaluate(WIDTH) == 160
-        assert page.evaluate(SECONDS, "audio") == pytest.approx(1.0, abs=0.15)
-        assert page.evaluate(SECONDS, "video") == pytest.approx(1.0, abs=0.15)
+        assert page.locator(".jp-OutputArea-output img").first.evaluate(WIDTH) == 160
+        assert page.locator("audio").first.evaluate(SECONDS) == pytest.approx(1.0, abs=0.15)
+        assert page.locator("video").first.evaluate(SECONDS) == pytest.approx(1.0, abs=0.15)
         expect(notebook.output(3)).to_contain_text("film-1")
         assert len(server.asked()) == asked
     html, _ = HTMLExporter().from_notebook_node(nbformat.read(path, as_version=4))
@@ -78,7 +76,7 @@ def test_what_was_made_is_there_when_it_is_opened_again_untrusted(
     exported.write_text(html, "utf-8")
     page.goto(exported.as_uri())
     for tag in ("audio", "video"):
-        assert page.evaluate(SECONDS, tag) == pytest.approx(1.0, abs=0.15)
+        assert page.locator(tag).first.evaluate(SECONDS) == pytest.approx(1.0, abs=0.15)
 
 
 def test_progress_is_one_output_and_an_interrupt_leaves_the_job(opened: Any) -> None:

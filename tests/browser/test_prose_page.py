@@ -69,6 +69,11 @@ def server(request: pytest.FixtureRequest) -> Iterator[JupyterServer]:
     server.close()
 
 
+def expect_highlighted(notebook: OpenNotebook, index: int, last: str) -> None:
+    """Wait until the last span of a cell is this: the editor colours a cell in pieces, whenever it has time."""
+    expect(notebook.cells.nth(index).locator(".cm-line span").last).to_have_text(last)
+
+
 def spans(notebook: OpenNotebook, index: int) -> list[list[str]]:
     found: list[list[str]] = notebook.cells.nth(index).locator(".cm-editor").evaluate(SPANS)
     return found
@@ -91,7 +96,8 @@ def test_a_prompt_reads_as_prose(server: JupyterServer, page: Page) -> None:
     )
     expect_types(notebook, PYTHON, PROSE, PROSE, PROSE, PYTHON)
     expect(notebook.cells.nth(1).locator(".cm-content")).to_contain_text("isn't")
-    page.wait_for_function("document.querySelectorAll('.jp-CodeCell')[1].querySelectorAll('.cm-line span').length > 8")
+    expect_highlighted(notebook, 0, ")")
+    expect_highlighted(notebook, 1, "```")
     string, keyword = colour(notebook, 0, '"a string"'), colour(notebook, 0, "for")
     assert string
     assert keyword
@@ -119,9 +125,8 @@ def test_other_cells_and_the_file_are_as_without_it(server: JupyterServer, page:
         shown, saved = [], []
         for one in (server, without):
             notebook = OpenNotebook(page, one, cells, "same.ipynb")
-            page.wait_for_function(
-                "document.querySelectorAll('.jp-CodeCell')[0].querySelectorAll('.cm-line span').length > 5"
-            )
+            expect_highlighted(notebook, 0, ")")
+            expect_highlighted(notebook, 2, "}")
             shown.append([spans(notebook, 0), spans(notebook, 2)])
             notebook.cells.nth(2).locator(".cm-content").click()
             page.keyboard.type("y")
@@ -293,7 +298,7 @@ REFERENCES = """async prompts => {
 def test_the_same_references_as_in_what_is_sent(page: Page, lab_server: JupyterServer) -> None:
     page.add_init_script(SHARED)
     notebook = OpenNotebook(page, lab_server, ["%%claude\n{{a}}"])
-    page.wait_for_function("document.querySelectorAll('.cm-line span').length > 2")
+    expect_highlighted(notebook, 0, "}}")
     prompts = [prompt for prompt in cases() if sent_spans(prompt) is not None]
     assert len(prompts) > 3000
     found = notebook.page.evaluate(REFERENCES, prompts)
