@@ -63,14 +63,15 @@ class Kernel:
             kind, content = message["msg_type"], message["content"]
             if kind == "status" and content["execution_state"] == "idle":
                 ran.ended = time.monotonic()
-                ran.reply = self.answer_to(asked)
+                ran.reply = self._answer_to(asked)
                 return ran
             if interrupt_when is not None and interrupt_when in json.dumps(content, ensure_ascii=False):
                 interrupt_when = None
                 ran.interrupted = time.monotonic()
                 self.manager.interrupt_kernel()
 
-    def answer_to(self, asked: str) -> dict[str, Any]:
+    def _answer_to(self, asked: str) -> dict[str, Any]:
+        """The reply. Between an error's and its idle, a kernel turns away what arrives: wait for both."""
         while (message := self.client.get_shell_msg(timeout=10))["parent_header"].get("msg_id") != asked:
             pass
         return dict(message["content"])

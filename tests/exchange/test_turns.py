@@ -180,7 +180,7 @@ def test_two_kernels_in_one_conversation_lose_nothing(notebooks: Any, server: Wi
         asked = [
             n.kernel.send(f"%%claude\n{name} {number}", cell=f"{name}{number}") for n, name in ((one, "x"), (two, "y"))
         ]
-        assert [n.kernel.answer_to(a)["status"] for n, a in zip((one, two), asked, strict=True)] == ["ok", "ok"]
+        assert [n.kernel.until_idle(a).reply["status"] for n, a in zip((one, two), asked, strict=True)] == ["ok", "ok"]
     one.run("last", "%%claude\nlast")
     sent = one.sent()
     questions = sent[0:-1:2]

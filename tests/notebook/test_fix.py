@@ -179,7 +179,10 @@ def test_a_local_and_a_global_of_one_name(shell: Any, server: WireServer) -> Non
 
 
 def test_recursion_is_summed_up(shell: Any, server: WireServer) -> None:
-    Ran(shell, "def down(n):\n    return down(n + 1)\ndown(0)")
+    # Not at the limit that is set: IPython looks through all modules of this process for each frame of its traceback.
+    near = "import sys, inspect\nlimit = sys.getrecursionlimit()\nsys.setrecursionlimit(len(inspect.stack(0)) + 100)"
+    back = "finally:\n    sys.setrecursionlimit(limit)"
+    Ran(shell, f"def down(n):\n    return down(n + 1)\n{near}\ntry:\n    down(0)\n{back}")
     text = fixed(shell, server)
     assert "more frames" in text
     assert "RecursionError: maximum recursion depth exceeded" in text

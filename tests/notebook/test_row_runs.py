@@ -148,7 +148,7 @@ def test_two_interrupts_bring_the_kernel_back_within_a_second() -> None:
 
 
 def test_the_line_says_each_count_once_it_is_more_than_nothing() -> None:
-    progress = Progress(asked=10, wanted=10, usd=0.0)
+    progress = Progress(rows=10, requests=10, usd=0.0)
     assert progress.line == "0 of 10"
     progress.answered, progress.at_once, progress.left_s = 3, 2, 61.0
     progress.failed["too long"] += 1
@@ -167,7 +167,7 @@ def test_spans_of_time(seconds: float, said: str) -> None:
 
 
 def test_a_terminal_writes_over_one_line_and_leaves_the_summary(capsys: pytest.CaptureFixture[str]) -> None:
-    screen, progress = RowsTerminal(can_overwrite=True), Progress(asked=2, wanted=2)
+    screen, progress = RowsTerminal(can_overwrite=True), Progress(rows=2, requests=2)
     screen.paint(progress)
     progress.answered, progress.state, progress.ended = 2, "done", progress.began + 1
     screen.finish(progress)
