@@ -111,18 +111,18 @@ def file_name(block: Mapping[str, Any]) -> str:
 # ---- tools and schemas
 
 
-def offered_tools(request: Request, asked: Mapping[str, Any], messages: Iterable[Any]) -> list[dict[str, Any]]:
+def offered_tools(request: Request, body: Mapping[str, Any], messages: Iterable[Any]) -> list[dict[str, Any]]:
     """Return the tools as functions. Tools that are gone are named only where calls of them are sent as calls."""
-    if not request.tools and not (request.form and "tool_choice" in asked and request.mode == FORCED):
+    if not request.tools and not (request.form and "tool_choice" in body and request.mode == FORCED):
         if not any("tool_calls" in message or message.get("type") == "function_call" for message in messages):
             return []
     known = {"name": "name", "description": "description", "input_schema": "parameters", "strict": "strict"}
-    return [{known[name]: value for name, value in tool.items() if name in known} for tool in asked.get("tools", ())]
+    return [{known[name]: value for name, value in tool.items() if name in known} for tool in body.get("tools", ())]
 
 
-def tool_choice(request: Request, asked: Mapping[str, Any]) -> str | dict[str, str] | None:
+def tool_choice(request: Request, body: Mapping[str, Any]) -> str | dict[str, str] | None:
     """Return `none`, the function that is to be called, or None where the model chooses."""
-    choice = asked.get("tool_choice")
+    choice = body.get("tool_choice")
     if not choice:
         return None
     return {"name": choice["name"]} if choice["type"] == "tool" else str(choice["type"])

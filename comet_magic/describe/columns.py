@@ -272,8 +272,8 @@ class Column:
         if not counts:
             return ""
         if counts[0][1] == 1 or (self._about and about and len(counts) == len(self._present)):
-            is_told = self.kind == "number" or self._text_values_told
-            return "" if is_told else f"e.g. {', '.join(named(value) for value, _ in counts[:2])}"
+            is_listed = self.kind == "number" or self._lists_text_values
+            return "" if is_listed else f"e.g. {', '.join(named(value) for value, _ in counts[:2])}"
         top = counts[: style.levels if many <= style.levels else style.top]
         if many > style.levels and counts[0][1] < total / 50:  # none is frequent
             top = top[: max(1, style.top // 2)]
@@ -284,7 +284,7 @@ class Column:
         return f"{', '.join(texts)}{f', {rest} more' if rest else ''}"
 
     @property
-    def _text_values_told(self) -> bool:
+    def _lists_text_values(self) -> bool:
         return self.kind == "text" and self._text_values is not None
 
     # ---- its figures
@@ -351,8 +351,8 @@ class Column:
         if name == "zeros":
             if about:
                 return _share(value, len(self._present)) if value else f"{about}0"
-            is_told = style.digits >= FULL.digits and 100 * value >= self.rows
-            return f"{value} ({percent(value, self.rows)})" if is_told else str(value)
+            has_share = style.digits >= FULL.digits and 100 * value >= self.rows
+            return f"{value} ({percent(value, self.rows)})" if has_share else str(value)
         digits = min(style.digits, 4) if about else style.digits
         scale = self._scale._replace(center=value) if name == "sd" else self._scale  # it is a distance itself
         return f"{about}{formatted(value, limits, digits, scale)}"

@@ -68,7 +68,7 @@ def records(value: Sequence[Any], limits: Limits) -> Description:
         if len(texts) == len(value) and estimated_tokens(text) <= limits.table_tokens:
             return Description(kind, limits.hide(text), many(len(value), "record"))
     columns = _columns(value)
-    kinds = [_kinds(values) for values in columns.values()]
+    kinds = [_type_names(values) for values in columns.values()]
     sample = FrameSample.of_lists(list(columns), kinds, list(columns.values()), limits)
     described = card(sample, limits)
     return described._replace(kind=kind)
@@ -84,7 +84,7 @@ def _cell(value: Any) -> Any:
     return value.value if isinstance(value, Enum) else plain(value)
 
 
-def _kinds(values: Sequence[Any]) -> str:
+def _type_names(values: Sequence[Any]) -> str:
     return ", ".join(sorted({type_name(value) for value in values if value is not None})[:3]) or "None"
 
 

@@ -242,14 +242,14 @@ class _Card:
         if len({name for pair in pairs for name in pair[:2]}) <= FEW_RELATED:  # each with what it goes with most
             best = {name: pair for pair in reversed(pairs) for name in pair[:2]}
             shown = [pair for pair in pairs if pair in shown or pair in best.values()]
-        lines = [f"strongest correlations: {_told(shown, about)}"] if shown else []
+        lines = [f"strongest correlations: {_in_words(shown, about)}"] if shown else []
         if close := sum(abs(pair[2]) >= CLOSE for pair in pairs if pair not in shown):
             lines[0] += f", and {many(close, 'more pair')} beyond {CLOSE}"
         first = [names[number] for number in self._sample.chosen[:3] if number in self._sample.named]
         for name in dict.fromkeys([*first, *names[-1:]]):
             more = [pair for pair in pairs if name in pair][: style.top]
             if more and not set(more) <= set(shown):
-                lines.append(f"with {name}: {_told([_from(name, pair) for pair in more], about)}")
+                lines.append(f"with {name}: {_in_words([_from(name, pair) for pair in more], about)}")
         return lines
 
     def _rows(self, columns: list[int], most: int, style: Style) -> list[str]:
@@ -278,5 +278,5 @@ def _from(name: str, pair: tuple[str, str, float]) -> tuple[str, str, float]:
     return ("", pair[1] if pair[0] == name else pair[0], pair[2])
 
 
-def _told(pairs: list[tuple[str, str, float]], about: str) -> str:
+def _in_words(pairs: list[tuple[str, str, float]], about: str) -> str:
     return ", ".join(f"{f'{one} and ' if one else ''}{other} {about}{r:.2f}" for one, other, r in pairs)

@@ -52,7 +52,7 @@ class SavedQuestion(NamedTuple):
     is_exact: bool = True
 
 
-class Foreseen(NamedTuple):
+class Forecast(NamedTuple):
     """why: why it would be asked again, "" where it would be answered from the store.
 
     cost_usd: what it cost the last time; None where that is not known.
@@ -65,59 +65,59 @@ class Foreseen(NamedTuple):
     returns: bool = False
 
 
-def foresee(
-    asked: SavedQuestion, limits: Limits, settings: CometSettings, session: Session, *, is_after_news: bool,
+def forecast_reply(
+    saved: SavedQuestion, limits: Limits, settings: CometSettings, session: Session, *, is_after_news: bool,
     also: tuple[str, ...] = (),
-) -> Foreseen:  # fmt: skip
+) -> Forecast:  # fmt: skip
     """Return what would become of a question.
 
     is_after_news: one before it would be asked again.        also: cells whose turns will stand there by then.
     """
     store = session.store(settings)
-    cost = asked.former.cost_usd if asked.former else None
+    cost = saved.former.cost_usd if saved.former else None
     if settings.replay == "never":
-        return Foreseen("CometSettings.replay is 'never'", cost)
+        return Forecast("CometSettings.replay is 'never'", cost)
     if not settings.keep:
-        return Foreseen("CometSettings.keep is False", cost)
-    if asked.options.fresh:
-        return Foreseen("--fresh asks again", cost)
-    if not asked.key and asked.cell.conversation:
-        return Foreseen(NEVER)
-    key, new, message = asked.key or "none", asked.options.new, asked.question.message
+        return Forecast("CometSettings.keep is False", cost)
+    if saved.options.fresh:
+        return Forecast("--fresh asks again", cost)
+    if not saved.key and saved.cell.conversation:
+        return Forecast(NEVER)
+    key, new, message = saved.key or "none", saved.options.new, saved.question.message
     try:
         position = find_position(
-            store, session, settings, message, asked.cell, key=key, new=new, withholds=False, also=also
+            store, session, settings, message, saved.cell, key=key, new=new, withholds=False, also=also
         )
-        why = _why(asked, position, limits, settings, store, is_after_news)
+        why = _why(saved, position, limits, settings, store, is_after_news)
     except CometError as error:
-        return Foreseen(FAILS + error.what, cost)
+        return Forecast(FAILS + error.what, cost)
     if why and settings.replay == "only":
         why = f"{FAILS}the store has no reply, and CometSettings.replay is 'only'"
-    joins = bool(asked.cell.conversation) and not position.conversation.has(key)
-    return Foreseen(why, cost, joins, position.is_back)
+    joins = bool(saved.cell.conversation) and not position.conversation.has(key)
+    return Forecast(why, cost, joins, position.is_back)
 
 
 def _why(
-    asked: SavedQuestion, position: Position, limits: Limits, settings: CometSettings, store: Store, is_after_news: bool
+    saved: SavedQuestion, position: Position, limits: Limits, settings: CometSettings, store: Store, is_after_news: bool
 ) -> str:
-    former = asked.former
+    former = saved.former
     endpoint = find_endpoint(settings, offline=True)
-    request = build_request(asked.question, asked.options, settings, position, limits)
+    request = build_request(saved.question, saved.options, settings, position, limits)
     request = replace(request, model=endpoint.model) if endpoint.model else request
-    can_be_found = not is_after_news and asked.is_exact and (asked.is_known or not asked.change)
-    if can_be_found and requests.find_reply(store, endpoint.name, request, cell=asked.key):
+    can_be_found = not is_after_news and saved.is_exact and (saved.is_known or not saved.change)
+    if can_be_found and requests.find_reply(store, endpoint.name, request, cell=saved.key):
         return ""
     if former is None:
         return NEVER
-    if asked.change:
-        return asked.change
-    if changed := _changed_setting(former.parameters, request, is_exact=asked.is_exact):
+    if saved.change:
+        return saved.change
+    if changed := _changed_setting(former.parameters, request, is_exact=saved.is_exact):
         return changed
     if former.endpoint != endpoint.name:
         return "the endpoint setting changed"
     if former.state != WHOLE:
         return "its reply was cut off or refused"
-    if asked.is_exact or is_after_news or _is_stale(position.conversation, asked.key):
+    if saved.is_exact or is_after_news or _is_stale(position.conversation, saved.key):
         return BEFORE_IT
     return ""
 

@@ -41,7 +41,7 @@ def find_offered(
         )
     if is_claude(names[-1]) or chosen_dialect(names, settings.dialects):
         return session.known_models(store, endpoint.name)
-    return session.asked_models(
+    return session.fetched_models(
         store, endpoint.name, lambda: client_for(endpoint, brief, 0, _say_nothing).offered_models()
     )
 
@@ -56,7 +56,7 @@ def offered_now(
     """Return what the endpoint says of its models: asked now, unless it was within a day; {} where it has no list."""
     client = client_for(endpoint, limits._replace(read_s=LIST_S, deadline_s=LIST_S), 0, _say_nothing)
     fetch = client.published_models if endpoint.is_cometapi else client.offered_models
-    return session.asked_models(store, endpoint.name, fetch)
+    return session.fetched_models(store, endpoint.name, fetch)
 
 
 def find_dialect(

@@ -200,7 +200,7 @@ class Session:
             in_background(lambda: self._keep_models(store, endpoint, fetch))
         return models
 
-    def asked_models(
+    def fetched_models(
         self, store: Store, endpoint: str, fetch: Callable[[], dict[str, OfferedModel]]
     ) -> dict[str, OfferedModel]:
         """Return what the endpoint offers: it is asked now, unless it was within a day."""

@@ -78,12 +78,12 @@ def is_all(pick: int | str) -> bool:
     return str(pick).strip().lower() == ALL
 
 
-def pick_conversations(found: list[FileConversation], pick: int | str, path: Path) -> list[FileConversation]:
+def pick_conversations(conversations: list[FileConversation], pick: int | str, path: Path) -> list[FileConversation]:
     """Return those that are picked: by number, by title or a part of it, or "all"; without a pick, the only one.
 
     Raises: ConfigError, which says what there is.
     """
-    whole = [conversation for conversation in found if conversation.turns]
+    whole = [conversation for conversation in conversations if conversation.turns]
     wanted = str(pick).strip()
     if is_all(pick):
         return whole
@@ -102,7 +102,7 @@ def pick_conversations(found: list[FileConversation], pick: int | str, path: Pat
     if chosen:
         what = "are called" if by_title else "have in their titles"
         why = f"{len(chosen):,} {what} {wanted!r}"
-    elif any(str(conversation.number) == wanted for conversation in found):
+    elif any(str(conversation.number) == wanted for conversation in conversations):
         why = f"conversation {wanted} has no question with a reply"
     else:
         why = f"there is no {wanted!r}"

@@ -33,31 +33,31 @@ _AUDIO_BRANDS = (b"M4A ", b"M4B ")
 _TEXTS = re.compile(rb"\s*(?:<!doctype|<html|<\?xml|[{\[])", re.I)
 
 
-def file_type(content: bytes, wanted: str = "") -> FileType | None:
+def file_type(content: bytes, expected: str = "") -> FileType | None:
     """Return the type of a file by its beginning; None for what is no picture, sound or film.
 
-    wanted: the kind that was asked for; a container that holds sound or film is taken for that.
+    expected: the kind that was asked for; a container that holds sound or film is taken for that.
     """
     if (image := media_type(content)) in _IMAGES:
         return FileType(image, _IMAGES[image])
     if content[:4] == b"RIFF" and content[8:12] == b"WAVE":
         return FileType("audio/wav", ".wav")
     if content[4:8] == b"ftyp":
-        return _of_brand(content[8:12], wanted)
+        return _of_brand(content[8:12], expected)
     if content[:2] in (b"\xff\xf1", b"\xff\xf9"):
         return FileType("audio/aac", ".aac")
     if len(content) > 2 and content[0] == 0xFF and content[1] & 0xE6 == 0xE2 and content[2] & 0xF0 != 0xF0:
         return FileType("audio/mpeg", ".mp3")  # a frame of MPEG audio, layer III
     found = next((kind for magic, kind in _MAGIC if content.startswith(magic)), None)
-    if found and found.extension == ".webm" and wanted == AUDIO:
+    if found and found.extension == ".webm" and expected == AUDIO:
         return FileType("audio/webm", ".webm")
     return found
 
 
-def _of_brand(brand: bytes, wanted: str) -> FileType:
+def _of_brand(brand: bytes, expected: str) -> FileType:
     if brand in (b"avif", b"avis"):
         return FileType("image/avif", ".avif")
-    if brand in _AUDIO_BRANDS or wanted == AUDIO:
+    if brand in _AUDIO_BRANDS or expected == AUDIO:
         return FileType("audio/mp4", ".m4a")
     return FileType("video/quicktime", ".mov") if brand == b"qt  " else FileType("video/mp4", ".mp4")
 

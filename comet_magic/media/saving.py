@@ -26,10 +26,10 @@ class JobFiles:
         self._job, self._store, self._wire, self._session, self._most = job, store, wire, session, most
         self._folder = Path(job.folder)
 
-    def save(self, number: int, result: Result, wanted: str, fetching: Callable[[int], None]) -> Path:
+    def save(self, number: int, result: Result, expected: str, fetching: Callable[[int], None]) -> Path:
         """Return the file of a result; it is fetched where it is not there yet.
 
-        number: of the result, from 1 on.        wanted: "image", "audio" or "video".
+        number: of the result, from 1 on.        expected: "image", "audio" or "video".
         fetching: is told how many bytes have come.
         Raises: CometError where it is not that, is not available, or cannot be written.
         """
@@ -39,7 +39,7 @@ class JobFiles:
         if result.problem:
             raise ResultUnavailable(result.problem)
         try:
-            return self._written(number, result, wanted, fetching, former)
+            return self._written(number, result, expected, fetching, former)
         except OSError as error:
             now = self._known(number)
             if now and (path := find_file(now, self._job.id, self._folder)):  # another kernel was quicker
@@ -47,7 +47,7 @@ class JobFiles:
             raise unwritable(self._folder, error) from None
 
     def _written(
-        self, number: int, result: Result, wanted: str, fetching: Callable[[int], None], former: StoredFile | None
+        self, number: int, result: Result, expected: str, fetching: Callable[[int], None], former: StoredFile | None
     ) -> Path:  # fmt: skip
         part = self._part(number)
         if content := result.content or (decoded(result.address) if is_data(result.address) else b""):
@@ -55,8 +55,8 @@ class JobFiles:
             first = content[:64]
         else:
             first = self._wire.fetch(result.address, part, self._most, fetching)
-        kind = file_type(first, wanted)
-        if kind is None or kind.kind != wanted:
+        kind = file_type(first, expected)
+        if kind is None or kind.kind != expected:
             what = f"what came is {described(first) if kind is None else kind.mime}, and no {NOUNS[self._job.kind][0]}"
             if not content:
                 part.unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from ..describe.template import Reference, pieces
 from ..errors import CometError, ConfigError
 from ..exchange.cells import Cell, Notebook
 from ..exchange.following import follow
-from ..exchange.forecast import FAILS, NEVER, Foreseen, SavedQuestion, foresee
+from ..exchange.forecast import FAILS, NEVER, Forecast, SavedQuestion, forecast_reply
 from ..exchange.plan import Options
 from ..exchange.session import Session, current
 from ..messages.message import Message
@@ -54,7 +54,7 @@ class Line(NamedTuple):
     key: str
     text: str
     conversation: str
-    foreseen: Foreseen
+    forecast: Forecast
 
 
 class _Written(NamedTuple):
@@ -159,26 +159,26 @@ class _Seen:
         executions = current_executions()
         self._cell_name = executions.name_of if executions else no_cell_name
 
-    def line(self, written: _Written) -> tuple[str, str, str, Foreseen]:
+    def line(self, written: _Written) -> tuple[str, str, str, Forecast]:
         shown = one_line(written.text, LONGEST)
         try:
             asked = self._asked(written)
         except CometError as error:
-            return written.key, shown, "", Foreseen(f"{FAILS}{error.what}")
+            return written.key, shown, "", Forecast(f"{FAILS}{error.what}")
         name, store = asked.cell.conversation, self._session.store(self._settings)
         if asked.options.new:
             self._has_news.discard(name)
         limits = limits_of(self._settings)
         is_after_news = name in self._has_news and self._settings.history_turns > 0
         back = tuple(self._back.get(name, ()))
-        foreseen = foresee(asked, limits, self._settings, self._session, is_after_news=is_after_news, also=back)
-        if name and (foreseen.why or foreseen.joins):
+        forecast = forecast_reply(asked, limits, self._settings, self._session, is_after_news=is_after_news, also=back)
+        if name and (forecast.why or forecast.joins):
             self._has_news.add(name)
-        if foreseen.returns:
+        if forecast.returns:
             self._back.setdefault(name, []).append(asked.key)
         if asked.key:
             self._has_news.update(left_out.leaves(store, asked.key, name, self._notebook.path))
-        return asked.key, shown, name, foreseen
+        return asked.key, shown, name, forecast
 
     def _asked(self, written: _Written) -> SavedQuestion:
         flags = parse_flags(written.flags) if written.flags is not None else {}
@@ -254,8 +254,8 @@ def forecast_table(settings: CometSettings, namespace: Mapping[str, Any]) -> Tab
     lines = forecast(settings, namespace)
     if not lines:
         raise ConfigError(f"there is no question in {path}, as it was saved last", "save the notebook first")
-    asked = [line for line in lines if line.foreseen.why]
-    rows = [(str(line.cell), line.text, line.foreseen.why, about(line.foreseen.cost_usd)) for line in asked]
+    asked = [line for line in lines if line.forecast.why]
+    rows = [(str(line.cell), line.text, line.forecast.why, about(line.forecast.cost_usd)) for line in asked]
     notes = ["Based on the last saved notebook. Nothing was run, and nothing was sent."]
     return Table(_sentence(len(lines), asked), ("cell", "question", "why", "cost last time"), rows, notes)
 
@@ -265,10 +265,10 @@ def _sentence(count: int, asked: list[Line]) -> str:
     if not asked:
         all_of_them = "the one question" if count == 1 else f"all {count} questions"
         return f"Restart & Run All would ask nothing again: the store answers {all_of_them}"
-    failing = [line for line in asked if line.foreseen.why.startswith(FAILS)]
-    new = [line for line in asked if line.foreseen.why == NEVER]
+    failing = [line for line in asked if line.forecast.why.startswith(FAILS)]
+    new = [line for line in asked if line.forecast.why == NEVER]
     again = [line for line in asked if line not in (*failing, *new)]
-    known = sum(line.foreseen.cost_usd or 0.0 for line in again)
+    known = sum(line.forecast.cost_usd or 0.0 for line in again)
     price = f", ≈ {dollars(known)}" if known else ""
     parts = [f"{len(again)} of {many(count, 'question')} would be asked again{price}: {_named(again)}"] if again else []
     parts += (
@@ -279,7 +279,7 @@ def _sentence(count: int, asked: list[Line]) -> str:
 
 
 def _named(lines: list[Line]) -> str:
-    named = [f"cell {line.cell}, {line.foreseen.why.removeprefix(FAILS)}" for line in lines[:MOST_NAMED]]
+    named = [f"cell {line.cell}, {line.forecast.why.removeprefix(FAILS)}" for line in lines[:MOST_NAMED]]
     return "; ".join([*named, *([f"and {len(lines) - MOST_NAMED} more"] if len(lines) > MOST_NAMED else [])])
 
 

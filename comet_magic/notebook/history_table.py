@@ -35,7 +35,7 @@ def history(settings: CometSettings, name: str, namespace: Mapping[str, Any]) ->
     session.sweep()
     follow(store, session, name, notebook_now()[0])
     lines = [line for line in forecast(settings, namespace) if line.conversation == name]
-    foreseen = {line.key: line.foreseen.why for line in lines}
+    reasons = {line.key: line.forecast.why for line in lines}
     conversation = turns.conversation(store, name)
     stale = {turn.cell for turn in conversation.stale()}
     rows = [
@@ -45,7 +45,7 @@ def history(settings: CometSettings, name: str, namespace: Mapping[str, Any]) ->
             first_line(turn.question),
             counted(turn.tokens),
             about(turn.cost_usd),
-            _state(turn, foreseen.get(turn.cell, ""), is_stale=turn.cell in stale),
+            _state(turn, reasons.get(turn.cell, ""), is_stale=turn.cell in stale),
         )
         for number, turn in enumerate(conversation.turns, 1)
     ]

@@ -37,7 +37,7 @@ class RowsOutput:
         markdown = "\n".join([f"**{escaped(lines[0])}**", "", *(f"- {escaped(line)}" for line in lines[1:])])
         bundle = {"text/markdown": markdown.rstrip(), "text/plain": "\n".join(map(clean, lines))}
         counts = {
-            "rows": progress.asked, "requests": progress.wanted, "answered": progress.answered,
+            "rows": progress.rows, "requests": progress.requests, "answered": progress.answered,
             "stored": progress.stored, "failed": progress.failed.total(), "usage": progress.usage.reported(),
         }  # fmt: skip
         self._output.show(bundle, {"comet_magic": counts} if progress.ended else {})

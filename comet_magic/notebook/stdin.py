@@ -12,7 +12,7 @@ from ..errors import ConfigError
 from ..keys import Key, keep, key_file, keyring_here
 from ..settings import CometSettings
 from ..text import spelled
-from ..tools.runner import ALWAYS, DENY, DENY_ALL, NOBODY, ONCE, ROUND, Asked
+from ..tools.runner import ALWAYS, DENY, DENY_ALL, NOBODY, ONCE, ROUND, ShownCall
 from .cell import is_running_cell
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ _ANSWERS = {
 ATTEMPTS = 5  # at an answer that is none
 
 
-def approve(name: str, arguments: Mapping[str, str], can_be_always: bool, others: Sequence[Asked] = ()) -> str:
+def approve(name: str, arguments: Mapping[str, str], can_be_always: bool, others: Sequence[ShownCall] = ()) -> str:
     """Ask the user whether a tool may run: through the kernel's input prompt, for a cell is running.
 
     others: the calls that would be asked about next, and can be allowed with it.

@@ -228,14 +228,14 @@ def _matcher_for(pattern: str) -> Callable[[str], bool]:
 
     validate = SchemaValidator({"type": "str", "pattern": pattern}).validate_python
 
-    def is_found(text: str) -> bool:
+    def matches(text: str) -> bool:
         try:
             validate(text)
         except ValidationError:
             return False
         return True
 
-    return is_found
+    return matches
 
 
 # Checks as jsonschema calls them: its validator, the keyword's value, the value that is checked, the schema around it.
@@ -256,7 +256,7 @@ def _check_others(validator: Any, part: Any, value: Any, schema: Any) -> Iterato
     matchers = [_matcher_for(pattern) for pattern in schema.get("patternProperties", ())]
     known = schema.get("properties", {})
     for key in value if isinstance(value, dict) else ():
-        if key in known or any(is_found(key) for is_found in matchers):
+        if key in known or any(matches(key) for matches in matchers):
             continue
         if part is False:
             yield _not_valid(f"Additional properties are not allowed ({key!r} was unexpected)")

@@ -316,14 +316,14 @@ def _without_bars_in_code(line: str, most: int) -> tuple[str, list[str]]:
     if bars(line) <= most or "`" not in line:
         return line, spans
 
-    def place(span: re.Match[str]) -> str:
+    def as_mark(span: re.Match[str]) -> str:
         if "|" not in span[0]:
             return span[0]
         code = span[0].strip("`").replace(r"\|", "|").strip()
         spans.append(f"<code>{spelled_code(code)}</code>")
         return f"\0{len(spans) - 1}\0"
 
-    placed = _SPAN.sub(place, line)
+    placed = _SPAN.sub(as_mark, line)
     return (placed, spans) if bars(placed) <= most else (line, [])
 
 

@@ -279,7 +279,7 @@ class DaskSource(NamedTuple):
     names: Sequence[Any]
     cache: dict[int, tuple[Any, str]]
     parts: Sequence[Any] = ()
-    wanted: Sequence[Any] = ()
+    prompt_columns: Sequence[Any] = ()
     named: Sequence[Any] = ()
     ends: Sequence[int] = ()
     library: str = "pandas"
@@ -293,19 +293,19 @@ class DaskSource(NamedTuple):
         """The names that no new column may have."""
         return self.names
 
-    def prepared(self, wanted: Sequence[Any]) -> DaskSource:
+    def prepared(self, columns: Sequence[Any]) -> DaskSource:
         """Compute the columns that the prompt names, once."""
         import dask
         from dask.delayed import delayed
 
         parts = self.table.to_delayed(optimize_graph=False)  # which would put several into one
-        named = dask.persist(*[delayed(_named)(part, list(wanted)) for part in parts])  # type: ignore[attr-defined, no-untyped-call]
+        named = dask.persist(*[delayed(_named)(part, list(columns)) for part in parts])  # type: ignore[attr-defined, no-untyped-call]
         sizes = dask.compute(*[delayed(_size)(part) for part in named])  # type: ignore[attr-defined, no-untyped-call]
-        return self._replace(parts=parts, wanted=list(wanted), named=named, ends=list(accumulate(sizes)))
+        return self._replace(parts=parts, prompt_columns=list(columns), named=named, ends=list(accumulate(sizes)))
 
-    def part(self, wanted: Sequence[Any], begin: int, end: int) -> dict[Any, list[Any]]:
+    def part(self, columns: Sequence[Any], begin: int, end: int) -> dict[Any, list[Any]]:
         """Return the values of these columns in some of the rows."""
-        part: dict[Any, list[Any]] = {name: [] for name in wanted}
+        part: dict[Any, list[Any]] = {name: [] for name in columns}
         number = bisect_right(self.ends, begin)
         while begin < end:
             first = self.ends[number - 1] if number else 0
@@ -334,7 +334,7 @@ class DaskSource(NamedTuple):
         begins = [0, *self.ends[:-1]]
         meta = _with(self.table._meta, frame.iloc[:0])
         parts = [
-            delayed(_joined)(part, frame.iloc[begin:end].reset_index(drop=True), named, self.wanted)
+            delayed(_joined)(part, frame.iloc[begin:end].reset_index(drop=True), named, self.prompt_columns)
             for part, named, begin, end in zip(self.parts, self.named, begins, self.ends, strict=True)
         ]
         return dd.from_delayed(parts, meta=meta, divisions=self.table.divisions, verify_meta=False)

@@ -157,9 +157,9 @@ class LiveRun:
         """Raises: ConfigError where rows are in a batch that goes on: asked live, they would be paid twice."""
         if self._job.options.fresh or self.request.dialect != MESSAGES:
             return
-        wanted = {self._items.digests[item] for item in missing}
+        digests = {self._items.digests[item] for item in missing}
         for batch in row_store.open_batches(self._job.store, self.endpoint, self.request.model):
-            if count := len(wanted & set(batch.each)):
+            if count := len(digests & set(batch.each)):
                 raise ConfigError(
                     f"{many(count, 'row')} of these are in a batch that has not been collected",
                     "nothing was sent; batch=True (--batch) collects it, fresh=True (--fresh) asks all rows anew",
@@ -265,14 +265,14 @@ class LiveRun:
                 " the replies so far are kept",
             )
         if not answer:
-            what = f"stopped: you did not say yes; {self.progress.answered:,} of {self.progress.wanted:,} were asked"
+            what = f"stopped: you did not say yes; {self.progress.answered:,} of {self.progress.requests:,} were asked"
             raise ConfigError(what, "their replies are kept; comet_magic.last_run.result is the table with them")
 
-    def all(self, wanted: Sequence[int]) -> None:
+    def all(self, items: Sequence[int]) -> None:
         """Ask for these items. Raises: KeyboardInterrupt, or what ended the run, once what was under way has come."""
-        self._all_characters = self._done_characters + sum(map(self._characters, wanted))
+        self._all_characters = self._done_characters + sum(map(self._characters, items))
         began, done = time.monotonic(), self._done_characters
-        for outcomes in self._engine.run(self.tasks(wanted)):
+        for outcomes in self._engine.run(self.tasks(items)):
             self.take(outcomes)
             took = time.monotonic() - began
             if took > 1 and self._done_characters > done:
@@ -286,11 +286,11 @@ class LiveRun:
 
     # ---- requests and what comes of them
 
-    def tasks(self, wanted: Iterable[int]) -> Iterator[Task]:
-        """Yield the requests for these items, each when it is wanted."""
+    def tasks(self, items: Iterable[int]) -> Iterator[Task]:
+        """Yield the requests for these items, each when it is its turn."""
         job, begin, end = self._job, 0, 0
         part: dict[object, list[object]] = {}
-        for item in wanted:
+        for item in items:
             row = self._items.firsts[item] // job.options.samples
             if not begin <= row < end:
                 begin = row // PART * PART

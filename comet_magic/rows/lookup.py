@@ -21,7 +21,7 @@ def look_up(job: Job, items: Items, progress: Progress, former: Items | None = N
     _read_rows(job, items, progress)
     if items.problems and len(items.problems) == len(items.of_rows):
         raise ConfigError(items.problems[0], "it is so for every row; nothing was sent")
-    progress.wanted = len(items.digests)
+    progress.requests = len(items.digests)
     if former is not None:
         _take_former(items, progress, former)
     if job.options.fresh or job.replay == "never" or not items.digests:

@@ -15,8 +15,8 @@ from ..text import dollars, many
 class Progress:
     """Counts of one run.
 
-    asked: rows that were given.        samples: how often each is asked.
-    wanted: requests that are to be answered: equal rows are one.
+    rows: those that were given.        samples: how often each is asked.
+    requests: those that are to be answered: equal rows are one.
     stored: of those, how many the store had.        answered, failed: what has come; `failed` by reason.
     unfilled: rows for which the prompt could not be filled in, by reason.
     failed_rows: once the run has ended: all rows that failed, by reason; equal rows are one request.
@@ -27,9 +27,9 @@ class Progress:
     state: "running", "stopping", "stopped" or "done".
     """
 
-    asked: int = 0
+    rows: int = 0
     samples: int = 1
-    wanted: int = 0
+    requests: int = 0
     stored: int = 0
     answered: int = 0
     failed: Counter[str] = field(default_factory=Counter)
@@ -72,7 +72,7 @@ class Progress:
         """Where it stands, in one line."""
         if self.state in ("done", "stopped"):
             return self.summary
-        parts = [f"{self.done:,} of {self.wanted:,}"]
+        parts = [f"{self.done:,} of {self.requests:,}"]
         parts += [f"{self.stored:,} from the store"] if self.stored else []
         parts += [f"{self.failed.total():,} failed"] if self.failed else []
         parts += [f"{self.at_once:,} under way", f"{self.rate:.3g}/s"] if self.at_once else []
@@ -89,8 +89,8 @@ class Progress:
     def size(self) -> str:
         """How much there is to ask."""
         times = f", {self.samples} times each" if self.samples > 1 else ""
-        different = f" · {self.wanted:,} different" if self.wanted != self.asked * self.samples else ""
-        return f"{many(self.asked, 'row')}{times}{different}"
+        different = f" · {self.requests:,} different" if self.requests != self.rows * self.samples else ""
+        return f"{many(self.rows, 'row')}{times}{different}"
 
     @property
     def _used(self) -> list[str]:
@@ -111,7 +111,7 @@ class Progress:
         parts.append(f"{self.answered + self.stored:,} answered{stored}")
         parts += [f"{many(self.nulls, 'row')} skipped: a value is missing"] if self.nulls else []
         parts += [f"{many(self._failed_rows.total(), 'row')} failed"] if self._failed_rows else []
-        if (open_ := self.wanted - self.done) > 0:
+        if (open_ := self.requests - self.done) > 0:
             parts.append(f"{open_:,} not asked: run it again, and it goes on from here")
         parts += [*filter(None, [self.model]), *self._used, duration(self.seconds)]
         return " · ".join(parts)

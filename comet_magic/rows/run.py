@@ -30,10 +30,10 @@ ONLY = "it is not in the store, and CometSettings.replay = 'only' sends nothing"
 
 def dry_run(job: Job) -> DryRun:
     """Return what would be sent for the first row that the store does not have. Raises: ConfigError."""
-    items, progress = Items(), Progress(asked=job.source.size, samples=job.options.samples)
+    items, progress = Items(), Progress(rows=job.source.size, samples=job.options.samples)
     look_up(job, items, progress)
     missing = items.missing
-    counts = f"{progress.asked:,} rows, {progress.wanted:,} different, {progress.stored:,} in the store"
+    counts = f"{progress.rows:,} rows, {progress.requests:,} different, {progress.stored:,} in the store"
     requests = f"{many(len(missing), 'request')}, of which this is the first"
     more = f"{counts}: {requests if missing else 'nothing would be sent; this is what was sent for the first row'}"
     position = items.firsts[(missing or [0])[0]] if items.firsts else 0
@@ -64,7 +64,7 @@ def run_rows(
         options = job.options._replace(**{"yes": True, "errors": "column", **changes})
         return run_rows(job._replace(options=options), settings, session, screen, backend, remember, items).result
 
-    items, progress = Items(), Progress(asked=job.source.size, samples=job.options.samples)
+    items, progress = Items(), Progress(rows=job.source.size, samples=job.options.samples)
     run = Run(job.source, job.columns, job.options.samples, items, progress, again)
     remember(run)
     try:

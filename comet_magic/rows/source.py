@@ -42,13 +42,13 @@ class Source(NamedTuple):
     def _levels(self) -> int:
         return int(getattr(getattr(self.table, "columns", None), "nlevels", 1))
 
-    def prepared(self, wanted: Sequence[Any]) -> Source:
+    def prepared(self, columns: Sequence[Any]) -> Source:
         """Return the source, ready to be read by these columns."""
         return self
 
-    def part(self, wanted: Sequence[Any], begin: int, end: int) -> dict[Any, list[Any]]:
+    def part(self, columns: Sequence[Any], begin: int, end: int) -> dict[Any, list[Any]]:
         """Return the values of these columns in some of the rows, as Python's own."""
-        return {name: self._values(name, begin, end) for name in wanted}
+        return {name: self._values(name, begin, end) for name in columns}
 
     def _values(self, name: Any, begin: int, end: int) -> list[Any]:
         table = self.table

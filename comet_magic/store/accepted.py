@@ -30,8 +30,8 @@ def _find(store: Store, select: str, *values: str) -> dict[str, bool]:
     return {**(store.look_behind(act) or {}), **store.read(act)}
 
 
-def keep_accepted(store: Store, endpoint: str, model: str, ways: Iterable[str], *, is_taken: bool) -> None:
+def keep_accepted(store: Store, endpoint: str, model: str, names: Iterable[str], *, is_taken: bool) -> None:
     """Note whether an endpoint and a model take these."""
-    rows = [(endpoint, model, way, is_taken, time.time()) for way in ways]
+    rows = [(endpoint, model, way, is_taken, time.time()) for way in names]
     if rows:
         store.write(lambda db: db.executemany("INSERT OR REPLACE INTO ways VALUES (?,?,?,?,?)", rows), keeps_turns=True)

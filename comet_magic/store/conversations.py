@@ -174,11 +174,11 @@ def _check_free(store: Store, db: Connection, name: str) -> None:
 # ---- what goes
 
 
-def prune(store: Store, before: float, keep: str = "", *, is_asked: bool = True) -> tuple[int, int]:
+def prune(store: Store, before: float, keep: str = "", *, is_by_user: bool = True) -> tuple[int, int]:
     """Remove what is older than `before`: conversations by their latest turn, replies by their own.
 
     before: seconds since 1970. keep: a conversation that stays. What they cost stays in the ledger.
-    is_asked: whether the user asks for it; the replies to rows of tables go then only.
+    is_by_user: whether the user asks for it; the replies to rows of tables go then only.
     Returns: how many replies, and how many conversations went.
     """
 
@@ -193,7 +193,7 @@ def prune(store: Store, before: float, keep: str = "", *, is_asked: bool = True)
         for (conversation,) in old:
             _delete(db, conversation)
         db.execute(f"DELETE FROM requests WHERE at < ? AND state <> 'in flight' AND {OF_NO_TURN}", (before,))
-        if is_asked:
+        if is_by_user:
             prune_runs(db, before)
             prune_jobs(db, before)
         return gone - _count(db), len(old)
@@ -217,5 +217,5 @@ def shrink(store: Store, most_mb: float, keep: str = "") -> int:
         pass
     for tenth in range(1, 11):
         if ages and store.size_mb() > most_mb * 0.9:
-            gone += prune(store, ages[len(ages) * tenth // 10 - 1] + 1e-3, keep, is_asked=False)[0]
+            gone += prune(store, ages[len(ages) * tenth // 10 - 1] + 1e-3, keep, is_by_user=False)[0]
     return gone

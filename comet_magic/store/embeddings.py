@@ -34,18 +34,18 @@ class Batch(NamedTuple):
     vectors: bytes
 
 
-def find_embeddings(store: Store, wanted: Sequence[bytes]) -> tuple[dict[bytes, tuple[int, int]], dict[int, Batch]]:
+def find_embeddings(store: Store, digests: Sequence[bytes]) -> tuple[dict[bytes, tuple[int, int]], dict[int, Batch]]:
     """Return the batch and the row in it of each digest that is there; and those batches."""
-    found, batches = store.read(lambda db: _find(db, wanted))
-    if len(found) < len(wanted) and (behind := store.look_behind(lambda db: _find(db, wanted))):
+    found, batches = store.read(lambda db: _find(db, digests))
+    if len(found) < len(digests) and (behind := store.look_behind(lambda db: _find(db, digests))):
         # What is behind a store in memory has numbers of its own.
         found = {**{digest: (-batch, row) for digest, (batch, row) in behind[0].items()}, **found}
         batches = {**{-batch: vectors for batch, vectors in behind[1].items()}, **batches}
     return found, batches
 
 
-def _find(db: Connection, wanted: Sequence[bytes]) -> tuple[dict[bytes, tuple[int, int]], dict[int, Batch]]:
-    by_start = {_start(digest): digest for digest in wanted}
+def _find(db: Connection, digests: Sequence[bytes]) -> tuple[dict[bytes, tuple[int, int]], dict[int, Batch]]:
+    by_start = {_start(digest): digest for digest in digests}
     ordered = sorted(by_start)  # as they stand in the table
     rows: list[tuple[int, int, int]] = []
     for begin in range(0, len(ordered), _AT_ONCE):

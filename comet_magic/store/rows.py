@@ -64,16 +64,16 @@ def end_run(store: Store, run: int, *, is_whole: bool) -> None:
     store.write(act, keeps_turns=True)
 
 
-def find_rows(store: Store, wanted: Sequence[bytes]) -> dict[bytes, StoredRow]:
+def find_rows(store: Store, digests: Sequence[bytes]) -> dict[bytes, StoredRow]:
     """Return what is stored for these digests, by digest."""
-    found = store.read(lambda db: _find(db, wanted))
-    if len(found) < len(wanted) and (behind := store.look_behind(lambda db: _find(db, wanted))):
+    found = store.read(lambda db: _find(db, digests))
+    if len(found) < len(digests) and (behind := store.look_behind(lambda db: _find(db, digests))):
         found = {**behind, **found}
     return found
 
 
-def _find(db: Connection, wanted: Sequence[bytes]) -> dict[bytes, StoredRow]:
-    ordered = sorted(wanted)  # as they stand in the table
+def _find(db: Connection, digests: Sequence[bytes]) -> dict[bytes, StoredRow]:
+    ordered = sorted(digests)  # as they stand in the table
     found: dict[bytes, StoredRow] = {}
     for begin in range(0, len(ordered), AT_ONCE):
         part = ordered[begin : begin + AT_ONCE]

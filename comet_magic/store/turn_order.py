@@ -69,7 +69,8 @@ def left_by(db: Connection, cell: str, asks_in: str, notebook: str) -> list[tupl
     """
     rows = db.execute(
         "SELECT c.id, c.name FROM requests r JOIN turns t ON t.request = r.id AND t.conversation = r.conversation"
-        " JOIN conversations c ON c.id = t.conversation WHERE r.cell = ? AND t.cell = r.cell AND c.name <> ?"
+        " JOIN conversations c ON c.id = t.conversation WHERE r.cell = ? AND t.cell = r.cell"
+        " AND r.conversation IS NOT (SELECT id FROM conversations WHERE name = ?)"
         " AND NOT EXISTS (SELECT 1 FROM left_out l WHERE l.conversation = t.conversation AND l.cell = t.cell)",
         (cell, asks_in),
     )

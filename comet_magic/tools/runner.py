@@ -28,13 +28,13 @@ from .timeouts import TimedOut, within
 # Answers of a user. ALWAYS: in this conversation.        DENY_ALL: to all further calls of this reply, too.
 # ROUND: it and the calls that are shown with it.
 ONCE, ALWAYS, DENY, DENY_ALL, NOBODY, ROUND = "once", "always", "deny", "deny all", "nobody", "round"
-Asked = tuple[str, Mapping[str, str]]  # a tool's name, and its arguments as texts
+ShownCall = tuple[str, Mapping[str, str]]  # a tool's name, and its arguments as texts
 # Asks the user whether a tool may run: its name, its arguments as texts, whether it can be allowed for good; and the
 # calls of the same round that would be asked about next.
-Approve = Callable[[str, Mapping[str, str], bool, Sequence[Asked]], str]
+Approve = Callable[[str, Mapping[str, str], bool, Sequence[ShownCall]], str]
 
 
-def nobody(name: str, arguments: Mapping[str, str], can_be_always: bool, others: Sequence[Asked] = ()) -> str:
+def nobody(name: str, arguments: Mapping[str, str], can_be_always: bool, others: Sequence[ShownCall] = ()) -> str:
     """Answer where there is nobody to ask."""
     return NOBODY
 
@@ -190,7 +190,7 @@ class ToolRunner:
         except Mismatch as error:
             raise NotRun(f"its arguments do not fit: {error}", f"The arguments do not fit: {error}") from None
 
-    def _asked(self, name: str, given: Mapping[str, Any]) -> Asked:
+    def _shown(self, name: str, given: Mapping[str, Any]) -> ShownCall:
         """Return a call as it is shown to the user.
 
         Known secrets alone are hidden: what is only shaped like one may be what is to be run.
@@ -205,8 +205,8 @@ class ToolRunner:
         if self._denies_all:
             raise NotRun(DENIED, "The user did not allow this call.")
         waiting = [use for use in others if (other := self.tools.get(use["name"])) and not self._is_allowed(other)]
-        asked_next = [self._asked(use["name"], use["input"]) for use in waiting]
-        answer = self._approve(*self._asked(call.name, call.arguments), bool(self._conversation), asked_next)
+        next_calls = [self._shown(use["name"], use["input"]) for use in waiting]
+        answer = self._approve(*self._shown(call.name, call.arguments), bool(self._conversation), next_calls)
         if answer == ROUND and waiting:
             self._allowed_in_round = waiting
             return
