@@ -17,7 +17,7 @@ from ..errors import without_known_keys
 from ..exchange.loop import Reply
 from ..exchange.plan import Plan
 from ..messages.message import Message
-from ..render.markdown import safe_markdown
+from ..render.markdown import GrowingMarkdown
 from ..render.message import displayed_part, notes, plain_account, plain_sources, to_markdown, to_plain, value_markdown
 from ..settings import terminal_shows_colours
 from ..text import MARK, clean, escaped, many
@@ -121,6 +121,7 @@ class Notebook:
         self._bundle_of = bundle_of
         self._show_usage = show_usage
         self._remote_images = remote_images
+        self._growing = GrowingMarkdown(remote_images=remote_images)
         self._id = os.urandom(16).hex()
         self._is_open = False
         self._notes: list[str] = []
@@ -136,7 +137,7 @@ class Notebook:
         if not self.can_update:
             return 0
         part, notes = displayed_part(text)
-        markdown = safe_markdown(part, remote_images=self._remote_images, is_growing=True)
+        markdown = self._growing.safe(part)
         bundle = {"text/markdown": "\n\n".join([markdown, *notes])}
         if not self._is_open:
             bundle["text/plain"] = clean(part)  # a console shows the first display only, and only this of it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import defaultdict
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import Any
@@ -12,7 +13,7 @@ from ..exchange.plan import Plan
 from ..exchange.session import current
 from ..exchange.several import Answer, Comparison
 from ..messages.message import Message
-from ..render.markdown import safe_markdown
+from ..render.markdown import GrowingMarkdown
 from ..render.message import displayed_part, noted, quoted, to_markdown, to_plain, value_markdown
 from ..text import MARK, clean, escaped
 from .cell import is_console
@@ -37,6 +38,8 @@ class SideBySide:
         self._is_open = False
         self._due = 0.0
         self._painted = ""
+        # By the answer's name.
+        self._texts: dict[str, GrowingMarkdown] = defaultdict(lambda: GrowingMarkdown(remote_images=remote_images))
 
     def show(self, snapshots: Generator[Comparison, None, None]) -> Comparison:
         """Paint the answers as they grow, and their end. Raises what iterating raises."""
@@ -73,7 +76,7 @@ class SideBySide:
         if answer.message or answer.problem:
             return self._finished(answer)
         part, more = displayed_part(answer.text)
-        markdown = safe_markdown(part, remote_images=self._remote_images, is_growing=True)
+        markdown = self._texts[answer.name].safe(part)
         waiting = [] if part else [f"*{escaped(answer.note or 'thinking …')}*"]
         return "\n\n".join([markdown, *more, *waiting])
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import shutil
 import textwrap
+from copy import copy
 from typing import NamedTuple
 
 from ..text import clean, lazy_pattern
@@ -45,16 +46,43 @@ def safe_markdown(text: str, *, remote_images: bool = False, is_growing: bool = 
     """Return `text` with code and mathematics as they were, and with everything that could act made inert.
 
     remote_images: show images from the network; otherwise they become links.
-    growing: more is to come, so the beginning of a closing fence at the end is held back.
+    is_growing: more is to come, so the beginning of a closing fence at the end is held back.
     """
-    text = clean(text)
-    scanner = _Scanner(remote_images, is_growing)
+    return _safe(clean(text), _Scanner(remote_images, is_growing))
+
+
+def _safe(text: str, scanner: _Scanner) -> str:
+    """Return a clean text made safe. scanner: one that has read none of it yet, or some of its lines."""
     result = scanner.scan(text)
     code = "\n".join(scanner.code + scanner.inline.code)
     if HTML_LIKE.search(code) and _BLOCK_TEX.search(code):
         # nbconvert looks for display mathematics before it looks for code, and would cut the code open.
-        return _Scanner(remote_images, is_growing, spelled=True).scan(text)
+        return _Scanner(scanner.inline.remote_images, scanner.is_growing, spelled=True).scan(text)
     return result
+
+
+class GrowingMarkdown:
+    """The same for a text that grows: a line that is followed by others is read once, not at each paint."""
+
+    def __init__(self, *, remote_images: bool = False) -> None:
+        self._remote_images = remote_images
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._read = ""
+        self._scanner = _Scanner(self._remote_images, is_growing=True)
+
+    def safe(self, text: str) -> str:
+        """Return what `safe_markdown` does of the text as it is now. It need not go on from the last one."""
+        text = clean(text)
+        if not text.startswith(self._read):
+            self._begin_anew()
+        if dollars_of(text):  # how the first of them is read depends on whether there will be another
+            return _safe(text, _Scanner(self._remote_images, is_growing=True))
+        end = text.rfind("\n") + 1
+        self._scanner.read(text[len(self._read) : end].split("\n")[:-1])
+        self._read = text[:end]
+        return _safe(text, self._scanner.copy())
 
 
 def code_blocks(text: str) -> list[tuple[str, str]]:
@@ -90,6 +118,7 @@ class _Scanner:
     """
 
     def __init__(self, remote_images: bool, is_growing: bool, spelled: bool = False) -> None:
+        self.lines_read = 0
         self.inline = Inline(remote_images, spelled)
         self.is_growing = is_growing
         self.spelled = spelled
@@ -106,19 +135,34 @@ class _Scanner:
         self.seen_list = False
         self.after_table = False  # a table takes in whatever follows it at once
 
+    def copy(self) -> _Scanner:
+        """Return a scanner that has read the same lines, and goes on by itself."""
+        made = copy(self)
+        made.inline = copy(self.inline)
+        made.inline.code = [*self.inline.code]
+        for name in ("code", "out", "lists", "run", "indented"):
+            setattr(made, name, [*getattr(self, name)])
+        made.blocks = [(language, [*lines]) for language, lines in self.blocks]
+        return made
+
     def scan(self, text: str) -> str:
-        lines = text.split("\n")
-        self.dollars = text.count("$") + len(_DOLLAR_ENTITY.findall(text))
+        """Read the lines of a text that have not been read yet. Returns: all of them, made safe."""
+        self.dollars = dollars_of(text)
         self.inline.lone_dollar = self.dollars == 1
-        for number, line in enumerate(lines):
-            last = number == len(lines) - 1
-            if self.fence and not self.read_code(self.fence, line, last):
-                continue
-            self.read_line(line)
+        *lines, last = text.split("\n")[self.lines_read :]
+        self.read(lines)
+        self.read([last], is_end=True)
         self.flush()
         if self.fence:
             self.end_fence(self.fence)
         return "\n".join(self.out)
+
+    def read(self, lines: list[str], *, is_end: bool = False) -> None:
+        """Read whole lines. is_end: no other follows."""
+        for line in lines:
+            if not self.fence or self.read_code(self.fence, line, is_end):
+                self.read_line(line)
+        self.lines_read += len(lines)
 
     # ---- fenced code
 
@@ -273,6 +317,11 @@ class _Scanner:
         if self.spelled:
             return ["<pre><code>", *(spelled_code(line[offset + 4 :]) for line in code), "</code></pre>", ""]
         return [mark, *(" " * offset + line[offset + 4 :] for line in code), mark, ""]
+
+
+def dollars_of(text: str) -> int:
+    """Return how many dollars there are, also as entities."""
+    return text.count("$") + len(_DOLLAR_ENTITY.findall(text))
 
 
 def _indent(line: str) -> int:

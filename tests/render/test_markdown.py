@@ -16,8 +16,9 @@ from markdown_it import MarkdownIt
 from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
 from comet_magic.messages.message import Message
+from comet_magic.render import markdown
 from comet_magic.render.inline import HARMLESS_TAGS
-from comet_magic.render.markdown import code_blocks, safe_markdown, wrapped
+from comet_magic.render.markdown import GrowingMarkdown, code_blocks, safe_markdown, wrapped
 from comet_magic.render.message import to_markdown
 from comet_magic.text import clean, escaped
 
@@ -79,6 +80,32 @@ def test_hostile_text_finds_nothing_that_acts(text: str) -> None:
 @given(st.lists(FRAGMENTS, min_size=1, max_size=25).map("".join))
 def test_no_mixture_finds_anything_that_acts(text: str) -> None:
     assert findings(text) == {}
+
+
+# A text with dollars is read anew each time, so half of the texts have none.
+WITHOUT_DOLLARS = FRAGMENTS.filter(lambda fragment: not markdown.dollars_of(fragment))
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.lists(FRAGMENTS, min_size=1, max_size=25) | st.lists(WITHOUT_DOLLARS, min_size=1, max_size=25), st.data())
+def test_a_text_that_grows_is_read_as_the_whole_is(parts: list[str], data: st.DataObject) -> None:
+    growing = GrowingMarkdown()
+    for end in range(1, len(parts) + 1):
+        text = "".join(parts[:end])
+        cut = data.draw(st.integers(0, len(text)))
+        for shown in (text, text[:cut]):  # it may begin anew, too
+            assert growing.safe(shown) == safe_markdown(shown, is_growing=True)
+
+
+def test_a_line_is_read_once_while_a_text_grows(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    of_line = markdown._Scanner.read_line
+    monkeypatch.setattr(markdown._Scanner, "read_line", lambda self, line: (read.append(line), of_line(self, line)))
+    growing, text = GrowingMarkdown(), ""
+    for number in range(100):
+        text += f"Line {number} with `code`.\n\n"
+        growing.safe(text)
+    assert len(read) == 200 + 100  # all lines, and the empty one at the end of each paint
 
 
 KEPT = [
