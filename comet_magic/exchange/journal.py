@@ -21,7 +21,6 @@ from ..messages.usage import Usage
 from ..render.message import ending
 from ..store import requests, turns
 from ..store.connection import Connection
-from ..store.conversations import shrink
 from ..store.requests import Ending, RequestRecord, StoredReply
 from ..text import dollars, one_line, shown_path
 from . import budget
@@ -216,6 +215,8 @@ class Journal:
     def _keep_small(self) -> None:
         store, limit = self._plan.store, self._plan.store_limit_mb
         if store.may_be_over(limit) and store.size_mb() > max(limit, self._session.shrunk_to_mb * 1.1):
+            from ..store.conversations import shrink  # not at the top: few stores are ever full
+
             gone = shrink(store, limit, keep=self._plan.position.cell.conversation)
             self._session.shrunk_to_mb = store.size_mb()
             went = f"its {gone:,} oldest replies were deleted" if gone else "this conversation alone is larger"

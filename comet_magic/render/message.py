@@ -10,7 +10,6 @@ from ..messages.message import WHOLE_REASONS, Message, Receipt
 from ..messages.tool_call import ToolCall
 from ..text import MARK, clean, dollars, escaped, many, one_line
 from .markdown import safe_markdown, wrapped
-from .table import Table
 
 SHOWN_ROWS = 50  # of the table that a query returned
 SHOWN_QUESTION = 20_000  # characters of what was sent that its line opens to
@@ -113,6 +112,8 @@ def _call(call: ToolCall) -> str:
     """Return the line of a call; it opens to show the arguments and the result."""
     head = f"{_CALL}{escaped(call.line)}</small></summary>"
     if table := call.table:
+        from .table import Table  # not at the top: few replies ask a database
+
         rows = [tuple(row) for row in table[1 : SHOWN_ROWS + 1]]
         left_out = [f"and {many(len(table) - 1 - SHOWN_ROWS, 'more row')}"] if len(table) - 1 > SHOWN_ROWS else []
         shown = Table("", tuple(table[0]), rows, left_out).to_markdown()
