@@ -5,9 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import math
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
-from ..named_tuple import NamedTuple
 from .dependencies import plain
 from .description import CELL, Limits
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
-
-from ..named_tuple import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Notebook(NamedTuple):

@@ -6,9 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any
-
-from ..named_tuple import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Kind(NamedTuple):

@@ -6,8 +6,7 @@ As of 2026-11-22: the provider's model pages, price list and migration guides. C
 from __future__ import annotations
 
 import re
-
-from ..named_tuple import NamedTuple
+from typing import NamedTuple
 
 
 class OfferedModel(NamedTuple):

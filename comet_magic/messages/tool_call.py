@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from ..named_tuple import NamedTuple
 from ..text import clean, many, one_line
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-from ..named_tuple import NamedTuple
+from typing import NamedTuple
 
 MOST = 10**12  # tokens; beyond it, it is no count
 

@@ -10,9 +10,8 @@ import ast
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..named_tuple import NamedTuple
 from ..text import lazy_pattern
 from .flag_completion import line_completions
 from .magics import CometMagics
