@@ -58,8 +58,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         is_slow = item.path.parent.name in SLOW_FOLDERS or item.path.name in SLOW_FILES
         if is_slow or any(word in source for word in SLOW_WORDS):
             item.add_marker(pytest.mark.slow)
-    # Where several processes take whole files, one that begins with the longest last is waited for by the others.
-    items.sort(key=lambda item: item.path.parent.name not in SLOW_FOLDERS)
 
 
 @pytest.fixture(autouse=True)
