@@ -31,7 +31,7 @@ ROWS = [
     {"render", "errors"},
     {"messages"},
     {"suggestions", "redaction", "background", "queues", "origins", "docstrings"},
-    {"text", "_version", "strict_json"},
+    {"text", "_version", "strict_json", "named_tuple"},
 ]
 ROW = {room: number for number, rooms in enumerate(ROWS) for room in rooms}
 # A message shows itself, and knows its code blocks; the two modules are imported when that is asked for.

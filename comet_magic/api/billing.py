@@ -7,9 +7,9 @@ Source: new-api's `/v1/dashboard/billing/subscription` (`hard_limit_usd`: all th
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 from ..errors import CometError
+from ..named_tuple import NamedTuple
 from ..text import dollars
 from .client import Client
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import chain, islice
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from .._version import VERSION
@@ -19,6 +19,7 @@ from ..keys import Key, without_key
 from ..messages.message import LONGEST_NAME, Message
 from ..messages.models import OfferedModel
 from ..messages.request import CHAT, GRAMMAR, Request
+from ..named_tuple import NamedTuple
 from ..settings import CometSettings, network_environment
 from ..suggestions import did_you_mean
 from .dialect import dialect, offered_model

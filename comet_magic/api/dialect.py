@@ -9,10 +9,11 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..messages.models import OfferedModel
 from ..messages.request import CHAT, MESSAGES, RESPONSES, Request
+from ..named_tuple import NamedTuple
 from ..strict_json import json_or_none
 from .events import StreamEvent, stream_events
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from ..errors import ConfigError
 from ..keys import Key
+from ..named_tuple import NamedTuple
 from ..origins import is_loopback
 from ..settings import COMETAPI, CometSettings, base_url
 from . import local

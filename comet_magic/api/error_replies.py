@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import APIError
+from ..named_tuple import NamedTuple
 from ..strict_json import json_or_none
 from ..text import lazy_pattern
 

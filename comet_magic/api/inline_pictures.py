@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from ..messages.message import is_picture
+from ..named_tuple import NamedTuple
 from ..text import lazy_pattern
 
 _OPENING = lazy_pattern(r"(?:!\[[^\]\n]{0,100}\]|\[media\])\(data:(image/[a-z0-9.+-]{1,20});base64,", re.I)

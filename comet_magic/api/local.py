@@ -16,10 +16,11 @@ import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ..errors import NO_THREAD, NO_THREAD_HINT, ConfigError
 from ..keys import Key
+from ..named_tuple import NamedTuple
 from ..text import expanded
 
 if TYPE_CHECKING:

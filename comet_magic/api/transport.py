@@ -17,7 +17,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
@@ -28,6 +28,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from ..errors import NO_THREAD, NO_THREAD_HINT, TransportError
 from ..keys import Key
+from ..named_tuple import NamedTuple
 from ..queues import next_of
 from .unpacking import Unpacker
 

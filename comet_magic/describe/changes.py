@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import ConfigError
 from ..messages.lasting import lasting
 from ..messages.message import Message
+from ..named_tuple import NamedTuple
 from ..settings import CometSettings
 from .description import CellName, no_cell_name
 from .question import fill, value_of

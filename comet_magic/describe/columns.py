@@ -16,8 +16,9 @@ from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import Any
 
+from ..named_tuple import NamedTuple
 from ..redaction import REDACTED, is_secret_field, is_secret_name
 from .description import Limits
 from .scalars import Scale, formatted, is_null, percent

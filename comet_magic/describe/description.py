@@ -12,12 +12,13 @@ from collections.abc import Callable, ItemsView, Iterable, KeysView, Set
 from dataclasses import dataclass, field, fields, is_dataclass
 from heapq import nsmallest
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import ConfigError
 from ..messages.lasting import ADDRESS, BARE_ADDRESS, OF_THREAD, with_sorted_sets
 from ..messages.message import ContentBlock
 from ..messages.tokens import block_tokens, estimated_tokens
+from ..named_tuple import NamedTuple
 from ..text import cut, lazy_pattern, whole_text
 from .dependencies import plain, type_name
 

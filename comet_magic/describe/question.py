@@ -9,11 +9,12 @@ import ast
 from collections.abc import Iterable, Mapping
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import ConfigError
 from ..messages.framed import framed, unframed
 from ..messages.message import ContentBlock, Message
+from ..named_tuple import NamedTuple
 from ..settings import CometSettings
 from ..suggestions import nearest_to
 from ..text import cut, exception_text, lazy_pattern, many, shown_path

@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import math
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
+from ..named_tuple import NamedTuple
 from .dependencies import plain
 from .description import CELL, Limits
 

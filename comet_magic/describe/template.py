@@ -8,9 +8,9 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from typing import NamedTuple
 
 from ..errors import ConfigError
+from ..named_tuple import NamedTuple
 from ..text import lazy_pattern
 
 CLOSINGS = 50  # `}}` that are tried as the end of one reference; an expression may have some of its own

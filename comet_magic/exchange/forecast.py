@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ..api.endpoint import find_endpoint
 from ..describe.question import Question
 from ..errors import CometError
 from ..messages.conversation import Conversation
 from ..messages.request import Request
+from ..named_tuple import NamedTuple
 from ..settings import CometSettings
 from ..store import requests
 from ..store.database import Store

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ..api.client import TimeLimits
 from ..api.dialect import chosen_dialect, not_sent
@@ -24,6 +24,7 @@ from ..messages.message import Message
 from ..messages.models import OfferedModel
 from ..messages.prices import Price
 from ..messages.request import MESSAGES, Request
+from ..named_tuple import NamedTuple
 from ..settings import CometSettings, budget_limits
 from ..store.database import Store
 from ..store.requests import Attempt, RequestRecord, StoredReply

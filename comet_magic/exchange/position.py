@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from ..messages.conversation import Conversation, Turn
 from ..messages.message import Message
+from ..named_tuple import NamedTuple
 from ..settings import CometSettings
 from ..store import turns
 from ..store.database import Store

@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ..errors import CometError, TransportError
 from ..messages.message import Message
 from ..messages.models import OfferedModel
 from ..messages.usage import Usage
+from ..named_tuple import NamedTuple
 from ..settings import CometSettings
 from ..store import media, offered, requests, rows
 from ..store.connection import MEMORY, Connection

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from concurrent.futures import Future
-from typing import NamedTuple
 
 from ..background import in_background
 from ..errors import CometError, ConfigError, without_known_keys
 from ..keys import without_key
 from ..messages.message import Message
+from ..named_tuple import NamedTuple
 from ..render.message import stale_cells
 from ..settings import CometSettings
 from ..store import turns

@@ -12,10 +12,11 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import ConfigError
 from ..messages.conversation import Turn
+from ..named_tuple import NamedTuple
 from ..text import clean, many, one_line
 from . import chatgpt, claude_ai, librechat, open_webui, wire
 from .source import LeftOut, SourceConversation, left_out_line

@@ -6,9 +6,9 @@ Source: the registered signatures of each format (RFC 3533, RFC 9639, ISO 14496-
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from ..messages.image_size import media_type
+from ..named_tuple import NamedTuple
 
 IMAGE, AUDIO, VIDEO = "image", "audio", "video"
 

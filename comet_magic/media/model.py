@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from ..errors import ConfigError
 from ..messages.models import OfferedModel
+from ..named_tuple import NamedTuple
 from ..suggestions import did_you_mean
 from .gemini import Gemini
 from .image_jobs import Midjourney, Replicate

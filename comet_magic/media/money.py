@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..messages.image_size import pixels
 from ..messages.models import OfferedModel
 from ..messages.prices import Price, media_price, own_price
 from ..messages.tokens import estimated_tokens
 from ..messages.usage import Usage
+from ..named_tuple import NamedTuple
 from ..text import many
 from .order import IMAGE, SPEECH, TRANSCRIPT, VIDEO, Order
 

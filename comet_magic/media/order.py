@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
+
+from ..named_tuple import NamedTuple
 
 IMAGE, SPEECH, TRANSCRIPT, MUSIC, VIDEO = "image", "speech", "transcript", "music", "video"
 # What each is called in a sentence: one of it, and more.

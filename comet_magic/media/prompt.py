@@ -6,7 +6,7 @@ import base64
 from collections.abc import Iterator, Mapping
 from numbers import Number
 from pathlib import Path, PurePath
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..describe.images import is_picture
 from ..describe.question import limits_of, value_of
@@ -15,6 +15,7 @@ from ..describe.template import Reference, pieces
 from ..errors import CometError, ConfigError
 from ..messages.image_size import media_type
 from ..messages.message import Message
+from ..named_tuple import NamedTuple
 from ..redaction import REDACTED
 from ..settings import CometSettings
 from ..text import many, shown_path, whole_text

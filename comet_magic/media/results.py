@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import ConfigError
+from ..named_tuple import NamedTuple
 from ..store import media as media_store
 from ..store.database import Store
 from ..store.media import FETCHED, StoredFile, StoredJob

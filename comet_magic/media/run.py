@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from typing import NamedTuple
 
 from ..api.client import TimeLimits, client_for
 from ..api.endpoint import Endpoint, find_endpoint
@@ -20,6 +19,7 @@ from ..exchange import budget, cells
 from ..exchange.offered import offered_now
 from ..exchange.session import Session
 from ..keys import without_key
+from ..named_tuple import NamedTuple
 from ..settings import CometSettings, budget_limits
 from ..store import media as media_store
 from ..store.database import Store

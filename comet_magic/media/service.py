@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from ..api.error_replies import error_from
 from ..api.sse import SSEDecoder
 from ..messages.usage import Usage
+from ..named_tuple import NamedTuple
 from ..strict_json import json_or_none
 from ..text import whole_text
 from .order import Input, Order

@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from ..api.client import HEADERS, Client, plain_transport, refusal
@@ -19,6 +18,7 @@ from ..api.retry import LARGEST_ERROR, backoff_s, retry_after_s
 from ..api.transport import HTTPRequest, HTTPResponse
 from ..errors import APIError, CometError, TransportError
 from ..keys import without_key
+from ..named_tuple import NamedTuple
 from ..origins import is_loopback, origin_of
 from ..strict_json import json_or_none
 from .replies import Unclear

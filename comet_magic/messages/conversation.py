@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from hashlib import sha256
 from itertools import accumulate, count, pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
+from ..named_tuple import NamedTuple
 from ..text import lazy_pattern, many
 from .message import MARKS, THINKING, Message
 from .tokens import BYTES_A_TOKEN, OF_A_MESSAGE, block_tokens, estimated_message

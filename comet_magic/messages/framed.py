@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 
+from ..named_tuple import NamedTuple
 from ..text import cut, lazy_pattern
 
 SHORTEST = 200  # characters of a frame that is not sent again; what stands for it is about as long as a shorter one

@@ -9,8 +9,9 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any, Literal, NamedTuple, TypedDict
+from typing import Any, Literal, TypedDict
 
+from ..named_tuple import NamedTuple
 from ..text import lazy_pattern, whole_text
 from .tool_call import ToolCall
 from .usage import Usage

@@ -6,7 +6,8 @@ As of 2026-11-22: the provider's model pages, price list and migration guides. C
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+
+from ..named_tuple import NamedTuple
 
 
 class OfferedModel(NamedTuple):

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
+from ..named_tuple import NamedTuple
 from .models import OfferedModel, known
 from .request import Request
 from .tokens import OF_A_MESSAGE, estimated_message, estimated_tokens

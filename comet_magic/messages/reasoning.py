@@ -6,8 +6,8 @@ Source: the chat templates of open models; servers that do not parse them pass t
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
+from ..named_tuple import NamedTuple
 from ..text import lazy_pattern
 
 _NAMES = ("think", "thinking", "thought", "reasoning", "seed:think")

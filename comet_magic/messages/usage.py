@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+
+from ..named_tuple import NamedTuple
 
 MOST = 10**12  # tokens; beyond it, it is no count
 

@@ -10,8 +10,9 @@ import ast
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from ..named_tuple import NamedTuple
 from ..text import lazy_pattern
 from .flag_completion import line_completions
 from .magics import CometMagics

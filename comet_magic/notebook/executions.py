@@ -7,9 +7,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from ..errors import CometError, ConfigError
+from ..named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from ..describe.description import Description, Limits

@@ -12,7 +12,7 @@ import traceback
 import types
 from collections.abc import Callable, Iterator, Mapping
 from numbers import Number
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..describe.dependencies import has, home, plain, table_library, type_name
 from ..describe.description import CellName, Description, Limits
@@ -21,6 +21,7 @@ from ..describe.question import Question, QuestionBuilder, limits_of
 from ..describe.registry import describe
 from ..describe.tracebacks import failure, is_users
 from ..errors import ConfigError
+from ..named_tuple import NamedTuple
 from ..redaction import REDACTED, is_secret_name
 from ..render.message import quoted
 from ..settings import CometSettings

@@ -9,7 +9,7 @@ import ast
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..describe.changes import YOUR_TEXT, Change, change_since, is_readable
 from ..describe.description import no_cell_name
@@ -22,6 +22,7 @@ from ..exchange.forecast import FAILS, NEVER, Forecast, SavedQuestion, forecast_
 from ..exchange.plan import Options
 from ..exchange.session import Session, current
 from ..messages.message import Message
+from ..named_tuple import NamedTuple
 from ..render.table import Table, about
 from ..settings import CometSettings
 from ..store import left_out, requests, turns

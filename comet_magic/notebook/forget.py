@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from .. import keys, origins
 from ..errors import ConfigError
 from ..exchange import session
+from ..named_tuple import NamedTuple
 from ..render.table import Table
 from ..settings import CometSettings
 from ..store import conversations

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..exchange.cells import Cell
 from ..messages.message import Message
+from ..named_tuple import NamedTuple
 from ..render.message import noted
 from ..store import code_cells
 from ..store.database import Store

@@ -6,8 +6,8 @@ import json
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
+from ..named_tuple import NamedTuple
 from ..text import expanded
 
 MOST_BYTES = 100_000_000  # of a file that is read; it takes a second

@@ -10,8 +10,8 @@ import re
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
+from ..named_tuple import NamedTuple
 from ..text import lazy_pattern
 
 LONGEST = 20_000  # characters of a text that is looked through

@@ -14,8 +14,8 @@ import re
 import shutil
 import textwrap
 from copy import copy
-from typing import NamedTuple
 
+from ..named_tuple import NamedTuple
 from ..text import clean, lazy_pattern
 from .inline import HTML_LIKE, QUOTES, Inline, bars, spelled_code, unquoted
 

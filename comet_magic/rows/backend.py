@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from ..api.transport import PooledTransport, Transport
+from ..named_tuple import NamedTuple
 
 
 class Backend(NamedTuple):

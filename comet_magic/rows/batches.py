@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ..api.client import Client, plain_transport
 from ..api.error_replies import error_from
@@ -20,6 +20,7 @@ from ..errors import APIError, CometError, ConfigError, ReplyError, TransportErr
 from ..messages import prices
 from ..messages.request import MESSAGES, Request
 from ..messages.usage import Usage
+from ..named_tuple import NamedTuple
 from ..output.schema import Mismatch
 from ..store import rows as row_store
 from ..store.rows import ENDED, SUBMITTED, SUBMITTING, Batch

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from itertools import accumulate
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
 from .._version import VERSION
@@ -27,6 +27,7 @@ from ..describe.dependencies import is_series_like
 from ..describe.description import stable_repr
 from ..errors import ConfigError, TransportError
 from ..keys import Key
+from ..named_tuple import NamedTuple
 from ..origins import is_loopback
 from ..queues import next_of
 from .backend import Backend

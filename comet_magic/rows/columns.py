@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import ConfigError
+from ..named_tuple import NamedTuple
 from ..output.schema import Mismatch
 from ..output.typed import OutputType
 from ..suggestions import did_you_mean

@@ -15,13 +15,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from queue import Empty
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..api.retry import may_be_billed
 from ..errors import APIError, CometError, ConfigError, TransportError
 from ..messages import prices
 from ..messages.message import Message
 from ..messages.request import Request
+from ..named_tuple import NamedTuple
 from ..queues import next_of
 from ..store.rows import StoredRow
 from ..text import many

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from ..messages.message import Message
 from ..messages.prices import Price
 from ..messages.tokens import BYTES_A_TOKEN
+from ..named_tuple import NamedTuple
 from ..text import dollars
 from .progress import Progress, duration
 

@@ -11,9 +11,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 from ..api.retry import seconds_in
+from ..named_tuple import NamedTuple
 from ..text import lazy_pattern
 
 FIRST = 8  # at once, to begin with

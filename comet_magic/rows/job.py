@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..api.client import TimeLimits
 from ..api.endpoint import Endpoint, find_endpoint
@@ -15,6 +15,7 @@ from ..errors import ConfigError
 from ..exchange.session import Session
 from ..messages import models, tokens
 from ..messages.request import FORCED, Request
+from ..named_tuple import NamedTuple
 from ..output.schema import Mismatch
 from ..output.typed import OutputType
 from ..settings import CometSettings, budget_limits

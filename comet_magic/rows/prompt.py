@@ -14,7 +14,7 @@ import keyword
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from types import CodeType
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..describe.description import INLINE, Description, Limits, stable_repr
 from ..describe.question import QuestionBuilder, value_of
@@ -24,6 +24,7 @@ from ..describe.template import Reference, pieces
 from ..errors import ConfigError
 from ..messages.message import Message
 from ..messages.tokens import BYTES_A_TOKEN, estimated_tokens
+from ..named_tuple import NamedTuple
 from ..redaction import REDACTED, is_secret_field
 from ..suggestions import did_you_mean
 from ..text import exception_text, whole_text

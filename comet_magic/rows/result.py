@@ -6,9 +6,10 @@ import sys
 from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..messages.usage import Usage
+from ..named_tuple import NamedTuple
 from ..output.dataframes import Rows
 from .columns import ERROR, TEXT, Column, built, names_of, text_column
 from .progress import Progress

@@ -9,10 +9,11 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..describe.dependencies import TABLE_LIBRARIES, has, is_series_like, table_library
 from ..errors import ConfigError
+from ..named_tuple import NamedTuple
 from ..output.dataframes import Rows
 
 PART = 1000  # rows that are read at once

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
 from ..errors import ConfigError
 from ..messages.conversation import Turn
+from ..named_tuple import NamedTuple
 from .connection import Connection, Row
 from .database import Store
 from .embeddings import drop_oldest

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
-from typing import NamedTuple
 
 from ..messages.usage import Usage
+from ..named_tuple import NamedTuple
 from .connection import Connection
 from .database import Store
 from .requests import RequestRecord, put_entry

@@ -6,8 +6,8 @@ The ledger holds counts and names, no text; pruning leaves it alone.
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
 
+from ..named_tuple import NamedTuple
 from .connection import Connection, Row
 from .database import Store
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
+from ..named_tuple import NamedTuple
 from . import turn_order
 from .connection import Connection
 from .database import Store

@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..messages.usage import Usage
+from ..named_tuple import NamedTuple
 from ..strict_json import json_or_none
 from .connection import Connection, Row
 from .database import Store

@@ -9,13 +9,14 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..messages.conversation import Turn
 from ..messages.message import Message
 from ..messages.request import Request
 from ..messages.tool_call import ToolCall
 from ..messages.usage import Usage
+from ..named_tuple import NamedTuple
 from ..strict_json import json_or_none
 from ..text import whole_text
 from .connection import Connection, Row

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from ..messages.usage import Usage
+from ..named_tuple import NamedTuple
 from .connection import Connection
 from .database import Store
 from .requests import RequestRecord, put_entry

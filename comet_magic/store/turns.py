@@ -6,9 +6,10 @@ SQLite is only asked whether another connection has written since (`PRAGMA data_
 from __future__ import annotations
 
 import time
-from typing import NamedTuple, cast
+from typing import cast
 
 from ..messages.conversation import Conversation, Turn
+from ..named_tuple import NamedTuple
 from . import turn_order
 from .connection import Connection
 from .database import Store

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..describe.dependencies import has, home
 from ..errors import ConfigError
+from ..named_tuple import NamedTuple
 from ..text import exception_text
 
 LANGCHAIN, LLAMAINDEX = "LangChain", "LlamaIndex"
