@@ -15,7 +15,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,6 +35,7 @@ QUIET_S = 0.05  # seconds of silence after which the caller gets an empty chunk
 DRAIN_S = 0.05  # seconds given to a finished reply to end its body, so that the connection can be used again
 CHUNK = 65536
 MOST_BYTES = 64_000_000  # of a decoded body; no model's reply comes near it
+MOST_TARGETS = 16  # URLs whose connections are kept, and of which it is known how they are reached
 MOST_AHEAD = 8_000_000  # bytes that are read before they are wanted
 
 
@@ -98,10 +98,7 @@ def multipart(parts: Sequence[tuple[str, Any]]) -> tuple[bytes, str]:
 
 
 class RequestsTransport:
-    """A `Transport` over requests, for any number of threads; connections are kept and used again.
-
-    It sends through an adapter and not a session: cookies and redirects are unwanted, and it takes half the time.
-    """
+    """A `Transport` over requests, for any number of threads; connections are kept and used again."""
 
     def __init__(self) -> None:
         self._begin()
@@ -111,11 +108,11 @@ class RequestsTransport:
             os.register_at_fork(after_in_child=lambda: (begin := still_there()) and begin())
 
     def _begin(self) -> None:
-        self._adapter = _Adapter(pool_connections=4, pool_maxsize=8)
+        self._connections = _Connections(most=8)
 
     def __call__(self, request: HTTPRequest) -> HTTPResponse:
         """Raises: TransportError when no answer came; KeyboardInterrupt at any moment."""
-        exchange = _Exchange(request, self._adapter)
+        exchange = _Exchange(request, self._connections)
         try:
             return exchange.response()
         except BaseException:
@@ -131,8 +128,7 @@ class PooledTransport:
     """
 
     def __init__(self, threads: int) -> None:
-        self._adapter = _Adapter(pool_connections=1, pool_maxsize=threads)
-        self._targets: dict[tuple[object, ...], tuple[HTTPConnectionPool, str]] = {}
+        self._connections = _Connections(most=threads)
         self._running: set[_Direct] = set()
         self._is_abandoned = False
 
@@ -144,7 +140,7 @@ class PooledTransport:
         answered = False
         deadline = time.monotonic() + request.deadline_s
         try:
-            response = self._sent(request)
+            response = self._connections.send(request)
             answered = True
             try:
                 unpacker = Unpacker(response.headers.get("content-encoding", ""))
@@ -171,33 +167,6 @@ class PooledTransport:
             _running.exchange = None
         raise failure
 
-    def _sent(self, request: HTTPRequest) -> urllib3.BaseHTTPResponse:
-        """Send through requests' adapter, but for what it works out anew for each request."""
-        target = (request.url, request.direct, request.environment)
-        if target not in self._targets:
-            self._targets[target] = _target(request, self._adapter)
-        pool, url = self._targets[target]
-        headers = dict(request.headers)
-        if request.key:
-            headers["authorization"] = f"Bearer {request.key.reveal()}"
-        timeout = urllib3.Timeout(connect=request.connect_s, read=request.read_s)
-        method = "GET" if request.body is None else "POST"
-        try:
-            return pool.urlopen(
-                method, url, body=request.body, headers=headers, retries=False, redirect=False, timeout=timeout,
-                preload_content=False, decode_content=False,
-            )  # fmt: skip
-        except urllib3.exceptions.ConnectTimeoutError as error:
-            raise requests.exceptions.ConnectTimeout(error) from None
-        except urllib3.exceptions.ReadTimeoutError as error:
-            raise requests.exceptions.ReadTimeout(error) from None
-        except urllib3.exceptions.SSLError as error:
-            raise requests.exceptions.SSLError(error) from None
-        except urllib3.exceptions.ProxyError as error:
-            raise requests.exceptions.ProxyError(error) from None
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise requests.exceptions.ConnectionError(error) from None
-
     def abandon(self) -> None:
         self._is_abandoned = True
         for direct in list(self._running):
@@ -206,7 +175,7 @@ class PooledTransport:
 
     def close(self) -> None:
         """Close the connections that wait for a further request."""
-        self._adapter.close()
+        self._connections.close()
 
 
 class _Direct:
@@ -225,18 +194,6 @@ def _shut_down(connection: Any) -> None:
             getattr(connection, "socket", connection).shutdown(socket.SHUT_RDWR)
 
 
-class _Bearer(requests.auth.AuthBase):
-    """Puts the key on. An auth object, because a ~/.netrc entry for the host replaces a plain Authorization header."""
-
-    def __init__(self, key: Key | None) -> None:
-        self.key = key
-
-    def __call__(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self.key:
-            prepared.headers["Authorization"] = f"Bearer {self.key.reveal()}"
-        return prepared
-
-
 _END = object()
 _environment = requests.Session()  # only asked what the environment says
 _running = threading.local()  # which exchange the reader thread is reading for
@@ -245,7 +202,7 @@ _running = threading.local()  # which exchange the reader thread is reading for
 class _Exchange:
     """One request and its response: the reader thread fills the queue, the caller empties it."""
 
-    def __init__(self, request: HTTPRequest, adapter: HTTPAdapter) -> None:
+    def __init__(self, request: HTTPRequest, connections: _Connections) -> None:
         self.request = request
         self.socket: socket.socket | None = None
         self.queue: SimpleQueue[Any] = SimpleQueue()
@@ -253,7 +210,7 @@ class _Exchange:
         self.abandoned = False
         self._read_bytes = self._taken_bytes = 0
         self.deadline = time.monotonic() + request.deadline_s
-        self._adapter = adapter
+        self._connections = connections
         # Not threading.Thread: its start() waits until the thread runs, which costs as much as the request.
         try:
             _thread.start_new_thread(self._read, ())
@@ -266,20 +223,20 @@ class _Exchange:
         _running.exchange = self
         answered = False
         try:
-            with _sent(self.request, self._adapter) as response:
+            with self._connections.send(self.request) as response:
                 answered = True
                 unpacker = Unpacker(response.headers.get("content-encoding", ""))
-                chunk = response.raw.read1(CHUNK, decode_content=False)
+                chunk = response.read1(CHUNK, decode_content=False)
                 pieces = unpacker.feed(chunk)
                 first = next(pieces, b"")
                 # The head comes with the first bytes, and with the end where that is all: each waking costs as much.
-                is_all = not chunk or (response.raw.closed and unpacker.is_plain)
+                is_all = not chunk or (response.closed and unpacker.is_plain)
                 self.queue.put((response, first, is_all))
                 while not is_all:
                     for piece in pieces:
                         self._wait_for_room(len(piece))
                         self.queue.put(piece)
-                    chunk = response.raw.read1(CHUNK, decode_content=False)
+                    chunk = response.read1(CHUNK, decode_content=False)
                     is_all = not chunk
                     pieces = unpacker.feed(chunk)
                     if is_all:
@@ -307,7 +264,7 @@ class _Exchange:
             raise item
         response, chunk, self.ended = item
         headers = {name.lower(): value for name, value in response.headers.items()}
-        return HTTPResponse(response.status_code, headers, self._chunks(chunk), self.close)
+        return HTTPResponse(response.status, headers, self._chunks(chunk), self.close)
 
     def _next(self) -> Any:
         try:
@@ -348,34 +305,56 @@ class _Exchange:
             _shut_down(self.socket)
 
 
-def _target(request: HTTPRequest, adapter: Any) -> tuple[HTTPConnectionPool, str]:
-    """Return the connections that lead to an address, and how it is written in a request over them."""
-    prepared = requests.Request("GET", request.url).prepare()
-    work_out = _options if request.environment is None else _known_options
-    options = work_out(request.url, request.direct, request.environment)
-    verify, proxies, cert = options["verify"], options["proxies"], options["cert"]
-    pool = adapter.get_connection_with_tls_context(prepared, verify, proxies=proxies, cert=cert)
-    adapter.cert_verify(pool, prepared.url, verify, cert)
-    return pool, adapter.request_url(prepared, proxies)
+class _Connections:
+    """The connections of requests' adapter, kept and used again; from any thread.
+
+    It sends over them itself: a session adds cookies, redirects and .netrc, which are unwanted, and works out for each
+    request what stays as it is for an address. That takes as long as the rest.
+    """
+
+    def __init__(self, most: int) -> None:
+        """most: connections to each host that are kept."""
+        self._adapter = _Adapter(pool_maxsize=most)
+        self._targets: dict[tuple[object, ...], tuple[HTTPConnectionPool, str]] = {}
+
+    def send(self, request: HTTPRequest) -> urllib3.BaseHTTPResponse:
+        """Return the response when its head is there. Raises: what urllib3 and requests raise."""
+        pool, url = self._target(request)
+        timeout = urllib3.Timeout(connect=request.connect_s, read=request.read_s)
+        headers = dict(request.headers)
+        if request.key:
+            headers["authorization"] = f"Bearer {request.key.reveal()}"
+        return pool.urlopen(
+            "GET" if request.body is None else "POST", url, body=request.body, headers=headers, timeout=timeout,
+            retries=False, redirect=False, assert_same_host=False, preload_content=False, decode_content=False,
+        )  # fmt: skip
+
+    def _target(self, request: HTTPRequest) -> tuple[HTTPConnectionPool, str]:
+        """Return the connections that lead to a URL, and how it is written in a request over them."""
+        name = (request.url, request.direct, request.environment)
+        known = self._targets.get(name)
+        if known:
+            return known
+        options = _options(request.url, request.direct)
+        verify, proxies, cert = options["verify"], options["proxies"], options["cert"]
+        prepared = requests.Request("GET", request.url).prepare()
+        pool: Any = self._adapter.get_connection_with_tls_context(prepared, verify, proxies=proxies, cert=cert)
+        self._adapter.cert_verify(pool, prepared.url, verify, cert)  # type: ignore[no-untyped-call]
+        target = (pool, self._adapter.request_url(prepared, proxies))
+        if request.environment is not None:
+            if len(self._targets) >= MOST_TARGETS:
+                self._targets.clear()
+            self._targets[name] = target
+        return target
+
+    def close(self) -> None:
+        self._adapter.close()
 
 
-def _sent(request: HTTPRequest, adapter: HTTPAdapter) -> requests.Response:
-    method = "GET" if request.body is None else "POST"
-    prepared_of = requests.Request(
-        method, request.url, dict(request.headers), data=request.body, auth=_Bearer(request.key)
-    )
-    work_out = _options if request.environment is None else _known_options
-    options = work_out(request.url, request.direct, request.environment)
-    return adapter.send(prepared_of.prepare(), timeout=(request.connect_s, request.read_s), **options)
-
-
-def _options(url: str, direct: bool, environment: tuple[str, ...] | None) -> dict[str, Any]:
+def _options(url: str, direct: bool) -> dict[str, Any]:
     """Return proxies and certificates for a URL, out of the environment."""
     proxies = {"no_proxy": urlsplit(url).hostname or ""} if direct else {}
     return dict(_environment.merge_environment_settings(url, proxies, True, True, None))
-
-
-_known_options = lru_cache(maxsize=32)(_options)  # working it out takes a tenth of a call to a local server
 
 
 class _Watched:
@@ -442,23 +421,24 @@ def _failure(error: Exception, request: HTTPRequest, answered: bool) -> Transpor
         if isinstance(error, urllib3.exceptions.ReadTimeoutError):
             return _timed_out(request.read_s, answered=True, silent=request.read_s < request.deadline_s)
         return TransportError("cut off: the connection broke in the middle of the reply", _AGAIN, kind="cut")
-    if isinstance(error, requests.exceptions.ProxyError):
+    if isinstance(error, urllib3.exceptions.ProxyError):
         return TransportError(f"the proxy for {where} cannot be reached", _PROXY, kind="proxy")
-    if isinstance(error, requests.exceptions.SSLError):
+    if isinstance(error, urllib3.exceptions.SSLError):
         return TransportError(f"the TLS connection to {where} failed: {_tls_reason(error)}", _TLS, kind="tls")
-    if isinstance(error, requests.exceptions.ConnectTimeout):
+    if isinstance(error, urllib3.exceptions.NewConnectionError):
+        return TransportError(f"cannot connect to {where}: {_reason(error)}", _CONNECT, kind="connect")
+    if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
         what = f"cannot connect to {where}: no connection within {request.connect_s:g} s"
         return TransportError(what, _CONNECT, kind="connect")
-    if isinstance(error, requests.exceptions.ReadTimeout):
+    if isinstance(error, urllib3.exceptions.ReadTimeoutError):
         return _timed_out(request.read_s, answered=False, silent=request.read_s < request.deadline_s)
-    if isinstance(error, requests.exceptions.ConnectionError):
-        if "NewConnectionError" in repr(error) or "NameResolutionError" in repr(error):
-            return TransportError(f"cannot connect to {where}: {_reason(error)}", _CONNECT, kind="connect")
-        what = f"{where} closed the connection before it answered; the request may have been billed"
-        return TransportError(what, _AGAIN, kind="reset")
     if isinstance(error, OSError) and "CA certificate bundle" in str(error):
         path = str(error).rsplit(": ", 1)[-1]
         return TransportError(f"nothing was sent: the certificates are not in {path}", _BUNDLE, kind="tls")
+    is_of_requests = isinstance(error, requests.RequestException)  # they are OSErrors, too, and come before it is sent
+    if isinstance(error, urllib3.exceptions.HTTPError | OSError) and not is_of_requests:
+        what = f"{where} closed the connection before it answered; the request may have been billed"
+        return TransportError(what, _AGAIN, kind="reset")
     return TransportError(f"the request to {where} failed: {type(error).__name__}", _CONNECT, kind="other")
 
 

@@ -15,9 +15,10 @@ import ssl
 import threading
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from email.utils import formatdate
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ from wire_server import (
 from comet_magic.api.client import Client, MessageStream, TimeLimits
 from comet_magic.api.endpoint import Endpoint
 from comet_magic.api.retry import Retrying
-from comet_magic.api.transport import RequestsTransport
+from comet_magic.api.transport import MOST_TARGETS, HTTPRequest, PooledTransport, RequestsTransport
 from comet_magic.errors import APIError, CometError, ConfigError, TransportError
 from comet_magic.keys import Key
 from comet_magic.messages.message import Message
@@ -815,6 +816,27 @@ def test_85_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
         assert asking.waits == []
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         assert asking.ask().text == "4"
+
+
+@pytest.mark.parametrize("make", [RequestsTransport, partial(PooledTransport, 2)], ids=["alone", "pooled"])
+def test_85_a_proxy_gets_the_whole_address(make: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    with WireServer(canonical()) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        assert make()(HTTPRequest("http://nowhere.invalid/v1/messages", b"{}")).status == 200
+        assert proxy.received[0].line == "POST http://nowhere.invalid/v1/messages HTTP/1.1"
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    with pytest.raises(TransportError, match="the proxy for nowhere.invalid cannot be reached"):
+        make()(HTTPRequest("http://nowhere.invalid/v1/messages", b"{}"))
+
+
+def test_connections_to_more_urls_than_are_kept() -> None:
+    transport = RequestsTransport()
+    with WireServer(reply(MESSAGE)) as server:
+        for n in range(3 * MOST_TARGETS):
+            request = HTTPRequest(f"{server.url}/v1/{n}", b"{}", environment=("",))
+            assert json.loads(transport(request).body())["id"]
+        assert [received.line.split()[1] for received in server.received] == [f"/v1/{n}" for n in range(n + 1)]
+        assert server.connections == 1  # they are the host's
 
 
 @pytest.mark.parametrize(
