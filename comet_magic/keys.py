@@ -32,10 +32,12 @@ class Key:
     source: where it was found, in words.
     """
 
-    __slots__ = ("__secret", "source")
+    __slots__ = ("__has_escapes", "__secret", "_half", "source")
 
     def __init__(self, secret: str, source: str) -> None:
         self.__secret = secret.strip()
+        self.__has_escapes = any(sign in self.__secret for sign in "\\'\"")
+        self._half = max(12, len(self.__secret) // 3) if len(self.__secret) >= 12 else len(self.__secret)
         self.source = source
 
     def reveal(self) -> str:
@@ -84,16 +86,11 @@ class Key:
         """The key with characters between its own that cannot be seen."""
         return re.compile(r"[^\x21-\x7e]*?".join(map(re.escape, self.__secret)))
 
-    @property
-    def _half(self) -> int:
-        return max(12, len(self.__secret) // 3) if len(self.__secret) >= 12 else len(self.__secret)
-
     def is_in(self, text: str) -> bool:
         """Return whether a text may have the key in it, as it is or as `repr` writes it."""
         if len(self.__secret) < SHORTEST:
             return False
-        parts = (self.__secret[: self._half], self.__secret[-self._half :])
-        if any(part in text for part in parts) or any(sign in self.__secret for sign in "\\'\""):
+        if self.__has_escapes or self.__secret[: self._half] in text or self.__secret[-self._half :] in text:
             return True
         return ("\\" in text or not text.isascii()) and self.__secret in without_unseen(text)
 

@@ -162,7 +162,7 @@ class Journal:
             self.note(self._not_a_turn(message))
         self._keep_small()
         is_reported = message.incomplete or message.usage.output_tokens is not None
-        return self._finished(replace(message, receipt=self._receipt(cost if is_reported else None)))
+        return self._finished(message, self._receipt(cost if is_reported else None))
 
     def finish_stored(self, stored: StoredReply) -> Message:
         """Note that a stored reply answered. Returns: the message, with what is to be said under it."""
@@ -175,12 +175,12 @@ class Journal:
         turns.leave_others(plan.store, position.key, position.cell.conversation, position.cell.notebook.path)
         store = shown_path(plan.store.path) if plan.is_store_named else ""
         receipt = Receipt(host=plan.endpoint.host, replayed=stored.at, store=store)
-        return self._finished(replace(stored.message, receipt=receipt))
+        return self._finished(stored.message, receipt)
 
-    def _finished(self, message: Message) -> Message:
+    def _finished(self, message: Message, receipt: Receipt) -> Message:
         self.note(self._session.news_of_store())
         warnings = (*message.warnings, *self._notes)
-        message = replace(message, warnings=warnings, shows_usage=self._plan.show_usage)
+        message = replace(message, warnings=warnings, receipt=receipt, shows_usage=self._plan.show_usage)
         self._session.latest = message
         return message
 

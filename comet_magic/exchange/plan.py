@@ -120,7 +120,7 @@ class Plan(NamedTuple):
 def make_plan(question: Question, options: Options, cell: Cell, settings: CometSettings, session: Session) -> Plan:
     """Decide all that there is to decide of one question. Raises: ConfigError; nothing has been sent by then."""
     settings.check_environment()
-    if settings.is_key(cell.conversation):
+    if cell.conversation and settings.is_key(cell.conversation):
         raise ConfigError("the name of the conversation is your key", "nothing was sent; enter a key with %claude_key")
     store = session.store(settings)
     part = options.continues
@@ -252,7 +252,8 @@ def _in_dialect(
     known: Mapping[str, OfferedModel], store: Store,
 ) -> Request:  # fmt: skip
     """Return the request in the dialect of its model, as far as that and its fields are known."""
-    request = replace(request, dialect=find_dialect(settings, endpoint, names, known))
+    dialect = find_dialect(settings, endpoint, names, known)
+    request = request if request.dialect == dialect else replace(request, dialect=dialect)
     is_chosen = bool(chosen_dialect(names, settings.dialects))
     return with_learned(request, store, endpoint.name, is_chosen=is_chosen)
 
@@ -262,10 +263,11 @@ def _record(
     price: Price | None, part: Attempt | None,
 ) -> RequestRecord:  # fmt: skip
     most = price.most(prices.estimated_prompt(request), request.max_tokens) if price else None
-    hidden = without_key(request, endpoint.key), without_key(question.message, endpoint.key)
-    record = RequestRecord.of(
-        *hidden, key=request.key, id=os.urandom(16).hex(), at=time.time(), endpoint=endpoint.name, session=session.id,
-        conversation=position.cell.conversation, cell=position.key, execution=position.cell.execution, most_usd=most,
+    parameters = without_key(request.parameters(), endpoint.key)
+    message = without_key(question.message, endpoint.key)
+    return RequestRecord.of(
+        parameters, message, model=without_key(request.model, endpoint.key), key=request.key, id=os.urandom(16).hex(),
+        at=time.time(), endpoint=endpoint.name, session=session.id, conversation=position.cell.conversation,
+        cell=position.key, execution=position.cell.execution, most_usd=most,
         is_new=position.is_new, continues=part.id if part else "",
     )  # fmt: skip
-    return record

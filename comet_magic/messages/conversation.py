@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from hashlib import sha256
 from itertools import accumulate, count, pairwise
+from operator import attrgetter
 from typing import Any
 
 from ..named_tuple import NamedTuple
@@ -20,6 +21,17 @@ from .tokens import BYTES_A_TOKEN, OF_A_MESSAGE, block_tokens, estimated_message
 
 MOST_BREAKPOINTS = 4  # says the API
 ANCHOR_TURNS = 8  # turns between the older breakpoints, so that running an older cell again finds one
+
+
+class Contents(NamedTuple):
+    """What is known of a turn without reading it.
+
+    marks: whether a block of it says which model made it, or what that wants back.
+    """
+
+    thinking: bool
+    calls: bool
+    marks: bool
 
 
 class Turn(NamedTuple):
@@ -84,13 +96,8 @@ class Turn(NamedTuple):
         return roles == ["user", "assistant"] * max(1, len(roles) // 2) and not any(map(has_address, messages))
 
     @property
-    def has_thinking(self) -> bool:
-        return '"thinking"' in self.wire or '"redacted_thinking"' in self.wire
-
-    @property
-    def has_marks(self) -> bool:
-        """Whether a block of it says which model made it, or what that wants back."""
-        return '"tool_use"' in self.wire and ('"model"' in self.wire or '"extra"' in self.wire)
+    def contents(self) -> Contents:
+        return _contents(self.wire)
 
     @property
     def tokens_sent(self) -> int:
@@ -208,8 +215,18 @@ def _size(messages: Iterable[Message], text: str) -> int:
 
 
 @lru_cache(maxsize=1024)
+def _contents(wire: str) -> Contents:
+    calls = '"tool_use"' in wire
+    marks = calls and ('"model"' in wire or '"extra"' in wire)
+    return Contents('"thinking"' in wire or '"redacted_thinking"' in wire, calls, marks)
+
+
+@lru_cache(maxsize=1024)
 def _messages(wire: str) -> tuple[Message, ...]:
     return tuple(Message.from_wire(message).without_marks() for message in json.loads(wire))
+
+
+_cell_of = attrgetter("cell")
 
 
 class Conversation(NamedTuple):
@@ -226,12 +243,12 @@ class Conversation(NamedTuple):
         return tuple(message for turn in self.turns for message in turn.messages)
 
     def has(self, cell: str) -> bool:
-        return any(turn.cell == cell for turn in self.turns)
+        return cell in map(_cell_of, self.turns)
 
     def index_of(self, cell: str) -> int:
         """Return where the cell's turn is, or where it would be put."""
-        indexes = (index for index, turn in enumerate(self.turns) if turn.cell == cell)
-        return next(indexes, len(self.turns))
+        cells = list(map(_cell_of, self.turns))  # there may be thousands
+        return cells.index(cell) if cell in cells else len(cells)
 
     def before(self, cell: str) -> Conversation:
         """Return the turns that a run of `cell` is asked after."""
@@ -239,8 +256,9 @@ class Conversation(NamedTuple):
 
     def with_turn(self, turn: Turn, at: int | None = None) -> Conversation:
         """Return it with a turn in its cell's place. at: where a new one goes; None: at the end."""
-        is_there = self.has(turn.cell)
-        at = self.index_of(turn.cell) if at is None or is_there else at
+        index = self.index_of(turn.cell)
+        is_there = index < len(self.turns)
+        at = index if at is None or is_there else at
         return self._replace(turns=(*self.turns[:at], turn, *self.turns[at + is_there :]))
 
     def without(self, cell: str) -> Conversation:
@@ -249,7 +267,7 @@ class Conversation(NamedTuple):
     @property
     def digest(self) -> str:
         """Of all that is in it; "" of nothing."""
-        return sha256("".join(turn.digest for turn in self.turns).encode()).hexdigest() if self.turns else ""
+        return sha256("".join([turn.digest for turn in self.turns]).encode()).hexdigest() if self.turns else ""
 
     def stale(self) -> tuple[Turn, ...]:
         """Return the turns that were asked after something else than what stands before them now."""
@@ -276,7 +294,7 @@ class Conversation(NamedTuple):
         count = len(self.turns)
         step = max(1, turns // 4)
         left_out = min(count, -(-max(0, count - turns) // step) * step)
-        sizes = list(accumulate(turn.tokens_sent for turn in self.turns))
+        sizes = list(accumulate([turn.size // BYTES_A_TOKEN + 1 for turn in self.turns]))  # as `tokens_sent`
         if sizes and sizes[-1] > tokens:
             step = max(1, tokens // 4)
             beyond = -(-(sizes[-1] - tokens) // step) * step

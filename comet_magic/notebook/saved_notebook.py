@@ -34,16 +34,18 @@ class SavedNotebook(NamedTuple):
         return ids if all(ids) else ()
 
 
+NO_NOTEBOOK = SavedNotebook()
+
+
 def saved_notebook(path: str) -> SavedNotebook:
     """Return the notebook that is at `path` now; an empty one for "", and for what is no notebook."""
-    file = expanded(path)
-    if not path or not file.is_absolute():
-        return SavedNotebook()
+    if not path or not (file := expanded(path)).is_absolute():
+        return NO_NOTEBOOK
     try:
         info = os.stat(file)
     except (OSError, ValueError):
-        return SavedNotebook()
-    return _read(str(file), info.st_mtime_ns, info.st_size) if info.st_size <= MOST_BYTES else SavedNotebook()
+        return NO_NOTEBOOK
+    return _read(str(file), info.st_mtime_ns, info.st_size) if info.st_size <= MOST_BYTES else NO_NOTEBOOK
 
 
 @lru_cache(maxsize=4)
@@ -53,7 +55,7 @@ def _read(path: str, mtime_ns: int, size: int) -> SavedNotebook:
         plain = json.loads(Path(path).read_bytes())
         cells = tuple(_cell(cell) for cell in plain["cells"])
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return SavedNotebook()
+        return NO_NOTEBOOK
     return SavedNotebook(cells, mtime_ns / 1e9)
 
 

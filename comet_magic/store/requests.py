@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -62,10 +62,12 @@ class RequestRecord(NamedTuple):
     continues: str = ""
 
     @classmethod
-    def of(cls, request: Request, question: Message, **known: Any) -> RequestRecord:
-        """question: what the turn begins with; the first of the request's messages, unless it continues a reply."""
-        parameters, wire = json.dumps(request.parameters()), json.dumps(question.to_wire())
-        return cls(**{"key": request.key, "model": request.model, "parameters": parameters, "question": wire, **known})
+    def of(cls, parameters: Mapping[str, Any], question: Message, **known: Any) -> RequestRecord:
+        """Return the record of a request with these parameters.
+
+        question: what the turn begins with; the first of the request's messages, unless it continues a reply.
+        """
+        return cls(parameters=json.dumps(parameters), question=json.dumps(question.to_wire()), **known)
 
 
 _BY_NAME = "(SELECT id FROM conversations WHERE name = ?)"
