@@ -27,8 +27,8 @@ demo: $(DEMO)  ## run the quickstart on the embedded model, and print it
 test: $(TEST)  ## the whole suite
 	@$(BIN)/python -m pytest $(ARGS)
 
-quick: $(TEST)  ## the tests without browser, kernel and model: for the loop of a person at work
-	@$(BIN)/python -m pytest -q -n 2 -m "not slow" $(ARGS)
+quick: $(TEST)  ## the tests that need no browser, kernel, model or patience: for the loop of a person at work
+	@$(BIN)/python -m pytest -q -n 2 -m "not slow and not seconds" $(ARGS)
 
 matrix:  ## the two commands on every Python that is found, and the lowest versions that are allowed
 	@$(PYTHON) tests/matrix.py $(ARGS)

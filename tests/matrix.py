@@ -2,8 +2,8 @@
 
     make matrix                    every line
     make matrix ARGS="3.10 lowest"  some of them
-    make matrix ARGS="--brief"      demo and quick tests on each but the one that runs this, two lines at a time; between
-                                    the oldest and the newest, of the quick tests only those of what Python itself changes
+    make matrix ARGS="--brief"      on each but the one that runs this, two lines at a time: demo and quick tests, and on
+                                    the oldest and the newest those that take seconds, too
 
 A line gets an environment of its own, `build/matrix/NAME`, and a log beside it. Browser tests run in `make test` alone:
 they test pages, which are the same on every Python.
@@ -31,8 +31,7 @@ CONSTRAINTS = (ROOT / "tests" / "constraints.txt").read_text("utf-8")
 DEMO = threading.Lock()
 NEWEST = 15  # the highest minor version that is looked for
 LOWEST_OF = ("dependencies", "eda", "values", "local")  # the lists whose lowest versions are tried, and ipykernel's
-# Values, signatures, tracebacks and cells: what another Python has otherwise.
-OF_PYTHON = "quick tests/describe tests/notebook tests/output tests/tools"
+WITH_SECONDS = 'quick -m "not slow"'
 KERNEL_TESTS = "test -q -n 2 tests/kernel tests/exchange/test_following.py tests/exchange/test_vscode.py"
 
 
@@ -128,15 +127,14 @@ def lowest_pins() -> Path:
 
 
 def lines(found: dict[str, str], *, is_brief: bool) -> list[Line]:
-    targets = ("demo", "quick") if is_brief else ("demo", "test -q --ignore=tests/browser")
     own = f"{sys.version_info.major}.{sys.version_info.minor}"  # on which `make test` runs everything
     chosen = {version: python for version, python in found.items() if not is_brief or version != own}
     oldest, newest = min(found, key=minor_of), max(found, key=minor_of)
-    whole = [
-        Line(version, python, targets if not is_brief or version in (oldest, newest) else ("demo", OF_PYTHON))
-        for version, python in chosen.items()
-    ]
-    lowest = ("demo", "quick") if is_brief else ("demo", "quick", KERNEL_TESTS)
+    tests = {version: WITH_SECONDS if version in (oldest, newest) else "quick" for version in chosen}
+    if not is_brief:
+        tests = dict.fromkeys(chosen, "test -q --ignore=tests/browser")
+    whole = [Line(version, python, ("demo", tests[version])) for version, python in chosen.items()]
+    lowest = ("demo", WITH_SECONDS) if is_brief else ("demo", WITH_SECONDS, KERNEL_TESTS)
     return [*whole, Line("lowest", found[oldest], lowest, lowest_pins(), judges="")]
 
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
+import conftest
+
 import comet_magic
 
 PACKAGE = Path(comet_magic.__file__).parent
@@ -248,3 +250,11 @@ def test_loading_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_what_quick_leaves_out_is_there() -> None:
+    """A name that is left in a list when its test is renamed would let the test slip back into `make quick`."""
+    files = {path.name: path.read_text("utf-8") for path in Path(__file__).parent.rglob("test_*.py")}
+    assert (conftest.SLOW_FILES | conftest.SECONDS_FILES) - set(files) == set()
+    whole = "\n".join(files.values())
+    assert [name for name in conftest.SECONDS_TESTS if f"def {name}(" not in whole] == []
