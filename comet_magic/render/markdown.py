@@ -62,27 +62,29 @@ def _safe(text: str, scanner: _Scanner) -> str:
 
 
 class GrowingMarkdown:
-    """The same for a text that grows: a line that is followed by others is read once, not at each paint."""
+    """Makes a text safe that grows: a line that is followed by others is read once, and not at each paint."""
 
     def __init__(self, *, remote_images: bool = False) -> None:
         self._remote_images = remote_images
-        self._begin_anew()
+        self._state = self._nothing_read()
 
-    def _begin_anew(self) -> None:
-        self._read = ""
-        self._scanner = _Scanner(self._remote_images, is_growing=True)
+    def _nothing_read(self) -> tuple[str, _Scanner]:
+        """Return the lines that have been read, none, and a scanner that has read them."""
+        return "", _Scanner(self._remote_images, is_growing=True)
 
     def safe(self, text: str) -> str:
-        """Return what `safe_markdown` does of the text as it is now. It need not go on from the last one."""
+        """Return what `safe_markdown` returns for the text as it is now, which need not go on from the last one."""
         text = clean(text)
-        if not text.startswith(self._read):
-            self._begin_anew()
+        known, scanner = self._state
+        self._state = self._nothing_read()  # an interrupt may leave that scanner in the middle of a line
+        if not text.startswith(known):
+            known, scanner = self._nothing_read()
         if dollars_of(text):  # how the first of them is read depends on whether there will be another
-            return _safe(text, _Scanner(self._remote_images, is_growing=True))
+            return _safe(text, self._nothing_read()[1])
         end = text.rfind("\n") + 1
-        self._scanner.read(text[len(self._read) : end].split("\n")[:-1])
-        self._read = text[:end]
-        return _safe(text, self._scanner.copy())
+        scanner.read(text[len(known) : end].split("\n")[:-1])
+        self._state = text[:end], scanner
+        return _safe(text, scanner.copy())
 
 
 def code_blocks(text: str) -> list[tuple[str, str]]:
@@ -112,8 +114,9 @@ _BLOCK_TEX = lazy_pattern(r"\$\$|\\\\[(\[]|\\begin\{")
 
 
 class _Scanner:
-    """Lines in, lines out. Lives for one text.
+    """Reads the lines of one text, all at once or as they come, and writes them in a safe form.
 
+    Before it reads, `dollars` must be what it will be for all of the text.
     spelled: write code as HTML in entities, which no parser can take for anything else.
     """
 

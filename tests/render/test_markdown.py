@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 import time
 from html import unescape
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 from hostile import FRAGMENTS, HOSTILE
@@ -106,6 +108,40 @@ def test_a_line_is_read_once_while_a_text_grows(monkeypatch: pytest.MonkeyPatch)
         text += f"Line {number} with `code`.\n\n"
         growing.safe(text)
     assert len(read) == 200 + 100  # all lines, and the empty one at the end of each paint
+
+
+@pytest.mark.parametrize("stopped_at", range(1, 9))
+def test_an_interrupt_while_lines_are_read_leaves_nothing_half_read(
+    stopped_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = ["# A\n", "- one\n  - two\n", "```py\nx = 1\n```\n", "| a |\n|---|\n", "<b>end</b>\n", "more\n"]
+    texts = ["".join(parts[:end]) for end in range(1, len(parts) + 1)]
+    of_line, count = markdown._Scanner.read_line, itertools.count(1)
+
+    def read_line(self: Any, line: str) -> None:
+        of_line(self, line)
+        if next(count) == stopped_at:
+            raise KeyboardInterrupt
+
+    wanted = [safe_markdown(text, is_growing=True) for text in texts]
+    monkeypatch.setattr(markdown._Scanner, "read_line", read_line)
+    growing, shown, stops = GrowingMarkdown(), [], 0
+    for text in texts:
+        try:
+            shown.append(growing.safe(text))
+        except KeyboardInterrupt:
+            stops += 1
+            shown.append(growing.safe(text))
+    assert (shown, stops) == (wanted, 1)
+
+
+def test_images_of_a_text_that_grows_are_shown_where_they_may_be() -> None:
+    text = "![a picture](https://example.org/a.png)\n\nmore"
+    for remote_images in (False, True):
+        growing = GrowingMarkdown(remote_images=remote_images)
+        growing.safe(text[:41])
+        assert growing.safe(text) == safe_markdown(text, remote_images=remote_images, is_growing=True)
+    assert "![a picture]" in growing.safe(text)
 
 
 KEPT = [
