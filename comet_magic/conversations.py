@@ -168,12 +168,12 @@ def load(path: str | Path, name: str, *, pick: int | str = "") -> Conversation |
     return made if is_all(pick) else made[0]
 
 
-def keep(from_file: Sequence[FileConversation], name: str, *, is_prefix: bool = False) -> list[Conversation]:
+def keep(file_conversations: Sequence[FileConversation], name: str, *, is_prefix: bool = False) -> list[Conversation]:
     """Keep conversations that `read` has found, all or none. is_prefix: each is called `name`, a slash, and its title.
 
     Raises: ConfigError when a name is taken.
     """
-    whole = [one for one in from_file if one.turns]
+    whole = [one for one in file_conversations if one.turns]
     if not whole or (len(whole) > 1 and not is_prefix):
         what = f"there are {len(whole):,} conversations with turns" if whole else "there is no conversation with turns"
         raise ConfigError(f"not kept: {what}", "give one, or several with is_prefix=True")

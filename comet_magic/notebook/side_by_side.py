@@ -38,7 +38,7 @@ class SideBySide:
         self._is_open = False
         self._due = 0.0
         self._painted = ""
-        # By the answer's name.
+        # One for each answer, by its name.
         self._texts: dict[str, GrowingMarkdown] = defaultdict(lambda: GrowingMarkdown(remote_images=remote_images))
 
     def show(self, snapshots: Generator[Comparison, None, None]) -> Comparison:

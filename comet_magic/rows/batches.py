@@ -170,7 +170,7 @@ class BatchedRows:
         try:
             if not self._job.options.fresh:
                 for batch in self._open():
-                    if self._item_of.keys() & set(batch.each) and (known := self._of_earlier_kernel(batch)):
+                    if self._item_of.keys() & set(batch.each) and (known := self._find_submitted(batch)):
                         self._wait_and_collect(known)
             left = self._left()
             if left:  # a batch is checked only while it is processed
@@ -255,7 +255,7 @@ class BatchedRows:
         )
         return row_store.put_batch(store, batch._replace(state=SUBMITTED, batch=status.id))
 
-    def _of_earlier_kernel(self, batch: Batch) -> Batch | None:
+    def _find_submitted(self, batch: Batch) -> Batch | None:
         """Return a batch of an earlier kernel, with its name; None where it was never made.
 
         Raises: ConfigError where that cannot be told, and the user does not say that it is to be submitted anew.

@@ -12,7 +12,7 @@ HOLD_S = 30 * 86_400.0  # seconds until what was not taken is tried again
 
 
 def find_accepted(store: Store, endpoint: str, model: str) -> dict[str, bool]:
-    """Return whether each way of asking is taken, by its name, as far as that is known."""
+    """Return whether each way of asking is taken, by the way, as far as that is known."""
     return _find(store, "SELECT way, fits FROM ways WHERE endpoint = ? AND model = ? AND at > ?", endpoint, model)
 
 
@@ -30,8 +30,8 @@ def _find(store: Store, select: str, *values: str) -> dict[str, bool]:
     return {**(store.look_behind(act) or {}), **store.read(act)}
 
 
-def keep_accepted(store: Store, endpoint: str, model: str, names: Iterable[str], *, is_taken: bool) -> None:
-    """Note whether an endpoint and a model take these."""
-    rows = [(endpoint, model, way, is_taken, time.time()) for way in names]
+def keep_accepted(store: Store, endpoint: str, model: str, ways: Iterable[str], *, is_taken: bool) -> None:
+    """Note whether an endpoint and a model take these ways of asking."""
+    rows = [(endpoint, model, way, is_taken, time.time()) for way in ways]
     if rows:
         store.write(lambda db: db.executemany("INSERT OR REPLACE INTO ways VALUES (?,?,?,?,?)", rows), keeps_turns=True)

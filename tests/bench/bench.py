@@ -187,9 +187,10 @@ def fill(db):
         pair = (Message.user('A question of a line or two, as people ask it in a notebook?'), Message('assistant', ({'type': 'text', 'text': text},)))
         turns.put_turn(db, made, Turn.of(f'c{n}', pair, at=1.0))
 store.write(fill)
+# A new cell each time, but for the long conversation, whose last cell is run again.
 kinds = {
-    'alone': lambda n: ('a', '%%claude --alone\\nhi'),
-    'first': lambda n: ('a', f'%%claude -c one{n}\\nhi'),
+    'alone': lambda n: (f'a{n}', '%%claude --alone\\nhi'),
+    'first': lambda n: (f'b{n}', f'%%claude -c one{n}\\nhi'),
     'long': lambda n: ('c340', '%%claude -c long\\nhi'),
 }
 sent = {}
