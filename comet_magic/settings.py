@@ -6,7 +6,6 @@ One mechanism for all: `%config CometSettings.model = …`, `ipython_config.py`,
 from __future__ import annotations
 
 import ast
-import contextlib
 import json
 import math
 import os
@@ -15,7 +14,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable
 from copy import copy
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -23,8 +22,9 @@ from urllib.parse import urlsplit
 from traitlets import Bool, Dict, Enum, Float, Int, TraitError, Unicode, Union, observe, validate
 from traitlets.config import Config, SingletonConfigurable
 
+from .environment import environment_at_start
 from .errors import ConfigError, hide_in_errors
-from .origins import allow, is_allowed, is_loopback, origin_of
+from .origins import allow, base_url, is_allowed, is_loopback, origin_of, origin_of_address
 
 if TYPE_CHECKING:
     from .keys import Key
@@ -517,11 +517,11 @@ class CometSettings(SingletonConfigurable):
         """The origin that `endpoint` names now."""
         if self.endpoint in ("auto", "cometapi", "local"):
             return self._base_origin or COMETAPI
-        return _origin_of(self.endpoint)
+        return origin_of_address(self.endpoint)
 
     @property
     def _base_origin(self) -> str:
-        return _origin_of(self.base_url_variable)
+        return origin_of_address(self.base_url_variable)
 
     def _looks_like_key(self, text: str) -> bool:
         from .redaction import looks_like_secret  # not at the top: loading stays quick
@@ -643,34 +643,6 @@ def _warn(text: str) -> None:
         print(text, file=sys.stderr)
 
 
-def terminal_shows_colours() -> bool:
-    """Return whether what is printed goes to a terminal that draws. Source: no-color.org."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
-@cache
-def environment_at_start() -> dict[str, str]:
-    """Return the variables with which this process was started: what a notebook sets later is not the user's own."""
-    with contextlib.suppress(OSError):
-        if pairs := [pair for pair in Path("/proc/self/environ").read_bytes().split(b"\0") if b"=" in pair]:
-            return {
-                os.fsdecode(name): os.fsdecode(value) for name, _, value in (pair.partition(b"=") for pair in pairs)
-            }
-    return dict(os.environ)
-
-
-def variables_named(names: Iterable[str]) -> dict[str, str]:
-    """Return those variables of the environment that are set."""
-    return {name: os.environ[name] for name in names if name in os.environ}
-
-
-def environment_without_secrets() -> dict[str, str]:
-    """Return the environment for a child that is to have neither the key nor another secret."""
-    from .redaction import is_secret_name
-
-    return {name: value for name, value in os.environ.items() if not is_secret_name(name)}
-
-
 @cache
 def _origins_at_start() -> set[str]:
     named = environment_at_start()
@@ -679,18 +651,7 @@ def _origins_at_start() -> set[str]:
 
 def _origins(addresses: list[str]) -> set[str]:
     """Return the origins of those that are addresses."""
-    return set(filter(None, map(_origin_of, addresses)))
-
-
-@lru_cache(maxsize=32)  # each question asks for it several times
-def _origin_of(address: str) -> str:
-    """Return the origin of an address, "" where it is none."""
-    if address in ("", "auto", "cometapi", "local"):
-        return ""
-    try:
-        return origin_of(base_url(address, allow_http=True))
-    except ConfigError:
-        return ""
+    return set(filter(None, map(origin_of_address, addresses)))
 
 
 def _judges_first(item: tuple[str, Any]) -> bool:
@@ -709,12 +670,6 @@ def budget_limits(value: Any) -> dict[str, float]:
     if not set(spans) <= {"session", "day"} or not all(usd >= 0 for usd in spans.values()):
         raise ValueError("a budget is not below 0, for a session and for a day")
     return spans
-
-
-def network_environment() -> tuple[str, ...]:
-    """Return the variables that say how to reach the network, as they are now."""
-    names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-    return tuple(os.environ.get(spelling, "") for name in names for spelling in (name, name.lower()))
 
 
 def _stops(stop: Any) -> tuple[str, ...]:
@@ -756,41 +711,3 @@ def thinking_from(value: object) -> str | int | None:
             return value
         raise ValueError(f"a thinking budget of {value} is too small: at least {SMALLEST_BUDGET:,} tokens")
     raise ValueError(f"{value!r} is not off, adaptive, or a budget in tokens")
-
-
-@lru_cache(maxsize=32)
-def base_url(text: str, name: str = "the endpoint", *, allow_http: bool = False) -> str:
-    """Return one base URL for all the ways to write it: with or without scheme, `/v1`, `/v1/messages`, a slash.
-
-    allow_http: also to other machines than this.
-    Raises: ConfigError, for anything that is no https address, nor an http one of this machine.
-    """
-    hint = "an endpoint looks like https://api.cometapi.com or http://127.0.0.1:8080"
-    address = text.strip()
-    from .redaction import looks_like_secret  # not at the top: loading stays quick
-
-    # What may hold a password or a key is not said again.
-    shown = f"{name} {text!r}" if not re.search("[@?#]", text) and not looks_like_secret(text) else name
-    if "://" not in address:
-        begin = re.match(r"(\[[^\]]*\]|[^:/]*)(?=:|/|$)", address)
-        address = f"{'http' if begin and is_loopback(begin[1]) else 'https'}://{address}"
-    try:
-        parts = urlsplit(address)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        raise ConfigError(f"{shown} is not a URL", hint) from None
-    if parts.username or parts.password:
-        raise ConfigError("the endpoint must not carry a user name or password", "set the key in COMETAPI_KEY")
-    if parts.scheme not in ("http", "https") or not re.fullmatch(r"[\w.:-]+", host) or re.search(r"\s", address):
-        raise ConfigError(f"{shown} is not an http(s) URL", hint)
-    if parts.scheme == "http" and not is_loopback(host) and not allow_http:
-        raise ConfigError(
-            f"{shown} is not encrypted: all on the way could read the key and the questions",
-            "use https://, or http:// with CometSettings.allow_http = True",
-        )
-    if parts.query or parts.fragment:
-        raise ConfigError(f"{shown} has a query or fragment", hint)
-    if "://" not in text and re.fullmatch(r"\w+", host) and host != "localhost" and port is None:
-        raise ConfigError(f"{shown} is not auto, cometapi, local, or a URL", hint)
-    path = re.sub(r"/+(v1(/+(messages|responses|chat/+completions|models|embeddings))?)?/*$", "", parts.path)
-    return f"{parts.scheme}://{parts.netloc}{path}"

@@ -16,8 +16,8 @@ from comet_magic.api.endpoint import find_endpoint
 from comet_magic.api.local import _start
 from comet_magic.errors import ConfigError
 from comet_magic.keys import Key, find_kept_key, keep, key_file
-from comet_magic.origins import is_loopback, origin_of
-from comet_magic.settings import CometSettings, base_url
+from comet_magic.origins import base_url, is_loopback, origin_of
+from comet_magic.settings import CometSettings
 
 SECRET = "sk-test-SECRETSECRET-f3a9"
 OTHER = "https://gateway.example"
@@ -126,7 +126,7 @@ def test_what_the_users_own_environment_names_is_theirs(
 
 
 def test_what_a_notebook_sets_later_is_not_the_users_own() -> None:
-    code = "import os; os.environ['X_LATER'] = '1'; from comet_magic.settings import environment_at_start as start; "
+    code = "import os; os.environ['X_LATER'] = '1'; from comet_magic.environment import environment_at_start as start; "
     code += "print('PATH' in start(), 'X_LATER' in start())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "False" if Path("/proc/self/environ").exists() else "True"]

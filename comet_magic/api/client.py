@@ -14,13 +14,14 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from .._version import VERSION
+from ..environment import network_environment
 from ..errors import APIError, CometError, TransportError
 from ..keys import Key, without_key
 from ..messages.message import LONGEST_NAME, Message
 from ..messages.models import OfferedModel
 from ..messages.request import CHAT, GRAMMAR, Request
 from ..named_tuple import NamedTuple
-from ..settings import CometSettings, network_environment
+from ..settings import CometSettings
 from ..suggestions import did_you_mean
 from .dialect import dialect, offered_model
 from .endpoint import Announce, Endpoint, find_endpoint

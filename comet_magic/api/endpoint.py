@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from ..errors import ConfigError
 from ..keys import Key
 from ..named_tuple import NamedTuple
-from ..origins import is_loopback
-from ..settings import COMETAPI, CometSettings, base_url
+from ..origins import base_url, is_loopback
+from ..settings import COMETAPI, CometSettings
 from . import local
 
 Announce = Callable[[str], None]

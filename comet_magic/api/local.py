@@ -120,7 +120,7 @@ def _start(path: Path, name: str, toy: bool) -> LocalServer:
     import secrets
     import subprocess  # none at the top: most kernels start no server
 
-    from ..settings import environment_without_secrets
+    from ..environment import environment_without_secrets
 
     secret = secrets.token_hex(16)
     process = subprocess.Popen(

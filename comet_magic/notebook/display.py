@@ -13,13 +13,13 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..environment import terminal_shows_colours
 from ..errors import without_known_keys
 from ..exchange.loop import Reply
 from ..exchange.plan import Plan
 from ..messages.message import Message
 from ..render.markdown import GrowingMarkdown
 from ..render.message import displayed_part, notes, plain_account, plain_sources, to_markdown, to_plain, value_markdown
-from ..settings import terminal_shows_colours
 from ..text import MARK, clean, escaped, many
 from .cell import current_shell, is_console, is_terminal
 from .executions import parent_of

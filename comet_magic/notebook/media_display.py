@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ..environment import terminal_shows_colours
 from ..errors import without_known_keys
 from ..media.order import IMAGE
 from ..media.results import OrderResult
 from ..media.shown import bundle, plain, without_keys
 from ..messages.image_size import media_type
 from ..render.table import Table
-from ..settings import CometSettings, terminal_shows_colours
+from ..settings import CometSettings
 from ..text import MARK, clean, dollars, escaped, one_line, shown_path
 from .cell import current_shell, is_console
 from .display import applies_updates, only_prints

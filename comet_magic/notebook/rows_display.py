@@ -6,9 +6,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from ..environment import terminal_shows_colours
 from ..errors import without_known_keys
 from ..rows.progress import Progress
-from ..settings import terminal_shows_colours
 from ..text import clean, escaped
 from .cell import current_shell, is_console
 from .display import applies_updates, only_prints

@@ -20,9 +20,9 @@ from queue import SimpleQueue
 from typing import IO
 from weakref import WeakSet
 
+from ..environment import environment_without_secrets, variables_named
 from ..errors import NO_THREAD, NO_THREAD_HINT, ConfigError
 from ..redaction import hidden_beginning
-from ..settings import environment_without_secrets, variables_named
 from ..text import clean, expanded
 
 # What a program needs to find itself and its files.

@@ -15,7 +15,8 @@ from comet_magic.api.dialect import dialect_of, offered_model
 from comet_magic.exchange import session
 from comet_magic.messages.models import OfferedModel
 from comet_magic.messages.request import CHAT, MESSAGES, RESPONSES
-from comet_magic.settings import CometSettings, base_url
+from comet_magic.origins import base_url
+from comet_magic.settings import CometSettings
 from comet_magic.store import offered
 
 Serve = Callable[..., WireServer]

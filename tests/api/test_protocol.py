@@ -58,8 +58,9 @@ from comet_magic.keys import Key
 from comet_magic.messages.message import Message
 from comet_magic.messages.request import Request
 from comet_magic.messages.usage import Usage
+from comet_magic.origins import base_url
 from comet_magic.render.message import ending, notes, to_markdown, to_plain
-from comet_magic.settings import CometSettings, base_url
+from comet_magic.settings import CometSettings
 
 KEY = "sk-test-0123456789abcdef"
 AT_ONCE_S = 40  # far below the 100 s that it would take otherwise, and far above what a busy machine needs
