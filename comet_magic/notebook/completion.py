@@ -1,14 +1,14 @@
 """Tab in a prompt: names and columns within `{{`, and nothing in prose; on the magic's line, what flag_completion says.
 
-A matcher could only add to what IPython offers, which believes that a prompt is Python. So the completer's own
-`completions` is wrapped, which is what ipykernel and IPython's terminal call. Other cells get what they got before.
+`extension` wraps IPython's completer with it: a matcher could only add to what IPython offers, which believes that a
+prompt is Python. Other cells get what they got before.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -21,30 +21,6 @@ if TYPE_CHECKING:
     from ..describe.template import OpenExpression
 
 Completions = Callable[[str, int], Iterable[Any]]
-
-
-def complete_prompts(completer: Any, magics: CometMagics) -> Callable[[], None]:
-    """Wrap `completer.completions`. Returns: what undoes that."""
-    from IPython.core.completer import Completion, provisionalcompleter
-
-    original: Completions = completer.completions
-
-    def completions(text: str, offset: int) -> Iterator[Any]:
-        with provisionalcompleter():
-            offered = _offered(text[:offset], completer, original, magics)
-            if offered is None:
-                yield from original(text, offset)
-                return
-            for start, word, kind in offered:
-                yield Completion(start, offset, word, type=kind)
-
-    completer.completions = completions
-
-    def undo() -> None:
-        if completer.__dict__.get("completions") is completions:
-            del completer.completions
-
-    return undo
 
 
 class Offered(NamedTuple):
@@ -64,7 +40,7 @@ _LINE_MAGIC = lazy_pattern(r"(?:[\w, ]+=)?\s*(%(?:claude|comet)\w*)[ \t]+")
 _OF_PROSE = ("%claude", "%claude_fix")
 
 
-def _offered(before: str, completer: Any, original: Completions, magics: CometMagics) -> list[Offered] | None:
+def offered_at(before: str, completer: Any, original: Completions, magics: CometMagics) -> list[Offered] | None:
     """Return what to offer; None where the completer's own answer is right. before: the text up to the cursor."""
     cell = _PROMPT_CELL.match(before)
     line_at = before.rfind("\n") + 1

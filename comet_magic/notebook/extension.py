@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,6 @@ from .cell import notebook_path
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-from .completion import complete_prompts
 from .config_magic import wrap_config
 from .magics import CometMagics
 from .media_magics import MediaMagics
@@ -73,10 +73,35 @@ def load(shell: InteractiveShell) -> None:
         _append(shell.configurables, settings, undo)
         _append(shell.input_transformer_manager.token_transformers, QuestionLine, undo)
         if completer := getattr(shell, "Completer", None):
-            undo.callback(complete_prompts(completer, magics))
+            _complete_prompts(completer, magics, undo)
         undo.callback(wrap_config(shell, settings))
         _answer_in_this_cell(shell, undo)
         magics.undo = undo.pop_all()
+
+
+def _complete_prompts(completer: Any, magics: CometMagics, undo: ExitStack) -> None:
+    """Wrap `completer.completions`, which is what ipykernel and IPython's terminal call."""
+    original = completer.completions
+
+    def completions(text: str, offset: int) -> Iterator[Any]:
+        from IPython.core.completer import Completion, provisionalcompleter
+
+        from .completion import offered_at  # not at the top: loading stays quick
+
+        with provisionalcompleter():
+            offered = offered_at(text[:offset], completer, original, magics)
+            if offered is None:
+                yield from original(text, offset)
+                return
+            for start, word, kind in offered:
+                yield Completion(start, offset, word, type=kind)
+
+    def end() -> None:
+        if completer.__dict__.get("completions") is completions:
+            del completer.completions
+
+    completer.completions = completions
+    undo.callback(end)
 
 
 def _answer_in_this_cell(shell: InteractiveShell, undo: ExitStack) -> None:
