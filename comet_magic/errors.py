@@ -60,7 +60,7 @@ class CometError(Exception):
         return f"{self.what}\n{self.hint}" if self.hint else self.what
 
     def _render_traceback_(self) -> list[str]:
-        """IPython shows these lines in place of a traceback."""
+        """Return the lines that IPython shows in place of a traceback."""
         first = f"{type(self).__name__}: {self.what}"
         return [first, f"  → {self.hint}"] if self.hint else [first]
 

@@ -185,7 +185,7 @@ class CometSettings(SingletonConfigurable):
         return settings
 
     def reset(self) -> None:
-        """Back to the built-in defaults, then to what the configuration and the environment say."""
+        """Go back to the built-in defaults, then to what the configuration and the environment say."""
         for name, trait in self.traits(config=True).items():
             setattr(self, name, trait.default(self))
         self.apply(self._configuration)

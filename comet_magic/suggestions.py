@@ -79,7 +79,10 @@ def _missing(error: BaseException, tree: ast.AST | None, namespace: Mapping[str,
 
 
 def _missing_key(message: str, tree: ast.AST, namespace: Mapping[str, Any]) -> MissingName | None:
-    """Libraries word a KeyError as they like: the key is a text of the code that the error repeats."""
+    """Return the key that is not there.
+
+    Libraries word a KeyError as they like: the key is a text of the code that the error repeats.
+    """
     for node in ast.walk(tree):
         if isinstance(node, ast.Subscript):  # df["prise"]
             of, parts = node.value, [node.slice]

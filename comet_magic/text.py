@@ -59,7 +59,7 @@ _JOINERS, _LINE_ENDS = "\u200c\u200d\ufe0f", "\u2028\u2029"
 
 
 def whole_text(text: str) -> str:
-    """Surrogate pairs joined, lone halves replaced: JSON may carry them, and UTF-8 may not."""
+    """Return a text with surrogate pairs joined and lone halves replaced: JSON may carry them, and UTF-8 may not."""
     try:
         text.encode()
     except UnicodeEncodeError:

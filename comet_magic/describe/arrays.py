@@ -132,7 +132,7 @@ def _corner(value: Any, limits: Limits) -> str:
 
 
 def labelled(value: Any, limits: Limits) -> Description:
-    """Dimensions, coordinates and variables. What is not in memory is not loaded: its shape alone is told."""
+    """Describe dimensions, coordinates and variables. What is not in memory is not loaded: its shape alone is told."""
     sizes = ", ".join(f"{name}: {length:,}" for name, length in value.sizes.items())
     lines = [f"dimensions {sizes or 'none'}"]
     for name, coordinate in value.coords.items():

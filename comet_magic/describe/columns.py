@@ -93,7 +93,7 @@ class Column:
 
     @cached_property
     def kind(self) -> str:
-        """What its values are: number, time, text, bool, mixed, nested, other; "" if there is none."""
+        """Return what its values are: number, time, text, bool, mixed, nested, other; "" if there is none."""
         if not self._present:
             return ""
         try:
@@ -243,7 +243,7 @@ class Column:
 
     @cached_property
     def _all_counts(self) -> Counter[Any]:
-        """Of all rows where they are known, else of the values at hand."""
+        """Return the counts of all rows where they are known, else those of the values at hand."""
         return self._counts if self._exact.counts is None else Counter(dict(self._exact.counts))
 
     def _levels(self, limits: Limits, style: Style) -> Iterator[str]:
@@ -300,13 +300,13 @@ class Column:
 
     @cached_property
     def _amounts(self) -> list[Any]:
-        """The numbers in order, without those that are infinite."""
+        """Return the numbers in order, without those that are infinite."""
         ordered = self._sorted
         return ordered[bisect_right(ordered, -math.inf) : bisect_left(ordered, math.inf)]
 
     @cached_property
     def _infinite(self) -> int:
-        """How many are."""
+        """Return how many numbers are infinite."""
         if self.kind == "number" and self._exact.infinite is not None:
             return self._exact.infinite
         if self.kind != "number" or (self._known("low") is not None and self._known("high") is not None):
@@ -315,7 +315,7 @@ class Column:
 
     @cached_property
     def _sampled(self) -> Figures:
-        """The figures of the values at hand."""
+        """Return the figures of the values at hand."""
         if self.kind == "time":
             return Figures(low=self._sorted[0], median=_middle(self._sorted), high=self._sorted[-1])
         amounts = self._amounts
@@ -448,7 +448,7 @@ def _kind(values: list[Any]) -> str:
 
 
 def _are_ordered(values: list[Any]) -> bool:
-    """Times with and without a zone are not, nor are days and hours."""
+    """Return whether values can be ordered: times with and without a zone cannot, nor can days beside hours."""
     try:
         min(values)
     except (TypeError, ArithmeticError):

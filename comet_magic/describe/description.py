@@ -113,7 +113,7 @@ class _Repr(reprlib.Repr):
         return super().repr1(value, level)
 
     def repr_dict(self, value: Any, level: int) -> str:
-        """In the order that it has."""
+        """Return a dict in its own order; `reprlib` sorts it."""
         if level <= 0 and value:
             return "{...}"
         items = islice(value.items(), self.maxdict)

@@ -409,7 +409,7 @@ def seeded_places(size: int, parts: int, length: int = 1) -> list[int]:
 
 
 def _affordable(frame: nw.DataFrame[Any], columns: int) -> int:
-    """Rows that may become Python objects: fewer where they are long texts or nested."""
+    """Return how many rows may become Python objects: fewer where they are long texts or nested."""
     first = frame[:100]
     if len(frame) <= 1000 or not columns:
         return SAMPLE
@@ -588,7 +588,7 @@ def _counts(frame: Any, number: int, dtype: Any) -> list[tuple[Any, int]] | None
 
 
 def _figures(frame: Any, expressions: list[Any], narwhals: Any) -> dict[str, Any] | None:
-    """Compute figures by name; None where the library fails on one of them."""
+    """Return figures by name; None where the library fails on one of them."""
     if not expressions:
         return {}
     try:

@@ -44,7 +44,7 @@ def text(value: str, limits: Limits) -> Description:
 
 
 def simple(value: Any, limits: Limits) -> Description:
-    """Numbers, None, dates and the like: as `str` says them."""
+    """Describe numbers, None, dates and the like as `str` does."""
     if isinstance(value, dt.date | dt.time | dt.timedelta) or getattr(value, "dtype", None) is not None:
         limits.refuse_values(f"a {type_name(value)}")
     try:
@@ -54,7 +54,7 @@ def simple(value: Any, limits: Limits) -> Description:
 
 
 def collection(value: Any, limits: Limits) -> Description:
-    """Dicts, lists, tuples, sets: whole where they fit, else outlined."""
+    """Describe dicts, lists, tuples and sets: whole where they fit, else in outline."""
     label = many(len(value), "item")
     if limits.share_values and len(value) <= FEW and _is_plain(value):
         line = stable_repr(value)
@@ -66,7 +66,7 @@ def collection(value: Any, limits: Limits) -> Description:
 
 
 def _outline(value: Any, limits: Limits, room: TokenBudget, lead: str, depth: int) -> None:
-    """One line an item; of many, the first ones, and how many more there are."""
+    """Write a line for each item; of many, for the first ones, and how many more there are."""
     indent = "  " * depth
     kind = f"{type_name(value)} of {len(value):,}"
     if not limits.share_values:

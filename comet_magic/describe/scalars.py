@@ -16,7 +16,7 @@ PLACES = 9  # most decimal places; a column that needs more is written with expo
 
 
 def is_null(value: Any) -> bool:
-    """None, and whatever is not equal to itself: NaN, NaT, NA."""
+    """Return whether a value is None, or not equal to itself, as NaN, NaT and NA are."""
     if value is None:
         return True
     try:

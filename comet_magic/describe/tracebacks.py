@@ -30,7 +30,10 @@ def failure(error: BaseException, limits: Limits) -> Description:
 
 
 def _chain(error: BaseException, limits: Limits, seen: set[int]) -> Iterator[str]:
-    """seen: exceptions that have been told; a group and its members may refer to one another."""
+    """Yield the lines of an exception and of those behind it.
+
+    seen: exceptions whose lines have been yielded; a group and its members may refer to one another.
+    """
     links: list[tuple[BaseException, str]] = []
     follows, link = "", error
     while link is not None and id(link) not in seen and len(seen) < MOST_EXCEPTIONS:

@@ -83,7 +83,7 @@ class Request:
 
     @cached_property
     def key(self) -> str:
-        """The same for the same model, parameters and messages, however the reply travels or its form is asked for.
+        """Return the same for the same model, parameters and messages, in whatever form the reply is asked for.
 
         Of data, only that counts which lasts from one run to the next.
         """

@@ -247,7 +247,7 @@ class Terminal:
             self._draw = _drawer()
 
     def _begin_anew_unless(self, text: str) -> None:
-        """What is printed stays; where the endpoint began its reply anew, it is printed below."""
+        """Leave what is printed, and begin below it where the endpoint has begun its reply anew."""
         # Between two requests of a reply, there are fewer newlines at its end for a moment.
         if not text.startswith(self._printed) and self._printed.rstrip("\n") != text.rstrip("\n"):
             self._end_drawing()

@@ -201,7 +201,7 @@ _MAGIC = lazy_pattern(r"%%[^\n]*\n|%\w+(?: +-\S+)* ")  # what a magic such as %%
 
 
 def _parsed(source: str, transform: Callable[[str], str]) -> ast.AST | None:
-    """None where it is no Python."""
+    """Return the syntax tree of a cell; None where it is no Python."""
     source = source.strip()
     magic = _MAGIC.match(source)
     try:

@@ -269,7 +269,7 @@ class Panel(widgets.VBox):
         return row(hidden, self._keep_key)
 
     def _button(self, label: str, tooltip: str, act: Callable[[], str], out: Any) -> Any:
-        """act: what a click does; what it returns, or how it failed, goes to `out`."""
+        """Return a button. act: what a click does; what it returns, or how it failed, goes to `out`."""
         button = widgets.Button(description=label, tooltip=tooltip)
         button.layout.width = "auto"
 
@@ -332,7 +332,7 @@ class Panel(widgets.VBox):
 
     @contextmanager
     def _moving(self) -> Iterator[None]:
-        """While this thread moves controls, that is no hand's doing."""
+        """Take what happens to controls meanwhile, on this thread, for our doing and not the user's."""
         thread = threading.get_ident()
         if thread in self._showing:
             yield

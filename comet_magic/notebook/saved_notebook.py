@@ -50,7 +50,7 @@ def saved_notebook(path: str) -> SavedNotebook:
 
 @lru_cache(maxsize=4)
 def _read(path: str, mtime_ns: int, size: int) -> SavedNotebook:
-    """mtime_ns, size: what tells one version of the file from another."""
+    """Return what is in the file. mtime_ns, size: what tells one version of it from another."""
     try:
         plain = json.loads(Path(path).read_bytes())
         cells = tuple(_cell(cell) for cell in plain["cells"])
@@ -60,7 +60,7 @@ def _read(path: str, mtime_ns: int, size: int) -> SavedNotebook:
 
 
 def _cell(plain: dict[str, object]) -> SavedCell:
-    """Source: the notebook format, where a source is one text or a list of lines."""
+    """Return a cell of the file. Source: the notebook format, where a source is one text or a list of lines."""
     source = plain.get("source", "")
     text = "".join(map(str, source)) if isinstance(source, list) else str(source)
     return SavedCell(str(plain.get("id") or ""), str(plain.get("cell_type")), text)

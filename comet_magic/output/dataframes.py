@@ -99,7 +99,7 @@ def _column(values: list[Any], name: str, kind: str) -> list[Any]:
 
 
 def _frame(kind: Any, columns: dict[str, list[Any]], types_of: dict[str, str]) -> Any:
-    """kinds: by column, as far as they are known."""
+    """Return a DataFrame of that kind. types_of: the type of each column, as far as it is known."""
     library = sys.modules[_home(kind)]
     if _home(kind) == "polars":
         known = {name: _type(library, _POLARS, of, columns[name]) for name, of in types_of.items()}

@@ -360,7 +360,10 @@ def _quiet(pydantic: Any) -> Any:
 
 
 def _reader(validate_json: Callable[..., Any], *, is_strict: bool | None = True) -> Callable[[Any], Any]:
-    """JSON's own mode: an enum's value, a date's text and a tuple's list are taken, and a text is no number."""
+    """Return what reads a value as JSON has it.
+
+    An enum's value, a date's text and a tuple's list are taken, and a text is no number.
+    """
     import pydantic
 
     def read(value: Any) -> Any:
@@ -506,7 +509,7 @@ def _is_recursive(schema: dict[str, Any]) -> bool:
 
 
 def _without_titles(schema: Any, *, is_names: bool = False) -> Any:
-    """Titles only say the names once more."""
+    """Return a schema without its titles, which only say the names once more."""
     if isinstance(schema, list):
         return [_without_titles(item) for item in schema]
     if not isinstance(schema, dict):

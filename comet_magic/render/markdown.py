@@ -21,7 +21,7 @@ from .inline import HTML_LIKE, QUOTES, Inline, bars, spelled_code, unquoted
 
 
 def wrapped(text: str, width: int | None = None) -> str:
-    """Prose folded at `width` columns (the terminal's, when None) for plain text; code and tables keep their lines."""
+    """Return a text with its prose folded at `width` columns, or the terminal's; code and tables keep their lines."""
     if len(text) <= 40:
         return text
     columns = min(width or shutil.get_terminal_size().columns, 100)
@@ -193,7 +193,7 @@ class _Scanner:
         self.just_closed = fence
 
     def start_fence(self, prefix: str, lead: str, mark: str, info: str) -> None:
-        """lead: what stands before the mark on its line: spaces, or a list item's marker."""
+        """Write the opening of a fence. lead: what stands before its mark: spaces, or a list item's marker."""
         # Whether a list is still open is where parsers differ; without any, less indented code is still code.
         base = len(lead) if self.seen_list or len(lead) > 3 else 0
         if len(lead) > 3 or lead.strip() or self.dollars or self.after_table:

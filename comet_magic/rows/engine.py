@@ -329,7 +329,7 @@ class Engine:
 
     @contextmanager
     def _interrupts_counted(self) -> Iterator[None]:
-        """Hear interrupts without being cut short by the first: a reply that is just coming has been paid for."""
+        """Count interrupts, and let the first cut nothing short: a reply that is just coming has been paid for."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return

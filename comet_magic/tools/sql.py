@@ -246,7 +246,7 @@ def _in_a_child(connection: Any, sql: str, limit_s: float) -> str:
 
 @contextmanager
 def _interrupted_later() -> Iterator[None]:
-    """Where others would swallow an interrupt: DuckDB, while it sets itself up; Python, in its steps after a fork."""
+    """Hold an interrupt back where it would be swallowed: by DuckDB's start, and by Python's steps after a fork."""
     came: list[int] = []
     former: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
@@ -306,7 +306,7 @@ def _answer(connection: Any, sql: str, writer: int, limit_s: float) -> None:
 
 
 def _on_a_thread(connection: Any, sql: str, limit_s: float) -> str:
-    """DuckDB hears no interrupt of the kernel, but one of its own."""
+    """Run a query on a thread, for DuckDB hears no interrupt of the kernel, but one of its own."""
     try:
         return str(on_a_thread(limit_s, lambda: _answered(connection, sql), stop=connection.interrupt))
     except TimedOut:
