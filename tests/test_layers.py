@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
-import conftest
+import selection
 
 import comet_magic
 
@@ -255,6 +255,6 @@ def test_loading_imports_nothing_heavy() -> None:
 def test_what_quick_leaves_out_is_there() -> None:
     """A name that is left in a list when its test is renamed would let the test slip back into `make quick`."""
     files = {path.name: path.read_text("utf-8") for path in Path(__file__).parent.rglob("test_*.py")}
-    assert (conftest.SLOW_FILES | conftest.SECONDS_FILES) - set(files) == set()
+    assert (selection.SLOW_FILES | selection.SECONDS_FILES) - set(files) == set()
     whole = "\n".join(files.values())
-    assert [name for name in conftest.SECONDS_TESTS if f"def {name}(" not in whole] == []
+    assert [name for name in selection.SECONDS_TESTS if f"def {name}(" not in whole] == []
