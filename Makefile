@@ -33,7 +33,7 @@ quick: $(TEST)  ## the tests that need no browser, kernel, model or patience: fo
 matrix:  ## the two commands on every Python that is found, and the lowest versions that are allowed
 	@$(PYTHON) tests/matrix.py $(ARGS)
 
-coverage: $(TEST)  ## which lines the quick tests run: a report, no gate
+coverage: $(TEST)  ## which lines the tests run that are not slow: a report, no gate
 	@$(BIN)/python -m pytest -q -m "not slow" --cov=comet_magic --cov-report=term:skip-covered $(ARGS)
 
 release-check: $(TEST)  ## build, look into what was built, install it in an empty environment, run a cell

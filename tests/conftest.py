@@ -17,7 +17,8 @@ from comet_magic.exchange import session
 from comet_magic.rows import gate
 from comet_magic.settings import CometSettings
 
-for name in [name for name in os.environ if name.startswith(("COMET", "HTTP_PROXY", "HTTPS_PROXY", "JPY_SESSION"))]:
+_OF_WHOEVER_RUNS = ("COMET", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "JPY_SESSION")
+for name in [name for name in os.environ if name.upper().startswith(_OF_WHOEVER_RUNS)]:
     del os.environ[name]
 
 # A shell that starts the suite in the background lets it ignore interrupts, and whatever the tests start.

@@ -1,4 +1,4 @@
-"""Which tests `make quick` and `make matrix` leave out; `conftest.py` marks them."""
+"""Which tests are slow, and which wait for seconds. `conftest.py` marks them; `make quick` leaves both out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SLOW_WORDS = (
     "killed(",
     "loaded(",
 )
-# What waits or measures for seconds, on any machine. `make quick` leaves it out, too, and `make matrix` does not.
+# What waits or measures for seconds, on any machine. `make quick` leaves it out, and `make matrix` does not.
 SECONDS_FILES = {
     *("test_batches.py", "test_docs.py", "test_exits.py", "test_faults.py", "test_mapping.py", "test_queues.py"),
     *("test_run_all.py", "test_server_tools.py", "test_vscode.py"),

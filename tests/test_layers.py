@@ -42,7 +42,7 @@ DOORS = {
     "requests": {"api.transport"},
     "urllib3": {"api.transport"},
     "ipywidgets": {"notebook.panel", "notebook.controls"},
-    "IPython": {"notebook.magics", "notebook.media_magics", "notebook.extension", "notebook.completion"},
+    "IPython": {"notebook.magics", "notebook.media_magics", "notebook.extension"},
     "traitlets": {"settings", "notebook.panel"},
     "sqlite3": {"store.connection", "store.database"},
     "xllamacpp": {"api.local"},

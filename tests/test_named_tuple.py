@@ -91,6 +91,11 @@ def test_what_is_wrong_is_refused() -> None:
             type(named_tuple.NamedTuple)("Wrong", (named_tuple.NamedTuple,), {**space, "__module__": "m"})
 
 
+def test_a_file_without_the_import_is_told() -> None:
+    with pytest.raises(TypeError, match="from __future__ import annotations"):
+        type(named_tuple.NamedTuple)("Wrong", (named_tuple.NamedTuple,), {"__module__": "m", "__annotate_func__": None})
+
+
 def test_a_class_of_it_can_be_extended() -> None:
     assert Heir(1) == Ours(1)
     assert isinstance(Heir(1)._replace(first=2), Heir)

@@ -44,7 +44,8 @@ class WireServer:
         self.greeting = greeting
         self.received: list[Received] = []
         self.connections = 0
-        self.closed_by_client = threading.Event()
+        self.closed_by_client = threading.Event()  # in the middle of a script
+        self.ended = threading.Event()  # a connection has, whoever ended it
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._sockets: list[socket.socket] = []
         self.port = self._listener.getsockname()[1]
@@ -84,6 +85,7 @@ class WireServer:
             self.closed_by_client.set()
         finally:
             connection.close()
+            self.ended.set()
 
     def _read(self, connection: socket.socket, rest: bytes) -> tuple[Received, bytes] | None:
         while b"\r\n\r\n" not in rest:

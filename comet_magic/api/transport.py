@@ -35,7 +35,7 @@ QUIET_S = 0.05  # seconds of silence after which the caller gets an empty chunk
 DRAIN_S = 0.05  # seconds given to a finished reply to end its body, so that the connection can be used again
 CHUNK = 65536
 MOST_BYTES = 64_000_000  # of a decoded body; no model's reply comes near it
-MOST_TARGETS = 16  # URLs whose connections are kept, and of which it is known how they are reached
+MOST_ROUTES = 16  # URLs for which it is remembered how they are reached
 MOST_AHEAD = 8_000_000  # bytes that are read before they are wanted
 
 
@@ -98,7 +98,7 @@ def multipart(parts: Sequence[tuple[str, Any]]) -> tuple[bytes, str]:
 
 
 class RequestsTransport:
-    """A `Transport` over requests, for any number of threads; connections are kept and used again."""
+    """A `Transport` for any number of threads, which can be interrupted; connections are kept and used again."""
 
     def __init__(self) -> None:
         self._begin()
@@ -158,8 +158,7 @@ class PooledTransport:
                 response.close()  # what is left of it must not be the beginning of another reply
                 raise
             response.release_conn()
-            headers = {name.lower(): value for name, value in response.headers.items()}
-            return HTTPResponse(response.status, headers, [bytes(body)])
+            return HTTPResponse(response.status, _headers_of(response), [bytes(body)])
         except Exception as error:  # noqa: BLE001  # in our words, without the frames in which the key stands
             failure = _failure(error, request, answered)
         finally:
@@ -263,8 +262,7 @@ class _Exchange:
         if isinstance(item, Exception):
             raise item
         response, chunk, self.ended = item
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return HTTPResponse(response.status, headers, self._chunks(chunk), self.close)
+        return HTTPResponse(response.status, _headers_of(response), self._chunks(chunk), self.close)
 
     def _next(self) -> Any:
         try:
@@ -305,21 +303,26 @@ class _Exchange:
             _shut_down(self.socket)
 
 
-class _Connections:
-    """The connections of requests' adapter, kept and used again; from any thread.
+def _headers_of(response: urllib3.BaseHTTPResponse) -> dict[str, str]:
+    """Return the headers, names in lower case; one that came several times is joined with commas."""
+    return {name.lower(): response.headers[name] for name in response.headers}
 
-    It sends over them itself: a session adds cookies, redirects and .netrc, which are unwanted, and works out for each
-    request what stays as it is for an address. That takes as long as the rest.
+
+class _Connections:
+    """Sends requests over kept connections, from any thread.
+
+    requests' adapter finds the proxy and the certificates, once for each URL. Its session is not used: it adds cookies,
+    redirects and .netrc, and works all of that out again for each request, which takes as long as the rest.
     """
 
     def __init__(self, most: int) -> None:
         """most: connections to each host that are kept."""
         self._adapter = _Adapter(pool_maxsize=most)
-        self._targets: dict[tuple[object, ...], tuple[HTTPConnectionPool, str]] = {}
+        self._routes: dict[tuple[object, ...], tuple[HTTPConnectionPool, str]] = {}
 
     def send(self, request: HTTPRequest) -> urllib3.BaseHTTPResponse:
         """Return the response when its head is there. Raises: what urllib3 and requests raise."""
-        pool, url = self._target(request)
+        pool, url = self._route(request)
         timeout = urllib3.Timeout(connect=request.connect_s, read=request.read_s)
         headers = dict(request.headers)
         if request.key:
@@ -329,25 +332,25 @@ class _Connections:
             retries=False, redirect=False, assert_same_host=False, preload_content=False, decode_content=False,
         )  # fmt: skip
 
-    def _target(self, request: HTTPRequest) -> tuple[HTTPConnectionPool, str]:
+    def _route(self, request: HTTPRequest) -> tuple[HTTPConnectionPool, str]:
         """Return the connections that lead to a URL, and how it is written in a request over them."""
-        name = (request.url, request.direct, request.environment)
-        known = self._targets.get(name)
-        if known:
-            return known
+        to = (request.url, request.direct, request.environment)
+        if route := self._routes.get(to):
+            return route
         options = _options(request.url, request.direct)
         verify, proxies, cert = options["verify"], options["proxies"], options["cert"]
         prepared = requests.Request("GET", request.url).prepare()
         pool: Any = self._adapter.get_connection_with_tls_context(prepared, verify, proxies=proxies, cert=cert)
         self._adapter.cert_verify(pool, prepared.url, verify, cert)  # type: ignore[no-untyped-call]
-        target = (pool, self._adapter.request_url(prepared, proxies))
+        route = (pool, self._adapter.request_url(prepared, proxies))
         if request.environment is not None:
-            if len(self._targets) >= MOST_TARGETS:
-                self._targets.clear()
-            self._targets[name] = target
-        return target
+            if len(self._routes) >= MOST_ROUTES:
+                self._routes.clear()
+            self._routes[to] = route
+        return route
 
     def close(self) -> None:
+        self._routes.clear()  # a pool closes its connections when nobody holds it any more
         self._adapter.close()
 
 
@@ -415,7 +418,7 @@ class _Adapter(HTTPAdapter):
 def _failure(error: Exception, request: HTTPRequest, answered: bool) -> TransportError:
     """Return the exception of requests or urllib3 as ours. answered: whether the response had begun."""
     if isinstance(error, TransportError):
-        return error
+        return error.with_traceback(None)
     where = urlsplit(request.url).netloc.rpartition("@")[2]
     if answered:
         if isinstance(error, urllib3.exceptions.ReadTimeoutError):
@@ -435,8 +438,18 @@ def _failure(error: Exception, request: HTTPRequest, answered: bool) -> Transpor
     if isinstance(error, OSError) and "CA certificate bundle" in str(error):
         path = str(error).rsplit(": ", 1)[-1]
         return TransportError(f"nothing was sent: the certificates are not in {path}", _BUNDLE, kind="tls")
-    is_of_requests = isinstance(error, requests.RequestException)  # they are OSErrors, too, and come before it is sent
-    if isinstance(error, urllib3.exceptions.HTTPError | OSError) and not is_of_requests:
+    # These come while the way is worked out, before anything is sent; those of requests are OSErrors, too.
+    if isinstance(error, requests.RequestException | urllib3.exceptions.LocationValueError):
+        return TransportError(
+            f"nothing was sent: the address of {where}, or of its proxy, cannot be used",
+            "check CometSettings.endpoint, and HTTPS_PROXY, HTTP_PROXY and NO_PROXY in the environment", kind="proxy",
+        )  # fmt: skip
+    if isinstance(error, urllib3.exceptions.InvalidHeader):  # the server has answered, so it is not asked again
+        return TransportError(
+            f"the head of the reply from {where} cannot be read; the request may have been billed",
+            "check CometSettings.endpoint: its server, or a proxy before it, sends two lengths", kind="other",
+        )  # fmt: skip
+    if isinstance(error, urllib3.exceptions.HTTPError | OSError):
         what = f"{where} closed the connection before it answered; the request may have been billed"
         return TransportError(what, _AGAIN, kind="reset")
     return TransportError(f"the request to {where} failed: {type(error).__name__}", _CONNECT, kind="other")

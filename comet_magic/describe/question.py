@@ -222,7 +222,7 @@ class QuestionBuilder:
             self._aliases[name] = alias
 
     def again(self, name: str) -> None:
-        """Write a value again that has been filled in before."""
+        """Write a value once more that an earlier reference has filled in."""
         for description in self.known[name]:
             if description.is_inline:
                 self._write(name, description)

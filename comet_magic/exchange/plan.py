@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..api.client import TimeLimits
@@ -263,11 +264,9 @@ def _record(
     price: Price | None, part: Attempt | None,
 ) -> RequestRecord:  # fmt: skip
     most = price.most(prices.estimated_prompt(request), request.max_tokens) if price else None
-    parameters = without_key(request.parameters(), endpoint.key)
-    message = without_key(question.message, endpoint.key)
     return RequestRecord.of(
-        parameters, message, model=without_key(request.model, endpoint.key), key=request.key, id=os.urandom(16).hex(),
-        at=time.time(), endpoint=endpoint.name, session=session.id, conversation=position.cell.conversation,
-        cell=position.key, execution=position.cell.execution, most_usd=most,
+        request, question.message, hide=partial(without_key, key=endpoint.key), id=os.urandom(16).hex(), at=time.time(),
+        endpoint=endpoint.name, session=session.id, conversation=position.cell.conversation, cell=position.key,
+        execution=position.cell.execution, most_usd=most,
         is_new=position.is_new, continues=part.id if part else "",
     )  # fmt: skip

@@ -24,14 +24,14 @@ ANCHOR_TURNS = 8  # turns between the older breakpoints, so that running an olde
 
 
 class Contents(NamedTuple):
-    """What is known of a turn without reading it.
+    """What a turn's JSON contains, found without parsing it.
 
-    marks: whether a block of it says which model made it, or what that wants back.
+    has_marks: whether a block names the model that made it, or carries fields that this model wants back.
     """
 
-    thinking: bool
-    calls: bool
-    marks: bool
+    has_thinking: bool
+    has_calls: bool
+    has_marks: bool
 
 
 class Turn(NamedTuple):
@@ -102,7 +102,7 @@ class Turn(NamedTuple):
     @property
     def tokens_sent(self) -> int:
         """Estimated tokens that it takes in a later prompt."""
-        return self.size // BYTES_A_TOKEN + 1
+        return _tokens(self.size)
 
     @property
     def question(self) -> str:
@@ -216,14 +216,17 @@ def _size(messages: Iterable[Message], text: str) -> int:
 
 @lru_cache(maxsize=1024)
 def _contents(wire: str) -> Contents:
-    calls = '"tool_use"' in wire
-    marks = calls and ('"model"' in wire or '"extra"' in wire)
-    return Contents('"thinking"' in wire or '"redacted_thinking"' in wire, calls, marks)
+    has_thinking, has_calls = '"thinking"' in wire or '"redacted_thinking"' in wire, '"tool_use"' in wire
+    return Contents(has_thinking, has_calls, has_calls and ('"model"' in wire or '"extra"' in wire))
 
 
 @lru_cache(maxsize=1024)
 def _messages(wire: str) -> tuple[Message, ...]:
     return tuple(Message.from_wire(message).without_marks() for message in json.loads(wire))
+
+
+def _tokens(size: int) -> int:
+    return size // BYTES_A_TOKEN + 1
 
 
 _cell_of = attrgetter("cell")
@@ -266,7 +269,7 @@ class Conversation(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """Of all that is in it; "" of nothing."""
+        """Return a digest of all turns; "" where there are none."""
         return sha256("".join([turn.digest for turn in self.turns]).encode()).hexdigest() if self.turns else ""
 
     def stale(self) -> tuple[Turn, ...]:
@@ -294,7 +297,7 @@ class Conversation(NamedTuple):
         count = len(self.turns)
         step = max(1, turns // 4)
         left_out = min(count, -(-max(0, count - turns) // step) * step)
-        sizes = list(accumulate([turn.size // BYTES_A_TOKEN + 1 for turn in self.turns]))  # as `tokens_sent`
+        sizes = list(accumulate([_tokens(turn.size) for turn in self.turns]))
         if sizes and sizes[-1] > tokens:
             step = max(1, tokens // 4)
             beyond = -(-(sizes[-1] - tokens) // step) * step

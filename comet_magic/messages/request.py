@@ -83,7 +83,7 @@ class Request:
 
     @cached_property
     def key(self) -> str:
-        """Return the same for the same model, parameters and messages, in whatever form the reply is asked for.
+        """Return a key that is equal for equal model, parameters and messages, in whatever form the reply is asked for.
 
         Of data, only that counts which lasts from one run to the next.
         """
@@ -115,7 +115,7 @@ class Request:
         """Whether there is thinking in it that could be sent, and is not."""
         if any(message.without_unsigned() is not message for message in self.messages):
             return True
-        return any(turn.contents.thinking for turn in self.history)
+        return any(turn.contents.has_thinking for turn in self.history)
 
     def without_thinking(self) -> Request:
         """Return the request without any thinking, also before the calls that are being answered."""
@@ -135,7 +135,7 @@ class Request:
         messages = [message.to_wire() for message in self._sent_messages()]
         if self.caches_first_block and isinstance(content := messages[0]["content"], list):
             messages[0]["content"] = [{**content[0], "cache_control": {"type": "ephemeral"}}, *content[1:]]
-        if sum(turn.contents.calls for turn in self.history) + any(m.tool_uses for m in self.messages) > 1:
+        if sum(turn.contents.has_calls for turn in self.history) + any(m.tool_uses for m in self.messages) > 1:
             earlier, messages = _with_unique_ids(earlier, messages)
         if self.history:
             repeats = Repeats()
@@ -205,7 +205,7 @@ class Request:
             tools.append({"name": REPLY_TOOL, "description": "Gives the answer.", "input_schema": self.form.schema})
         if not tools:
             # Whoever sends calls and results must say what the tools were, also where they are not offered any more.
-            earlier = [turn.messages for turn in self.history if turn.contents.calls]
+            earlier = [turn.messages for turn in self.history if turn.contents.has_calls]
             messages = [message for turn in (*earlier, self.messages) for message in turn]
             names = {str(block.get("name")): 0 for message in messages for block in message.tool_uses}
             gone = "Not there any more."
@@ -252,7 +252,7 @@ def _with_unique_ids(earlier: list[str], messages: list[dict[str, Any]]) -> tupl
 
 def _sent(turn: Turn, model: str | None) -> str:
     """Return the JSON of a turn as it is sent. model: the one whose thinking goes along; None: no thinking does."""
-    return _as_sent(turn, model) if turn.contents.thinking or turn.contents.marks else turn.wire
+    return _as_sent(turn, model) if turn.contents.has_thinking or turn.contents.has_marks else turn.wire
 
 
 @lru_cache(maxsize=64)

@@ -163,25 +163,27 @@ class _Seen:
     def line(self, written: _Written) -> tuple[str, str, str, Forecast]:
         shown = one_line(written.text, LONGEST)
         try:
-            saved = self._saved(written)
+            question = self._question(written)
         except CometError as error:
             return written.key, shown, "", Forecast(f"{FAILS}{error.what}")
-        name, store = saved.cell.conversation, self._session.store(self._settings)
-        if saved.options.new:
+        name, store = question.cell.conversation, self._session.store(self._settings)
+        if question.options.new:
             self._has_news.discard(name)
         limits = limits_of(self._settings)
         is_after_news = name in self._has_news and self._settings.history_turns > 0
         back = tuple(self._back.get(name, ()))
-        coming = forecast_reply(saved, limits, self._settings, self._session, is_after_news=is_after_news, also=back)
-        if name and (coming.why or coming.joins):
+        forecast = forecast_reply(
+            question, limits, self._settings, self._session, is_after_news=is_after_news, also=back
+        )
+        if name and (forecast.why or forecast.joins):
             self._has_news.add(name)
-        if coming.returns:
-            self._back.setdefault(name, []).append(saved.key)
-        if saved.key:
-            self._has_news.update(left_out.leaves(store, saved.key, name, self._notebook.path))
-        return saved.key, shown, name, coming
+        if forecast.returns:
+            self._back.setdefault(name, []).append(question.key)
+        if question.key:
+            self._has_news.update(left_out.leaves(store, question.key, name, self._notebook.path))
+        return question.key, shown, name, forecast
 
-    def _saved(self, written: _Written) -> SavedQuestion:
+    def _question(self, written: _Written) -> SavedQuestion:
         flags = parse_flags(written.flags) if written.flags is not None else {}
         flags = {name: value for name, value in flags.items() if name not in ("help", "into", "dry_run")}
         given = {name: flags.pop(name, None) for name in _OPTIONS}

@@ -332,7 +332,7 @@ class Panel(widgets.VBox):
 
     @contextmanager
     def _moving(self) -> Iterator[None]:
-        """Take what happens to controls meanwhile, on this thread, for our doing and not the user's."""
+        """Treat changes of controls on this thread as ours, not the user's, until the block ends."""
         thread = threading.get_ident()
         if thread in self._showing:
             yield

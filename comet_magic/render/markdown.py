@@ -62,25 +62,25 @@ def _safe(text: str, scanner: _Scanner) -> str:
 
 
 class GrowingMarkdown:
-    """Makes a text safe that grows: a line that is followed by others is read once, and not at each paint."""
+    """Makes a growing text safe. A line that others follow is read once, and not at each paint."""
 
     def __init__(self, *, remote_images: bool = False) -> None:
         self._remote_images = remote_images
-        self._state = self._nothing_read()
+        self._state = self._fresh_state()
 
-    def _nothing_read(self) -> tuple[str, _Scanner]:
-        """Return the lines that have been read, none, and a scanner that has read them."""
+    def _fresh_state(self) -> tuple[str, _Scanner]:
+        """Return the state before any line is read: no text, and a new scanner."""
         return "", _Scanner(self._remote_images, is_growing=True)
 
     def safe(self, text: str) -> str:
         """Return what `safe_markdown` returns for the text as it is now, which need not go on from the last one."""
         text = clean(text)
         known, scanner = self._state
-        self._state = self._nothing_read()  # an interrupt may leave that scanner in the middle of a line
+        self._state = self._fresh_state()  # an interrupt may leave that scanner in the middle of a line
         if not text.startswith(known):
-            known, scanner = self._nothing_read()
+            known, scanner = self._fresh_state()
         if dollars_of(text):  # how the first of them is read depends on whether there will be another
-            return _safe(text, self._nothing_read()[1])
+            return _safe(text, _Scanner(self._remote_images, is_growing=True))
         end = text.rfind("\n") + 1
         scanner.read(text[len(known) : end].split("\n")[:-1])
         self._state = text[:end], scanner
@@ -116,7 +116,7 @@ _BLOCK_TEX = lazy_pattern(r"\$\$|\\\\[(\[]|\\begin\{")
 class _Scanner:
     """Reads the lines of one text, all at once or as they come, and writes them in a safe form.
 
-    Before it reads, `dollars` must be what it will be for all of the text.
+    Set `dollars` to the count in the whole text before the first line is read.
     spelled: write code as HTML in entities, which no parser can take for anything else.
     """
 

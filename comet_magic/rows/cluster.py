@@ -25,6 +25,7 @@ from ..api.transport import HTTPRequest, HTTPResponse, PooledTransport
 from ..background import in_background
 from ..describe.dependencies import is_series_like
 from ..describe.description import stable_repr
+from ..environment import network_environment
 from ..errors import ConfigError, TransportError
 from ..keys import Key
 from ..named_tuple import NamedTuple
@@ -84,7 +85,7 @@ def _send(request: HTTPRequest, run: str, version: str) -> Sent:
 
         return Sent(lacks_key=True, worker=get_worker().address)
     try:
-        response = _transport(request._replace(key=_keys.get(run)))
+        response = _transport(request._replace(key=_keys.get(run), environment=network_environment()))
     except TransportError as error:
         return Sent(failure=(error.what, error.hint, error.kind))
     return Sent(response.status, dict(response.headers), response.body())

@@ -12,7 +12,7 @@ HOLD_S = 30 * 86_400.0  # seconds until what was not taken is tried again
 
 
 def find_accepted(store: Store, endpoint: str, model: str) -> dict[str, bool]:
-    """Return whether each way of asking is taken, by the way, as far as that is known."""
+    """Return, for each way of asking, whether it is taken, as far as that is known."""
     return _find(store, "SELECT way, fits FROM ways WHERE endpoint = ? AND model = ? AND at > ?", endpoint, model)
 
 

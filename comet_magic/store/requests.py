@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -62,12 +62,16 @@ class RequestRecord(NamedTuple):
     continues: str = ""
 
     @classmethod
-    def of(cls, parameters: Mapping[str, Any], question: Message, **known: Any) -> RequestRecord:
-        """Return the record of a request with these parameters.
+    def of(
+        cls, request: Request, question: Message, *, hide: Callable[[Any], Any] = lambda value: value, **known: Any
+    ) -> RequestRecord:  # fmt: skip
+        """Return the record of a request.
 
         question: what the turn begins with; the first of the request's messages, unless it continues a reply.
+        hide: takes the key out of a value.
         """
-        return cls(parameters=json.dumps(parameters), question=json.dumps(question.to_wire()), **known)
+        parameters, wire = json.dumps(hide(request.parameters())), json.dumps(hide(question).to_wire())
+        return cls(key=request.key, model=hide(request.model), parameters=parameters, question=wire, **known)
 
 
 _BY_NAME = "(SELECT id FROM conversations WHERE name = ?)"

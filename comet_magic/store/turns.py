@@ -187,7 +187,7 @@ def put_turn(db: Connection, conversation: int | str, turn: Turn, turn_position:
     if id is None:
         return False
     there = "SELECT 1 FROM turns WHERE conversation = ? AND cell = ?"
-    needs_place = bool(turn_position.before) and db.execute(there, (id, turn.cell)).fetchone() is None
+    is_inserted = bool(turn_position.before) and db.execute(there, (id, turn.cell)).fetchone() is None
     db.execute("DELETE FROM left_out WHERE conversation = ? AND cell = ?", (id, turn.cell))
     db.execute(
         "INSERT INTO turns SELECT c.id, ?, (SELECT coalesce(max(place), 0) + 1 FROM turns"
@@ -200,7 +200,7 @@ def put_turn(db: Connection, conversation: int | str, turn: Turn, turn_position:
         (turn.cell, turn.digest, turn.size, turn.asked_after, turn.request, turn.at, turn.session, turn.execution,
          turn.cost_usd, turn.tokens, turn.wire, id),
     )  # fmt: skip
-    if needs_place:
+    if is_inserted:
         turn_order.put_before(db, id, turn.cell, turn_position.before)
     return True
 

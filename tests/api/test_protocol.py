@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import gc
 import gzip
 import json
 import re
@@ -52,7 +53,7 @@ from wire_server import (
 from comet_magic.api.client import Client, MessageStream, TimeLimits
 from comet_magic.api.endpoint import Endpoint
 from comet_magic.api.retry import Retrying
-from comet_magic.api.transport import MOST_TARGETS, HTTPRequest, PooledTransport, RequestsTransport
+from comet_magic.api.transport import MOST_ROUTES, HTTPRequest, PooledTransport, RequestsTransport
 from comet_magic.errors import APIError, CometError, ConfigError, TransportError
 from comet_magic.keys import Key
 from comet_magic.messages.message import Message
@@ -830,10 +831,55 @@ def test_85_a_proxy_gets_the_whole_address(make: Callable[[], Any], monkeypatch:
         make()(HTTPRequest("http://nowhere.invalid/v1/messages", b"{}"))
 
 
-def test_connections_to_more_urls_than_are_kept() -> None:
+ODD_PROXIES = ["http://proxy.corp:80a", "http://proxy.corp:99999", "htp://proxy.corp:80", "http://[::1"]
+
+
+@pytest.mark.parametrize("make", [RequestsTransport, partial(PooledTransport, 2)], ids=["alone", "pooled"])
+@pytest.mark.parametrize("proxy", ODD_PROXIES)
+def test_85_a_proxy_that_is_mistyped_is_said_once(
+    proxy: str, make: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    said: list[str] = []
+    ask = Retrying(make(), 2, said.append, lost=said.append)
+    with pytest.raises(TransportError, match="nothing was sent: the address of nowhere.invalid, or of its proxy"):
+        ask(HTTPRequest("http://nowhere.invalid/v1/messages", b"{}"))
+    assert said == []
+
+
+@pytest.mark.parametrize("make", [RequestsTransport, partial(PooledTransport, 2)], ids=["alone", "pooled"])
+def test_a_head_that_cannot_be_read_is_not_asked_for_again(make: Callable[[], Any]) -> None:
+    said: list[str] = []
+    with WireServer([b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}", CLOSE]) as server:
+        ask = Retrying(make(), 2, said.append, lost=said.append)
+        with pytest.raises(TransportError, match="the head of the reply from .* cannot be read"):
+            ask(HTTPRequest(f"{server.url}/v1/messages", b"{}"))
+        assert len(server.received) == 1
+    assert said == []
+
+
+@pytest.mark.parametrize("make", [RequestsTransport, partial(PooledTransport, 2)], ids=["alone", "pooled"])
+def test_a_header_that_comes_twice_is_one(make: Callable[[], Any]) -> None:
+    with WireServer([b"HTTP/1.1 200 OK\r\nX-A: 1\r\nx-a: 2\r\ncontent-length: 2\r\n\r\n{}"]) as server:
+        response = make()(HTTPRequest(f"{server.url}/v1/messages", b"{}"))
+        assert response.headers["x-a"] == "1, 2"
+        assert response.body() == b"{}"
+
+
+def test_a_pool_that_is_closed_closes_its_connections() -> None:
+    with WireServer(reply(MESSAGE)) as server:
+        transport = PooledTransport(2)
+        assert transport(HTTPRequest(f"{server.url}/v1/messages", b"{}", environment=())).status == 200
+        assert not server.ended.is_set()
+        transport.close()
+        gc.collect()
+        assert server.ended.wait(5)
+
+
+def test_more_urls_than_are_remembered_share_their_connections() -> None:
     transport = RequestsTransport()
     with WireServer(reply(MESSAGE)) as server:
-        for n in range(3 * MOST_TARGETS):
+        for n in range(3 * MOST_ROUTES):
             request = HTTPRequest(f"{server.url}/v1/{n}", b"{}", environment=("",))
             assert json.loads(transport(request).body())["id"]
         assert [received.line.split()[1] for received in server.received] == [f"/v1/{n}" for n in range(n + 1)]

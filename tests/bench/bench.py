@@ -513,9 +513,8 @@ def kept() -> list[Row]:
             for number in range(count):
                 request = Request("m", 9, (Message.user(f"{number}?"),))
                 asked = RequestRecord.of(
-                    request.parameters(), question, model="m", key=request.key, id=f"{name}{number}",
-                    endpoint=endpoint, session="s", conversation=name, cell=f"c{number}",
-                    at=time.time() - count + number,
+                    request, question, id=f"{name}{number}", endpoint=endpoint, session="s", conversation=name,
+                    cell=f"c{number}", at=time.time() - count + number,
                 )  # fmt: skip
                 requests.put_request(store, db, asked, requests.WHOLE)
                 requests._put_reply(db, asked.id, answer)

@@ -156,8 +156,10 @@ def test_code_from_a_real_model(shell: Any) -> None:
     ran = Ran(
         shell, "%%claude -t 120 --code --alone\nWrite a Python function `add(a, b)`. Answer with one short code block."
     )
-    named = [code for language, code in comet_magic.last.code_blocks if language in ("", "python")]
-    blocks = [code for code in named if is_python(code)]  # it writes what its code prints into a block, too
+    found = comet_magic.last.code_blocks
+    # Where it names the language, its mistakes are kept; else it writes what its code prints into a block, too.
+    blocks = [code for language, code in found if language == "python"]
+    blocks = blocks or [code for language, code in found if not language and is_python(code)]
     if comet_magic.last.is_whole and blocks:
         assert put == [max((block.strip("\n") for block in blocks), key=len)]
         assert "into a cell below" in ran.said

@@ -49,10 +49,9 @@ def put(
     kept: Store, text: str, cell: str, conversation: str = "c", session: str = "s", at: float | None = None
 ) -> None:
     question = Message.user(text)
-    request = Request("m", 9, (question,))
     asked = RequestRecord.of(
-        request.parameters(), question, model="m", key=request.key, id=uuid.uuid4().hex, at=at or time.time(),
-        endpoint="http://x", session=session, conversation=conversation, cell=cell,
+        Request("m", 9, (question,)), question, id=uuid.uuid4().hex, at=at or time.time(), endpoint="http://x",
+        session=session, conversation=conversation, cell=cell,
     )  # fmt: skip
     requests.begin(kept, asked)
     reply = answer(text.upper())
