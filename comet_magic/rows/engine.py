@@ -94,14 +94,17 @@ class Engine:
     def __init__(
         self, ask: Callable[[Task, list[float]], Message], gate: Gate, money: Money, workers: int, *,
         rpm: float | None = None, tpm: float | None = None, raised_max_tokens: int | None = None,
+        unwritten: Callable[[], int] = lambda: 0,
     ) -> None:  # fmt: skip
         """ask: makes one request, on some thread; it adds to the list what it sets aside for further ones.
 
         raised_max_tokens: with which a reply that is cut is asked for once more; None: it stays cut.
+        unwritten: returns how many replies are not written down yet: they count as in flight.
         """
         self._pool = Pool(lambda begun: ask(begun.task, begun.further), workers)
         self._open: dict[int, _Begun] = {}
         self._gate, self._money, self._workers, self._rpm, self._tpm = gate, money, workers, rpm, tpm
+        self._unwritten = unwritten
         self.raised_max_tokens, self.has_raised = raised_max_tokens, False
         self._again: list[tuple[float, int, Task]] = []
         self._next: Task | None = None
@@ -158,7 +161,7 @@ class Engine:
     def _begin_some(self, tasks: Iterator[Task]) -> list[Outcome]:
         """Begin what may begin now. Returns: what will never be sent, for the money is spent."""
         refused: list[Outcome] = []
-        while not self.stopped and not self.interrupts and self._pool.busy < self._workers:
+        while not self.stopped and not self.interrupts and self._pool.busy + self._unwritten() < self._workers:
             if len(refused) == MOST_AT_ONCE:
                 break
             now = time.monotonic()
@@ -215,6 +218,8 @@ class Engine:
             while True:
                 begun, message, error = next_of(self._pool.done, wait_s)
                 wait_s = 0.0
+                if begun is None:  # a wake
+                    continue
                 self._pool.busy -= 1
                 if outcome := self._ended(begun, message, error):
                     came.append(outcome)
@@ -317,6 +322,10 @@ class Engine:
         heapq.heappush(self._again, (time.monotonic() + wait_s, self._order, task))
         if is_guessed:
             self._guessed.add(self._order)
+
+    def wake(self) -> None:
+        """Have another look at what may begin; from any thread."""
+        self._pool.done.put((None, None, None))
 
     def close(self) -> None:
         """Let go of what is still under way, which may be billed all the same."""

@@ -92,7 +92,7 @@ class LiveRun:
         )  # fmt: skip
         self._engine = Engine(
             self._sender, self._gate, self.money, job.options.workers, rpm=job.options.rpm, tpm=job.options.tpm,
-            raised_max_tokens=job.raised_max_tokens,
+            raised_max_tokens=job.raised_max_tokens, unwritten=lambda: self._writer.waiting,
         )  # fmt: skip
         self.endpoint = endpoint.name
         progress.model = opened.label or self.request.model
@@ -102,7 +102,7 @@ class LiveRun:
             row_store.keep_rows(job.store, number, came, paid)
             self.money.is_written(paid)
 
-        self._writer = Writer(keep)
+        self._writer = Writer(keep, self._engine.wake)
         self._set_lengths(self.request)
 
     def _set_lengths(self, request: Request) -> None:

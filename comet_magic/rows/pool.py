@@ -14,7 +14,10 @@ from ..errors import NO_THREAD, NO_THREAD_HINT, TransportError
 
 
 class Pool:
-    """Threads that are started as they are needed. done: gets (task, result, error) of each task."""
+    """Threads that are started as they are needed.
+
+    done: gets (task, result, error) of each task; three times None wakes its reader.
+    """
 
     def __init__(self, act: Callable[[Any], Any], most: int) -> None:
         """act: what a thread does with a task; runs on many threads at once."""

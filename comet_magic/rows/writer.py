@@ -1,4 +1,8 @@
-"""Writes replies down beside the run, as they come: none waits for another, and what waits together goes together."""
+"""Writes replies down beside the run, as they come; what waits together is written together.
+
+A reply that is not written down yet is paid for again by the next run if the kernel dies, as one in flight is. So the
+engine counts it as in flight.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +18,29 @@ Came = Sequence[tuple[bytes, StoredRow]]
 
 
 class Writer:
-    """One thread, which lives as long as the run. keep: writes down what came, and what the run has used by then."""
+    """One thread, which lives as long as the run."""
 
-    def __init__(self, keep: Callable[[Came, Paid], None]) -> None:
-        self._keep = keep
+    def __init__(self, keep: Callable[[Came, Paid], None], written: Callable[[], None] = lambda: None) -> None:
+        """keep: writes down what came, and what the run has used by then.
+
+        written: is called whenever something has been written down, on the writer's own thread.
+        """
+        self._keep, self._written = keep, written
+        self._rows_put = self._rows_kept = 0
         self._queue: SimpleQueue[tuple[Came, Paid] | threading.Event | None] = SimpleQueue()
         self._done: Future[None] = in_background(self._work)
+
+    @property
+    def waiting(self) -> int:
+        """How many replies are not written down yet; 0 once the thread has ended, for then `put` says why."""
+        return 0 if self._done.done() else self._rows_put - self._rows_kept
 
     def put(self, came: Came, paid: Paid) -> None:
         if self._done.done():  # it has ended before its time: what it raises is raised here
             self._done.result()
             self._keep(came, paid)
         else:
+            self._rows_put += len(came)
             self._queue.put((came, paid))
 
     def _work(self) -> None:
@@ -42,7 +57,10 @@ class Writer:
                     break
                 one = self._queue.get()
             if waiting:
-                self._keep([row for came, _ in waiting for row in came], waiting[-1][1])
+                rows = [row for came, _ in waiting for row in came]
+                self._keep(rows, waiting[-1][1])
+                self._rows_kept += len(rows)
+                self._written()
             for event in flushed:
                 event.set()
             if one is None:

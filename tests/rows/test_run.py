@@ -20,6 +20,7 @@ import comet_magic
 from comet_magic.exchange import session
 from comet_magic.rows import gate
 from comet_magic.settings import CometSettings
+from comet_magic.store import rows as row_store
 
 MODEL = "claude-haiku-4-5"
 PROMPT = "Tone of this review? {{row.review}}"
@@ -103,6 +104,27 @@ def test_6_a_kernel_that_is_killed_pays_twice_for_no_more_than_what_was_in_fligh
             assert after["different"] - before["different"] == count
             paid_twice.append(after["answered"] - before["answered"] - count)
         assert max(paid_twice) <= WORKERS + 2, paid_twice
+
+
+def test_6_what_is_not_written_down_yet_counts_as_in_flight(
+    settings: CometSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the disk takes: what a killed kernel pays for again is no more than what was in flight."""
+    keep_rows, written, lost = row_store.keep_rows, [0], [0]
+
+    def slowly(store: Any, run: int, came: Any, paid: Any) -> None:
+        time.sleep(0.2)  # more than a reply takes
+        lost.append(server.stats()["requests"] - written[0])
+        keep_rows(store, run, came, paid)
+        written[0] += len(came)
+
+    with RowServer(delay=0.05) as server:
+        settings.endpoint = server.url
+        monkeypatch.setattr(row_store, "keep_rows", slowly)
+        result = comet_magic.map(frame("row", 60), PROMPT, yes=True, workers=WORKERS)
+        assert result.error.isna().all()
+    assert max(lost) == WORKERS
+    assert written == [60]
 
 
 def test_18_an_interrupt_keeps_what_is_in_flight_and_the_next_run_goes_on(settings: CometSettings) -> None:
