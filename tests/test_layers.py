@@ -75,7 +75,7 @@ HELD_BY = {
     "media/test_jobs.py": "media.music media.video media.wire media.running media.money media.files media.dry_run notebook.jobs_table",
     "media/test_machine.py": "media.run media.results media.order media.saving store.media",
     "notebook/test_media_magics.py": "notebook.media_cells notebook.media_display notebook.media_flags notebook.status_display media.shown",
-    "api/test_chat.py": "api.body api.portable api.chat_body api.chat_events api.inline_pictures api.responses_body api.responses_events",
+    "api/test_chat.py": "api.reply_body api.portable api.chat_body api.chat_events api.inline_pictures api.responses_body api.responses_events",
     "test_asking.py": "conversations exchange.session notebook.cell",
     "describe/test_registry.py": "describe.dependencies describe.description describe.files describe.images describe.objects messages.image_size messages.tokens redaction",
     "describe/test_tables.py": "describe.columns describe.correlations describe.frames describe.scalars describe.texts",

@@ -14,9 +14,9 @@ from typing import Any
 from ..errors import TransportError
 from ..messages.usage import count_of
 from ..strict_json import json_or_none
-from .body import PING, all_of, beginning, dicts, is_one_piece, objects_of, server_sent
 from .events import Extra, StreamEvent, is_heartbeat, whole_reply
 from .inline_pictures import Picture, PictureCutter
+from .reply_body import PING, all_of, beginning, dicts, is_one_piece, objects_of, server_sent
 from .sse import ServerSentEvent
 
 GRACE_S = 3.0  # seconds of silence behind a finish reason that may still bring the usage

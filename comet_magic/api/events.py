@@ -18,8 +18,8 @@ from ..messages.tokens import estimated_tokens
 from ..messages.usage import Usage
 from ..strict_json import json_or_none
 from ..text import lazy_pattern, whole_text
-from .body import PING, all_of, beginning, is_one_piece
 from .error_replies import error_from, says_what_is_wrong
+from .reply_body import PING, all_of, beginning, is_one_piece
 from .sse import ServerSentEvent, SSEDecoder
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from ..errors import TransportError
 from ..strict_json import json_or_none
-from .body import PING, all_of, beginning, dicts, is_one_piece, objects_of, server_sent
 from .chat_events import CUT, HINT, usage_of
 from .error_replies import says_what_is_wrong
 from .events import Extra, StreamEvent, is_heartbeat, whole_reply
+from .reply_body import PING, all_of, beginning, dicts, is_one_piece, objects_of, server_sent
 
 _ENDS = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
 _INCOMPLETE = {"max_output_tokens": "max_tokens", "content_filter": "refusal"}

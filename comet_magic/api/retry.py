@@ -16,7 +16,8 @@
 | a value that does not fit its type | the reply and what is wrong with it | `REPAIRS` (1) | `output.typed` |
 | calls of tools | the reply and their results | `tool_rounds` (10) | `tools.runner` |
 
-The first six are sent again before any text has been shown; the others go on with a reply of which some has.
+Refusals and failures of the connection are tried again before any text is shown; paused turns, calls of tools and
+repairs go on with a reply of which some may be shown.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The only HTTP: `HTTPRequest` → `HTTPResponse`, read by one thread into a queue on which the caller waits.
 
 That one shape gives the interrupt (a wait on a queue can be interrupted everywhere, a blocked read cannot), our own
-deadline under endless pings, and a moment's silence as an empty chunk, so that what waits to be painted can be.
+deadline under endless pings, and a moment's silence as an empty chunk, in which the caller can paint.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ MOST_AHEAD = 8_000_000  # bytes that are read before they are wanted
 class HTTPRequest(NamedTuple):
     """One request. body: None for a GET. key: goes into the Authorization header. direct: past any proxy.
 
-    connect_s, read_s: seconds for the connection to stand, and of silence. deadline_s: seconds for all of it.
+    connect_s, read_s: seconds until a connection stands, and without any data. deadline_s: seconds for all of it.
     environment: the proxy variables as they are now; while they stay so, what they mean is not worked out again.
     most_bytes: of a decoded body that is taken.
     """
@@ -104,7 +104,7 @@ class RequestsTransport:
         self._begin()
         # A child uses none of its parent's connections, nor of the locks around them.
         if hasattr(os, "register_at_fork"):
-            still_there = weakref.WeakMethod(self._begin)  # so that one that is done with is closed
+            still_there = weakref.WeakMethod(self._begin)  # so that one that nobody holds is closed
             os.register_at_fork(after_in_child=lambda: (begin := still_there()) and begin())
 
     def _begin(self) -> None:
@@ -112,11 +112,11 @@ class RequestsTransport:
 
     def __call__(self, request: HTTPRequest) -> HTTPResponse:
         """Raises: TransportError when no answer came; KeyboardInterrupt at any moment."""
-        exchange = _Exchange(request, self._connections)
+        streamed = _StreamedRequest(request, self._connections)
         try:
-            return exchange.response()
+            return streamed.response()
         except BaseException:
-            exchange.close(at_once=True)
+            streamed.close(at_once=True)
             raise
 
 
@@ -129,14 +129,14 @@ class PooledTransport:
 
     def __init__(self, threads: int) -> None:
         self._connections = _Connections(most=threads)
-        self._running: set[_Direct] = set()
+        self._in_flight: set[_PooledRequest] = set()
         self._is_abandoned = False
 
     def __call__(self, request: HTTPRequest) -> HTTPResponse:
         """Raises: TransportError when no whole answer came."""
-        direct = _running.exchange = _Direct()
-        self._running.add(direct)
-        direct.abandoned = self._is_abandoned
+        pooled = _reader.request = _PooledRequest()
+        self._in_flight.add(pooled)
+        pooled.abandoned = self._is_abandoned
         answered = False
         deadline = time.monotonic() + request.deadline_s
         try:
@@ -162,22 +162,22 @@ class PooledTransport:
         except Exception as error:  # noqa: BLE001  # in our words, without the frames in which the key stands
             failure = _failure(error, request, answered)
         finally:
-            self._running.discard(direct)
-            _running.exchange = None
+            self._in_flight.discard(pooled)
+            _reader.request = None
         raise failure
 
     def abandon(self) -> None:
         self._is_abandoned = True
-        for direct in list(self._running):
-            direct.abandoned = True
-            _shut_down(direct.socket)
+        for pooled in list(self._in_flight):
+            pooled.abandoned = True
+            _shut_down(pooled.socket)
 
     def close(self) -> None:
         """Close the connections that wait for a further request."""
         self._connections.close()
 
 
-class _Direct:
+class _PooledRequest:
     """A request whose thread waits for it itself."""
 
     def __init__(self) -> None:
@@ -194,11 +194,11 @@ def _shut_down(connection: Any) -> None:
 
 
 _END = object()
-_environment = requests.Session()  # only asked what the environment says
-_running = threading.local()  # which exchange the reader thread is reading for
+_proxy_lookup = requests.Session()  # is only asked what the environment says
+_reader = threading.local()  # for which request this thread reads
 
 
-class _Exchange:
+class _StreamedRequest:
     """One request and its response: the reader thread fills the queue, the caller empties it."""
 
     def __init__(self, request: HTTPRequest, connections: _Connections) -> None:
@@ -219,7 +219,7 @@ class _Exchange:
     # ---- the reader thread
 
     def _read(self) -> None:
-        _running.exchange = self
+        _reader.request = self
         answered = False
         try:
             with self._connections.send(self.request) as response:
@@ -228,7 +228,7 @@ class _Exchange:
                 chunk = response.read1(CHUNK, decode_content=False)
                 pieces = unpacker.feed(chunk)
                 first = next(pieces, b"")
-                # The head comes with the first bytes, and with the end where that is all: each waking costs as much.
+                # Head, first bytes and, where that is all, the end are one item: each waking of a thread costs much.
                 is_all = not chunk or (response.closed and unpacker.is_plain)
                 self.queue.put((response, first, is_all))
                 while not is_all:
@@ -246,7 +246,7 @@ class _Exchange:
             self.queue.put(_failure(error, self.request, answered))
 
     def _wait_for_room(self, size: int) -> None:
-        """Read no more than a little ahead of who takes it. size: of the chunk that was put last."""
+        """Read no more than a little ahead of the caller. size: of the chunk that was put last."""
         self._read_bytes += size
         while self._read_bytes - self._taken_bytes > MOST_AHEAD:
             if self.abandoned:
@@ -357,11 +357,11 @@ class _Connections:
 def _options(url: str, direct: bool) -> dict[str, Any]:
     """Return proxies and certificates for a URL, out of the environment."""
     proxies = {"no_proxy": urlsplit(url).hostname or ""} if direct else {}
-    return dict(_environment.merge_environment_settings(url, proxies, True, True, None))
+    return dict(_proxy_lookup.merge_environment_settings(url, proxies, True, True, None))
 
 
 class _Watched:
-    """A connection that tells its exchange which socket it waits on, and sends nothing for one that was given up."""
+    """A connection that tells its request which socket it waits on, and sends nothing for one that was given up."""
 
     sock: Any
     debuglevel = 0  # at 1, http.client prints the Authorization header
@@ -375,10 +375,10 @@ class _Watched:
         super().request(*args, **kwargs)  # type: ignore[misc]
 
     def _note_socket(self) -> None:
-        """Note the socket, so that the exchange can be ended from outside, also while the server is silent."""
-        exchange: _Exchange | _Direct = _running.exchange
-        exchange.socket = self.sock
-        if exchange.abandoned:
+        """Note the socket, so that the request can be ended from outside, also while the server is silent."""
+        request: _StreamedRequest | _PooledRequest = _reader.request
+        request.socket = self.sock
+        if request.abandoned:
             raise TransportError("the request was given up")
 
 
@@ -399,7 +399,7 @@ class _HTTPSPool(HTTPSConnectionPool):
 
 
 class _Adapter(HTTPAdapter):
-    """requests' adapter, with connections that tell their exchange which socket they wait on."""
+    """requests' adapter, with connections that tell their request which socket they wait on."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)

@@ -12,7 +12,7 @@ from .session import Session
 
 
 def follow(store: Store, session: Session, name: str, notebook: Notebook) -> None:
-    """Bring the conversation's turns in the store to what the notebook is now."""
+    """Bring the conversation's turns in the store into the notebook's order, without those of deleted cells."""
     session.saved_cell_ids.update(notebook.cells)
     state = (notebook.cells, notebook.saved_at, tuple(notebook.deleted.items()))
     if not (notebook.cells or notebook.deleted) or session.followed.get((store, name)) == state:
@@ -40,8 +40,8 @@ def _is_deleted(turn: Turn, name: str, notebook: Notebook, session: Session) -> 
     """Return whether a turn's cell is known to be no longer in the notebook."""
     id = id_of(turn.cell)
     is_saved = id in notebook.cells
-    if told := notebook.deleted.get(id):
-        return not (is_saved and notebook.saved_at > told)
+    if deleted_at := notebook.deleted.get(id):
+        return not (is_saved and notebook.saved_at > deleted_at)
     if not id or not notebook.cells or is_saved:
         return False
     if turn.session == session.id and id not in session.saved_cell_ids:
@@ -62,7 +62,7 @@ def in_order(cells: Sequence[str], ids: Sequence[str]) -> list[str]:
 
 
 def next_cell_of(conversation: Conversation, key: str, ids: Sequence[str]) -> str:
-    """Return the cell of the first turn that stands below a cell which has none yet; "" where none is known to."""
+    """Return the cell of the first turn that stands below a cell which has none yet; "" where none is known."""
     places = _index_by_id(ids)
     place = places.get(id_of(key), len(ids))
     return next((turn.cell for turn in conversation.turns if places.get(id_of(turn.cell), -1) > place), "")

@@ -34,7 +34,7 @@ CHECKPOINT_S = 2.0  # seconds between two writings-down of a growing reply; a ki
 
 
 class Journal:
-    """Use it in a `with`: a question that was begun is finished, also where nothing came of it."""
+    """Writes down one question, its reply and its cost. Used in a `with`, which finishes it also where nothing came."""
 
     def __init__(self, session: Session, plan: Plan) -> None:
         self._session, self._plan = session, plan

@@ -28,7 +28,7 @@ MOST_PAUSES = 10  # of one reply, by a server that runs tools of its own
 class Reply:
     """A reply in progress: iterate it, and ask for `text` or `message` at any time. Use it in a `with`.
 
-    Its usage is that of all its requests. Nothing that it gives has the key in it.
+    Making one sends the request. Its usage is that of all its requests. Nothing that it gives has the key in it.
     is_unanswered: whether a further request is under way, without an answer so far.
     is_urgent: what has come is to be painted at once, for the user is asked next.
     Iterating raises what a stream does; ReplyError when it does not get to be of its type; ConfigError when the

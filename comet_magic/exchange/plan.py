@@ -1,7 +1,7 @@
 """A question, options, settings and session → a `Plan`: all that is decided of one question, before anything is sent.
 
-This is the only place where they meet. Settings and session are read here and nowhere later, so that a setting which a
-panel changes in the middle of a question is for the next one.
+This is the only place where they meet. Settings are not read after it, so that a setting which a panel changes in the
+middle of a question is for the next one; the session is.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from ..output.typed import OutputType
     from ..tools.functions import Tool
 
-CACHEABLE = 4096  # tokens; the most that any model asks of a prefix
-NO_LIMITS = Limits()
+CACHEABLE = 4096  # tokens; a prefix of so many can be cached on every model
+DEFAULT_LIMITS = Limits()
 GO_ON = "Your reply was cut off. Continue exactly from where it ended, without repeating any of it. It ended with:\n\n"
 
 
@@ -53,7 +53,7 @@ class Options(NamedTuple):
     new: begin the conversation anew.  fresh: not from the store.  dry_run: nothing will be sent.
     continues: the partial reply that is to go on.
     output: what the reply is to be.        tools: what the model may call, by name.
-    cell_name: what the code of a cell is called, by the name of its file.
+    cell_name: returns what a cell is called whose code has a file name.
     makes_cell: whether a cell is made of the reply's Python.
     """
 
@@ -73,7 +73,7 @@ class Plan(NamedTuple):
 
     endpoint: where it goes, not started yet where it is the local model.        time_limits, retries: of each request.
     position: in the conversation.        stored: the reply that answers it without asking.
-    is_store_named: whether the settings name its file, which is else the user's own.
+    is_store_named: whether the settings name the store's file; otherwise it is the user's own.
     times: how often the cell was run in this kernel.        makes_turn: whether the reply may be a turn.
     list_problem: why it is not known in which dialect the model is to be asked, in words; "" if it is.
     is_dialect_chosen: whether the user names the dialect, in `CometSettings.dialects`.
@@ -119,7 +119,10 @@ class Plan(NamedTuple):
 
 
 def make_plan(question: Question, options: Options, cell: Cell, settings: CometSettings, session: Session) -> Plan:
-    """Decide all that there is to decide of one question. Raises: ConfigError; nothing has been sent by then."""
+    """Decide all that there is to decide of one question.
+
+    Raises: ConfigError; no question has been sent by then, but the endpoint may have been asked for its models.
+    """
     settings.check_environment()
     if cell.conversation and settings.is_key(cell.conversation):
         raise ConfigError("the name of the conversation is your key", "nothing was sent; enter a key with %claude_key")
@@ -127,7 +130,7 @@ def make_plan(question: Question, options: Options, cell: Cell, settings: CometS
     part = options.continues
     question = question._replace(extras=_extras(options))
     # Secrets are only looked for where something is filled in.
-    limits = limits_of(settings, options.cell_name) if options.tools or options.output else NO_LIMITS
+    limits = limits_of(settings, options.cell_name) if options.tools or options.output else DEFAULT_LIMITS
     key = part.cell if part else ""
     position = find_position(store, session, settings, question.message, cell, key=key, new=options.new)
     request = build_request(question, options, settings, position, limits)

@@ -22,7 +22,7 @@ class Position(NamedTuple):
     """A question's position. key: of its cell, which is the key of the turn that the reply will make.
 
     conversation: as it is now; empty where it begins anew.
-    sent: the turns that are sent before the question.        left_out: number of older turns that are not.
+    sent: the turns that are sent before the question.        left_out: number of older turns that are too many.
     is_new: what there is under the conversation's name is to be set aside first.
     withheld: number of earlier turns left out because they may contain values.
     next_cell: the cell of the turn that stands below it in the notebook, where it has no turn yet; "" for none.
@@ -50,7 +50,7 @@ class Position(NamedTuple):
         return TurnPosition(self.next_cell, self.is_new, self.is_back, self.cell.notebook.path)
 
     def stale_after(self, turn: Turn) -> list[Turn]:
-        """Return the later turns that answer something else than what stands before them, with `turn` in its place."""
+        """Return the later turns that are outdated once `turn` stands in its place."""
         index = self.conversation.index_of(self.next_cell or turn.cell)
         changed = self.conversation.with_turn(turn, index)
         later = {after.cell for after in changed.turns[index + 1 :]}
@@ -133,28 +133,28 @@ def _position_of_new(
     if first and next_cell == first:
         formers = turns.former_names(store, conversation.name)
     elif first and not {id_of(key), id_of(first)} <= set(ids):
-        # Where the order is not known, its turn is above the `--new` one, for it was asked before that.
+        # Where the order is not known, its turn is above that of the `--new` cell, for it was asked before.
         formers = turns.former_names(store, conversation.name, key)
     if formers:
-        # A cell above a `--new` one is run in what that set aside.
+        # A cell above a `--new` cell asks in the conversation that `--new` has set aside.
         cell = cell._replace(conversation=formers[0])
         conversation = turns.conversation(store, cell.conversation, cell=key, window=window)
         next_cell = "" if conversation.has(key) else next_cell_of(conversation, key, cell.notebook.cells)
-    if next_cell:  # then other turns are sent than before a cell that is the last
+    if next_cell:  # other turns stand before it than before a cell at the end
         conversation = turns.conversation(store, cell.conversation, cell=next_cell, window=window)
     return cell, conversation, next_cell
 
 
 _NONE = Conversation()
-NEAR = 0.8  # of two questions, as difflib measures it: the same one, mended
-SHORT = 40  # characters of a question that another one may be alike to by chance
+NEAR = 0.8  # likeness, as difflib measures it, from which a question is another one that was edited
+SHORT = 40  # characters; shorter questions may be alike by chance
 
 
 def _key_of_same(session: Session, cell: Cell, conversation: Conversation, question: Message) -> str:
     """Return the key of the turn that asked the same, or nearly; "" where none did.
 
-    For cells of a front end that names them anew whenever it opens the notebook, as VS Code does: their names tell in
-    another kernel nothing of the turns that there are.
+    For cells of a front end that gives them new names whenever it opens the notebook, as VS Code does: in another
+    kernel these names say nothing of the stored turns.
     """
     if not cell.handle:
         return ""

@@ -69,7 +69,7 @@ class LiveDisplay:
             for snapshot in snapshots:
                 message = self._show(snapshot)
         except BaseException as error:
-            # Where it came while something was painted, the reply has yet to be ended; else this raises it again.
+            # If painting was interrupted, the reply has yet to be ended; otherwise this raises the error again.
             self._show(snapshots.throw(error))
             raise
         finally:
@@ -145,7 +145,7 @@ class Notebook:
         return len(markdown.encode())
 
     def asking(self, approve: Approve) -> Approve:
-        """Return the same, but that what was asked does not stay under the reply."""
+        """Return the same, but what was asked is cleared once the reply is there."""
 
         def ask(*call: Any) -> str:
             self._has_asked = True

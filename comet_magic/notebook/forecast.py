@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from ..describe.changes import YOUR_TEXT, Change, change_since, is_readable
-from ..describe.description import no_cell_name
+from ..describe.description import Limits, no_cell_name
 from ..describe.question import Question, fill, limits_of
 from ..describe.template import Reference, pieces
 from ..errors import CometError, ConfigError
@@ -62,7 +62,7 @@ class _Written(NamedTuple):
     """A question as it stands in the file. flags: None for a `%claude` line.        key: its cell's, of cells with ids.
 
     above: the sources of the code cells above it, in order.
-    passing: names that cells below it change, so that they will be worth something else than now.
+    passing: names that cells below it change, so that their values now are not those that it will see.
     """
 
     text: str
@@ -73,13 +73,11 @@ class _Written(NamedTuple):
 
 
 def forecast(settings: CometSettings, namespace: Mapping[str, Any]) -> list[Line]:
-    """Return the questions of the saved notebook, in order, and what would become of each."""
+    """Return the questions of the saved notebook, in order, and what would become of each; no cells with `--rows`."""
     notebook, _ = notebook_now()
-    saved, session, shell = saved_notebook(notebook.path), current(), current_shell()
+    session, shell, cells = current(), current_shell(), _code_cells(notebook)
     then = settings.at_start()
-    seen = _Seen(then, session, notebook, dict(namespace), has_ids=bool(current_cell("").id))
-    cells = [cell for cell in saved.cells if cell.kind == "code" and cell.source.strip()]
-    cells = [cell for cell in cells if notebook.deleted.get(cell.id, 0.0) <= notebook.saved_at]
+    walk = _Walk(then, session, notebook, dict(namespace), has_ids=bool(current_cell("").id))
     changes = [_changed_names(cell.source, shell) for cell in cells]
     lines: list[Line] = []
     for number, cell in enumerate(cells, 1):
@@ -88,8 +86,14 @@ def forecast(settings: CometSettings, namespace: Mapping[str, Any]) -> list[Line
         above = tuple(one.source for one in cells[: number - 1])
         passing = frozenset[str]().union(*changes[number:])
         for written in _questions(cell, shell):
-            lines.append(Line(number, *seen.line(written._replace(above=above, passing=passing))))
+            lines.append(Line(number, *walk.line(written._replace(above=above, passing=passing))))
     return lines
+
+
+def _code_cells(notebook: Notebook) -> list[SavedCell]:
+    """Return the cells of the notebook's file that Run All runs, in order."""
+    cells = [cell for cell in saved_notebook(notebook.path).cells if cell.kind == "code" and cell.source.strip()]
+    return [cell for cell in cells if notebook.deleted.get(cell.id, 0.0) <= notebook.saved_at]
 
 
 def _set(settings: CometSettings, name: str, value: str, namespace: Mapping[str, Any]) -> None:
@@ -124,17 +128,23 @@ def _changed_names(source: str, shell: Any) -> set[str]:
 
 
 def _questions(cell: SavedCell, shell: Any) -> Iterator[_Written]:
-    rows = cell.source.replace("\r\n", "\n").lstrip("\n").split("\n")
-    while rows and (_AROUND.match(rows[0]) or not rows[0].strip()):
-        rows = rows[1:]
-    if rows and (magic := _MAGIC.fullmatch(rows[0])):
-        body = "\n".join(rows[1:]).rstrip("\n")
+    lines = cell.source.replace("\r\n", "\n").lstrip("\n").split("\n")
+    while lines and (_AROUND.match(lines[0]) or not lines[0].strip()):
+        lines = lines[1:]
+    if lines and (magic := _MAGIC.fullmatch(lines[0])):
+        body = "\n".join(lines[1:]).rstrip("\n")
         flags = magic[1].split()
-        if body.strip() and not {"-h", "--help", "--dry-run"} & set(flags):
+        if body.strip() and not {"-h", "--help", "--dry-run"} & set(flags) and not _asks_rows(cell):
             yield _Written(body, magic[1], cell.id)
-    elif rows and not rows[0].startswith("%%") and "%claude" in cell.source:
-        for count, text in enumerate(_lines(_python("\n".join(rows), shell)), 1):
+    elif lines and not lines[0].startswith("%%") and "%claude" in cell.source:
+        for count, text in enumerate(_lines(_python("\n".join(lines), shell)), 1):
             yield _Written(text, None, cell.id if count == 1 else f"{cell.id}/{count}")
+
+
+def _asks_rows(cell: SavedCell) -> bool:
+    """Return whether a cell asks for each row of a table; it looks up each of them when it is run."""
+    magic = re.search(r"(?m)^%%claude(?=\s)(.*)", cell.source)
+    return magic is not None and any(word.split("=")[0] == "--rows" for word in magic[1].split())
 
 
 def _lines(tree: ast.Module | None) -> Iterator[str]:
@@ -146,8 +156,8 @@ def _lines(tree: ast.Module | None) -> Iterator[str]:
                 yield words[1]
 
 
-class _Seen:
-    """What is known while the notebook is gone through: which conversations have news by then."""
+class _Walk:
+    """Goes through the notebook, and knows which conversations will have changed by then."""
 
     def __init__(
         self, settings: CometSettings, session: Session, notebook: Notebook, namespace: dict[str, Any], *, has_ids: bool
@@ -172,9 +182,7 @@ class _Seen:
         limits = limits_of(self._settings)
         is_after_news = name in self._has_news and self._settings.history_turns > 0
         back = tuple(self._back.get(name, ()))
-        forecast = forecast_reply(
-            question, limits, self._settings, self._session, is_after_news=is_after_news, also=back
-        )
+        forecast = self._forecast(question, limits, is_after_news=is_after_news, also=back)
         if name and (forecast.why or forecast.joins):
             self._has_news.add(name)
         if forecast.returns:
@@ -182,6 +190,23 @@ class _Seen:
         if question.key:
             self._has_news.update(left_out.leaves(store, question.key, name, self._notebook.path))
         return question.key, shown, name, forecast
+
+    def _forecast(self, question: SavedQuestion, limits: Limits, **known: Any) -> Forecast:
+        """Return what would become of a question; of one to several models, what of the first that has no reply."""
+        models = [name.strip() for name in str(question.options.flags.get("model") or "").split(",")]
+        if len(models) == 1:
+            return forecast_reply(question, limits, self._settings, self._session, **known)
+        forecasts = []
+        for model in models:
+            options = question.options._replace(flags={**question.options.flags, "model": model})
+            asked = question.former.parameters.get("model") if question.former else None
+            former = question.former if asked == self._settings.model_named(model) else None
+            one = question._replace(options=options, former=former, change=question.change if former else "")
+            forecast = forecast_reply(one, limits, self._settings, self._session, **known)
+            forecasts.append(forecast._replace(why=f"{model}: {forecast.why}") if forecast.why == NEVER else forecast)
+        again = [forecast for forecast in forecasts if forecast.why]
+        known_usd = [forecast.cost_usd for forecast in again if forecast.cost_usd is not None]
+        return (again or forecasts)[0]._replace(cost_usd=sum(known_usd) if known_usd else None)
 
     def _question(self, written: _Written) -> SavedQuestion:
         flags = parse_flags(written.flags) if written.flags is not None else {}
@@ -255,12 +280,18 @@ def forecast_table(settings: CometSettings, namespace: Mapping[str, Any]) -> Tab
         hint = "a forecast needs JupyterLab, Notebook 7 or VS Code"
         raise ConfigError("which file this notebook is in is not known", hint)
     lines = forecast(settings, namespace)
-    if not lines:
+    cells = enumerate(_code_cells(notebook_now()[0]), 1)
+    row_cells = [str(number) for number, cell in cells if _asks_rows(cell)]
+    if not lines and not row_cells:
         raise ConfigError(f"there is no question in {path}, as it was saved last", "save the notebook first")
     asked = [line for line in lines if line.forecast.why]
     rows = [(str(line.cell), line.text, line.forecast.why, about(line.forecast.cost_usd)) for line in asked]
     notes = ["Based on the last saved notebook. Nothing was run, and nothing was sent."]
-    return Table(_sentence(len(lines), asked), ("cell", "question", "why", "cost last time"), rows, notes)
+    if row_cells:
+        which = f"Cell {row_cells[0]} asks" if len(row_cells) == 1 else f"Cells {', '.join(row_cells)} ask"
+        notes.append(f"{which} for each row of a table: rows that are in the store are not asked again.")
+    said = _sentence(len(lines), asked) if lines else "There is no question but those for each row of a table"
+    return Table(said, ("cell", "question", "why", "cost last time"), rows, notes)
 
 
 def _sentence(count: int, asked: list[Line]) -> str:

@@ -32,14 +32,14 @@ from .gate import Gate, Ticket
 from .money import Money
 from .pool import Pool
 
-TRIES = 5  # of a request that meets errors of the moment
+TRIES = 5  # of a request whose errors pass
 TRIES_AFTER_TIMEOUT = 2  # each of them may be billed
 FIRST_WAIT_S = 0.5
 LONGEST_BACKOFF_S = 30.0
 HURRY_S = 1.0
 PATIENCE_S = 600.0  # without a success, until a run of refusals ends
 PATIENCE_TO_CONNECT_S = 120.0
-FEW = 5  # rows that may be refused for as long, when all others have been answered
+FEW = 5  # rows at most that are given up after that time, and do not end the run
 MOST_AT_ONCE = 500  # outcomes that are handed on together
 LOOK_S = 0.05  # seconds between two looks at the time, the gate, and whether there was an interrupt
 
@@ -62,7 +62,7 @@ class Task(NamedTuple):
 
 
 class _Begun(NamedTuple):
-    """A request under way. further: what was set aside for requests that its reply takes besides the first."""
+    """A request under way. further: US dollars set aside for each further request of the same reply."""
 
     task: Task
     ticket: Ticket
@@ -111,7 +111,9 @@ class Engine:
         self._last_success = time.monotonic()
         self._refused_usd = math.inf  # of a request for which there was no money, while nothing was under way
         self._order = 0
-        self._guessed: set[int] = set()  # of what is asked again, what the endpoint has given no time for
+        self._guessed: set[int] = (
+            set()
+        )  # of what is asked again, the numbers of those for which the endpoint gave no time
         self._hurried = 0.0
         self.has_succeeded = False
         self.stopped: CometError | None = None
@@ -119,7 +121,7 @@ class Engine:
         self.interrupts = 0
 
     @property
-    def at_once(self) -> int:
+    def in_flight(self) -> int:
         return self._pool.busy
 
     @property
@@ -236,7 +238,7 @@ class Engine:
         if wait_s is not None and wait_s > failures.LONGEST_WAIT_S:  # it ends this run, and holds up no other
             wait_s = None
         self._gate.end(begun.ticket, is_refused=is_refused, is_success=error is None, wait_s=wait_s)
-        with self._money.lock:  # so that the same money is never held and spent, nor neither of both
+        with self._money.lock:  # release and count in one step: no amount is counted twice, or not at all
             self._money.release(task.most_usd + sum(begun.further))
             usd = self._count(task, message, error)
         if usd is not None:

@@ -415,7 +415,7 @@ class LiveRun:
     def _update(self) -> None:
         progress, engine = self.progress, self._engine
         progress.usage, progress.usd = self.money.usage, self.money.spent_usd if self._price else None
-        progress.at_once, progress.twice, progress.waiting = engine.at_once, engine.twice, engine.waiting
+        progress.at_once, progress.twice, progress.waiting = engine.in_flight, engine.twice, engine.waiting
         if engine.interrupts:
             progress.state = "stopping"
 

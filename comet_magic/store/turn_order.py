@@ -45,7 +45,7 @@ def leave_others(db: Connection, cell: str, asks_in: str, notebook: str) -> list
 def _keeps(name: str, asks_in: str, notebook: str) -> bool:
     """Return whether a conversation keeps the turns of cells that ask elsewhere.
 
-    What `--new` has set aside does, as NAME.1 of NAME; and so does what belongs to another notebook, or another kernel.
+    One that `--new` has set aside does, such as NAME.1; and so does that of another notebook, or of another kernel.
     """
     return (
         whole_name(name) == whole_name(asks_in) or is_of_another_notebook(name, notebook) or name.startswith("kernel-")
@@ -58,7 +58,7 @@ def is_of_another_notebook(name: str, notebook: str) -> bool:
 
 
 def whole_name(name: str) -> str:
-    """Return NAME for what `--new` has set aside of it, as NAME.1."""
+    """Return NAME for NAME.1, which `--new` has set aside."""
     return re.sub(r"\.\d+$", "", name)
 
 

@@ -83,7 +83,7 @@ def _conversation(store: Store, name: str, cell: str, window: int | None) -> Con
 
 
 def _cached(store: Store, version: int, conversation: Conversation) -> Conversation:
-    """Keep a conversation in mind, and only a few others."""
+    """Keep a conversation in the cache, and the latest few others."""
     store.cache.pop(conversation.name, None)
     while len(store.cache) >= MOST_CACHED:
         del store.cache[next(iter(store.cache))]
@@ -127,7 +127,7 @@ def update_cache(store: Store, name: str, turn: Turn, turn_position: TurnPositio
 
 
 def keep_turn(store: Store, name: str, turn: Turn, turn_position: TurnPosition = LAST) -> None:
-    """Write a turn whose reply is not new."""
+    """Write a turn whose reply was replayed."""
 
     def act(db: Connection) -> None:
         if turn_position.is_new:
@@ -211,7 +211,7 @@ def find_conversation_id(db: Connection, name: str) -> int | None:
 
 
 def conversation_id(store: Store, db: Connection, name: str) -> int:
-    """Return the row of the conversation; make it if there is none, of what is behind the store if it is there."""
+    """Return the row of the conversation; make it where there is none, with the turns that the file behind has."""
     if (id := find_conversation_id(db, name)) is not None:
         return id
     made = db.execute("INSERT INTO conversations (name, began) VALUES (?, ?)", (name, time.time())).lastrowid
@@ -240,7 +240,7 @@ def turns_of(
 
 
 def _is_sound(turn: Turn) -> bool:
-    """Return whether a row is a turn as this program writes them; another is none, and is not sent on."""
+    """Return whether a row is a turn as this program writes them; any other row is ignored."""
     texts = (turn.cell, turn.digest, turn.asked_after)
     numbers = (turn.size, turn.at, turn.cost_usd, turn.tokens, turn.execution)
     if not all(type(text) is str for text in texts) or not all(map(is_number, numbers)) or turn.at is None:
@@ -254,7 +254,7 @@ def is_number(value: object) -> bool:
 
 
 def _window(db: Connection, conversation: int, cell: str, window: int) -> tuple[int, int]:
-    """Return the places from which on, and before which, so many turns stand before the cell's."""
+    """Return (first, end), between which the places are of so many turns before the cell's."""
     here = db.execute("SELECT place FROM turns WHERE conversation = ? AND cell = ?", (conversation, cell)).fetchone()
     end = here[0] if here else END
     newest = f"SELECT place FROM turns WHERE conversation = ? AND place < ? AND {STANDS} ORDER BY place DESC LIMIT ?"

@@ -92,6 +92,29 @@ def test_what_is_foreseen_is_what_is_asked(notebook: FrontEnd, server: WireServe
     assert asked_again(notebook, server) == sorted(expected)
 
 
+def test_several_models_are_foreseen_one_by_one(notebook: FrontEnd, server: WireServer) -> None:
+    notebook.edit("c5", "%%claude -c side -m opus,haiku\nB")
+    assert notebook.run("c5").error is None
+    notebook.save()
+    assert foreseen(notebook) == {}
+    notebook.edit("c5", "%%claude -c side -m opus,haiku,sonnet-9\nB")
+    notebook.save()
+    assert foreseen(notebook) == {5: "sonnet-9: it has not been asked yet"}
+    notebook.edit("c5", "%%claude -c side -m opus,haiku\nB?")
+    notebook.save()
+    assert list(foreseen(notebook)) == [5]
+    assert asked_again(notebook, server) == [5]
+
+
+def test_cells_that_ask_for_each_row_are_named_apart(notebook: FrontEnd) -> None:
+    notebook.insert("%%claude --rows sales\nSay something of {{row.city}}", at=9)
+    notebook.save()
+    table = notebook.line("%claude_forecast").result.result
+    assert table.rows == []
+    assert "would ask nothing again: the store answers all 8 questions" in str(table)
+    assert "Cell 10 asks for each row of a table: rows that are in the store are not asked again." in str(table)
+
+
 def test_the_sentence_says_it_all(notebook: FrontEnd) -> None:
     assert "would ask nothing again: the store answers all 8 questions" in str(
         notebook.line("%claude_forecast").result.result
