@@ -241,6 +241,7 @@ class _StreamedRequest:
                     if is_all:
                         for piece in unpacker.end():
                             self.queue.put(piece)
+                        self.socket = None  # from now on, another request may use it
                         self.queue.put(_END)
         except Exception as error:  # noqa: BLE001  # whatever went wrong belongs to the thread that waits for it
             self.queue.put(_failure(error, self.request, answered))

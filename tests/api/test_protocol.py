@@ -29,6 +29,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from processes import wait_until
 from wire_server import (
     CLOSE,
     HOLD,
@@ -856,6 +857,23 @@ def test_a_head_that_cannot_be_read_is_not_asked_for_again(make: Callable[[], An
             ask(HTTPRequest(f"{server.url}/v1/messages", b"{}"))
         assert len(server.received) == 1
     assert said == []
+
+
+def test_giving_a_reply_up_that_has_come_cuts_no_other_on_its_connection() -> None:
+    body = b"first" * 100
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    with WireServer([head, chunk(body), 0.05, chunk(b"more"), LAST_CHUNK], [0.3, *reply(MESSAGE)]) as server:
+        transport, request = RequestsTransport(), HTTPRequest(f"{server.url}/v1/messages", b"{}", environment=())
+        given_up = transport(request)
+        time.sleep(0.2)  # it has come, and nobody has taken it
+        second: list[bytes] = []
+        asking = threading.Thread(target=lambda: second.append(transport(request).body()))
+        asking.start()
+        wait_until(lambda: len(server.received) == 2)
+        given_up.close(at_once=True)
+        asking.join(5)
+        assert server.connections == 1
+    assert json.loads(second[0])["id"]
 
 
 @pytest.mark.parametrize("make", [RequestsTransport, partial(PooledTransport, 2)], ids=["alone", "pooled"])
