@@ -14,45 +14,33 @@ import pytest
 from comet_magic import named_tuple
 
 
-class Theirs(typing.NamedTuple):
-    """A value."""
+def made(base: Any, name: str) -> Any:
+    class Value(base):  # type: ignore[misc]  # one of the two
+        """A value."""
 
-    first: int
-    second: str | None = None
-    third: tuple[int, ...] = ()
+        first: int
+        second: str | None = None
+        third: tuple[int, ...] = ()
 
-    @property
-    def both(self) -> str:
-        return f"{self.first} {self.second}"
+        @property
+        def both(self) -> str:
+            return f"{self.first} {self.second}"
 
-    @classmethod
-    def of(cls, first: int) -> Any:
-        return cls(first, "made")
+        @classmethod
+        def of(cls, first: int) -> Any:
+            return cls(first, "made")
 
-    def __str__(self) -> str:
-        return "shown"
+        def __str__(self) -> str:
+            return "shown"
 
-
-class Ours(named_tuple.NamedTuple):
-    """A value."""
-
-    first: int
-    second: str | None = None
-    third: tuple[int, ...] = ()
-
-    @property
-    def both(self) -> str:
-        return f"{self.first} {self.second}"
-
-    @classmethod
-    def of(cls, first: int) -> Any:
-        return cls(first, "made")
-
-    def __str__(self) -> str:
-        return "shown"
+    Value.__name__ = Value.__qualname__ = name  # as which it is pickled
+    return Value
 
 
-class Heir(Ours):
+Theirs, Ours = made(typing.NamedTuple, "Theirs"), made(named_tuple.NamedTuple, "Ours")
+
+
+class Heir(Ours):  # type: ignore[misc]  # it is made above
     pass
 
 

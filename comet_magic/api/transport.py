@@ -338,7 +338,8 @@ class _Connections:
         to = (request.url, request.direct, request.environment)
         if route := self._routes.get(to):
             return route
-        options = _options(request.url, request.direct)
+        direct = {"no_proxy": urlsplit(request.url).hostname or ""} if request.direct else {}
+        options = _proxy_lookup.merge_environment_settings(request.url, direct, True, True, None)
         verify, proxies, cert = options["verify"], options["proxies"], options["cert"]
         prepared = requests.Request("GET", request.url).prepare()
         pool: Any = self._adapter.get_connection_with_tls_context(prepared, verify, proxies=proxies, cert=cert)
@@ -353,12 +354,6 @@ class _Connections:
     def close(self) -> None:
         self._routes.clear()  # a pool closes its connections when nobody holds it any more
         self._adapter.close()
-
-
-def _options(url: str, direct: bool) -> dict[str, Any]:
-    """Return proxies and certificates for a URL, out of the environment."""
-    proxies = {"no_proxy": urlsplit(url).hostname or ""} if direct else {}
-    return dict(_proxy_lookup.merge_environment_settings(url, proxies, True, True, None))
 
 
 class _Watched:

@@ -185,6 +185,11 @@ def _parsed(line: str) -> Mapping[str, Any]:
     return vars(flags)
 
 
+def models_named(flags: Mapping[str, Any]) -> list[str]:
+    """Return the models that `-m` names, as they are written; one, "", where it is left out."""
+    return [name.strip() for name in str(flags.get("model") or "").split(",")]
+
+
 _NOT_WITH_ROWS = ("tools", "code", "chat", "alone", "new", "literal")
 ONLY_WITH_ROWS = ("column", "limit", "samples", "workers", "nulls", "budget", "yes", "batch")
 

@@ -31,7 +31,7 @@ from ..store.requests import Attempt
 from ..text import dollars, many, one_line
 from .cell import current_cell, current_shell, notebook_now
 from .executions import current_executions
-from .flags import parse_flags
+from .flags import models_named, parse_flags
 from .named import output_type_named, tools_named
 from .saved_notebook import SavedCell, saved_notebook
 
@@ -49,6 +49,7 @@ class Line(NamedTuple):
     """A question of the notebook. cell: the number that its cell will have.        key: in the store.
 
     conversation: in which it asks, "" for none.
+    asks_rows: whether it asks for each row of a table; each is looked up when the cell is run.
     """
 
     cell: int
@@ -56,6 +57,7 @@ class Line(NamedTuple):
     text: str
     conversation: str
     forecast: Forecast
+    asks_rows: bool = False
 
 
 class _Written(NamedTuple):
@@ -73,11 +75,13 @@ class _Written(NamedTuple):
 
 
 def forecast(settings: CometSettings, namespace: Mapping[str, Any]) -> list[Line]:
-    """Return the questions of the saved notebook, in order, and what would become of each; no cells with `--rows`."""
+    """Return the questions of the saved notebook, in order, and what would become of each."""
     notebook, _ = notebook_now()
-    session, shell, cells = current(), current_shell(), _code_cells(notebook)
+    saved, session, shell = saved_notebook(notebook.path), current(), current_shell()
     then = settings.at_start()
     walk = _Walk(then, session, notebook, dict(namespace), has_ids=bool(current_cell("").id))
+    cells = [cell for cell in saved.cells if cell.kind == "code" and cell.source.strip()]
+    cells = [cell for cell in cells if notebook.deleted.get(cell.id, 0.0) <= notebook.saved_at]
     changes = [_changed_names(cell.source, shell) for cell in cells]
     lines: list[Line] = []
     for number, cell in enumerate(cells, 1):
@@ -88,12 +92,6 @@ def forecast(settings: CometSettings, namespace: Mapping[str, Any]) -> list[Line
         for written in _questions(cell, shell):
             lines.append(Line(number, *walk.line(written._replace(above=above, passing=passing))))
     return lines
-
-
-def _code_cells(notebook: Notebook) -> list[SavedCell]:
-    """Return the cells of the notebook's file that Run All runs, in order."""
-    cells = [cell for cell in saved_notebook(notebook.path).cells if cell.kind == "code" and cell.source.strip()]
-    return [cell for cell in cells if notebook.deleted.get(cell.id, 0.0) <= notebook.saved_at]
 
 
 def _set(settings: CometSettings, name: str, value: str, namespace: Mapping[str, Any]) -> None:
@@ -134,17 +132,11 @@ def _questions(cell: SavedCell, shell: Any) -> Iterator[_Written]:
     if lines and (magic := _MAGIC.fullmatch(lines[0])):
         body = "\n".join(lines[1:]).rstrip("\n")
         flags = magic[1].split()
-        if body.strip() and not {"-h", "--help", "--dry-run"} & set(flags) and not _asks_rows(cell):
+        if body.strip() and not {"-h", "--help", "--dry-run"} & set(flags):
             yield _Written(body, magic[1], cell.id)
     elif lines and not lines[0].startswith("%%") and "%claude" in cell.source:
         for count, text in enumerate(_lines(_python("\n".join(lines), shell)), 1):
             yield _Written(text, None, cell.id if count == 1 else f"{cell.id}/{count}")
-
-
-def _asks_rows(cell: SavedCell) -> bool:
-    """Return whether a cell asks for each row of a table; it looks up each of them when it is run."""
-    magic = re.search(r"(?m)^%%claude(?=\s)(.*)", cell.source)
-    return magic is not None and any(word.split("=")[0] == "--rows" for word in magic[1].split())
 
 
 def _lines(tree: ast.Module | None) -> Iterator[str]:
@@ -170,12 +162,15 @@ class _Walk:
         executions = current_executions()
         self._cell_name = executions.name_of if executions else no_cell_name
 
-    def line(self, written: _Written) -> tuple[str, str, str, Forecast]:
+    def line(self, written: _Written) -> tuple[str, str, str, Forecast, bool]:
         shown = one_line(written.text, LONGEST)
         try:
-            question = self._question(written)
+            flags = parse_flags(written.flags) if written.flags is not None else {}
+            if flags.get("rows"):
+                return written.key, shown, "", Forecast(""), True
+            question = self._question(written, flags)
         except CometError as error:
-            return written.key, shown, "", Forecast(f"{FAILS}{error.what}")
+            return written.key, shown, "", Forecast(f"{FAILS}{error.what}"), False
         name, store = question.cell.conversation, self._session.store(self._settings)
         if question.options.new:
             self._has_news.discard(name)
@@ -189,11 +184,11 @@ class _Walk:
             self._back.setdefault(name, []).append(question.key)
         if question.key:
             self._has_news.update(left_out.leaves(store, question.key, name, self._notebook.path))
-        return question.key, shown, name, forecast
+        return question.key, shown, name, forecast, False
 
     def _forecast(self, question: SavedQuestion, limits: Limits, **known: Any) -> Forecast:
         """Return what would become of a question; of one to several models, what of the first that has no reply."""
-        models = [name.strip() for name in str(question.options.flags.get("model") or "").split(",")]
+        models = models_named(question.options.flags)
         if len(models) == 1:
             return forecast_reply(question, limits, self._settings, self._session, **known)
         forecasts = []
@@ -208,8 +203,7 @@ class _Walk:
         known_usd = [forecast.cost_usd for forecast in again if forecast.cost_usd is not None]
         return (again or forecasts)[0]._replace(cost_usd=sum(known_usd) if known_usd else None)
 
-    def _question(self, written: _Written) -> SavedQuestion:
-        flags = parse_flags(written.flags) if written.flags is not None else {}
+    def _question(self, written: _Written, flags: Mapping[str, Any]) -> SavedQuestion:
         flags = {name: value for name, value in flags.items() if name not in ("help", "into", "dry_run")}
         given = {name: flags.pop(name, None) for name in _OPTIONS}
         name = "" if given["alone"] else given["chat"] or self._session.conversation_name(self._settings)
@@ -279,16 +273,15 @@ def forecast_table(settings: CometSettings, namespace: Mapping[str, Any]) -> Tab
     if not path:
         hint = "a forecast needs JupyterLab, Notebook 7 or VS Code"
         raise ConfigError("which file this notebook is in is not known", hint)
-    lines = forecast(settings, namespace)
-    cells = enumerate(_code_cells(notebook_now()[0]), 1)
-    row_cells = [str(number) for number, cell in cells if _asks_rows(cell)]
-    if not lines and not row_cells:
+    found = forecast(settings, namespace)
+    if not found:
         raise ConfigError(f"there is no question in {path}, as it was saved last", "save the notebook first")
+    lines, row_cells = [line for line in found if not line.asks_rows], [line.cell for line in found if line.asks_rows]
     asked = [line for line in lines if line.forecast.why]
     rows = [(str(line.cell), line.text, line.forecast.why, about(line.forecast.cost_usd)) for line in asked]
     notes = ["Based on the last saved notebook. Nothing was run, and nothing was sent."]
     if row_cells:
-        which = f"Cell {row_cells[0]} asks" if len(row_cells) == 1 else f"Cells {', '.join(row_cells)} ask"
+        which = f"Cell {row_cells[0]} asks" if len(row_cells) == 1 else f"Cells {', '.join(map(str, row_cells))} ask"
         notes.append(f"{which} for each row of a table: rows that are in the store are not asked again.")
     said = _sentence(len(lines), asked) if lines else "There is no question but those for each row of a table"
     return Table(said, ("cell", "question", "why", "cost last time"), rows, notes)

@@ -246,9 +246,10 @@ class CometMagics(Magics):
         """Plan, run, paint and write down. Returns: the reply; None for a dry run, which is shown in its place."""
         from ..exchange.plan import make_plan
         from ..exchange.session import current
+        from .flags import models_named
 
         session = current()
-        models = [name.strip() for name in str(options.flags.get("model") or "").split(",")]
+        models = models_named(options.flags)
         if len(models) > 1 and not all(models):
             raise ConfigError(f"-m {','.join(models)} has a comma too many", "nothing was sent; write -m opus,luna")
         if len(models) > 1:

@@ -39,7 +39,7 @@ LONGEST_BACKOFF_S = 30.0
 HURRY_S = 1.0
 PATIENCE_S = 600.0  # without a success, until a run of refusals ends
 PATIENCE_TO_CONNECT_S = 120.0
-FEW = 5  # rows at most that are given up after that time, and do not end the run
+FEW = 5  # rows that may be given up after PATIENCE_S without ending the run, when all others have been answered
 MOST_AT_ONCE = 500  # outcomes that are handed on together
 LOOK_S = 0.05  # seconds between two looks at the time, the gate, and whether there was an interrupt
 
@@ -111,9 +111,7 @@ class Engine:
         self._last_success = time.monotonic()
         self._refused_usd = math.inf  # of a request for which there was no money, while nothing was under way
         self._order = 0
-        self._guessed: set[int] = (
-            set()
-        )  # of what is asked again, the numbers of those for which the endpoint gave no time
+        self._guessed: set[int] = set()  # numbers in `_again` of those for which the endpoint gave no time
         self._hurried = 0.0
         self.has_succeeded = False
         self.stopped: CometError | None = None

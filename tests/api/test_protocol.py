@@ -821,7 +821,12 @@ def test_85_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
         assert asking.ask().text == "4"
 
 
-@pytest.mark.parametrize("make", [RequestsTransport, partial(PooledTransport, 2)], ids=["alone", "pooled"])
+both_transports = pytest.mark.parametrize(
+    "make", [RequestsTransport, partial(PooledTransport, 2)], ids=["alone", "pooled"]
+)
+
+
+@both_transports
 def test_85_a_proxy_gets_the_whole_address(make: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     with WireServer(canonical()) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
@@ -835,7 +840,7 @@ def test_85_a_proxy_gets_the_whole_address(make: Callable[[], Any], monkeypatch:
 ODD_PROXIES = ["http://proxy.corp:80a", "http://proxy.corp:99999", "htp://proxy.corp:80", "http://[::1"]
 
 
-@pytest.mark.parametrize("make", [RequestsTransport, partial(PooledTransport, 2)], ids=["alone", "pooled"])
+@both_transports
 @pytest.mark.parametrize("proxy", ODD_PROXIES)
 def test_85_a_proxy_that_is_mistyped_is_said_once(
     proxy: str, make: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
@@ -848,7 +853,7 @@ def test_85_a_proxy_that_is_mistyped_is_said_once(
     assert said == []
 
 
-@pytest.mark.parametrize("make", [RequestsTransport, partial(PooledTransport, 2)], ids=["alone", "pooled"])
+@both_transports
 def test_a_head_that_cannot_be_read_is_not_asked_for_again(make: Callable[[], Any]) -> None:
     said: list[str] = []
     with WireServer([b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}", CLOSE]) as server:
@@ -876,7 +881,7 @@ def test_giving_a_reply_up_that_has_come_cuts_no_other_on_its_connection() -> No
     assert json.loads(second[0])["id"]
 
 
-@pytest.mark.parametrize("make", [RequestsTransport, partial(PooledTransport, 2)], ids=["alone", "pooled"])
+@both_transports
 def test_a_header_that_comes_twice_is_one(make: Callable[[], Any]) -> None:
     with WireServer([b"HTTP/1.1 200 OK\r\nX-A: 1\r\nx-a: 2\r\ncontent-length: 2\r\n\r\n{}"]) as server:
         response = make()(HTTPRequest(f"{server.url}/v1/messages", b"{}"))
